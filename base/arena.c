@@ -1,0 +1,85 @@
+/* Arenas: chunks in a list, the newest first; things are cut off its front. */
+#include "base/arena.h"
+
+#include <stdalign.h>
+
+#include "base/mem.h"
+
+enum { CHUNK = 2048 - 64, ALIGN = alignof(max_align_t) };
+
+struct arena_chunk {
+	struct arena_chunk *next;
+	size_t used, size;
+	alignas(max_align_t) char bytes[];
+};
+
+static void *cut(struct arena_chunk *c, size_t n)
+{
+	if (!c || n > c->size - c->used)
+		return NULL;
+	void *p = c->bytes + c->used;
+	c->used += n;
+	return p;
+}
+
+void *arena_new(struct arena *a, size_t n)
+{
+	size_t size = (n + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	if (size < n || (a->max && size > a->max - a->used))
+		return NULL;
+	a->used += size;
+	void *p = cut(a->chunks, size);
+	if (p)
+		return memset(p, 0, size);
+	size_t room = size > CHUNK ? size : CHUNK;
+	struct arena_chunk *c = mem_new(sizeof *c + room);
+	c->size = room;
+	c->next = a->chunks;
+	a->chunks = c;
+	return cut(c, size);
+}
+
+char *arena_cstr(struct arena *a, struct slice s)
+{
+	char *p = arena_new(a, s.n + 1);
+	if (p && s.n)
+		memcpy(p, s.p, s.n);
+	return p;
+}
+
+struct slice arena_copy(struct arena *a, struct slice s)
+{
+	char *p = arena_cstr(a, s);
+	return p ? slice(p, s.n) : SLICE_NONE;
+}
+
+static void free_from(struct arena_chunk *c)
+{
+	while (c) {
+		struct arena_chunk *next = c->next;
+		mem_free(c);
+		c = next;
+	}
+}
+
+void arena_reset(struct arena *a)
+{
+	struct arena_chunk *keep = a->chunks;
+	if (keep) {
+		free_from(keep->next);
+		keep->next = NULL;
+		keep->used = 0;
+		if (keep->size > CHUNK) {
+			mem_free(keep);
+			a->chunks = NULL;
+		}
+	}
+	a->used = 0;
+}
+
+void arena_free(struct arena *a)
+{
+	free_from(a->chunks);
+	a->chunks = NULL;
+	a->used = 0;
+}

@@ -1,0 +1,68 @@
+#ifndef MAPS_RESOLVE_H
+#define MAPS_RESOLVE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/answer.h"
+#include "base/arena.h"
+#include "base/mail_path.h"
+#include "base/mail_status.h"
+#include "base/slice.h"
+
+/* The one expander: a forward-path to its leaves, the whole tree, before RCPT is answered. RCPT, `porterctl explain` and
+ * `porterctl prove` call it; there is no second one. It only looks things up (maps/map.h), it never waits. */
+
+enum leaf_kind {
+	LEAF_MAILDIR,   /* place: a path below the mail root, or absolute */
+	LEAF_MBOX,      /* place: a file */
+	LEAF_SYSTEM,    /* place: a system user's name; Maildir in the home, ~/.forward counts as an alias */
+	LEAF_LMTP,      /* place: "host:port" or "unix:/path" */
+	LEAF_PROGRAM,   /* place: the argv, elements with NUL between */
+	LEAF_HOP        /* place: the next hop: "mx:DOMAIN", "host:port", "[host]:port", "lmtp:..."; address goes there */
+};
+
+enum { RESOLVE_MAX_LEAVES = 1000, RESOLVE_MAX_DEPTH = 20 };
+
+/* One look-up on the way, for explain and for prove's paths. */
+struct resolve_step {
+	const char *map;         /* "domains", "aliases", ... */
+	struct slice key;        /* what was asked */
+	enum answer answer;
+	struct slice value;      /* what was found, as written */
+	uint32_t line;           /* where in the text map; 0 unknown */
+	const struct resolve_step *cause; /* the step that led here; NULL for the first */
+};
+
+struct leaf {
+	enum leaf_kind kind;
+	struct slice address;    /* the recipient at this leaf, local@domain (canonical form) */
+	struct slice domain;     /* its domain */
+	struct slice place;      /* see leaf_kind */
+	struct slice route;      /* LEAF_HOP: the line of routes that decided, "" none */
+	uint64_t quota_bytes, quota_messages; /* 0: none */
+	uint64_t size_limit;     /* 0: none of its own */
+	struct slice owner;      /* LEAF_HOP as part of a list: the owner's address; then it is queued under the owner. Else "" */
+	bool relayed;            /* LEAF_HOP: the domain is one that `domains` relays (else an alias led outside) */
+	bool ask;                /* LEAF_HOP: relayed with recipients=ask */
+	const struct resolve_step *cause;
+};
+
+enum resolve_class {
+	RESOLVE_OURS,      /* the domain is ours (mailbox, relay, alias-of) */
+	RESOLVE_FOREIGN    /* a domain that `domains` does not know: relaying, for authenticated senders only */
+};
+
+struct resolved {
+	enum resolve_class class;
+	struct mail_status status;   /* fate MAIL_OK: leaves are set. Else the reply for RCPT, and leaves is empty */
+	struct leaf *leaves;
+	size_t count;
+	struct resolve_step *const *steps; /* every look-up in order */
+	size_t step_count;
+};
+
+struct map_set;   /* maps/map.h: one open generation, or the text as it stands */
+
+/* Resolves. Everything in *out lives in mem. Always ends and always sets *out; internal doubt is status 451 4.3.0. For a foreign domain the
+ * one leaf is a LEAF_HOP by routes (or "mx:DOMAIN"), and the caller decides who may relay. steps are only kept if want_steps. */
+void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out);
+#endif
