@@ -1,0 +1,24 @@
+# Installing. With DESTDIR no user is made and nothing is started: that is the packager's part.
+BIN  := $(DESTDIR)$(PREFIX)/sbin
+MAN  := $(DESTDIR)$(PREFIX)/share/man
+CONF := $(DESTDIR)$(SYSCONF)
+UNIT := $(DESTDIR)/lib/systemd/system
+
+## make install         into DESTDIR/PREFIX (/usr/local), configuration in /etc/porter
+install: all
+	install -d $(BIN) $(MAN)/man5 $(MAN)/man8 $(CONF) $(UNIT) $(DESTDIR)$(PREFIX)/share/doc/porter
+	install -m 755 $(BINARIES) $(BIN)
+	for page in $(wildcard etc/man/*.5); do install -m 644 $$page $(MAN)/man5; done
+	for page in $(wildcard etc/man/*.8); do install -m 644 $$page $(MAN)/man8; done
+	$(BUILD)/porterctl settings --man > $(MAN)/man5/porter.conf.5
+	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/porter
+	for file in etc/examples/*; do [ -e $(CONF)/$${file##*/} ] || install -m 644 $$file $(CONF); done
+	sed 's,@SBIN@,$(PREFIX)/sbin,; s,@CONF@,$(SYSCONF),' etc/porter.service > $(UNIT)/porter.service
+	install -d -m 755 $(DESTDIR)$(STATE)
+	[ -n "$(DESTDIR)" ] || etc/users
+
+## make uninstall       the binaries, pages and unit; configuration and mail stay
+uninstall:
+	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(UNIT)/porter.service
+	rm -f $(addprefix $(MAN)/man5/,$(notdir $(wildcard etc/man/*.5))) $(addprefix $(MAN)/man8/,$(notdir $(wildcard etc/man/*.8)))
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/porter
