@@ -1,0 +1,340 @@
+"""A running Porter for a test: its own directory below build/t, its own ports, and an end that leaves nothing behind.
+
+    from porter import Porter, check, finish
+    with Porter('name', maps={'aliases': 'a@example.test alice@example.test'}) as p:
+        check('a plain message is in the Maildir when 250 is said', p.send(b'Subject: x\r\n\r\nhello\r\n') == 250)
+    finish()
+
+A test prints `ok SENTENCE`, `not ok SENTENCE: why` or `skip SENTENCE: why`; finish() ends the script with the right code."""
+import atexit, fcntl, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, time, traceback
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+BUILD = Path(os.environ.get('PORTER_BUILD', TOP / 'build')).resolve()
+SLOW = int(os.environ.get('PORTER_SLOW', '1'))
+DOMAIN = 'example.test'
+_failed = 0
+
+
+# -- saying what was proved ---------------------------------------------------------------------------------------------
+def check(sentence, good, why=''):
+    """One line of the result; `good` may be a function, whose exception is a failure."""
+    global _failed
+    if callable(good):
+        try:
+            good = good()
+        except Exception as e:      # noqa: BLE001: whatever it is, it is this test's failure
+            traceback.print_exc()
+            good, why = False, repr(e)
+    if good:
+        print(f'ok {sentence}', flush=True)
+    else:
+        _failed += 1
+        print(f'not ok {sentence}' + (f': {why}' if why != '' else ''), flush=True)
+    return bool(good)
+
+
+def skip(sentence, why):
+    print(f'skip {sentence}: {why}', flush=True)
+
+
+def finish():
+    sys.exit(1 if _failed else 0)
+
+
+def vectors(name=''):
+    """The folder of public conformance data, or None where this machine has none."""
+    for base in (os.environ.get('PORTER_VECTORS'), TOP.parent / 'shared/vectors'):
+        if base and (Path(base) / name).exists():
+            return Path(base) / name
+    return None
+
+
+# -- ports --------------------------------------------------------------------------------------------------------------
+class Ports:
+    """Ten ports in a row that no other test of this machine takes, for as long as this process lives."""
+
+    def __init__(self):
+        folder = Path('/tmp/porter-test-ports')
+        folder.mkdir(mode=0o777, exist_ok=True)
+        first = os.getpid() % 500
+        for i in range(500):
+            slot = (first + i) % 500
+            handle = open(folder / str(slot), 'w')
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.close()
+                continue
+            self.base, self.handle = 21000 + slot * 20, handle
+            if all(self._free(self.base + k) for k in range(20)):
+                return
+            handle.close()
+        raise RuntimeError('no free ports')
+
+    @staticmethod
+    def _free(port):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(('127.0.0.1', port))
+                return True
+            except OSError:
+                return False
+
+
+def free_port():
+    """One more port, for a sink or a peer; kept by this process."""
+    global _spare
+    try:
+        base, used = _spare
+    except NameError:
+        base, used = Ports(), 0
+    if used == 20:
+        base, used = Ports(), 0
+    _spare = (base, used + 1)
+    _kept.append(base)
+    return base.base + used
+
+
+_kept = []
+
+
+# -- the server ---------------------------------------------------------------------------------------------------------
+class Porter:
+    def __init__(self, name, settings=None, maps=None, start=True, user=None, keep=False):
+        """settings: porter.conf lines that replace or join the demo's; maps: text to append to the demo's maps ('=NAME' replaces it)."""
+        self.name, self.user, self.keep = name, user, keep
+        self.ports = Ports()
+        self.mx, self.submission, self.submissions, self.http = (self.ports.base + k for k in range(4))
+        self.dir = BUILD / 't' / f'{name}-{os.getpid()}'
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.dir.mkdir(parents=True)
+        if user:
+            shutil.chown(self.dir, user)
+        self.etc, self.mail, self.spool = self.dir / 'etc', self.dir / 'mail', self.dir / 'spool'
+        self.process, self.log = None, self.dir / 'log'
+        atexit.register(self.down)
+        self.run([BUILD / 'porterd', 'demo', self.dir, '--port-base', self.ports.base], check=True)
+        self.set(settings or {})
+        for key, text in (maps or {}).items():
+            with open(self.etc / key.lstrip('='), 'w' if key.startswith('=') else 'a') as f:
+                f.write(text.rstrip('\n') + '\n')
+        if start:
+            self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind:
+            self.keep = True
+            print(self.log_text()[-4000:], file=sys.stderr)
+        self.down()
+
+    def _argv(self, argv):
+        argv = [str(a) for a in argv]
+        return ['setpriv', f'--reuid={self.user}', '--clear-groups', *argv] if self.user else argv
+
+    def run(self, argv, check=False, **kw):
+        return subprocess.run(self._argv(argv), check=check, text=kw.pop('text', True), capture_output=True, timeout=kw.pop('timeout', 120 * SLOW), **kw)
+
+    def set(self, settings):
+        """Replace or add lines of porter.conf; a value of None removes the line."""
+        path = self.etc / 'porter.conf'
+        lines = path.read_text().splitlines()
+        for name, value in settings.items():
+            lines = [l for l in lines if l.split(None, 1)[:1] != [name]]
+            if value is not None:
+                lines.append(f'{name} {value}')
+        path.write_text('\n'.join(lines) + '\n')
+
+    def map(self, name, text):
+        (self.etc / name).write_text(text.rstrip('\n') + '\n')
+
+    def start(self, wait=30):
+        self.process = subprocess.Popen(self._argv([BUILD / 'porterd', '-c', self.etc]), stdin=subprocess.DEVNULL,
+                                        stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
+        end = time.monotonic() + wait * SLOW
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f'porterd ended with {self.process.returncode}: {self.log_text()[-3000:]}')
+            if self.greets():
+                return self
+            time.sleep(.02)
+        raise RuntimeError(f'no greeting: {self.log_text()[-3000:]}')
+
+    def greets(self, timeout=5):
+        """True, or False where nobody greets with 220."""
+        try:
+            with self.connect(timeout=timeout) as s:
+                return s.recv(512).startswith(b'220')
+        except OSError:
+            return False
+
+    def pids(self):
+        """The parent and every process below it."""
+        out = subprocess.run(['ps', '-e', '-o', 'pid=,ppid=,args='], capture_output=True, text=True).stdout
+        rows = [l.split(None, 2) for l in out.splitlines()]
+        known = {str(self.process.pid)}
+        for _ in range(4):
+            known |= {r[0] for r in rows if r[1] in known}
+        return {int(r[0]): r[2] if len(r) > 2 else '' for r in rows if r[0] in known}
+
+    def roles(self):
+        """pid by role: {'smtpd': [..], 'mailbox': [..]}."""
+        found = {}
+        for pid, args in self.pids().items():
+            m = re.search(r'--role=(\w+)', args)
+            found.setdefault(m[1] if m else 'parent', []).append(pid)
+        return found
+
+    def stop(self, wait=20):
+        """In order, as Ctrl-C does; the exit code."""
+        if not self.process:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(wait * SLOW)
+        self.process = None
+        return code
+
+    def kill(self):
+        """kill -9 of the parent and everything below it, at once."""
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait()
+        self.process = None
+
+    def down(self):
+        if self.process:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        if not self.keep:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def log_text(self):
+        return self.log.read_text(errors='replace') if self.log.exists() else ''
+
+    def wait_log(self, pattern, seconds=10):
+        """The match of a regular expression in the log, or None."""
+        end = time.monotonic() + seconds * SLOW
+        while True:
+            m = re.search(pattern, self.log_text(), re.M)
+            if m or time.monotonic() > end:
+                return m
+            time.sleep(.05)
+
+    def ctl(self, *argv, **kw):
+        """porterctl -c ETC ARGV: CompletedProcess."""
+        return self.run([BUILD / 'porterctl', '-c', self.etc, *argv], **kw)
+
+    def status(self):
+        return json.loads(self.ctl('status', '--json').stdout)
+
+    # -- talking to it ----------------------------------------------------------------------------------------------------
+    def connect(self, port=None, timeout=20, source=None):
+        s = socket.create_connection(('127.0.0.1', port or self.mx), timeout=timeout * SLOW,
+                                     source_address=(source, 0) if source else None)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def talk(self, **kw):
+        return Talk(self, **kw)
+
+    def smtp(self, port=None, **kw):
+        return smtplib.SMTP('127.0.0.1', port or self.mx, timeout=20 * SLOW, local_hostname='client.test', **kw)
+
+    def send(self, content=b'Subject: test\r\n\r\nhello\r\n', to=('alice@example.test',), sender='someone@outside.test'):
+        """The code of the last reply: 250 is taken."""
+        with self.talk() as t:
+            return t.deliver(content, [to] if isinstance(to, str) else to, sender)
+
+    # -- what it holds ----------------------------------------------------------------------------------------------------
+    def maildir(self, user='alice', domain=DOMAIN):
+        return self.mail / domain / user
+
+    def messages(self, user='alice', domain=DOMAIN):
+        """The bytes of each message in new/ and cur/, by file name."""
+        found = {}
+        for folder in ('new', 'cur'):
+            d = self.maildir(user, domain) / folder
+            for e in sorted(d.iterdir()) if d.is_dir() else []:
+                found[e.name] = e.read_bytes()
+        return found
+
+    def clean(self):
+        for f in self.mail.glob('*/*/*/*'):
+            f.unlink()
+
+
+class Talk:
+    """A client that says exactly what the test says."""
+
+    def __init__(self, porter, port=None, greet=True, source=None, timeout=20):
+        self.socket = porter.connect(port, timeout, source)
+        self.file = self.socket.makefile('rb')
+        self.greeting = self.reply() if greet else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+    def raw(self, data):
+        self.socket.sendall(data)
+
+    def reply(self):
+        """(code, [lines]); (0, []) when the connection ended."""
+        lines = []
+        while True:
+            try:
+                line = self.file.readline()
+            except (ConnectionError, socket.timeout, ssl.SSLError):
+                line = b''
+            if not line:
+                return (0, lines)
+            lines.append(line.rstrip(b'\r\n').decode(errors='replace'))
+            if line[3:4] != b'-':
+                return (int(line[:3]), lines)
+
+    def say(self, line):
+        self.raw((line.encode() if isinstance(line, str) else line) + b'\r\n')
+        return self.reply()
+
+    def code(self, line):
+        return self.say(line)[0]
+
+    def starttls(self):
+        if self.code('STARTTLS') != 220:
+            raise RuntimeError('STARTTLS refused')
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.file.close()
+        self.socket = context.wrap_socket(self.socket, server_hostname='mx.example.test')
+        self.file = self.socket.makefile('rb')
+
+    def deliver(self, content, to=('alice@example.test',), sender='someone@outside.test', ehlo='client.test'):
+        """One transaction; the first refusal, or the last reply's code. RCPT refusals end it only if all are refused."""
+        if ehlo and self.code(f'EHLO {ehlo}') != 250:
+            return 0
+        code = self.code(f'MAIL FROM:<{sender}>')
+        if code != 250:
+            return code
+        codes = [self.code(f'RCPT TO:<{r}>') for r in to]
+        if 250 not in codes:
+            return codes[0]
+        code = self.code('DATA')
+        if code != 354:
+            return code
+        self.raw(re.sub(rb'(?m)^\.', b'..', content) + b'.\r\n')
+        return self.reply()[0]
