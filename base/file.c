@@ -1,0 +1,206 @@
+/* Files and folders: each function is one system call behind the test hook. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static file_hook hook;
+static void *hook_arg;
+static int proc_fd = -1;
+
+void file_test_hook(file_hook h, void *arg)
+{
+	hook = h;
+	hook_arg = arg;
+}
+
+static int ask(enum file_call call, int fd, const char *name)
+{
+	return hook ? hook(hook_arg, call, fd, name) : 0;
+}
+
+static int result(int r)
+{
+	return r < 0 ? -errno : 0;
+}
+
+int file_open(int dir, const char *name, int flags, mode_t mode, int *fd)
+{
+	int error = ask(FILE_OPEN, dir, name);
+	if (error)
+		return error;
+	int got = openat(dir, name, flags | O_CLOEXEC, mode);
+	if (got < 0)
+		return -errno;
+	*fd = got;
+	return 0;
+}
+
+int file_open_no_links(int dir, const char *path, int flags, int *fd)
+{
+	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS };
+	int error = ask(FILE_OPEN, dir, path);
+	if (error)
+		return error;
+	long got = syscall(SYS_openat2, dir, path, &how, sizeof how);
+	if (got < 0)
+		return -errno;
+	*fd = (int)got;
+	return 0;
+}
+
+int file_dup(int fd, int *copy)
+{
+	int error = ask(FILE_DUP, fd, NULL);
+	if (error)
+		return error;
+	int got = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (got < 0)
+		return -errno;
+	*copy = got;
+	return 0;
+}
+
+void file_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int file_write(int fd, struct slice s)
+{
+	int error = ask(FILE_WRITE, fd, NULL);
+	while (error == 0 && s.n) {
+		ssize_t n = write(fd, s.p, s.n);
+		if (n < 0 && errno != EINTR)
+			error = -errno;
+		else if (n > 0)
+			s = slice_skip(s, (size_t)n);
+	}
+	return error;
+}
+
+static int copy_by_hand(int from, int to, off_t at, uint64_t length)
+{
+	char block[65536];
+	while (length) {
+		ssize_t n = pread(from, block, length < sizeof block ? length : sizeof block, at);
+		if (n <= 0)
+			return n < 0 ? -errno : -EBADMSG;
+		for (ssize_t done = 0; done < n;) {
+			ssize_t w = pwrite(to, block + done, (size_t)(n - done), at + done);
+			if (w < 0)
+				return -errno;
+			done += w;
+		}
+		at += n;
+		length -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int file_copy(int from, int to, uint64_t length)
+{
+	off_t in = 0, out = 0;
+	int error = ask(FILE_COPY, to, NULL);
+	if (error)
+		return error;
+	while (length) {
+		ssize_t n = copy_file_range(from, &in, to, &out, length, 0);
+		if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+			return copy_by_hand(from, to, in, length);
+		if (n <= 0)
+			return n < 0 ? -errno : -EBADMSG;
+		length -= (uint64_t)n;
+	}
+	return 0;
+}
+
+int file_truncate(int fd, uint64_t length)
+{
+	int error = ask(FILE_TRUNCATE, fd, NULL);
+	return error ? error : result(ftruncate(fd, (off_t)length));
+}
+
+int file_sync_data(int fd)
+{
+	int error = ask(FILE_SYNC_DATA, fd, NULL);
+	return error ? error : result(fdatasync(fd));
+}
+
+int file_sync(int fd)
+{
+	int error = ask(FILE_SYNC, fd, NULL);
+	return error ? error : result(fsync(fd));
+}
+
+int file_sync_store(int fd)
+{
+	int error = ask(FILE_SYNC_STORE, fd, NULL);
+	return error ? error : result(syncfs(fd));
+}
+
+int file_init(void)
+{
+	if (proc_fd >= 0)
+		return 0;
+	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return proc_fd < 0 ? -errno : 0;
+}
+
+int file_publish(int fd, int dir, const char *name)
+{
+	char number[16];
+	int error = ask(FILE_PUBLISH, dir, name);
+	if (error)
+		return error;
+	snprintf(number, sizeof number, "%d", fd);
+	return result(linkat(proc_fd, number, dir, name, AT_SYMLINK_FOLLOW));
+}
+
+int file_link(int from_dir, const char *from, int to_dir, const char *to)
+{
+	int error = ask(FILE_LINK, to_dir, to);
+	return error ? error : result(linkat(from_dir, from, to_dir, to, 0));
+}
+
+int file_rename(int from_dir, const char *from, int to_dir, const char *to)
+{
+	int error = ask(FILE_RENAME, to_dir, to);
+	return error ? error : result(renameat(from_dir, from, to_dir, to));
+}
+
+int file_unlink(int dir, const char *name)
+{
+	int error = ask(FILE_UNLINK, dir, name);
+	return error ? error : result(unlinkat(dir, name, 0));
+}
+
+int file_mkdir(int dir, const char *name, mode_t mode)
+{
+	int error = ask(FILE_MKDIR, dir, name);
+	return error ? error : result(mkdirat(dir, name, mode));
+}
+
+int file_stat_fd(int fd, struct stat *st)
+{
+	int error = ask(FILE_STAT, fd, NULL);
+	return error ? error : result(fstat(fd, st));
+}
+
+int file_stat_at(int dir, const char *name, struct stat *st)
+{
+	int error = ask(FILE_STAT, dir, name);
+	return error ? error : result(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
+}
+
+int file_stat_store(int fd, struct statvfs *v)
+{
+	int error = ask(FILE_STAT, fd, NULL);
+	return error ? error : result(fstatvfs(fd, v));
+}

@@ -1,0 +1,54 @@
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+#include <dirent.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include "base/slice.h"
+
+/* Files and folders, and the one hook through which tests see every call that can fail, make it fail, or write down the order in which things
+ * became durable. Everything returns 0 or -errno; descriptors are close-on-exec; results last, untouched on failure.
+ * dir is a folder's descriptor or AT_FDCWD. */
+enum file_call {
+	FILE_OPEN, FILE_WRITE, FILE_COPY, FILE_SYNC_DATA, FILE_SYNC, FILE_SYNC_STORE, FILE_PUBLISH, FILE_LINK, FILE_RENAME, FILE_UNLINK,
+	FILE_MKDIR, FILE_TRUNCATE, FILE_STAT, FILE_DUP
+};
+
+/* Tests only. Called before each call (from any thread): 0 lets it go on, -errno makes it fail without being tried. fd: the file or folder it is
+ * about; name may be NULL. A NULL hook is the normal state. */
+typedef int (*file_hook)(void *arg, enum file_call call, int fd, const char *name);
+void file_test_hook(file_hook hook, void *arg);
+
+int file_open(int dir, const char *name, int flags, mode_t mode, int *fd);
+/* Follows no symbolic link anywhere on the way (-ELOOP). -ENOSYS where the kernel can't be asked for that. */
+int file_open_no_links(int dir, const char *path, int flags, int *fd);
+int file_dup(int fd, int *copy);
+/* *fd becomes -1; -1 is fine. */
+void file_close(int *fd);
+
+/* All of it, at the file's position. */
+int file_write(int fd, struct slice s);
+/* `length` bytes from the front of from to the front of to; shares blocks where the file system can. -EBADMSG when from is shorter. */
+int file_copy(int from, int to, uint64_t length);
+int file_truncate(int fd, uint64_t length);
+
+int file_sync_data(int fd);   /* fdatasync */
+int file_sync(int fd);        /* fsync: file or folder */
+int file_sync_store(int fd);  /* syncfs: the whole file system, errors since fd was opened */
+
+/* Publishing: the only places that give a file its final name. An unnamed file (O_TMPFILE), for which file_init must have been called before
+ * any chroot; a name that is there already; and the replacement of one that may be there. -EEXIST if taken (file_rename replaces). */
+int file_publish(int fd, int dir, const char *name);
+int file_link(int from_dir, const char *from, int to_dir, const char *to);
+int file_rename(int from_dir, const char *from, int to_dir, const char *to);
+int file_unlink(int dir, const char *name);
+int file_mkdir(int dir, const char *name, mode_t mode);
+
+int file_stat_fd(int fd, struct stat *st);
+int file_stat_at(int dir, const char *name, struct stat *st); /* a link's own */
+int file_stat_store(int fd, struct statvfs *v);
+
+/* Keeps /proc/self/fd open, through which an unnamed file is linked without capabilities. Once, at start. */
+int file_init(void);
+#endif
