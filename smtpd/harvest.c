@@ -1,0 +1,394 @@
+/* The budget of unknown recipients, and rates. Counts are kept in 1/256 and halved lazily: what an entry's count is worth is worked out
+ * from its time stamp when it is looked at, so nothing ever walks the table. */
+#include "smtpd/harvest.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum {
+	WAYS = 8,              /* entries of a set */
+	ONE = 256,             /* a recipient, in the unit of counts */
+	NETWORK_FACTOR = 4,
+	SPIN_LIMIT = 1 << 14,  /* after so many looks the lock's holder is taken for dead */
+	NAME_MAX_BYTES = 64
+};
+
+enum { KIND_ADDRESS = 0x80, KIND_NETWORK, KIND_DOMAIN };
+
+struct entry {
+	uint64_t key;          /* 0: free */
+	int64_t at_s;          /* time of the counts; for a bucket: of the tokens, in ms */
+	uint64_t unknown, good;
+	int64_t refused_until_s;
+	char name[NAME_MAX_BYTES];
+};
+
+struct set {
+	atomic_uint lock;
+	struct entry entries[WAYS];
+};
+
+enum { NEW, MAKING, READY };
+struct head {
+	atomic_uint state;
+	struct hash_key key;
+};
+
+struct harvest {
+	struct head *head;
+	struct set *sets;
+	size_t set_count;
+	struct harvest_limits limits;
+};
+
+size_t harvest_size(size_t entries)
+{
+	return sizeof(struct head) + (entries + WAYS - 1) / WAYS * sizeof(struct set);
+}
+
+struct harvest *harvest_attach(void *memory, size_t size, const struct harvest_limits *limits)
+{
+	assert(size >= harvest_size(1));
+	struct harvest *h = MEM_NEW(struct harvest);
+	h->head = memory;
+	h->sets = (struct set *)(h->head + 1);
+	h->set_count = (size - sizeof(struct head)) / sizeof(struct set);
+	h->limits = *limits;
+	unsigned expected = NEW;
+	if (atomic_compare_exchange_strong(&h->head->state, &expected, MAKING)) {
+		h->head->key = hash_key_random();
+		atomic_store(&h->head->state, READY);
+	}
+	while (atomic_load(&h->head->state) != READY)
+		sched_yield();
+	return h;
+}
+
+void harvest_detach(struct harvest *h)
+{
+	mem_free(h);
+}
+
+static void lock(struct set *s)
+{
+	for (unsigned looks = 0; atomic_exchange_explicit(&s->lock, 1, memory_order_acquire); looks++) {
+		if (looks > SPIN_LIMIT)
+			return; /* its holder died: what it was writing is one count, not a structure */
+		sched_yield();
+	}
+}
+
+static void unlock(struct set *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
+
+/* -- what a count is worth now ------------------------------------------------------------------------------------------ */
+
+static uint64_t decayed(uint64_t count, int64_t age_s, uint64_t half_life_s)
+{
+	if (age_s <= 0)
+		return count;
+	uint64_t halvings = (uint64_t)age_s / half_life_s;
+	if (halvings >= 64)
+		return 0;
+	count >>= halvings;
+	/* within a half-life along a straight line: 1 at its begin, 1/2 at its end */
+	return count - count * ((uint64_t)age_s % half_life_s) / half_life_s / 2;
+}
+
+static void refresh(const struct harvest *h, struct entry *e, int64_t now_s)
+{
+	int64_t age = now_s - e->at_s;
+	e->unknown = decayed(e->unknown, age, h->limits.half_life_s);
+	e->good = decayed(e->good, age, h->limits.half_life_s * 24); /* a good name lasts longer than a bad one */
+	e->at_s = now_s;
+}
+
+/* -- finding entries ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t key_of(const struct harvest *h, unsigned kind, struct slice name)
+{
+	uint64_t key = hash_bytes(&h->head->key, name) ^ (uint64_t)kind * 0x9e3779b97f4a7c15;
+	return key ? key : 1;
+}
+
+static struct set *set_of(const struct harvest *h, uint64_t key)
+{
+	return &h->sets[(key >> 8) % h->set_count];
+}
+
+static struct entry *find(struct set *s, uint64_t key)
+{
+	for (int i = 0; i < WAYS; i++)
+		if (s->entries[i].key == key)
+			return &s->entries[i];
+	return NULL;
+}
+
+/* The entry that is missed least: a free one, else the one with the smallest count, the oldest of those. */
+static struct entry *make(struct set *s, uint64_t key, struct slice name, int64_t now)
+{
+	struct entry *least = &s->entries[0];
+	for (int i = 0; i < WAYS; i++) {
+		struct entry *e = &s->entries[i];
+		if (e->key == 0) {
+			least = e;
+			break;
+		}
+		if (e->unknown < least->unknown || (e->unknown == least->unknown && e->at_s < least->at_s))
+			least = e;
+	}
+	*least = (struct entry){ .key = key, .at_s = now };
+	size_t n = name.n < NAME_MAX_BYTES - 1 ? name.n : NAME_MAX_BYTES - 1;
+	memcpy(least->name, name.p, n);
+	return least;
+}
+
+/* -- the names that a client is counted under ----------------------------------------------------------------------------- */
+
+struct name {
+	unsigned kind;
+	char text[NAME_MAX_BYTES];
+	size_t n;
+};
+
+static struct slice name_slice(const struct name *n)
+{
+	return slice(n->text, n->n);
+}
+
+static void name_domain(struct name *out, struct slice domain)
+{
+	int n = snprintf(out->text, sizeof out->text, "domain %.*s", SLICE_FMT(domain));
+	out->kind = KIND_DOMAIN;
+	out->n = (size_t)n < sizeof out->text ? (size_t)n : sizeof out->text - 1;
+}
+
+static void name_ip(struct name *out, unsigned kind, struct net_ip ip)
+{
+	struct buf text = BUF_INIT(NAME_MAX_BYTES);
+	if (kind == KIND_NETWORK && ip.is_v4)
+		ip.bytes[15] = 0;
+	else if (kind == KIND_NETWORK)
+		memset(ip.bytes + 6, 0, 10);
+	net_ip_print(&text, &ip);
+	if (kind == KIND_NETWORK)
+		buf_add_cstr(&text, ip.is_v4 ? "/24" : "/48");
+	out->kind = kind;
+	out->n = text.n;
+	memcpy(out->text, text.p, text.n);
+	buf_free(&text);
+}
+
+/* One name for a proven domain, else two: address and network. */
+static size_t names_of(const struct harvest_who *who, struct name out[2])
+{
+	if (who->domain.n) {
+		name_domain(&out[0], who->domain);
+		return 1;
+	}
+	name_ip(&out[0], KIND_ADDRESS, who->ip);
+	name_ip(&out[1], KIND_NETWORK, who->ip);
+	return 2;
+}
+
+/* -- levels --------------------------------------------------------------------------------------------------------------- */
+
+static enum harvest_level level_of(const struct harvest *h, unsigned kind, const struct entry *e, int64_t now_s)
+{
+	uint64_t factor = ONE * (kind == KIND_NETWORK ? NETWORK_FACTOR : 1);
+	if (e->refused_until_s > now_s || e->unknown >= h->limits.refuse * factor)
+		return HARVEST_REFUSE;
+	if (e->unknown >= h->limits.blind * factor)
+		return HARVEST_BLIND;
+	return e->unknown >= h->limits.slow * factor ? HARVEST_SLOW : HARVEST_OPEN;
+}
+
+/* What `change` does to an entry; NULL only looks. */
+typedef void (*change_fn)(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s);
+
+struct view {
+	enum harvest_level level;
+	uint64_t unknown, good;
+};
+
+static struct view visit(struct harvest *h, const struct name *name, change_fn change, int64_t now_s)
+{
+	uint64_t key = key_of(h, name->kind, name_slice(name));
+	struct set *s = set_of(h, key);
+	struct view v = { HARVEST_OPEN, 0, 0 };
+	lock(s);
+	struct entry *e = find(s, key);
+	if (!e && change)
+		e = make(s, key, name_slice(name), now_s);
+	if (e) {
+		refresh(h, e, now_s);
+		if (change)
+			change(h, name->kind, e, now_s);
+		v = (struct view){ level_of(h, name->kind, e, now_s), e->unknown, e->good };
+	}
+	unlock(s);
+	return v;
+}
+
+static void count_unknown(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
+{
+	e->unknown += ONE;
+	if (level_of(h, kind, e, now_s) == HARVEST_REFUSE && e->refused_until_s <= now_s)
+		e->refused_until_s = now_s + (int64_t)h->limits.refuse_s;
+}
+
+static void count_good(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
+{
+	(void)h, (void)kind, (void)now_s;
+	e->good += ONE;
+}
+
+/* The worst of the names' levels, but never more than slow for a network that has been good. */
+static struct view look(struct harvest *h, const struct harvest_who *who, change_fn change, int64_t now_s)
+{
+	struct name names[2];
+	struct view worst = { HARVEST_OPEN, 0, 0 };
+	if (who->exempt)
+		return worst;
+	size_t count = names_of(who, names);
+	uint64_t good = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct view v = visit(h, &names[i], change, now_s);
+		if (v.level > worst.level || i == 0)
+			worst.level = v.level;
+		if (v.unknown > worst.unknown)
+			worst.unknown = v.unknown;
+		if (v.good > good)
+			good = v.good;
+	}
+	if (worst.level > HARVEST_SLOW && good >= h->limits.good_history * ONE)
+		worst.level = HARVEST_SLOW;
+	return worst;
+}
+
+enum harvest_level harvest_level(struct harvest *h, const struct harvest_who *who, int64_t now_s)
+{
+	return look(h, who, NULL, now_s).level;
+}
+
+enum harvest_level harvest_unknown(struct harvest *h, const struct harvest_who *who, int64_t now_s)
+{
+	return look(h, who, count_unknown, now_s).level;
+}
+
+void harvest_good(struct harvest *h, const struct harvest_who *who, int64_t now_s)
+{
+	look(h, who, count_good, now_s);
+}
+
+uint64_t harvest_delay_ms(struct harvest *h, const struct harvest_who *who, int64_t now_s)
+{
+	struct view v = look(h, who, NULL, now_s);
+	if (v.level == HARVEST_OPEN)
+		return 0;
+	uint64_t over = v.unknown / ONE > h->limits.slow ? v.unknown / ONE - h->limits.slow : 0;
+	return over >= 95 ? 10000 : 500 + over * 100;
+}
+
+/* -- rates ------------------------------------------------------------------------------------------------------------------ */
+
+/* Tokens are kept as what is spent, in 1/256, in `unknown`; at_s is in milliseconds here. */
+bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_text, uint64_t per_hour, uint64_t burst, int64_t now_ms)
+{
+	if (per_hour == 0)
+		return true;
+	uint64_t key = key_of(h, kind, key_text);
+	struct set *s = set_of(h, key);
+	lock(s);
+	struct entry *e = find(s, key);
+	if (!e)
+		e = make(s, key, SLICE_NONE, now_ms);
+	uint64_t age = now_ms > e->at_s ? (uint64_t)(now_ms - e->at_s) : 0;
+	uint64_t back = age > 86400000 ? e->unknown : age * per_hour * ONE / 3600000;
+	if (back) { /* the rest below one unit stays with the old time */
+		e->unknown -= back < e->unknown ? back : e->unknown;
+		e->at_s = now_ms;
+	}
+	bool had = e->unknown + ONE <= burst * ONE;
+	if (had)
+		e->unknown += ONE;
+	unlock(s);
+	return had;
+}
+
+/* -- for people --------------------------------------------------------------------------------------------------------------- */
+
+static int most_first(const void *a, const void *b)
+{
+	const struct harvest_entry *x = a, *y = b;
+	return (x->unknown < y->unknown) - (x->unknown > y->unknown);
+}
+
+static unsigned kind_of(const char *name)
+{
+	return strncmp(name, "domain ", 7) == 0 ? KIND_DOMAIN : strchr(name, '/') ? KIND_NETWORK : KIND_ADDRESS;
+}
+
+size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, int64_t now_s)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < h->set_count; i++) {
+		lock(&h->sets[i]);
+		for (int k = 0; k < WAYS; k++) {
+			struct entry *e = &h->sets[i].entries[k];
+			if (e->key == 0 || e->name[0] == 0)
+				continue;
+			refresh(h, e, now_s);
+			if (e->unknown < ONE)
+				continue;
+			struct harvest_entry row = { .unknown = e->unknown / ONE, .good = e->good / ONE, .level = level_of(h, kind_of(e->name), e, now_s),
+				                     .refused_for_s = e->refused_until_s > now_s ? (uint64_t)(e->refused_until_s - now_s) : 0 };
+			memcpy(row.name, e->name, sizeof row.name);
+			if (count < max)
+				out[count++] = row;
+			else if (max && row.unknown > out[max - 1].unknown)
+				out[max - 1] = row;
+			else
+				continue;
+			if (count == max) /* keep the smallest last, so that it is the one that gives way */
+				qsort(out, count, sizeof *out, most_first);
+		}
+		unlock(&h->sets[i]);
+	}
+	qsort(out, count, sizeof *out, most_first);
+	return count;
+}
+
+bool harvest_forgive(struct harvest *h, const struct harvest_who *who)
+{
+	struct name names[2];
+	size_t count = names_of(who, names);
+	bool found = false;
+	for (size_t i = 0; i < count; i++) {
+		uint64_t key = key_of(h, names[i].kind, name_slice(&names[i]));
+		struct set *s = set_of(h, key);
+		lock(s);
+		struct entry *e = find(s, key);
+		if (e) {
+			*e = (struct entry){ 0 };
+			found = true;
+		}
+		unlock(s);
+	}
+	return found;
+}
+
+struct slice harvest_level_name(enum harvest_level level)
+{
+	static const struct slice names[] = { SLICE_INIT("open"), SLICE_INIT("slow"), SLICE_INIT("blind"), SLICE_INIT("refuse") };
+	return names[level];
+}
