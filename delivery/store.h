@@ -5,8 +5,8 @@
 #include <sys/types.h>
 #include "base/slice.h"
 #include "delivery/mailbox_proto.h"
-#include "delivery/pen.h"
-#include "delivery/syncer.h"
+#include "base/pen.h"
+#include "base/syncer.h"
 
 /* A file system that holds mailboxes: what works on it (tried, not guessed from its name), what it costs, how full it is. */
 struct store {

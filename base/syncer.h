@@ -1,5 +1,5 @@
-#ifndef DELIVERY_SYNCER_H
-#define DELIVERY_SYNCER_H
+#ifndef BASE_SYNCER_H
+#define BASE_SYNCER_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* A message's content on one file system. The only difference between the three ways lies here: where the file stands before it
  * has a name in a mailbox, and how it gets that name. */
-#include "delivery/pen.h"
+#include "base/pen.h"
 
 #include <errno.h>
 #include <fcntl.h>

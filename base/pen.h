@@ -1,5 +1,5 @@
-#ifndef DELIVERY_PEN_H
-#define DELIVERY_PEN_H
+#ifndef BASE_PEN_H
+#define BASE_PEN_H
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/slice.h"

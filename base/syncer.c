@@ -1,7 +1,7 @@
 /* Group commit. Two lists cross between the loop and the thread under one lock: what has arrived, and what is finished. Inside a
  * cycle three lists tell where a job stands: `durable` (written and synced by the last cycle, to be published), `written` and `published`
  * (by this cycle, waiting for its sync). */
-#include "delivery/syncer.h"
+#include "base/syncer.h"
 
 #include <assert.h>
 #include <errno.h>
