@@ -1,8 +1,9 @@
 #ifndef BASE_UNIQUE_H
 #define BASE_UNIQUE_H
+#include <stdint.h>
 #include "base/slice.h"
 
-/* Ids of sessions, transactions and queued messages: 16 letters and digits without vowels (and "_"),
+/* Ids of sessions, transactions and queued messages: 16 letters and digits without vowels, and "_":
  * sortable by time, unique over the processes and restarts of one host: 11 of microseconds, 3 of the process, 2 of a counter. */
 enum { UNIQUE_LENGTH = 16 };
 struct unique {
