@@ -39,15 +39,19 @@ int pen_write(struct pen *p, struct slice content)
 	return file_write(p->fd, content);
 }
 
-int pen_copy(struct pen *p, int from, uint64_t length)
+int pen_check_length(const struct pen *p, uint64_t length)
 {
 	struct stat st;
-	int error = file_stat_fd(from, &st);
+	int error = file_stat_fd(p->fd, &st);
 	if (error)
 		return error;
-	if ((uint64_t)st.st_size != length)
-		return -EBADMSG;
-	return file_copy(from, p->fd, length);
+	return (uint64_t)st.st_size == length ? 0 : -EBADMSG;
+}
+
+int pen_copy(struct pen *p, const struct pen *from, uint64_t length)
+{
+	int error = pen_check_length(from, length);
+	return error ? error : file_copy(from->fd, p->fd, length);
 }
 
 int pen_sync(struct pen *p)

@@ -25,8 +25,11 @@ int pen_open(struct pen *p, enum pen_way way, int folder, const char *name);
 
 int pen_write(struct pen *p, struct slice content);
 
-/* The first `length` bytes of from (-EBADMSG if it has another length), by reflink where the file systems can. */
-int pen_copy(struct pen *p, int from, uint64_t length);
+/* 0, or -EBADMSG if the file has another length. */
+int pen_check_length(const struct pen *p, uint64_t length);
+
+/* All of another pen (-EBADMSG if it has another length), by reflink where the file systems can. */
+int pen_copy(struct pen *p, const struct pen *from, uint64_t length);
 
 /* Content durable (fdatasync). */
 int pen_sync(struct pen *p);

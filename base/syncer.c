@@ -220,6 +220,8 @@ static void settle(struct syncer *s)
 	while ((j = list_take(&s->published))) {
 		if (j->error)
 			j->verbs->retract(j);
+		else
+			j->verbs->settled(j);
 		finish(s, j, j->error);
 	}
 	while ((j = list_take(&s->written))) {

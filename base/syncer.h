@@ -29,6 +29,7 @@ struct syncer_verbs {
 	int (*sync_content)(struct syncer_job *j);  /* make what write did durable, this job's alone */
 	int (*sync_names)(struct syncer_job *j);    /* the same for publish */
 	void (*retract)(struct syncer_job *j);      /* a sync failed: published names go, content is dropped */
+	void (*settled)(struct syncer_job *j);      /* published and durable */
 	void (*done)(struct syncer_job *j);         /* in the loop, once: j->error says how it ended */
 };
 

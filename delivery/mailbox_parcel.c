@@ -1,0 +1,20 @@
+/* What all kinds of parcels share: how a step is answered. */
+#include "delivery/mailbox_parcel.h"
+
+static bool told_by_a_leaf(const struct parcel *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		if (p->results[i]->status.fate != MAIL_OK)
+			return true;
+	return false;
+}
+
+void parcel_answer(struct parcel *p, struct mail_status status)
+{
+	p->status = status;
+	p->failed = status.fate != MAIL_OK;
+	bool everyone = p->failed && !told_by_a_leaf(p);
+	for (size_t i = 0; i < p->count && everyone; i++)
+		p->results[i]->status = status;
+	p->on_step(p->arg, p);
+}
