@@ -4,7 +4,7 @@
 #include "base/syncer.h"
 
 #include <assert.h>
-#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -323,16 +323,24 @@ void syncer_count(struct syncer *s, struct syncer_counts *out)
 	pthread_mutex_unlock(&s->lock);
 }
 
+void syncer_drain(struct syncer *s)
+{
+	struct pollfd p = { s->wake_fd, POLLIN, 0 };
+	if (s->waiting && poll(&p, 1, -1) == 1)
+		on_wake(s, LOOP_READ);
+}
+
 void syncer_free(struct syncer *s)
 {
 	if (s == NULL)
 		return;
+	while (s->waiting)
+		syncer_drain(s);
 	pthread_mutex_lock(&s->lock);
 	s->stop = true;
 	pthread_cond_signal(&s->arrival);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->thread, NULL);
-	collect(s);
 	loop_watch_free(s->watch);
 	close(s->wake_fd);
 	pthread_cond_destroy(&s->arrival);

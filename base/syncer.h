@@ -64,6 +64,9 @@ void syncer_add(struct syncer *s, struct syncer_job *j);
 size_t syncer_waiting(const struct syncer *s);
 void syncer_count(struct syncer *s, struct syncer_counts *out);
 
-/* Waits for what is under way, calls done for all of it, ends the thread. */
+/* Waits until a job is finished, if any is under way, and calls done for all that are. For the end of a process alone. */
+void syncer_drain(struct syncer *s);
+
+/* Drains, until nothing is under way, and ends the thread. */
 void syncer_free(struct syncer *s);
 #endif

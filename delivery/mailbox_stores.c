@@ -121,6 +121,21 @@ int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice m
 	return error;
 }
 
+static bool any_waits(const struct mailbox_stores *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (syncer_waiting(s->all[i].syncer))
+			return true;
+	return false;
+}
+
+void mailbox_stores_drain(struct mailbox_stores *s)
+{
+	while (any_waits(s))
+		for (size_t i = 0; i < s->count; i++)
+			syncer_drain(s->all[i].syncer);
+}
+
 void mailbox_stores_close(struct mailbox_stores *s)
 {
 	for (size_t i = 0; i < s->count; i++) {

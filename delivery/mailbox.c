@@ -1,0 +1,381 @@
+/* The mailbox process: peers and their questions. A peer has a table of its transactions; when it goes, they are orphans. A question at
+ * RCPT is a job of the mailbox's file system like any other, between two syncs. */
+#include "delivery/mailbox.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "delivery/mailbox_proto.h"
+#include "delivery/mailbox_status.h"
+#include "delivery/mailbox_transaction.h"
+
+enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20 };
+
+struct entry {
+	struct entry *next;
+	struct peer *peer;
+	struct transaction *transaction;
+};
+
+struct peer {
+	struct mailbox *mailbox;
+	struct ipc *ipc;              /* NULL: gone; the peer lives until its last transaction and question are over */
+	struct peer *next, **link;
+	struct entry *buckets[BUCKETS];
+	size_t open;                  /* transactions and questions */
+};
+
+struct ask {
+	struct syncer_job job;
+	struct peer *peer;
+	struct mailbox_store *store;
+	uint64_t question, size;
+	struct mailbox_leaf leaf;
+	char *place;
+};
+
+struct mailbox {
+	struct loop *loop;
+	struct mailbox_stores stores;
+	struct transaction_house house;
+	struct hash_key key;
+	struct peer *peers;
+	uint64_t reserve;
+	struct loop_timer *timer;
+	struct syncer_job state_job;
+	struct mailbox_state state, sent;
+	bool looking;
+};
+
+static void send_record(struct peer *p, uint16_t type, uint64_t question, struct buf *record, int fd)
+{
+	if (p->ipc)
+		ipc_send(p->ipc, type, question, buf_slice(record), fd);
+	buf_free(record);
+}
+
+/* ---- the life of a peer ---- */
+
+static void peer_unlink(struct peer *p)
+{
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	mem_free(p);
+}
+
+static void peer_release(struct peer *p)
+{
+	p->open--;
+	if (p->open == 0 && p->ipc == NULL)
+		peer_unlink(p);
+}
+
+static struct entry **find_entry(struct peer *p, struct slice id)
+{
+	struct entry **at = &p->buckets[hash_bytes(&p->mailbox->key, id) % BUCKETS];
+	while (*at && !slice_eq(transaction_id((*at)->transaction), id))
+		at = &(*at)->next;
+	return at;
+}
+
+static void on_pen_ready(void *arg, uint64_t question, const struct mail_status *status, int fd)
+{
+	struct entry *e = arg;
+	struct buf record = BUF_INIT(MAX_REPLY);
+	mailbox_put_status(&record, status);
+	send_record(e->peer, MAILBOX_PEN_READY, question, &record, status->fate == MAIL_OK ? fd : -1);
+}
+
+static void on_delivered(void *arg, uint64_t question, const struct mailbox_delivered *d)
+{
+	struct entry *e = arg;
+	struct buf record = BUF_INIT(MAX_REPLY);
+	mailbox_put_delivered(&record, d);
+	send_record(e->peer, MAILBOX_DELIVERED, question, &record, -1);
+}
+
+static void on_over(void *arg, struct transaction *t)
+{
+	struct entry *e = arg;
+	struct peer *p = e->peer;
+	struct entry **at = find_entry(p, transaction_id(t));
+	assert(*at == e);
+	*at = e->next;
+	mem_free(e);
+	peer_release(p);
+}
+
+static const struct transaction_owner owner = { on_pen_ready, on_delivered, on_over };
+
+static struct transaction *find_transaction(struct peer *p, struct slice id)
+{
+	struct entry *e = *find_entry(p, id);
+	return e ? e->transaction : NULL;
+}
+
+static struct transaction *need_transaction(struct peer *p, struct slice id)
+{
+	struct entry **at = find_entry(p, id);
+	if (*at)
+		return (*at)->transaction;
+	struct entry *e = MEM_NEW(struct entry);
+	e->peer = p;
+	e->transaction = transaction_new(&p->mailbox->house, id, &owner, e);
+	*at = e;
+	p->open++;
+	return e->transaction;
+}
+
+/* Some end at once and take their entry along: each bucket is begun anew after one. */
+static void orphan_all(struct peer *p)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct entry *e = p->buckets[i], *next;
+		for (; e; e = next) {
+			next = e->next;
+			transaction_orphan(e->transaction);
+		}
+	}
+}
+
+static void on_close(void *arg, struct ipc *which)
+{
+	struct peer *p = arg;
+	ipc_free(which);
+	p->ipc = NULL;
+	p->open++;
+	orphan_all(p);
+	peer_release(p);
+}
+
+/* ---- questions ---- */
+
+static struct ask *of_job(struct syncer_job *j)
+{
+	return (struct ask *)((char *)j - offsetof(struct ask, job));
+}
+
+static int work_ask(struct syncer_job *j)
+{
+	struct ask *a = of_job(j);
+	struct quota_limits limits = { a->leaf.quota_bytes, a->leaf.quota_messages };
+	int error = store_room(&a->store->store, a->peer->mailbox->reserve, a->size);
+	if (error == 0)
+		error = quota_check(a->store->quota, a->leaf.place, &limits, a->size);
+	return error;
+}
+
+static void answer_ask(struct peer *p, uint64_t question, struct mail_status status)
+{
+	struct mailbox_asked m = { .status = status };
+	struct buf record = BUF_INIT(MAX_REPLY);
+	mailbox_put_asked(&record, &m);
+	send_record(p, MAILBOX_ASKED, question, &record, -1);
+}
+
+static void done_ask(struct syncer_job *j)
+{
+	struct ask *a = of_job(j);
+	answer_ask(a->peer, a->question, mailbox_status_of(j->error));
+	peer_release(a->peer);
+	mem_free(a->place);
+	mem_free(a);
+}
+
+static const struct syncer_verbs ask_verbs = { .write = work_ask, .done = done_ask };
+
+static int on_ask(struct peer *p, const struct ipc_message *m)
+{
+	struct mailbox_ask question;
+	if (mailbox_get_ask(m->payload, &question) < 0)
+		return -EPROTO;
+	struct mailbox_store *store = mailbox_stores_find(&p->mailbox->stores, question.leaf.place);
+	if (store == NULL) {
+		answer_ask(p, m->id, mailbox_status_of(-EINVAL));
+		return 0;
+	}
+	struct ask *a = MEM_NEW(struct ask);
+	*a = (struct ask){ { .verbs = &ask_verbs, .goal = SYNCER_RUN }, p, store, m->id, question.size, question.leaf, NULL };
+	a->place = mem_copy(question.leaf.place.p, question.leaf.place.n);
+	a->leaf.place.p = a->place;
+	p->open++;
+	syncer_add(store->syncer, &a->job);
+	return 0;
+}
+
+static int on_pen(struct peer *p, const struct ipc_message *m)
+{
+	struct mailbox_pen question;
+	if (mailbox_get_pen(m->payload, &question) < 0)
+		return -EPROTO;
+	return transaction_pen(need_transaction(p, question.transaction), m->id, &question);
+}
+
+static int on_deliver(struct peer *p, const struct ipc_message *m)
+{
+	struct arena mem = ARENA_INIT(MAX_DELIVER_MEMORY);
+	struct mailbox_deliver question;
+	int error = mailbox_get_deliver(m->payload, &mem, &question);
+	if (error == 0)
+		error = transaction_deliver(need_transaction(p, question.transaction), m->id, &question);
+	arena_free(&mem);
+	return error;
+}
+
+/* One that we don't know was lost with a process of ours before this one: nothing of it was kept. */
+static int on_commit(struct peer *p, const struct ipc_message *m)
+{
+	struct slice id;
+	if (mailbox_get_transaction(m->payload, &id) < 0)
+		return -EPROTO;
+	struct transaction *t = find_transaction(p, id);
+	if (t)
+		return transaction_commit(t, m->id);
+	struct mailbox_delivered d = { MAIL_STATUS_UNSURE("The mailbox process was restarted, try again later"), NULL, 0 };
+	struct buf record = BUF_INIT(MAX_REPLY);
+	mailbox_put_delivered(&record, &d);
+	send_record(p, MAILBOX_DELIVERED, m->id, &record, -1);
+	return 0;
+}
+
+static int on_abort(struct peer *p, const struct ipc_message *m)
+{
+	struct slice id;
+	if (mailbox_get_transaction(m->payload, &id) < 0)
+		return -EPROTO;
+	struct transaction *t = find_transaction(p, id);
+	if (t)
+		transaction_abort(t);
+	return 0;
+}
+
+static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
+{
+	struct peer *p = arg;
+	(void)from;
+	switch (m->type) {
+	case MAILBOX_ASK: return on_ask(p, m);
+	case MAILBOX_PEN: return on_pen(p, m);
+	case MAILBOX_DELIVER: return on_deliver(p, m);
+	case MAILBOX_COMMIT: return on_commit(p, m);
+	case MAILBOX_ABORT: return on_abort(p, m);
+	default: return -EPROTO;
+	}
+}
+
+static const struct ipc_handler handler = { on_message, on_close };
+
+/* ---- the state of the mail root's file system ---- */
+
+static void send_state(struct peer *p)
+{
+	struct buf record = BUF_INIT(MAX_REPLY);
+	mailbox_put_state(&record, &p->mailbox->state);
+	send_record(p, MAILBOX_STATE, 0, &record, -1);
+}
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+static int look_at_state(struct syncer_job *j)
+{
+	struct mailbox *m = (struct mailbox *)((char *)j - offsetof(struct mailbox, state_job));
+	return store_state(&m->stores.all[0].store, m->reserve, &m->state);
+}
+
+static void tell_state(struct syncer_job *j)
+{
+	struct mailbox *m = (struct mailbox *)((char *)j - offsetof(struct mailbox, state_job));
+	bool changed = distance(m->state.free_bytes, m->sent.free_bytes) >= STATE_STEP || m->state.read_only != m->sent.read_only ||
+	               (m->state.free_inodes == 0) != (m->sent.free_inodes == 0);
+	m->looking = false;
+	if (j->error || !changed)
+		return;
+	m->sent = m->state;
+	for (struct peer *p = m->peers; p; p = p->next)
+		send_state(p);
+}
+
+static const struct syncer_verbs state_verbs = { .write = look_at_state, .done = tell_state };
+
+static void on_second(void *arg)
+{
+	struct mailbox *m = arg;
+	loop_timer_set(m->timer, STATE_MS);
+	if (m->looking)
+		return;
+	m->looking = true;
+	m->state_job = (struct syncer_job){ .verbs = &state_verbs, .goal = SYNCER_RUN };
+	syncer_add(m->stores.all[0].syncer, &m->state_job);
+}
+
+/* ---- the whole ---- */
+
+int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbox **out)
+{
+	struct mailbox *m = MEM_NEW(struct mailbox);
+	int error = file_init();
+	if (error == 0)
+		error = mailbox_stores_open(&m->stores, l, setup->mail_root);
+	if (error == 0)
+		error = store_state(&m->stores.all[0].store, setup->reserve, &m->state);
+	if (error) {
+		mailbox_stores_close(&m->stores);
+		mem_free(m);
+		return error;
+	}
+	m->loop = l;
+	m->reserve = setup->reserve;
+	m->key = hash_key_random();
+	m->house = (struct transaction_house){ &m->stores, setup->host, 0 };
+	m->sent = m->state;
+	m->timer = loop_timer_new(l, on_second, m);
+	loop_timer_set(m->timer, STATE_MS);
+	*out = m;
+	return 0;
+}
+
+void mailbox_add_peer(struct mailbox *m, int fd)
+{
+	struct peer *p = MEM_NEW(struct peer);
+	p->mailbox = m;
+	p->next = m->peers;
+	p->link = &m->peers;
+	if (p->next)
+		p->next->link = &p->next;
+	m->peers = p;
+	p->ipc = ipc_new(m->loop, fd, &handler, p);
+	send_state(p);
+}
+
+size_t mailbox_busy(const struct mailbox *m)
+{
+	size_t n = 0;
+	for (const struct peer *p = m->peers; p; p = p->next)
+		n += p->open;
+	return n;
+}
+
+void mailbox_free(struct mailbox *m)
+{
+	if (m == NULL)
+		return;
+	loop_timer_free(m->timer);
+	for (struct peer *p = m->peers, *next; p; p = next) {
+		next = p->next;
+		if (p->ipc)
+			on_close(p, p->ipc);
+	}
+	mailbox_stores_drain(&m->stores);
+	mailbox_stores_close(&m->stores);
+	mem_free(m);
+}

@@ -1,0 +1,31 @@
+#ifndef DELIVERY_MAILBOX_H
+#define DELIVERY_MAILBOX_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/loop.h"
+#include "base/slice.h"
+
+/* The mailbox process: takes the questions of delivery/mailbox_proto.h from any number of peers. */
+struct mailbox_setup {
+	struct slice mail_root;
+	uint64_t reserve;          /* bytes of the mail root's file system that new mail leaves alone */
+	struct slice host;         /* in file names */
+};
+
+struct mailbox;
+
+/* Opens the mail root, probes its file system, sweeps what a crash left in tmp/. -errno if no mail can be stored there. */
+int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbox **out);
+
+/* A channel to one asker; fd becomes ours. */
+void mailbox_add_peer(struct mailbox *m, int fd);
+
+/* Questions, transactions and steps under way: 0 when a drained process may end. */
+size_t mailbox_busy(const struct mailbox *m);
+
+/* Cuts all peers off, finishes what was asked to commit, closes all. */
+void mailbox_free(struct mailbox *m);
+
+struct house;
+int mailbox_main(struct house *h);
+#endif

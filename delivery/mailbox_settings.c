@@ -1,0 +1,15 @@
+/* The settings of the mailbox process. */
+#include "delivery/mailbox_settings.h"
+
+#include <stddef.h>
+
+struct mailbox_settings mailbox_settings;
+
+static const struct setting rows[] = {
+	{ "mail-root", SETTING_PATH, offsetof(struct mailbox_settings, mail_root), "/var/mail/porter", 0, 0, NULL, NULL,
+	  "The folder below which Maildirs named by a relative path lie, and are made when they are missing." },
+	{ "mail-reserve", SETTING_SIZE, offsetof(struct mailbox_settings, reserve), "64M", 0, UINT64_C(1) << 50, NULL, NULL,
+	  "Free space of the mail root's file system that new mail leaves alone: below it recipients are answered 452." },
+};
+
+struct setting_table mailbox_setting_table = { "mailbox", rows, sizeof rows / sizeof rows[0], &mailbox_settings };

@@ -1,0 +1,13 @@
+#ifndef DELIVERY_MAILBOX_SETTINGS_H
+#define DELIVERY_MAILBOX_SETTINGS_H
+#include <stdint.h>
+#include "base/setting.h"
+
+struct mailbox_settings {
+	struct slice mail_root;
+	uint64_t reserve;      /* bytes */
+};
+
+extern struct mailbox_settings mailbox_settings;
+extern struct setting_table mailbox_setting_table;
+#endif
