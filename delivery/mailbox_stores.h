@@ -4,7 +4,7 @@
 #include "base/slice.h"
 #include "delivery/quota.h"
 #include "delivery/store.h"
-#include "delivery/syncer.h"
+#include "base/syncer.h"
 
 /* The file systems that mailboxes lie on, each with its syncer and its quotas. Which one a place is on is told from the mount table that was read
  * at start, without touching the disk; the syncer's thread checks it against the folder itself. */
