@@ -18,9 +18,9 @@ void file_test_hook(file_hook h, void *arg)
 	hook_arg = arg;
 }
 
-static int ask(enum file_call call, int fd, const char *name)
+static int ask(enum file_call call, int fd, int dir, const char *name)
 {
-	return hook ? hook(hook_arg, call, fd, name) : 0;
+	return hook ? hook(hook_arg, call, fd, dir, name) : 0;
 }
 
 static int result(int r)
@@ -30,7 +30,7 @@ static int result(int r)
 
 int file_open(int dir, const char *name, int flags, mode_t mode, int *fd)
 {
-	int error = ask(FILE_OPEN, dir, name);
+	int error = ask(FILE_OPEN, -1, dir, name);
 	if (error)
 		return error;
 	int got = openat(dir, name, flags | O_CLOEXEC, mode);
@@ -43,7 +43,7 @@ int file_open(int dir, const char *name, int flags, mode_t mode, int *fd)
 int file_open_no_links(int dir, const char *path, int flags, int *fd)
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS };
-	int error = ask(FILE_OPEN, dir, path);
+	int error = ask(FILE_OPEN, -1, dir, path);
 	if (error)
 		return error;
 	long got = syscall(SYS_openat2, dir, path, &how, sizeof how);
@@ -55,7 +55,7 @@ int file_open_no_links(int dir, const char *path, int flags, int *fd)
 
 int file_dup(int fd, int *copy)
 {
-	int error = ask(FILE_DUP, fd, NULL);
+	int error = ask(FILE_DUP, fd, -1, NULL);
 	if (error)
 		return error;
 	int got = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -74,7 +74,7 @@ void file_close(int *fd)
 
 int file_write(int fd, struct slice s)
 {
-	int error = ask(FILE_WRITE, fd, NULL);
+	int error = ask(FILE_WRITE, fd, -1, NULL);
 	while (error == 0 && s.n) {
 		ssize_t n = write(fd, s.p, s.n);
 		if (n < 0 && errno != EINTR)
@@ -107,7 +107,7 @@ static int copy_by_hand(int from, int to, off_t at, uint64_t length)
 int file_copy(int from, int to, uint64_t length)
 {
 	off_t in = 0, out = 0;
-	int error = ask(FILE_COPY, to, NULL);
+	int error = ask(FILE_COPY, to, -1, NULL);
 	if (error)
 		return error;
 	while (length) {
@@ -123,25 +123,25 @@ int file_copy(int from, int to, uint64_t length)
 
 int file_truncate(int fd, uint64_t length)
 {
-	int error = ask(FILE_TRUNCATE, fd, NULL);
+	int error = ask(FILE_TRUNCATE, fd, -1, NULL);
 	return error ? error : result(ftruncate(fd, (off_t)length));
 }
 
 int file_sync_data(int fd)
 {
-	int error = ask(FILE_SYNC_DATA, fd, NULL);
+	int error = ask(FILE_SYNC_DATA, fd, -1, NULL);
 	return error ? error : result(fdatasync(fd));
 }
 
 int file_sync(int fd)
 {
-	int error = ask(FILE_SYNC, fd, NULL);
+	int error = ask(FILE_SYNC, fd, -1, NULL);
 	return error ? error : result(fsync(fd));
 }
 
 int file_sync_store(int fd)
 {
-	int error = ask(FILE_SYNC_STORE, fd, NULL);
+	int error = ask(FILE_SYNC_STORE, fd, -1, NULL);
 	return error ? error : result(syncfs(fd));
 }
 
@@ -156,7 +156,7 @@ int file_init(void)
 int file_publish(int fd, int dir, const char *name)
 {
 	char number[16];
-	int error = ask(FILE_PUBLISH, dir, name);
+	int error = ask(FILE_PUBLISH, fd, dir, name);
 	if (error)
 		return error;
 	snprintf(number, sizeof number, "%d", fd);
@@ -165,42 +165,42 @@ int file_publish(int fd, int dir, const char *name)
 
 int file_link(int from_dir, const char *from, int to_dir, const char *to)
 {
-	int error = ask(FILE_LINK, to_dir, to);
+	int error = ask(FILE_LINK, -1, to_dir, to);
 	return error ? error : result(linkat(from_dir, from, to_dir, to, 0));
 }
 
 int file_rename(int from_dir, const char *from, int to_dir, const char *to)
 {
-	int error = ask(FILE_RENAME, to_dir, to);
+	int error = ask(FILE_RENAME, -1, to_dir, to);
 	return error ? error : result(renameat(from_dir, from, to_dir, to));
 }
 
 int file_unlink(int dir, const char *name)
 {
-	int error = ask(FILE_UNLINK, dir, name);
+	int error = ask(FILE_UNLINK, -1, dir, name);
 	return error ? error : result(unlinkat(dir, name, 0));
 }
 
 int file_mkdir(int dir, const char *name, mode_t mode)
 {
-	int error = ask(FILE_MKDIR, dir, name);
+	int error = ask(FILE_MKDIR, -1, dir, name);
 	return error ? error : result(mkdirat(dir, name, mode));
 }
 
 int file_stat_fd(int fd, struct stat *st)
 {
-	int error = ask(FILE_STAT, fd, NULL);
+	int error = ask(FILE_STAT, fd, -1, NULL);
 	return error ? error : result(fstat(fd, st));
 }
 
 int file_stat_at(int dir, const char *name, struct stat *st)
 {
-	int error = ask(FILE_STAT, dir, name);
+	int error = ask(FILE_STAT, -1, dir, name);
 	return error ? error : result(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
 }
 
 int file_stat_store(int fd, struct statvfs *v)
 {
-	int error = ask(FILE_STAT, fd, NULL);
+	int error = ask(FILE_STAT, fd, -1, NULL);
 	return error ? error : result(fstatvfs(fd, v));
 }

@@ -16,8 +16,8 @@ enum file_call {
 };
 
 /* Tests only. Called before each call (from any thread): 0 lets it go on, -errno makes it fail without being tried. fd: the file or folder it is
- * about; name may be NULL. A NULL hook is the normal state. */
-typedef int (*file_hook)(void *arg, enum file_call call, int fd, const char *name);
+ * about, -1 where only a name tells; dir and name: where the name is, was or will be, -1 and NULL if none. No hook is the normal state. */
+typedef int (*file_hook)(void *arg, enum file_call call, int fd, int dir, const char *name);
 void file_test_hook(file_hook hook, void *arg);
 
 int file_open(int dir, const char *name, int flags, mode_t mode, int *fd);

@@ -14,6 +14,7 @@
 #include "delivery/mailbox_proto.h"
 #include "delivery/mailbox_status.h"
 #include "delivery/mailbox_transaction.h"
+#include "delivery/maildir_sweep.h"
 
 enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20 };
 
@@ -51,6 +52,7 @@ struct mailbox {
 	struct syncer_job state_job;
 	struct mailbox_state state, sent;
 	bool looking;
+	struct worker *sweeper;       /* NULL: nothing to sweep */
 };
 
 static void send_record(struct peer *p, uint16_t type, uint64_t question, struct buf *record, int fd)
@@ -318,6 +320,28 @@ static void on_second(void *arg)
 	syncer_add(m->stores.all[0].syncer, &m->state_job);
 }
 
+/* ---- leftovers of a crash ---- */
+
+static void sweep(void *arg)
+{
+	struct mailbox *m = arg;
+	maildir_sweep(m->stores.root, m->house.host);
+}
+
+static void swept(void *arg)
+{
+	(void)arg;
+}
+
+/* Unnamed files leave nothing; elsewhere a worker looks through all the tmp/ folders while we serve already. */
+static void start_sweep(struct mailbox *m)
+{
+	if (m->stores.all[0].store.way == PEN_UNNAMED)
+		return;
+	m->sweeper = worker_new(m->loop, 1, "sweep");
+	worker_add(m->sweeper, sweep, swept, m);
+}
+
 /* ---- the whole ---- */
 
 int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbox **out)
@@ -340,6 +364,7 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 	m->sent = m->state;
 	m->timer = loop_timer_new(l, on_second, m);
 	loop_timer_set(m->timer, STATE_MS);
+	start_sweep(m);
 	*out = m;
 	return 0;
 }
@@ -376,6 +401,8 @@ void mailbox_free(struct mailbox *m)
 			on_close(p, p->ipc);
 	}
 	mailbox_stores_drain(&m->stores);
+	if (m->sweeper)
+		worker_free(m->sweeper);
 	mailbox_stores_close(&m->stores);
 	mem_free(m);
 }

@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/scan.h"
 
-enum { FOLDER_MODE = 0700 };
+enum { FOLDER_MODE = 0700, MAX_HOST = 64, MAX_ID = 32 };
 
 static const char *const folder_names[] = { [MAILDIR_NEW] = "new", [MAILDIR_CUR] = "cur", [MAILDIR_TMP] = "tmp" };
 
@@ -113,7 +113,7 @@ void maildir_name(char out[MAILDIR_MAX_NAME], struct slice transaction, struct s
 	static atomic_uint_fast64_t count;
 	int64_t now_us = clock_wall_us();
 	snprintf(out, MAILDIR_MAX_NAME, "%" PRId64 ".M%06" PRId64 "P%dQ%" PRIuFAST64 "_%.*s.%.*s,S=%" PRIu64, now_us / 1000000, now_us % 1000000,
-	         (int)getpid(), ++count, SLICE_FMT(transaction), SLICE_FMT(slice_head(host, 64)), size);
+	         (int)getpid(), ++count, SLICE_FMT(transaction), SLICE_FMT(slice_head(host, MAX_HOST)), size);
 }
 
 static bool is_name_byte(unsigned char c)
@@ -121,14 +121,26 @@ static bool is_name_byte(unsigned char c)
 	return c != '.' && c != '/';
 }
 
-bool maildir_name_is_ours(struct slice name, struct slice host)
+static bool scan_tagged(struct slice *in, char tag, uint64_t max, uint64_t *out)
 {
-	uint64_t n;
+	return scan_byte(in, tag) && scan_uint(in, max, out);
+}
+
+bool maildir_name_parse(struct slice name, struct slice host, struct maildir_origin *out)
+{
+	uint64_t seconds, us, pid, count;
 	struct slice id;
-	return scan_uint(&name, INT64_MAX, &n) && scan_byte(&name, '.') && scan_byte(&name, 'M') && scan_uint(&name, 999999, &n) &&
-	       scan_byte(&name, 'P') && scan_uint(&name, INT32_MAX, &n) && scan_byte(&name, 'Q') && scan_uint(&name, UINT64_MAX, &n) &&
-	       scan_byte(&name, '_') && scan_while(&name, is_name_byte, 32, &id) && scan_byte(&name, '.') &&
-	       slice_starts(name, slice_head(host, 64)) && slice_starts(slice_skip(name, slice_head(host, 64).n), SLICE(",S="));
+	host = slice_head(host, MAX_HOST);
+	if (!scan_uint(&name, INT64_MAX, &seconds) || !scan_byte(&name, '.') || !scan_tagged(&name, 'M', 999999, &us))
+		return false;
+	if (!scan_tagged(&name, 'P', INT32_MAX, &pid) || !scan_tagged(&name, 'Q', UINT64_MAX, &count) || !scan_byte(&name, '_'))
+		return false;
+	if (!scan_while(&name, is_name_byte, MAX_ID, &id) || !scan_byte(&name, '.') || !slice_starts(name, host))
+		return false;
+	if (!slice_starts(slice_skip(name, host.n), SLICE(",S=")) || pid == 0)
+		return false;
+	*out = (struct maildir_origin){ (int64_t)seconds, (pid_t)pid };
+	return true;
 }
 
 bool maildir_name_size(struct slice name, uint64_t *size)

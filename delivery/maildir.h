@@ -2,6 +2,7 @@
 #define DELIVERY_MAILDIR_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "base/slice.h"
 
 /* Maildir folders: reached, made, named into. A place is a path below the mail root, or absolute; it is walked without following any link
@@ -21,8 +22,12 @@ int maildir_open(int root, struct slice place, enum maildir_folder which, bool m
  * log's reader, the size for quotas (Maildir++). host has no '/' or ':'. */
 void maildir_name(char out[MAILDIR_MAX_NAME], struct slice transaction, struct slice host, uint64_t size);
 
-/* Is this file name in a tmp/ one of ours, left by a process that is gone? */
-bool maildir_name_is_ours(struct slice name, struct slice host);
+/* Who made a file with a name like that on this host. False: not one of ours. */
+struct maildir_origin {
+	int64_t seconds;
+	pid_t pid;
+};
+bool maildir_name_parse(struct slice name, struct slice host, struct maildir_origin *out);
 
 /* The size from ",S=<size>" in a file name. False: none there. */
 bool maildir_name_size(struct slice name, uint64_t *size);

@@ -82,9 +82,10 @@ static void a_copy_is_the_same_bytes_and_a_short_source_is_an_error(void **state
 	file_close(&to);
 }
 
-static int fail_links(void *arg, enum file_call call, int fd, const char *name)
+static int fail_links(void *arg, enum file_call call, int fd, int where, const char *name)
 {
 	(void)fd;
+	(void)where;
 	(void)name;
 	*(int *)arg += 1;
 	return call == FILE_LINK ? -EIO : 0;
