@@ -1,0 +1,87 @@
+#ifndef QUEUE_SPOOL_H
+#define QUEUE_SPOOL_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/pen.h"
+#include "base/syncer.h"
+#include "queue/envelope.h"
+#include "queue/journal.h"
+
+/* The spool: one file for each message. A message is ours exactly while its name exists below queue/ (or dead/).
+ *
+ *	where                 state of the message                         who brings it there                       after a crash
+ *	(unnamed file)        being received; nobody's                     spool_pen, spool_put: write               gone by itself
+ *	queue/XX/ID           ours: waiting, trying, held                  spool_put: publish, then the 250          kept, scheduled again
+ *	queue/XX/ID, settled  every recipient done or failed and reported  EVENT_ records, then spool_remove         removed when next looked at
+ *	dead/ID               dead letter: a report was withheld           spool_kill (rename)                       kept
+ *	aside/ID              damaged, foreign or of another version       spool_scan, spool_read's callers          kept for a person
+ *	drop/NAME             handed in by sendmail while nobody served    sendmail (rename)                         taken in at start
+ *	tmp/NAME              staged on file systems without unnamed files spool_pen                                 removed at start
+ *
+ * The file: a head of 64 bytes {magic, version, offset and length of the content, length and checksum of the envelope, checksum of the head}, the content
+ * (CRLF line ends, as it goes on the wire, our own fields in front), the envelope record, then events. Content may begin behind the head with a
+ * gap, so that whoever writes it can put a header section of unknown length in front at the end. */
+enum { SPOOL_HEAD = 64, SPOOL_ID_MAX = 32, SPOOL_JOURNAL_MAX = 16 << 20 };
+
+struct spool;
+
+/* dir: the spool folder, taken over. Makes what is missing below it, removes leftovers of tmp/. 0 or -errno. */
+int spool_open(struct loop *l, int dir, struct spool **out);
+void spool_close(struct spool *s);
+struct syncer *spool_syncer(struct spool *s);
+
+/* An empty unnamed file to write content into, from SPOOL_HEAD or further on. */
+int spool_pen(struct spool *s, struct pen *out);
+
+/* Puts a message in. Either content is given, or a pen that holds it at content_offset. done is called in the loop with job->error: 0 means that it
+ * is durably ours. The strings that envelope points to and content stay the caller's until done. */
+struct spool_put {
+	struct syncer_job job;               /* first */
+	struct spool *spool;
+	const struct envelope *envelope;
+	bool hop_down;
+	struct pen pen;                      /* PEN_NONE: one is made from content */
+	struct slice content;
+	uint64_t content_offset, content_length; /* with a pen */
+	bool dead;                           /* straight into dead/ */
+	void (*done)(struct spool_put *p);
+};
+void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal); /* PREPARE, COMMIT or DELIVER */
+void spool_put_drop(struct spool_put *p);                                    /* after done of PREPARE, instead of COMMIT */
+
+/* A message as it lies there. raw holds what the views point to; mem the arrays. */
+enum spool_folder { SPOOL_QUEUE, SPOOL_DEAD, SPOOL_ASIDE };
+struct spool_message {
+	int fd;                              /* read-only; the caller's */
+	uint64_t content_offset, content_length;
+	struct envelope envelope;
+	struct message_state state;
+	struct slice journal;                /* its sound events, for spool_read's caller to walk */
+};
+
+/* Opens and checks. -ENOENT: not there. -EBADMSG: damaged, foreign or of another version; *why says what. May block a little: for workers, or few. */
+int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *out, const char **why);
+
+/* Appends an event. durable: it must survive a power cut (a recipient that is done); others cost at worst an attempt. done in the loop. */
+struct spool_append {
+	struct syncer_job job;               /* first */
+	struct spool *spool;
+	char id[SPOOL_ID_MAX + 1];
+	int fd;                              /* set by the verbs */
+	struct buf records;                  /* framed events; freed by the caller in done */
+	void (*done)(struct spool_append *a);
+};
+void spool_append(struct spool *s, struct spool_append *a, bool durable);
+
+/* Removes a settled message; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue. 0 or -errno. */
+int spool_remove(struct spool *s, enum spool_folder where, struct slice id);
+int spool_move(struct spool *s, enum spool_folder from, enum spool_folder to, struct slice id);
+
+/* Walks a folder: found is called for each name, in no order, until it returns false. For a worker. */
+int spool_scan(struct spool *s, enum spool_folder where, bool (*found)(void *arg, struct slice id), void *arg);
+
+/* Free bytes for unprivileged users; whether `size` more would leave `reserve`. 0, -ENOSPC, -EROFS. */
+int spool_room(struct spool *s, uint64_t reserve, uint64_t size);
+#endif
