@@ -9,20 +9,20 @@
 
 /* -- admission ------------------------------------------------------------------------------------------------------------------ */
 
-static const struct mail_status refused = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying denied: this sender is not authenticated");
-static const struct mail_status not_now = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop can't be reached; please try again");
+#define REFUSED MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying denied: this sender is not authenticated")
+#define NOT_NOW MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop can't be reached; please try again")
 
 static struct mail_status admit_one(const struct envelope *e, const struct envelope_recipient *r, bool hop_down)
 {
 	if (e->report)
 		return MAIL_STATUS_OK; /* the gate let it pass, and it is never reported on */
 	if (r->way == WAY_LIST)
-		return e->evidence.grade == EVIDENCE_OWNER ? MAIL_STATUS_OK : refused;
+		return e->evidence.grade == EVIDENCE_OWNER ? MAIL_STATUS_OK : REFUSED;
 	if (e->evidence.grade >= EVIDENCE_CLIENT)
 		return MAIL_STATUS_OK;
 	if (r->way == WAY_FOREIGN || e->evidence.grade == EVIDENCE_OWNER)
-		return refused;
-	return e->evidence.grade == EVIDENCE_SPF && hop_down ? MAIL_STATUS_OK : not_now;
+		return REFUSED;
+	return e->evidence.grade == EVIDENCE_SPF && hop_down ? MAIL_STATUS_OK : NOT_NOW;
 }
 
 struct mail_status envelope_admit(const struct envelope *e, bool hop_down)
