@@ -284,6 +284,11 @@ static void put_retract(struct syncer_job *j)
 	pen_drop(&p->pen);
 }
 
+static void settled_nothing(struct syncer_job *j)
+{
+	(void)j;
+}
+
 static void put_done(struct syncer_job *j)
 {
 	struct spool_put *p = put_of(j);
@@ -292,7 +297,7 @@ static void put_done(struct syncer_job *j)
 	p->done(p);
 }
 
-static const struct syncer_verbs put_verbs = { put_write, put_publish, put_sync_content, put_sync_names, put_retract, put_done };
+static const struct syncer_verbs put_verbs = { put_write, put_publish, put_sync_content, put_sync_names, put_retract, settled_nothing, put_done };
 
 void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal)
 {
@@ -429,7 +434,7 @@ static void append_done(struct syncer_job *j)
 	append_of(j)->done(append_of(j));
 }
 
-static const struct syncer_verbs append_verbs = { append_write, append_nothing, append_sync, append_nothing, append_retract, append_done };
+static const struct syncer_verbs append_verbs = { append_write, append_nothing, append_sync, append_nothing, append_retract, settled_nothing, append_done };
 
 void spool_append(struct spool *s, struct spool_append *a, bool durable)
 {
