@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -136,7 +135,7 @@ static int recount(struct quota_table *t, struct slice place, int new_fd, struct
 	struct usage sum = { 0 };
 	int folder, error = folder_times(new_fd, &sum.new_time, &sum.cur_time);
 	if (error == 0)
-		error = file_open(new_fd, ".", O_RDONLY | O_DIRECTORY, 0, &folder);
+		error = maildir_open(t->root, place, MAILDIR_NEW, false, &folder);
 	if (error == 0)
 		error = count_folder(folder, &sum);
 	if (error == 0)
