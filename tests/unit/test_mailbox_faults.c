@@ -37,9 +37,10 @@ static int fail_one(void *arg, enum file_call call, int fd, int dir, const char 
 		error = fault.error;
 		fault.hit = true;
 		fault.spoiled_unlink = call == FILE_UNLINK;
-	}
-	if (fault.countdown >= 0)
+		fault.countdown = -1;
+	} else if (error == 0 && fault.countdown > 0) {
 		fault.countdown--;
+	}
 	pthread_mutex_unlock(&fault.lock);
 	return error;
 }
