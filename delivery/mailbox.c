@@ -52,6 +52,8 @@ struct mailbox {
 	struct syncer_job state_job;
 	struct mailbox_state state, sent;
 	bool looking;
+	void (*on_idle)(void *arg);
+	void *arg;
 	struct worker *sweeper;       /* NULL: nothing to sweep */
 };
 
@@ -69,7 +71,10 @@ static void peer_unlink(struct peer *p)
 	*p->link = p->next;
 	if (p->next)
 		p->next->link = p->link;
+	struct mailbox *m = p->mailbox;
 	mem_free(p);
+	if (m->peers == NULL && m->on_idle)
+		m->on_idle(m->arg);
 }
 
 static void peer_release(struct peer *p)
@@ -359,6 +364,8 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 	}
 	m->loop = l;
 	m->reserve = setup->reserve;
+	m->on_idle = setup->on_idle;
+	m->arg = setup->arg;
 	m->key = hash_key_random();
 	m->house = (struct transaction_house){ &m->stores, setup->host, 0 };
 	m->sent = m->state;
@@ -390,10 +397,16 @@ size_t mailbox_busy(const struct mailbox *m)
 	return n;
 }
 
+bool mailbox_has_peers(const struct mailbox *m)
+{
+	return m->peers != NULL;
+}
+
 void mailbox_free(struct mailbox *m)
 {
 	if (m == NULL)
 		return;
+	m->on_idle = NULL;
 	loop_timer_free(m->timer);
 	for (struct peer *p = m->peers, *next; p; p = next) {
 		next = p->next;

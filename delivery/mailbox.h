@@ -1,5 +1,6 @@
 #ifndef DELIVERY_MAILBOX_H
 #define DELIVERY_MAILBOX_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/loop.h"
@@ -10,6 +11,8 @@ struct mailbox_setup {
 	struct slice mail_root;
 	uint64_t reserve;          /* bytes of the mail root's file system that new mail leaves alone */
 	struct slice host;         /* in file names */
+	void (*on_idle)(void *arg); /* the last peer is gone and nothing is under way; NULL if nobody cares */
+	void *arg;
 };
 
 struct mailbox;
@@ -20,12 +23,15 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 /* A channel to one asker; fd becomes ours. */
 void mailbox_add_peer(struct mailbox *m, int fd);
 
-/* Questions, transactions and steps under way: 0 when a drained process may end. */
+/* Questions and transactions that are open. */
 size_t mailbox_busy(const struct mailbox *m);
+
+bool mailbox_has_peers(const struct mailbox *m);
 
 /* Cuts all peers off, finishes what was asked to commit, closes all. */
 void mailbox_free(struct mailbox *m);
 
+/* The role `mailbox` (delivery/mailbox_main.c). */
 struct house;
 int mailbox_main(struct house *h);
 #endif

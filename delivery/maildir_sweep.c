@@ -4,7 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,11 +22,14 @@ struct sweep {
 static bool is_dead(const struct sweep *s, struct slice name)
 {
 	struct maildir_origin origin;
+	struct stat st;
+	char path[32];
 	if (!maildir_name_parse(name, s->host, &origin))
 		return false;
 	if (origin.pid == getpid())
 		return origin.seconds < s->start_s;
-	return kill(origin.pid, 0) < 0 && errno == ESRCH;
+	snprintf(path, sizeof path, "/proc/%d", (int)origin.pid);
+	return file_stat_at(AT_FDCWD, path, &st) == -ENOENT;
 }
 
 static bool is_folder(int dir, const struct dirent *e)

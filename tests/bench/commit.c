@@ -76,7 +76,7 @@ static void serve(const char *directory, int fd)
 {
 	struct loop *l = loop_new();
 	struct mailbox *m;
-	struct mailbox_setup setup = { slice_of(directory), 0, SLICE("bench.test") };
+	struct mailbox_setup setup = { .mail_root = slice_of(directory), .host = SLICE("bench.test") };
 	log_set_level(LOG_WARN);
 	int error = mailbox_new(l, &setup, &m);
 	if (error) {

@@ -106,7 +106,7 @@ static __attribute__((noinline)) void kit_start(struct kit *k, const char *where
 	buf_init(&k->payload, 4 << 20);
 	k->pen_fd = -1;
 	k->loop = loop_new();
-	struct mailbox_setup setup = { slice_of(k->root), 0, SLICE("host.test") };
+	struct mailbox_setup setup = { .mail_root = slice_of(k->root), .host = SLICE("host.test") };
 	assert_int_equal(mailbox_new(k->loop, &setup, &k->mailbox), 0);
 	kit_connect(k);
 }

@@ -1,0 +1,100 @@
+/* The role `mailbox`: what is special about the process. It is not put below the mail root, since places may be absolute; what it may reach is
+ * what its user may. */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/house.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "delivery/mailbox.h"
+#include "delivery/mailbox_settings.h"
+
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, MAX_HOST = 64 };
+
+struct self {
+	struct house *house;
+	struct mailbox *mailbox;
+	struct loop_timer *patience;
+	bool ending;
+};
+
+static void end_now(void *arg)
+{
+	house_end(((struct self *)arg)->house, 0);
+}
+
+static void on_idle(void *arg)
+{
+	struct self *s = arg;
+	if (s->ending)
+		end_now(s);
+}
+
+static void on_peer(void *arg, struct slice role, unsigned index, int fd)
+{
+	struct self *s = arg;
+	(void)role, (void)index;
+	mailbox_add_peer(s->mailbox, fd);
+}
+
+/* The askers are drained, too: the last of them closes its channel. */
+static void on_drain(void *arg)
+{
+	struct self *s = arg;
+	s->ending = true;
+	if (!mailbox_has_peers(s->mailbox))
+		end_now(s);
+}
+
+/* What is under way gets its answer; whoever is still there after that is not waited for. */
+static void on_stop(void *arg)
+{
+	struct self *s = arg;
+	loop_timer_set(s->patience, STOP_MS);
+	on_drain(s);
+}
+
+/* The machine's name as Maildir wants it: '/' and ':' as octal numbers. */
+static void host_name(char out[MAX_HOST])
+{
+	char name[256] = "localhost";
+	size_t n = 0;
+	gethostname(name, sizeof name - 1);
+	for (const char *p = name; *p && n + 5 < MAX_HOST; p++) {
+		const char *as = *p == '/' ? "\\057" : *p == ':' ? "\\072" : NULL;
+		if (as) {
+			memcpy(out + n, as, 4);
+			n += 4;
+		} else {
+			out[n++] = *p;
+		}
+	}
+	out[n] = '\0';
+}
+
+int mailbox_main(struct house *h)
+{
+	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop };
+	static const struct proc_plan plan = { "_portermail", -1, PROC_CALLS_FILES };
+	static struct setting_table *const tables[] = { &mailbox_setting_table };
+	static char host[MAX_HOST];
+	struct self self = { .house = h };
+	house_settings(h, tables, 1);
+	host_name(host);
+	int error = file_init(); /* while /proc is certainly there to be opened */
+	proc_raise_descriptors(WANTED_DESCRIPTORS);
+	house_restrict(h, &plan);
+	struct mailbox_setup setup = { mailbox_settings.mail_root, mailbox_settings.reserve, slice_of(host), on_idle, &self };
+	if (error == 0)
+		error = mailbox_new(h->loop, &setup, &self.mailbox);
+	if (error) {
+		log_event(LOG_ERROR, "mail-root-unusable", LOG_STR("path", setup.mail_root), LOG_ERRNO(error), LOG_END);
+		return 1;
+	}
+	self.patience = loop_timer_new(h->loop, end_now, &self);
+	int code = house_run(h, &handler, &self);
+	loop_timer_free(self.patience);
+	mailbox_free(self.mailbox);
+	return code;
+}
