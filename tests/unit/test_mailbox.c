@@ -195,7 +195,7 @@ static void two_at_once_do_not_both_take_the_last_place(void **state)
 {
 	struct kit *k = *state;
 	struct mailbox_leaf leaf = kit_maildir("d/q");
-	char id[8];
+	char id[16];
 	leaf.quota_bytes = 3 * HELLO.n;
 	for (int i = 0; i < 10; i++) {
 		snprintf(id, sizeof id, "x%d", i);

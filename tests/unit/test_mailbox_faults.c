@@ -235,7 +235,7 @@ static void check_answer(struct kit *k, uint64_t id, const struct mailbox_delive
 static void whatever_was_answered_is_durable_and_no_name_precedes_its_content(void **state)
 {
 	static struct kit k;
-	char id[16], place[16];
+	char id[32], place[16];
 	(void)state;
 	fault.store = STORE_RICH;
 	file_test_hook(note, NULL);
