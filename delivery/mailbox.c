@@ -15,8 +15,9 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/mailbox_transaction.h"
 #include "delivery/maildir_sweep.h"
+#include "delivery/mbox_parcel.h"
 
-enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20 };
+enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20, SLOW_THREADS = 4 };
 
 struct entry {
 	struct entry *next;
@@ -54,6 +55,7 @@ struct mailbox {
 	bool looking;
 	void (*on_idle)(void *arg);
 	void *arg;
+	struct worker *slow;          /* for what waits for others' locks */
 	struct worker *sweeper;       /* NULL: nothing to sweep */
 };
 
@@ -169,7 +171,8 @@ static struct ask *of_job(struct syncer_job *j)
 	return (struct ask *)((char *)j - offsetof(struct ask, job));
 }
 
-static int work_ask(struct syncer_job *j)
+/* Does it fit? In the syncer's thread for Maildirs, whose quotas live there; in a slow one for what may wait. */
+static int work_maildir_ask(struct syncer_job *j)
 {
 	struct ask *a = of_job(j);
 	struct quota_limits limits = { a->leaf.quota_bytes, a->leaf.quota_messages };
@@ -196,15 +199,33 @@ static void done_ask(struct syncer_job *j)
 	mem_free(a);
 }
 
-static const struct syncer_verbs ask_verbs = { .write = work_ask, .done = done_ask };
+static const struct syncer_verbs ask_verbs = { .write = work_maildir_ask, .done = done_ask };
+
+static void work_mbox_ask(void *arg)
+{
+	struct ask *a = arg;
+	a->job.error = store_room(&a->store->store, a->peer->mailbox->reserve, a->size);
+	if (a->job.error == 0)
+		a->job.error = mbox_ask(a->peer->mailbox->stores.root, &a->leaf, a->size);
+}
+
+static void done_mbox_ask(void *arg)
+{
+	done_ask(&((struct ask *)arg)->job);
+}
+
+static struct mailbox_store *store_of(struct mailbox *m, const struct mailbox_leaf *leaf)
+{
+	return leaf->kind == LEAF_MAILDIR ? mailbox_stores_find(&m->stores, leaf->place) : mailbox_stores_root(&m->stores);
+}
 
 static int on_ask(struct peer *p, const struct ipc_message *m)
 {
 	struct mailbox_ask question;
 	if (mailbox_get_ask(m->payload, &question) < 0)
 		return -EPROTO;
-	struct mailbox_store *store = mailbox_stores_find(&p->mailbox->stores, question.leaf.place);
-	if (store == NULL) {
+	struct mailbox_store *store = store_of(p->mailbox, &question.leaf);
+	if (store == NULL || (question.leaf.kind != LEAF_MAILDIR && question.leaf.kind != LEAF_MBOX)) {
 		answer_ask(p, m->id, mailbox_status_of(-EINVAL));
 		return 0;
 	}
@@ -212,8 +233,12 @@ static int on_ask(struct peer *p, const struct ipc_message *m)
 	*a = (struct ask){ { .verbs = &ask_verbs, .goal = SYNCER_RUN }, p, store, m->id, question.size, question.leaf, NULL };
 	a->place = mem_copy(question.leaf.place.p, question.leaf.place.n);
 	a->leaf.place.p = a->place;
+	a->leaf.address = SLICE_NONE; /* the question ends with this call */
 	p->open++;
-	syncer_add(store->syncer, &a->job);
+	if (question.leaf.kind == LEAF_MAILDIR)
+		syncer_add(store->syncer, &a->job);
+	else
+		worker_add(p->mailbox->slow, work_mbox_ask, done_mbox_ask, a);
 	return 0;
 }
 
@@ -367,7 +392,8 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 	m->on_idle = setup->on_idle;
 	m->arg = setup->arg;
 	m->key = hash_key_random();
-	m->house = (struct transaction_house){ &m->stores, setup->host, 0 };
+	m->slow = worker_new(l, SLOW_THREADS, "slow");
+	m->house = (struct transaction_house){ &m->stores, m->slow, setup->host, 0 };
 	m->sent = m->state;
 	m->timer = loop_timer_new(l, on_second, m);
 	loop_timer_set(m->timer, STATE_MS);
@@ -402,20 +428,27 @@ bool mailbox_has_peers(const struct mailbox *m)
 	return m->peers != NULL;
 }
 
+static void stop_loop(void *arg)
+{
+	loop_stop(arg);
+}
+
 void mailbox_free(struct mailbox *m)
 {
 	if (m == NULL)
 		return;
-	m->on_idle = NULL;
-	loop_timer_free(m->timer);
+	m->on_idle = stop_loop;
+	m->arg = m->loop;
 	for (struct peer *p = m->peers, *next; p; p = next) {
 		next = p->next;
 		if (p->ipc)
 			on_close(p, p->ipc);
 	}
-	mailbox_stores_drain(&m->stores);
-	if (m->sweeper)
-		worker_free(m->sweeper);
+	if (m->peers)
+		loop_run(m->loop); /* until the last transaction is over */
+	loop_timer_free(m->timer);
+	worker_free(m->sweeper);
+	worker_free(m->slow);
 	mailbox_stores_close(&m->stores);
 	mem_free(m);
 }

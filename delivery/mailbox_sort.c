@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir_parcel.h"
+#include "delivery/mbox_parcel.h"
 
 struct sorting {
 	const struct parcel_sorter *in;
@@ -44,36 +45,73 @@ static void gather(struct sorting *s, size_t first, size_t *members)
 	add_maildirs(s, store, members, n);
 }
 
-static bool find_stores(struct sorting *s, struct mail_status *why)
+/* Two names of one mbox would wait for each other's lock. */
+static bool is_repeated(const struct parcel_sorter *in, size_t i)
+{
+	for (size_t k = 0; k < i; k++)
+		if (in->leaves[k].kind == in->leaves[i].kind && slice_eq(in->leaves[k].place, in->leaves[i].place))
+			return true;
+	return false;
+}
+
+static bool add_leaf(struct sorting *s, size_t i, struct mail_status *why)
 {
 	const struct parcel_sorter *in = s->in;
-	for (size_t i = 0; i < in->count; i++) {
-		if (in->leaves[i].kind != LEAF_MAILDIR) {
-			*why = MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This kind of mailbox is not served here");
-			return false;
-		}
+	switch (in->leaves[i].kind) {
+	case LEAF_MAILDIR:
 		s->stores[i] = mailbox_stores_find(in->house->stores, in->leaves[i].place);
-		if (s->stores[i] == NULL) {
-			*why = mailbox_status_of(-EINVAL);
-			return false;
-		}
+		*why = mailbox_status_of(-EINVAL);
+		return s->stores[i] != NULL;
+	case LEAF_MBOX:
+		if (!is_repeated(in, i))
+			s->parcels[s->count++] = mbox_parcel_new(in->house->stores->root, in->house->slow, in->content, &in->leaves[i], &in->results[i]);
+		return true;
+	case LEAF_SYSTEM:
+	case LEAF_PROGRAM:
+	case LEAF_LMTP:
+	case LEAF_HOP:
+		break;
 	}
+	*why = MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This kind of mailbox is not served here");
+	return false;
+}
+
+static bool add_leaves(struct sorting *s, struct mail_status *why)
+{
+	for (size_t i = 0; i < s->in->count; i++)
+		if (!add_leaf(s, i, why))
+			return false;
 	return true;
+}
+
+static void gather_all(struct sorting *s)
+{
+	size_t *members = mem_new_array(s->in->count, sizeof *members);
+	for (size_t i = 0; i < s->in->count; i++)
+		if (s->stores[i])
+			gather(s, i, members);
+	mem_free(members);
+}
+
+static void drop_all(struct sorting *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		s->parcels[i]->kind->free(s->parcels[i]);
+	mem_free(s->parcels);
 }
 
 bool parcel_sort(const struct parcel_sorter *in, struct parcel ***parcels, size_t *count, struct mail_status *why)
 {
-	struct sorting s = { .in = in, .stores = mem_new_array(in->count, sizeof *s.stores) };
-	bool ok = find_stores(&s, why);
+	struct sorting s = { .in = in };
+	s.stores = mem_new_array(in->count, sizeof *s.stores);
+	s.parcels = mem_new_array(in->count, sizeof *s.parcels);
+	bool ok = add_leaves(&s, why);
 	if (ok) {
-		size_t *members = mem_new_array(in->count, sizeof *members);
-		s.parcels = mem_new_array(in->count, sizeof *s.parcels);
-		for (size_t i = 0; i < in->count; i++)
-			if (s.stores[i])
-				gather(&s, i, members);
-		mem_free(members);
+		gather_all(&s);
 		*parcels = s.parcels;
 		*count = s.count;
+	} else {
+		drop_all(&s);
 	}
 	mem_free(s.stores);
 	return ok;

@@ -7,6 +7,7 @@
 /* What all transactions of the process share. */
 struct transaction_house {
 	struct mailbox_stores *stores;
+	struct worker *slow;      /* what waits for others: locks */
 	struct slice host;        /* in file names */
 	size_t waiting_bytes;     /* inline content in memory */
 };

@@ -121,21 +121,6 @@ int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice m
 	return error;
 }
 
-static bool any_waits(const struct mailbox_stores *s)
-{
-	for (size_t i = 0; i < s->count; i++)
-		if (syncer_waiting(s->all[i].syncer))
-			return true;
-	return false;
-}
-
-void mailbox_stores_drain(struct mailbox_stores *s)
-{
-	while (any_waits(s))
-		for (size_t i = 0; i < s->count; i++)
-			syncer_drain(s->all[i].syncer);
-}
-
 void mailbox_stores_close(struct mailbox_stores *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -164,6 +149,11 @@ static struct mailbox_store *meet(struct mailbox_stores *s, struct slice place, 
 		return &s->all[s->count - 1];
 	log_event(LOG_ERROR, "store-failed", LOG_STR("mailbox", place), LOG_CSTR("mount", mount_point), LOG_ERRNO(error), LOG_END);
 	return NULL;
+}
+
+struct mailbox_store *mailbox_stores_root(struct mailbox_stores *s)
+{
+	return &s->all[0];
 }
 
 struct mailbox_store *mailbox_stores_find(struct mailbox_stores *s, struct slice place)

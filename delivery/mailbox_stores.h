@@ -29,9 +29,10 @@ struct mailbox_stores {
 
 /* Opens, and makes, the mail root and probes its file system. -errno if no mail can be stored there. */
 int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root);
-/* Waits for all that is under way, also for what its answers start. */
-void mailbox_stores_drain(struct mailbox_stores *s);
 void mailbox_stores_close(struct mailbox_stores *s);
+
+/* The mail root's own store, for what is not a Maildir. */
+struct mailbox_store *mailbox_stores_root(struct mailbox_stores *s);
 
 /* The store of a Maildir's place. One that was not met yet is probed now: once, in the loop, for a place outside the mail root's file system.
  * NULL: it can't be used (the log says why). */

@@ -315,12 +315,22 @@ static struct transaction *of_pen_job(struct syncer_job *j)
 	return (struct transaction *)((char *)j - offsetof(struct transaction, pen_job));
 }
 
+/* Beside what is not a Maildir the pen lies in the mail root, or its own tmp/. */
+static int open_pen_folder(const struct transaction *t, enum pen_way way, int *folder)
+{
+	int root = t->house->stores->root;
+	struct slice place = slice_of(t->pen_place);
+	if (place.n)
+		return maildir_open(root, place, way == PEN_UNNAMED ? MAILDIR_NEW : MAILDIR_TMP, true, folder);
+	return maildir_open_folder(root, way == PEN_UNNAMED ? SLICE_NONE : SLICE("tmp"), true, folder);
+}
+
 static int open_pen(struct syncer_job *j)
 {
 	struct transaction *t = of_pen_job(j);
 	enum pen_way way = t->pen_store->store.way;
 	char name[MAILDIR_MAX_NAME];
-	int folder, error = maildir_open(t->house->stores->root, slice_of(t->pen_place), way == PEN_UNNAMED ? MAILDIR_NEW : MAILDIR_TMP, true, &folder);
+	int folder, error = open_pen_folder(t, way, &folder);
 	if (error)
 		return error;
 	maildir_name(name, transaction_id(t), t->house->host, 0);
@@ -351,9 +361,10 @@ int transaction_pen(struct transaction *t, uint64_t question, const struct mailb
 		return -EPROTO;
 	pen_drop(&t->pen);
 	mem_free(t->pen_place);
-	t->pen_place = mem_copy(m->leaf.place.p, m->leaf.place.n);
+	bool maildir = m->leaf.kind == LEAF_MAILDIR;
+	t->pen_place = maildir ? mem_copy(m->leaf.place.p, m->leaf.place.n) : mem_copy("", 0);
 	t->question = question;
-	t->pen_store = mailbox_stores_find(t->house->stores, m->leaf.place);
+	t->pen_store = maildir ? mailbox_stores_find(t->house->stores, m->leaf.place) : mailbox_stores_root(t->house->stores);
 	if (t->pen_store == NULL) {
 		struct mail_status status = mailbox_status_of(-EINVAL);
 		t->owner->pen_ready(t->arg, question, &status, -1);

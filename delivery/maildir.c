@@ -78,12 +78,22 @@ static int make_folders(int maildir)
 }
 
 /* The slow way, once for each mailbox: component by component. */
-static int walk(int root, char *place, const char *folder, bool make, int *out)
+static int walk(int root, char *place, bool make, int *out)
 {
 	bool absolute = place[0] == '/';
 	int fd = -1, error = absolute ? file_open(root, "/", O_RDONLY | O_DIRECTORY, 0, &fd) : file_dup(root, &fd);
 	if (error == 0)
 		error = walk_parts(place, make && !absolute, &fd);
+	if (error)
+		file_close(&fd);
+	else
+		*out = fd;
+	return error;
+}
+
+static int walk_maildir(int root, char *place, const char *folder, bool make, int *out)
+{
+	int fd = -1, error = walk(root, place, make, &fd);
 	if (error == 0 && make)
 		error = make_folders(fd);
 	if (error == 0)
@@ -105,7 +115,18 @@ int maildir_open(int root, struct slice place, enum maildir_folder which, bool m
 	if (error == 0 || (error != -ENOSYS && error != -ENOENT))
 		return error;
 	path[place.n] = '\0';
-	return walk(root, path, folder_names[which], make, fd);
+	return walk_maildir(root, path, folder_names[which], make, fd);
+}
+
+int maildir_open_folder(int root, struct slice place, bool make, int *fd)
+{
+	char path[MAILDIR_MAX_PLACE + 8];
+	if (place.n == 0)
+		return file_dup(root, fd);
+	if (!slice_eq(place, SLICE("/")) && !maildir_place_ok(place))
+		return -EINVAL;
+	snprintf(path, sizeof path, "%.*s", SLICE_FMT(place));
+	return walk(root, path, make, fd);
 }
 
 void maildir_name(char out[MAILDIR_MAX_NAME], struct slice transaction, struct slice host, uint64_t size)

@@ -18,6 +18,9 @@ bool maildir_place_ok(struct slice place);
 /* Opens the folder for reading and sync. root: the mail root. -ENOENT when it is missing and make is false; -ELOOP for a link on the way. */
 int maildir_open(int root, struct slice place, enum maildir_folder which, bool make, int *fd);
 
+/* The same for any folder by its place; "" is the mail root itself. What is missing is made below the mail root alone. */
+int maildir_open_folder(int root, struct slice place, bool make, int *fd);
+
 /* "SECONDS.M<usec>P<pid>Q<n>_<transaction>.HOST,S=<size>": unique in this house for ever (the time, our process, a count), the transaction's id for the
  * log's reader, the size for quotas (Maildir++). host has no '/' or ':'. */
 void maildir_name(char out[MAILDIR_MAX_NAME], struct slice transaction, struct slice host, uint64_t size);
