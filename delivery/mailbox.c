@@ -11,11 +11,10 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "delivery/mailbox_ask.h"
 #include "delivery/mailbox_proto.h"
-#include "delivery/mailbox_status.h"
 #include "delivery/mailbox_transaction.h"
 #include "delivery/maildir_sweep.h"
-#include "delivery/mbox_parcel.h"
 
 enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20, SLOW_THREADS = 4 };
 
@@ -33,22 +32,12 @@ struct peer {
 	size_t open;                  /* transactions and questions */
 };
 
-struct ask {
-	struct syncer_job job;
-	struct peer *peer;
-	struct mailbox_store *store;
-	uint64_t question, size;
-	struct mailbox_leaf leaf;
-	char *place;
-};
-
 struct mailbox {
 	struct loop *loop;
 	struct mailbox_stores stores;
 	struct transaction_house house;
 	struct hash_key key;
 	struct peer *peers;
-	uint64_t reserve;
 	struct loop_timer *timer;
 	struct syncer_job state_job;
 	struct mailbox_state state, sent;
@@ -166,57 +155,13 @@ static void on_close(void *arg, struct ipc *which)
 
 /* ---- questions ---- */
 
-static struct ask *of_job(struct syncer_job *j)
+static void on_asked(void *arg, uint64_t question, const struct mailbox_asked *answer)
 {
-	return (struct ask *)((char *)j - offsetof(struct ask, job));
-}
-
-/* Does it fit? In the syncer's thread for Maildirs, whose quotas live there; in a slow one for what may wait. */
-static int work_maildir_ask(struct syncer_job *j)
-{
-	struct ask *a = of_job(j);
-	struct quota_limits limits = { a->leaf.quota_bytes, a->leaf.quota_messages };
-	int error = store_room(&a->store->store, a->peer->mailbox->reserve, a->size);
-	if (error == 0)
-		error = quota_check(a->store->quota, a->leaf.place, &limits, a->size);
-	return error;
-}
-
-static void answer_ask(struct peer *p, uint64_t question, struct mail_status status)
-{
-	struct mailbox_asked m = { .status = status };
+	struct peer *p = arg;
 	struct buf record = BUF_INIT(MAX_REPLY);
-	mailbox_put_asked(&record, &m);
+	mailbox_put_asked(&record, answer);
 	send_record(p, MAILBOX_ASKED, question, &record, -1);
-}
-
-static void done_ask(struct syncer_job *j)
-{
-	struct ask *a = of_job(j);
-	answer_ask(a->peer, a->question, mailbox_status_of(j->error));
-	peer_release(a->peer);
-	mem_free(a->place);
-	mem_free(a);
-}
-
-static const struct syncer_verbs ask_verbs = { .write = work_maildir_ask, .done = done_ask };
-
-static void work_mbox_ask(void *arg)
-{
-	struct ask *a = arg;
-	a->job.error = store_room(&a->store->store, a->peer->mailbox->reserve, a->size);
-	if (a->job.error == 0)
-		a->job.error = mbox_ask(a->peer->mailbox->stores.root, &a->leaf, a->size);
-}
-
-static void done_mbox_ask(void *arg)
-{
-	done_ask(&((struct ask *)arg)->job);
-}
-
-static struct mailbox_store *store_of(struct mailbox *m, const struct mailbox_leaf *leaf)
-{
-	return leaf->kind == LEAF_MAILDIR ? mailbox_stores_find(&m->stores, leaf->place) : mailbox_stores_root(&m->stores);
+	peer_release(p);
 }
 
 static int on_ask(struct peer *p, const struct ipc_message *m)
@@ -224,21 +169,8 @@ static int on_ask(struct peer *p, const struct ipc_message *m)
 	struct mailbox_ask question;
 	if (mailbox_get_ask(m->payload, &question) < 0)
 		return -EPROTO;
-	struct mailbox_store *store = store_of(p->mailbox, &question.leaf);
-	if (store == NULL || (question.leaf.kind != LEAF_MAILDIR && question.leaf.kind != LEAF_MBOX)) {
-		answer_ask(p, m->id, mailbox_status_of(-EINVAL));
-		return 0;
-	}
-	struct ask *a = MEM_NEW(struct ask);
-	*a = (struct ask){ { .verbs = &ask_verbs, .goal = SYNCER_RUN }, p, store, m->id, question.size, question.leaf, NULL };
-	a->place = mem_copy(question.leaf.place.p, question.leaf.place.n);
-	a->leaf.place.p = a->place;
-	a->leaf.address = SLICE_NONE; /* the question ends with this call */
 	p->open++;
-	if (question.leaf.kind == LEAF_MAILDIR)
-		syncer_add(store->syncer, &a->job);
-	else
-		worker_add(p->mailbox->slow, work_mbox_ask, done_mbox_ask, a);
+	mailbox_ask_start(&p->mailbox->house, &question, on_asked, p, m->id);
 	return 0;
 }
 
@@ -321,7 +253,7 @@ static uint64_t distance(uint64_t a, uint64_t b)
 static int look_at_state(struct syncer_job *j)
 {
 	struct mailbox *m = (struct mailbox *)((char *)j - offsetof(struct mailbox, state_job));
-	return store_state(&m->stores.all[0].store, m->reserve, &m->state);
+	return store_state(&m->stores.all[0].store, m->house.reserve, &m->state);
 }
 
 static void tell_state(struct syncer_job *j)
@@ -388,12 +320,14 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 		return error;
 	}
 	m->loop = l;
-	m->reserve = setup->reserve;
 	m->on_idle = setup->on_idle;
 	m->arg = setup->arg;
 	m->key = hash_key_random();
 	m->slow = worker_new(l, SLOW_THREADS, "slow");
-	m->house = (struct transaction_house){ &m->stores, m->slow, setup->host, 0 };
+	m->house = (struct transaction_house){
+		.loop = l, .stores = &m->stores, .slow = m->slow, .host = setup->host, .reserve = setup->reserve, .home = setup->home,
+		.program_user = setup->program_user, .helpers = setup->helpers
+	};
 	m->sent = m->state;
 	m->timer = loop_timer_new(l, on_second, m);
 	loop_timer_set(m->timer, STATE_MS);
@@ -421,6 +355,11 @@ size_t mailbox_busy(const struct mailbox *m)
 	for (const struct peer *p = m->peers; p; p = p->next)
 		n += p->open;
 	return n;
+}
+
+void mailbox_helper_ended(struct mailbox *m, uint64_t id, int status)
+{
+	helper_ended(&m->house, id, status);
 }
 
 bool mailbox_has_peers(const struct mailbox *m)

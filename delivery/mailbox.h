@@ -5,12 +5,16 @@
 #include <stdint.h>
 #include "base/loop.h"
 #include "base/slice.h"
+#include "delivery/mailbox_house.h"
 
 /* The mailbox process: takes the questions of delivery/mailbox_proto.h from any number of peers. */
 struct mailbox_setup {
 	struct slice mail_root;
 	uint64_t reserve;          /* bytes of the mail root's file system that new mail leaves alone */
 	struct slice host;         /* in file names */
+	bool home;                 /* the process of a system user: the mail root is a home, LEAF_SYSTEM is its Maildir */
+	struct slice program_user; /* programs run as */
+	struct helper_starter helpers; /* for system users and programs; start NULL: none are served */
 	void (*on_idle)(void *arg); /* the last peer is gone and nothing is under way; NULL if nobody cares */
 	void *arg;
 };
@@ -22,6 +26,9 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 
 /* A channel to one asker; fd becomes ours. */
 void mailbox_add_peer(struct mailbox *m, int fd);
+
+/* The end of a short-lived process that helpers.start was asked for. */
+void mailbox_helper_ended(struct mailbox *m, uint64_t id, int status);
 
 /* Questions and transactions that are open. */
 size_t mailbox_busy(const struct mailbox *m);

@@ -1,5 +1,7 @@
 /* The role `mailbox`: what is special about the process. It is not put below the mail root, since places may be absolute; what it may reach is
  * what its user may. */
+#include "delivery/mailbox_main.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +12,7 @@
 #include "delivery/mailbox.h"
 #include "delivery/mailbox_settings.h"
 
-enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, MAX_HOST = 64 };
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000 };
 
 struct self {
 	struct house *house;
@@ -55,13 +57,12 @@ static void on_stop(void *arg)
 	on_drain(s);
 }
 
-/* The machine's name as Maildir wants it: '/' and ':' as octal numbers. */
-static void host_name(char out[MAX_HOST])
+void mailbox_host_name(char out[MAILBOX_MAX_HOST])
 {
 	char name[256] = "localhost";
 	size_t n = 0;
 	gethostname(name, sizeof name - 1);
-	for (const char *p = name; *p && n + 5 < MAX_HOST; p++) {
+	for (const char *p = name; *p && n + 5 < MAILBOX_MAX_HOST; p++) {
 		const char *as = *p == '/' ? "\\057" : *p == ':' ? "\\072" : NULL;
 		if (as) {
 			memcpy(out + n, as, 4);
@@ -73,19 +74,34 @@ static void host_name(char out[MAX_HOST])
 	out[n] = '\0';
 }
 
+static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
+{
+	return house_helper(arg, id, kind, user, words, count, fd);
+}
+
+static void on_helper_done(void *arg, uint64_t id, int status)
+{
+	mailbox_helper_ended(((struct self *)arg)->mailbox, id, status);
+}
+
 int mailbox_main(struct house *h)
 {
-	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop };
+	static const struct house_handler handler = {
+		.on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop, .on_helper_done = on_helper_done
+	};
 	static const struct proc_plan plan = { "_portermail", -1, PROC_CALLS_FILES };
 	static struct setting_table *const tables[] = { &mailbox_setting_table };
-	static char host[MAX_HOST];
+	static char host[MAILBOX_MAX_HOST];
 	struct self self = { .house = h };
 	house_settings(h, tables, 1);
-	host_name(host);
+	mailbox_host_name(host);
 	int error = file_init(); /* while /proc is certainly there to be opened */
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	house_restrict(h, &plan);
-	struct mailbox_setup setup = { mailbox_settings.mail_root, mailbox_settings.reserve, slice_of(host), on_idle, &self };
+	struct mailbox_setup setup = {
+		.mail_root = mailbox_settings.mail_root, .reserve = mailbox_settings.reserve, .host = slice_of(host),
+		.program_user = mailbox_settings.program_user, .helpers = { start_helper, h }, .on_idle = on_idle, .arg = &self
+	};
 	if (error == 0)
 		error = mailbox_new(h->loop, &setup, &self.mailbox);
 	if (error) {

@@ -1,6 +1,8 @@
 /* What all kinds of parcels share: how a step is answered. */
 #include "delivery/mailbox_parcel.h"
 
+#include "base/mem.h"
+
 static bool told_by_a_leaf(const struct parcel *p)
 {
 	for (size_t i = 0; i < p->count; i++)
@@ -17,4 +19,14 @@ void parcel_answer(struct parcel *p, struct mail_status status)
 	for (size_t i = 0; i < p->count && everyone; i++)
 		p->results[i]->status = status;
 	p->on_step(p->arg, p);
+}
+
+void parcel_init(struct parcel *p, const struct parcel_kind *kind, const struct parcel_content *content, const struct mailbox_leaf *leaf,
+                 struct mailbox_leaf_result *result)
+{
+	*p = (struct parcel){ .kind = kind, .content = content, .count = 1 };
+	p->leaves = mem_new_array(1, sizeof *p->leaves);
+	p->results = mem_new_array(1, sizeof *p->results);
+	p->leaves[0] = leaf;
+	p->results[0] = result;
 }

@@ -43,6 +43,10 @@ struct parcel {
 	void *arg;
 };
 
+/* For kinds of one leaf: begins one; the two arrays are the parcel's to free. */
+void parcel_init(struct parcel *p, const struct parcel_kind *kind, const struct parcel_content *content, const struct mailbox_leaf *leaf,
+                 struct mailbox_leaf_result *result);
+
 /* For kinds: sets status and calls on_step. A failure that no leaf's own result tells is every leaf's. */
 void parcel_answer(struct parcel *p, struct mail_status status);
 #endif

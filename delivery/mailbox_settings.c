@@ -10,6 +10,8 @@ static const struct setting rows[] = {
 	  "The folder below which Maildirs named by a relative path lie, and are made when they are missing." },
 	{ "mail-reserve", SETTING_SIZE, offsetof(struct mailbox_settings, reserve), "64M", 0, UINT64_C(1) << 50, NULL, NULL,
 	  "Free space of the mail root's file system that new mail leaves alone: below it recipients are answered 452." },
+	{ "program-user", SETTING_TEXT, offsetof(struct mailbox_settings, program_user), "nobody", 0, 0, NULL, NULL,
+	  "The system user as whom programs that get mail run; never root." },
 };
 
 struct setting_table mailbox_setting_table = { "mailbox", rows, sizeof rows / sizeof rows[0], &mailbox_settings };

@@ -6,6 +6,7 @@
 struct mailbox_settings {
 	struct slice mail_root;
 	uint64_t reserve;      /* bytes */
+	struct slice program_user;
 };
 
 extern struct mailbox_settings mailbox_settings;

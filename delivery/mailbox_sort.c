@@ -7,6 +7,8 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir_parcel.h"
 #include "delivery/mbox_parcel.h"
+#include "delivery/program_parcel.h"
+#include "delivery/system_parcel.h"
 
 struct sorting {
 	const struct parcel_sorter *in;
@@ -54,20 +56,51 @@ static bool is_repeated(const struct parcel_sorter *in, size_t i)
 	return false;
 }
 
+static bool set_store(struct sorting *s, size_t i, struct mail_status *why)
+{
+	s->stores[i] = mailbox_stores_find(s->in->house->stores, s->in->leaves[i].place);
+	*why = mailbox_status_of(-EINVAL);
+	return s->stores[i] != NULL;
+}
+
+static bool add_system(struct sorting *s, size_t i, struct mail_status *why)
+{
+	const struct parcel_sorter *in = s->in;
+	if (in->house->home) {
+		in->leaves[i].place = SLICE("Maildir");
+		return set_store(s, i, why);
+	}
+	if (!is_repeated(in, i))
+		s->parcels[s->count++] = system_parcel_new(in->house, in->content, &in->leaves[i], &in->results[i]);
+	return true;
+}
+
+/* Programs commit first, and only one thing can be the first. */
+static bool add_program(struct sorting *s, size_t i, struct mail_status *why)
+{
+	const struct parcel_sorter *in = s->in;
+	*why = MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send to this recipient separately");
+	for (size_t k = 0; k < i; k++)
+		if (in->leaves[k].kind == LEAF_PROGRAM)
+			return false;
+	s->parcels[s->count++] = program_parcel_new(in->house, in->content, &in->leaves[i], &in->results[i]);
+	return true;
+}
+
 static bool add_leaf(struct sorting *s, size_t i, struct mail_status *why)
 {
 	const struct parcel_sorter *in = s->in;
 	switch (in->leaves[i].kind) {
 	case LEAF_MAILDIR:
-		s->stores[i] = mailbox_stores_find(in->house->stores, in->leaves[i].place);
-		*why = mailbox_status_of(-EINVAL);
-		return s->stores[i] != NULL;
+		return set_store(s, i, why);
 	case LEAF_MBOX:
 		if (!is_repeated(in, i))
 			s->parcels[s->count++] = mbox_parcel_new(in->house->stores->root, in->house->slow, in->content, &in->leaves[i], &in->results[i]);
 		return true;
 	case LEAF_SYSTEM:
+		return add_system(s, i, why);
 	case LEAF_PROGRAM:
+		return add_program(s, i, why);
 	case LEAF_LMTP:
 	case LEAF_HOP:
 		break;

@@ -1,16 +1,8 @@
 #ifndef DELIVERY_MAILBOX_SORT_H
 #define DELIVERY_MAILBOX_SORT_H
 #include <stdbool.h>
+#include "delivery/mailbox_house.h"
 #include "delivery/mailbox_parcel.h"
-#include "delivery/mailbox_stores.h"
-
-/* What all transactions of the process share. */
-struct transaction_house {
-	struct mailbox_stores *stores;
-	struct worker *slow;      /* what waits for others: locks */
-	struct slice host;        /* in file names */
-	size_t waiting_bytes;     /* inline content in memory */
-};
 
 /* The leaves of one transaction, to be sorted into parcels. content outlives the parcels, leaves and results too. */
 struct parcel_sorter {

@@ -21,7 +21,6 @@ struct mbox_parcel {
 	bool open;
 	struct mbox file;
 	const struct mailbox_leaf *leaf;
-	struct mailbox_leaf_result *result;
 };
 
 static int write_pen(struct mbox *file, const struct pen *pen, uint64_t length)
@@ -151,11 +150,8 @@ struct parcel *mbox_parcel_new(int root, struct worker *slow, const struct parce
                                struct mailbox_leaf_result *result)
 {
 	struct mbox_parcel *p = MEM_NEW(struct mbox_parcel);
-	p->base = (struct parcel){ .kind = &mbox_kind, .content = content, .count = 1 };
-	p->base.leaves = mem_new_array(1, sizeof *p->base.leaves);
-	p->base.results = mem_new_array(1, sizeof *p->base.results);
-	p->base.leaves[0] = p->leaf = leaf;
-	p->base.results[0] = p->result = result;
+	parcel_init(&p->base, &mbox_kind, content, leaf, result);
+	p->leaf = leaf;
 	p->root = root;
 	p->slow = slow;
 	return &p->base;

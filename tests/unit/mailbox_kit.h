@@ -36,6 +36,7 @@ struct kit {
 	struct mailbox_asked asked;
 	struct mail_status pen_status;
 	int pen_fd;
+	struct helper_starter helpers; /* set before kit_open */
 	void (*on_delivered)(struct kit *k, uint64_t id, const struct mailbox_delivered *d); /* may be NULL */
 };
 
@@ -97,18 +98,23 @@ static inline void kit_connect(struct kit *k)
 }
 
 /* Where: a folder to be made below; NULL for /tmp. */
-static __attribute__((noinline)) void kit_start(struct kit *k, const char *where)
+static __attribute__((noinline)) void kit_open(struct kit *k, const char *where)
 {
-	memset(k, 0, sizeof *k);
 	snprintf(k->root, sizeof k->root, "%s/porter-mailbox-XXXXXX", where ? where : "/tmp");
 	assert_non_null(mkdtemp(k->root));
 	log_set_level(LOG_ERROR);
 	buf_init(&k->payload, 4 << 20);
 	k->pen_fd = -1;
 	k->loop = loop_new();
-	struct mailbox_setup setup = { .mail_root = slice_of(k->root), .host = SLICE("host.test") };
+	struct mailbox_setup setup = { .mail_root = slice_of(k->root), .host = SLICE("host.test"), .program_user = SLICE("nobody"), .helpers = k->helpers };
 	assert_int_equal(mailbox_new(k->loop, &setup, &k->mailbox), 0);
 	kit_connect(k);
+}
+
+static inline void kit_start(struct kit *k, const char *where)
+{
+	memset(k, 0, sizeof *k);
+	kit_open(k, where);
 }
 
 static inline void kit_run(struct kit *k)

@@ -1,0 +1,145 @@
+/* The question at RCPT, by kind of leaf. */
+#include "delivery/mailbox_ask.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "delivery/forward.h"
+#include "delivery/mailbox_status.h"
+#include "delivery/mbox_parcel.h"
+#include "delivery/system_parcel.h"
+
+enum { MAX_FORWARD_BYTES = 256 << 10 };
+
+struct ask {
+	struct syncer_job job;
+	struct transaction_house *house;
+	struct mailbox_store *store;
+	uint64_t size;
+	struct mailbox_leaf leaf;
+	char *place;
+	struct arena mem;
+	struct mailbox_asked answer;
+	void (*answered)(void *arg, uint64_t id, const struct mailbox_asked *a);
+	void *arg;
+	uint64_t id;
+};
+
+static void finish(struct ask *a, int error)
+{
+	a->answer.status = mailbox_status_of(error);
+	a->answered(a->arg, a->id, &a->answer);
+	arena_free(&a->mem);
+	mem_free(a->place);
+	mem_free(a);
+}
+
+static int look_at_maildir(struct ask *a)
+{
+	struct quota_limits limits = { a->leaf.quota_bytes, a->leaf.quota_messages };
+	int error = store_room(&a->store->store, a->house->reserve, a->size);
+	return error ? error : quota_check(a->store->quota, a->leaf.place, &limits, a->size);
+}
+
+/* ---- in the syncer: Maildirs ---- */
+
+static struct ask *of_job(struct syncer_job *j)
+{
+	return (struct ask *)((char *)j - offsetof(struct ask, job));
+}
+
+static int work_in_syncer(struct syncer_job *j)
+{
+	struct ask *a = of_job(j);
+	int error = look_at_maildir(a);
+	if (error == 0 && a->leaf.kind == LEAF_SYSTEM)
+		error = forward_read(a->house->stores->root, &a->mem, &a->answer.forward, &a->answer.forward_count);
+	return error;
+}
+
+static void done_in_syncer(struct syncer_job *j)
+{
+	finish(of_job(j), j->error);
+}
+
+static const struct syncer_verbs verbs = { .write = work_in_syncer, .done = done_in_syncer };
+
+/* ---- in a slow worker: mbox files and programs ---- */
+
+static int look_at_program(const struct ask *a)
+{
+	struct stat st;
+	const char *program = a->place; /* its own name ends at the first NUL */
+	int error = program[0] == '/' ? file_stat_at(AT_FDCWD, program, &st) : -EINVAL;
+	if (error)
+		return error;
+	return S_ISREG(st.st_mode) || S_ISLNK(st.st_mode) ? 0 : -EINVAL;
+}
+
+static void work_slowly(void *arg)
+{
+	struct ask *a = arg;
+	a->job.error = store_room(&a->store->store, a->house->reserve, a->size);
+	if (a->job.error)
+		return;
+	a->job.error = a->leaf.kind == LEAF_MBOX ? mbox_ask(a->house->stores->root, &a->leaf, a->size) : look_at_program(a);
+}
+
+static void done_slowly(void *arg)
+{
+	struct ask *a = arg;
+	finish(a, a->job.error);
+}
+
+/* ---- by a process of the user ---- */
+
+static void system_answered(void *arg, const struct mailbox_asked *answer)
+{
+	struct ask *a = arg;
+	a->answered(a->arg, a->id, answer);
+	mem_free(a->place);
+	mem_free(a);
+}
+
+static void in_loop(void *arg)
+{
+	finish(arg, -EINVAL);
+}
+
+static void start(struct ask *a)
+{
+	bool here = a->leaf.kind == LEAF_MAILDIR || (a->leaf.kind == LEAF_SYSTEM && a->house->home);
+	if (a->leaf.kind == LEAF_SYSTEM && here)
+		a->leaf.place = SLICE("Maildir");
+	a->store = here ? mailbox_stores_find(a->house->stores, a->leaf.place) : mailbox_stores_root(a->house->stores);
+	if (a->store == NULL) {
+		loop_later(a->house->loop, in_loop, a);
+	} else if (here) {
+		a->job = (struct syncer_job){ .verbs = &verbs, .goal = SYNCER_RUN };
+		syncer_add(a->store->syncer, &a->job);
+	} else if (a->leaf.kind == LEAF_SYSTEM) {
+		system_ask(a->house, &a->leaf, a->size, system_answered, a);
+	} else {
+		worker_add(a->house->slow, work_slowly, done_slowly, a);
+	}
+}
+
+void mailbox_ask_start(struct transaction_house *house, const struct mailbox_ask *question,
+                       void (*answered)(void *arg, uint64_t id, const struct mailbox_asked *a), void *arg, uint64_t id)
+{
+	struct ask *a = MEM_NEW(struct ask);
+	a->house = house;
+	a->size = question->size;
+	a->leaf = question->leaf;
+	a->place = mem_copy(question->leaf.place.p, question->leaf.place.n);
+	a->leaf.place.p = a->place;
+	a->leaf.address = SLICE_NONE; /* the question ends with this call */
+	a->mem.max = MAX_FORWARD_BYTES;
+	a->answered = answered;
+	a->arg = arg;
+	a->id = id;
+	start(a);
+}

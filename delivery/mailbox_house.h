@@ -1,0 +1,39 @@
+#ifndef DELIVERY_MAILBOX_HOUSE_H
+#define DELIVERY_MAILBOX_HOUSE_H
+#include <stdbool.h>
+#include "base/loop.h"
+#include "delivery/mailbox_stores.h"
+
+/* Starts a short-lived process (base/house.h: house_helper): 0, and later its end comes through helper_ended with the same id; or -errno. */
+struct helper_starter {
+	int (*start)(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+	void *arg;
+};
+
+struct helper_run;
+
+/* What all transactions of the process share. */
+struct transaction_house {
+	struct loop *loop;
+	struct mailbox_stores *stores;
+	struct worker *slow;          /* what waits for others: locks, copies for programs */
+	struct slice host;            /* in file names */
+	uint64_t reserve;             /* bytes of a file system that new mail leaves alone */
+	size_t waiting_bytes;         /* inline content in memory */
+	bool home;                    /* this is a system user's own process: its mailbox is Maildir in the mail root */
+	struct slice program_user;    /* programs run as */
+	struct helper_starter helpers;
+	uint64_t last_helper;
+	struct helper_run *running;
+};
+
+/* ended is called once, in the loop, never from inside this call: status as waitpid gives it, or -errno when it did not start. */
+void helper_begin(struct transaction_house *house, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd,
+                  void (*ended)(void *arg, int status), void *arg);
+
+/* Nobody waits for its end any more. */
+void helper_forget(struct transaction_house *house, void *arg);
+
+/* From whoever started it. Unknown ids are fine. */
+void helper_ended(struct transaction_house *house, uint64_t id, int status);
+#endif
