@@ -388,6 +388,7 @@ void mailbox_free(struct mailbox *m)
 	loop_timer_free(m->timer);
 	worker_free(m->sweeper);
 	worker_free(m->slow);
+	helper_forget_all(&m->house);
 	mailbox_stores_close(&m->stores);
 	mem_free(m);
 }

@@ -53,6 +53,15 @@ void helper_forget(struct transaction_house *house, void *arg)
 			run->ended = NULL;
 }
 
+void helper_forget_all(struct transaction_house *house)
+{
+	struct helper_run *run;
+	while ((run = house->running)) {
+		house->running = run->next;
+		mem_free(run);
+	}
+}
+
 void helper_ended(struct transaction_house *house, uint64_t id, int status)
 {
 	tell(house, id, status);

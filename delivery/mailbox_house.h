@@ -34,6 +34,9 @@ void helper_begin(struct transaction_house *house, struct slice kind, struct sli
 /* Nobody waits for its end any more. */
 void helper_forget(struct transaction_house *house, void *arg);
 
+/* At the end of the process: nobody waits for any. */
+void helper_forget_all(struct transaction_house *house);
+
 /* From whoever started it. Unknown ids are fine. */
 void helper_ended(struct transaction_house *house, uint64_t id, int status);
 #endif
