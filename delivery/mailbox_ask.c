@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "delivery/forward.h"
 #include "delivery/mailbox_status.h"
+#include "delivery/maildir.h"
 #include "delivery/mbox_parcel.h"
 #include "delivery/system_parcel.h"
 
@@ -40,8 +41,13 @@ static void finish(struct ask *a, int error)
 static int look_at_maildir(struct ask *a)
 {
 	struct quota_limits limits = { a->leaf.quota_bytes, a->leaf.quota_messages };
-	int error = store_room(&a->store->store, a->house->reserve, a->size);
-	return error ? error : quota_check(a->store->quota, a->leaf.place, &limits, a->size);
+	int folder, error = store_room(&a->store->store, a->house->reserve, a->size);
+	if (error == 0)
+		error = maildir_open(a->house->stores->root, a->leaf.place, MAILDIR_NEW, true, &folder);
+	if (error)
+		return error;
+	file_close(&folder);
+	return quota_check(a->store->quota, a->leaf.place, &limits, a->size);
 }
 
 /* ---- in the syncer: Maildirs ---- */

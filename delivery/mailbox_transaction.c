@@ -58,13 +58,42 @@ struct slice transaction_id(const struct transaction *t)
 	return slice_of(t->id);
 }
 
+/* A pen outlives its transaction until the syncer's thread has closed it: the last close of a large unnamed file frees its blocks. */
+struct pen_drop_job {
+	struct syncer_job job;
+	struct pen pen;
+};
+
+static int drop_pen(struct syncer_job *j)
+{
+	pen_drop(&((struct pen_drop_job *)j)->pen);
+	return 0;
+}
+
+static void pen_dropped(struct syncer_job *j)
+{
+	mem_free(j);
+}
+
+static void drop_pen_later(struct transaction *t)
+{
+	static const struct syncer_verbs verbs = { .write = drop_pen, .done = pen_dropped };
+	if (t->pen.fd < 0)
+		return;
+	struct pen_drop_job *d = MEM_NEW(struct pen_drop_job);
+	d->job = (struct syncer_job){ .verbs = &verbs, .goal = SYNCER_RUN };
+	d->pen = t->pen;
+	t->pen = PEN_NONE;
+	syncer_add(t->pen_store->syncer, &d->job);
+}
+
 static void end(struct transaction *t)
 {
 	t->owner->over(t->arg, t);
 	for (size_t i = 0; i < t->parcel_count; i++)
 		t->parcels[i]->kind->free(t->parcels[i]);
 	t->house->waiting_bytes -= t->content.bytes.n;
-	pen_drop(&t->pen);
+	drop_pen_later(t);
 	mem_free(t->pen_place);
 	mem_free(t->parcels);
 	arena_free(&t->mem);
@@ -359,7 +388,7 @@ int transaction_pen(struct transaction *t, uint64_t question, const struct mailb
 {
 	if (t->state != TRANSACTION_PEN)
 		return -EPROTO;
-	pen_drop(&t->pen);
+	drop_pen_later(t);
 	mem_free(t->pen_place);
 	bool maildir = m->leaf.kind == LEAF_MAILDIR;
 	t->pen_place = maildir ? mem_copy(m->leaf.place.p, m->leaf.place.n) : mem_copy("", 0);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir.h"
@@ -34,6 +35,14 @@ struct maildir_parcel {
 static struct maildir_parcel *of_job(struct syncer_job *j)
 {
 	return (struct maildir_parcel *)((char *)j - offsetof(struct maildir_parcel, job));
+}
+
+/* One leaf could not be served: its own answer for the sender, the reason for the postmaster. */
+static void fail_leaf(struct maildir_parcel *m, size_t i, const char *what, int error)
+{
+	m->base.results[i]->status = mailbox_status_of(error);
+	log_event(error == -EDQUOT ? LOG_INFO : LOG_WARN, "mailbox-failed", LOG_STR("id", m->base.content->transaction),
+	          LOG_STR("mailbox", m->base.leaves[i]->place), LOG_CSTR("step", what), LOG_ERRNO(error), LOG_END);
 }
 
 static bool has_quota(const struct mailbox_leaf *l)
@@ -123,7 +132,7 @@ static int take_leaf(struct maildir_parcel *m, size_t i)
 	if (error == 0 && (i >= MAX_KEPT || m->job.goal == SYNCER_PREPARE))
 		file_close(&m->targets[i].folder);
 	if (error)
-		m->base.results[i]->status = mailbox_status_of(error);
+		fail_leaf(m, i, "prepare", error);
 	return error;
 }
 
@@ -169,7 +178,7 @@ static int publish_job(struct syncer_job *j)
 			error = pen_publish(m->pen, m->targets[i].folder, m->name);
 		m->targets[i].linked = error == 0;
 		if (error)
-			m->base.results[i]->status = mailbox_status_of(error);
+			fail_leaf(m, i, "publish", error);
 		else if (i >= MAX_KEPT)
 			file_close(&m->targets[i].folder);
 	}
@@ -202,6 +211,9 @@ static int sync_names(struct syncer_job *j)
 static void done_job(struct syncer_job *j)
 {
 	struct maildir_parcel *m = of_job(j);
+	if (j->error)
+		log_event(LOG_WARN, "store-failed", LOG_STR("id", m->base.content->transaction), LOG_CSTR("mount", m->where.store->mount_point),
+		          LOG_ERRNO(j->error), LOG_END);
 	parcel_answer(&m->base, mailbox_status_of(j->error));
 }
 
