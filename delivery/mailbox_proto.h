@@ -23,6 +23,7 @@
  * MAILBOX_DELIVERED to a commit is the promise of the 250: fate MAIL_OK means that every leaf has the message, durably, under
  * the file name given; any other fate means that none has it and nothing was left behind. To a hold, MAIL_OK means that the content is durable
  * and the names are chosen (they are what a ledger's intent notes) but not yet there.
+ * Every question is answered once, also one that is aborted meanwhile.
  * Channel lost: everything of that peer that was not asked to commit is aborted; what was asked to commit goes on and its answer is lost.
  * A transaction id names one transaction of one peer from its first PEN or DELIVER to its COMMIT's answer or ABORT. */
 enum mailbox_message {

@@ -22,6 +22,7 @@ struct transaction {
 	void *arg;
 	enum transaction_state state;
 	bool hold, aborted, orphan;
+	bool asked;               /* `question` waits for its answer: each gets one */
 	uint64_t question;
 	char id[MAILBOX_MAX_TRANSACTION + 1];
 
@@ -119,8 +120,9 @@ static void log_outcome(const struct transaction *t)
 static void answer(struct transaction *t)
 {
 	struct mailbox_delivered d = { t->status, t->results, t->leaf_count };
-	if (!t->orphan && !t->aborted)
+	if (!t->orphan && t->asked)
 		t->owner->delivered(t->arg, t->question, &d);
+	t->asked = false;
 }
 
 static void finish(struct transaction *t)
@@ -286,6 +288,7 @@ int transaction_deliver(struct transaction *t, uint64_t question, const struct m
 	if (t->state != TRANSACTION_PEN || (m->from_pen && t->pen.fd < 0))
 		return -EPROTO;
 	t->question = question;
+	t->asked = true;
 	t->hold = m->hold;
 	keep_content(t, m);
 	keep_leaves(t, m);
@@ -304,6 +307,7 @@ int transaction_commit(struct transaction *t, uint64_t question)
 	if (t->state != TRANSACTION_HELD)
 		return -EPROTO;
 	t->question = question;
+	t->asked = true;
 	commit(t);
 	return 0;
 }
@@ -373,12 +377,11 @@ static void pen_opened(struct syncer_job *j)
 	struct transaction *t = of_pen_job(j);
 	struct mail_status status = mailbox_status_of(j->error);
 	t->state = TRANSACTION_PEN;
-	if (t->aborted) {
-		end(t);
-		return;
-	}
-	t->owner->pen_ready(t->arg, t->question, &status, t->pen.fd);
-	if (j->error)
+	if (t->aborted)
+		status = MAIL_STATUS_UNSURE("Aborted");
+	if (!t->orphan)
+		t->owner->pen_ready(t->arg, t->question, &status, t->pen.fd);
+	if (status.fate != MAIL_OK)
 		end(t);
 }
 

@@ -35,7 +35,7 @@ int transaction_pen(struct transaction *t, uint64_t question, const struct mailb
 int transaction_deliver(struct transaction *t, uint64_t question, const struct mailbox_deliver *m);
 int transaction_commit(struct transaction *t, uint64_t question);
 
-/* The owner gives up; what was asked to commit goes on. No answer but over. */
+/* The owner gives up; what was asked to commit goes on. A question that is open is still answered. */
 void transaction_abort(struct transaction *t);
 /* The owner is gone: the same, and it is not spoken to any more but for over. */
 void transaction_orphan(struct transaction *t);

@@ -87,6 +87,17 @@ static void an_abort_and_a_lost_channel_leave_nothing(void **state)
 	assert_int_equal(kit_count(k, "d/u/tmp"), 0);
 }
 
+static void a_question_that_is_aborted_meanwhile_is_still_answered(void **state)
+{
+	struct kit *k = *state;
+	struct mailbox_leaf leaf = kit_maildir("d/u");
+	kit_send(k, "a1", &leaf, 1, HELLO, true);
+	kit_tell(k, MAILBOX_ABORT, "a1");
+	assert_int_equal(k->waiting, 0);
+	kit_wait_idle(k);
+	assert_int_equal(kit_count(k, "d/u/new"), 0);
+}
+
 static void what_was_asked_to_commit_goes_on_when_the_channel_is_lost(void **state)
 {
 	struct kit *k = *state;
@@ -291,6 +302,7 @@ int main(void)
 		TEST(a_mailbox_named_twice_gets_one_file),
 		TEST(what_is_held_is_in_nobodys_view_until_commit),
 		TEST(an_abort_and_a_lost_channel_leave_nothing),
+		TEST(a_question_that_is_aborted_meanwhile_is_still_answered),
 		TEST(what_was_asked_to_commit_goes_on_when_the_channel_is_lost),
 		TEST(a_pen_is_published_itself),
 		TEST(a_pen_of_another_length_is_refused),
