@@ -12,3 +12,13 @@ bench-commit: $(BUILD)/bench/commit
 	@$< $(COMMIT_DIR)/4k 100 3 4096 10
 	@$< $(COMMIT_DIR)/64k 10 3 65536
 	@rm -rf $(COMMIT_DIR)
+
+## make test-kill       kill -9 under load, KILL_ROUNDS rounds (200)
+KILL_ROUNDS ?= 200
+.PHONY: test-kill test-memory
+test-kill: all
+	@PORTER_BUILD=$(BUILD) tests/kill/kill.py $(KILL_ROUNDS)
+
+## make test-memory     memory after 100,000 messages and 100,000 aborted sessions
+test-memory: all
+	@PORTER_BUILD=$(BUILD) tests/long/memory.py
