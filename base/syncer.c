@@ -38,7 +38,8 @@ struct syncer {
 	bool stop;
 	struct syncer_counts counts;    /* written by the thread under the lock */
 
-	struct job_list durable, written, published; /* the thread's */
+	struct job_list durable, written, published; /* the thread's, from here on */
+	bool has_finished;              /* in this cycle */
 	uint64_t file_us, syncfs_us[SIZES], syncfs_tried_ms[SIZES];
 };
 
@@ -69,6 +70,7 @@ static struct syncer_job *list_take(struct job_list *l)
 static void finish(struct syncer *s, struct syncer_job *j, int error)
 {
 	j->error = error;
+	s->has_finished = true;
 	pthread_mutex_lock(&s->lock);
 	s->counts.jobs++;
 	s->counts.failed += error != 0;
@@ -79,6 +81,9 @@ static void finish(struct syncer *s, struct syncer_job *j, int error)
 static void wake_loop(struct syncer *s)
 {
 	uint64_t one = 1;
+	if (!s->has_finished)
+		return;
+	s->has_finished = false;
 	ssize_t n = write(s->wake_fd, &one, sizeof one);
 	assert(n == (ssize_t)sizeof one);
 }

@@ -34,22 +34,25 @@ bool maildir_place_ok(struct slice place)
 	return true;
 }
 
-/* Makes one folder and has its name durable; one that is there is fine. */
-static int make_folder(int parent, const char *name)
+/* One that is there already is fine. *made is set if it wasn't, and never cleared. */
+static int make_folder(int parent, const char *name, bool *made)
 {
 	int error = file_mkdir(parent, name, FOLDER_MODE);
-	if (error == -EEXIST)
-		return 0;
-	return error ? error : file_sync(parent);
+	if (error == 0)
+		*made = true;
+	return error == -EEXIST ? 0 : error;
 }
 
 /* Opens `name` in *fd and puts it in *fd's place, making it if asked. */
 static int step_into(int *fd, const char *name, bool make)
 {
 	int next = -1;
+	bool made = false;
 	int error = file_open(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &next);
 	if (error == -ENOENT && make) {
-		error = make_folder(*fd, name);
+		error = make_folder(*fd, name, &made);
+		if (error == 0 && made)
+			error = file_sync(*fd); /* its name must be durable before anything in it is */
 		if (error == 0)
 			error = file_open(*fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &next);
 	}
@@ -72,9 +75,10 @@ static int walk_parts(char *path, bool make, int *fd)
 static int make_folders(int maildir)
 {
 	int error = 0;
+	bool made = false;
 	for (size_t i = 0; i < sizeof folder_names / sizeof folder_names[0] && error == 0; i++)
-		error = make_folder(maildir, folder_names[i]);
-	return error;
+		error = make_folder(maildir, folder_names[i], &made);
+	return error == 0 && made ? file_sync(maildir) : error;
 }
 
 /* The slow way, once for each mailbox: component by component. */
