@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -360,6 +361,14 @@ size_t mailbox_busy(const struct mailbox *m)
 void mailbox_helper_ended(struct mailbox *m, uint64_t id, int status)
 {
 	helper_ended(&m->house, id, status);
+}
+
+void mailbox_report(struct mailbox *m, struct buf *out)
+{
+	buf_addf(out, "{\"open\":%zu,\"free_bytes\":%" PRIu64 ",\"free_inodes\":%" PRIu64 ",\"read_only\":%s,\"stores\":", mailbox_busy(m),
+	         m->sent.free_bytes, m->sent.free_inodes, m->sent.read_only ? "true" : "false");
+	mailbox_stores_report(&m->stores, out);
+	buf_add_byte(out, '}');
 }
 
 bool mailbox_has_peers(const struct mailbox *m)

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buf.h"
 #include "base/loop.h"
 #include "base/slice.h"
 #include "delivery/mailbox_house.h"
@@ -32,6 +33,9 @@ void mailbox_helper_ended(struct mailbox *m, uint64_t id, int status);
 
 /* Questions and transactions that are open. */
 size_t mailbox_busy(const struct mailbox *m);
+
+/* A JSON object for `porterctl status`. */
+void mailbox_report(struct mailbox *m, struct buf *out);
 
 bool mailbox_has_peers(const struct mailbox *m);
 

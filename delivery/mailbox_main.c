@@ -2,6 +2,7 @@
  * what its user may. */
 #include "delivery/mailbox_main.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -84,10 +85,18 @@ static void on_helper_done(void *arg, uint64_t id, int status)
 	mailbox_helper_ended(((struct self *)arg)->mailbox, id, status);
 }
 
+static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
+{
+	if (count != 1 || !slice_eq(words[0], SLICE("status")))
+		return -ENOSYS;
+	mailbox_report(((struct self *)arg)->mailbox, answer);
+	return 0;
+}
+
 int mailbox_main(struct house *h)
 {
 	static const struct house_handler handler = {
-		.on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop, .on_helper_done = on_helper_done
+		.on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question, .on_helper_done = on_helper_done
 	};
 	static const struct proc_plan plan = { "_portermail", -1, PROC_CALLS_FILES };
 	static struct setting_table *const tables[] = { &mailbox_setting_table };

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +13,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "delivery/maildir.h"
 
 enum { MAX_MOUNTS = 4096, MAX_QUOTA_MAILBOXES = 65536, ROOT_MODE = 0700 };
+
+static const char *const way_names[] = { [PEN_UNNAMED] = "unnamed", [PEN_LINK] = "link", [PEN_RENAME] = "rename" };
 
 /* mountinfo writes blank, tab, newline and backslash as \ooo. */
 static void unescape(char *s)
@@ -86,8 +90,7 @@ static int add_store(struct mailbox_stores *s, int folder, const char *mount_poi
 	struct syncer_store how = { m->store.fd, m->store.syncfs, m->store.file_us, m->store.syncfs_us };
 	m->syncer = syncer_new(s->loop, &how, name);
 	s->count++;
-	static const char *const ways[] = { [PEN_UNNAMED] = "unnamed", [PEN_LINK] = "link", [PEN_RENAME] = "rename" };
-	log_event(LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", ways[m->store.way]), LOG_UINT("syncfs", m->store.syncfs),
+	log_event(LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("syncfs", m->store.syncfs),
 	          LOG_UINT("file_us", m->store.file_us), LOG_UINT("syncfs_us", m->store.syncfs_us), LOG_END);
 	return 0;
 }
@@ -149,6 +152,28 @@ static struct mailbox_store *meet(struct mailbox_stores *s, struct slice place, 
 		return &s->all[s->count - 1];
 	log_event(LOG_ERROR, "store-failed", LOG_STR("mailbox", place), LOG_CSTR("mount", mount_point), LOG_ERRNO(error), LOG_END);
 	return NULL;
+}
+
+static void report_one(struct mailbox_store *m, struct buf *out)
+{
+	struct syncer_counts c;
+	syncer_count(m->syncer, &c);
+	buf_add_cstr(out, "{\"mount\":");
+	text_add_json(out, slice_of(m->mount_point));
+	buf_addf(out, ",\"way\":\"%s\",\"syncfs_works\":%s,\"jobs\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"cycles\":%" PRIu64, way_names[m->store.way],
+	         m->store.syncfs ? "true" : "false", c.jobs, c.failed, c.cycles);
+	buf_addf(out, ",\"syncfs\":%" PRIu64 ",\"file_syncs\":%" PRIu64 ",\"waiting\":%zu}", c.syncfs, c.file_syncs, syncer_waiting(m->syncer));
+}
+
+void mailbox_stores_report(struct mailbox_stores *s, struct buf *out)
+{
+	buf_add_byte(out, '[');
+	for (size_t i = 0; i < s->count; i++) {
+		if (i)
+			buf_add_byte(out, ',');
+		report_one(&s->all[i], out);
+	}
+	buf_add_byte(out, ']');
 }
 
 struct mailbox_store *mailbox_stores_root(struct mailbox_stores *s)

@@ -1,5 +1,6 @@
 #ifndef DELIVERY_MAILBOX_STORES_H
 #define DELIVERY_MAILBOX_STORES_H
+#include "base/buf.h"
 #include "base/loop.h"
 #include "base/slice.h"
 #include "delivery/quota.h"
@@ -30,6 +31,9 @@ struct mailbox_stores {
 /* Opens, and makes, the mail root and probes its file system. -errno if no mail can be stored there. */
 int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root);
 void mailbox_stores_close(struct mailbox_stores *s);
+
+/* A JSON array for `porterctl status`: each file system, how it is served, what its syncer did. */
+void mailbox_stores_report(struct mailbox_stores *s, struct buf *out);
 
 /* The mail root's own store, for what is not a Maildir. */
 struct mailbox_store *mailbox_stores_root(struct mailbox_stores *s);

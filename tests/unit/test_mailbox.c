@@ -242,6 +242,19 @@ static void nonsense_cuts_the_peer_off_and_nobody_else(void **state)
 	assert_int_equal(kit_deliver(k, "n", &leaf, 1, HELLO, false), MAIL_OK);
 }
 
+static void the_report_names_each_file_system_and_its_work(void **state)
+{
+	struct kit *k = *state;
+	struct buf out = BUF_INIT(10000);
+	struct mailbox_leaf leaf = kit_maildir("d/u");
+	assert_int_equal(kit_deliver(k, "r", &leaf, 1, HELLO, false), MAIL_OK);
+	mailbox_report(k->mailbox, &out);
+	buf_add_byte(&out, '\0');
+	assert_non_null(strstr(out.p, "{\"open\":0,\"free_bytes\":"));
+	assert_non_null(strstr(out.p, "\"jobs\":1,\"failed\":0,\"cycles\":2,"));
+	buf_free(&out);
+}
+
 static void a_full_disk_is_452_and_nothing_is_left(void **state)
 {
 	struct kit *k = *state;
@@ -313,6 +326,7 @@ int main(void)
 		TEST(two_at_once_do_not_both_take_the_last_place),
 		TEST(an_aborted_transaction_gives_its_room_back),
 		TEST(nonsense_cuts_the_peer_off_and_nobody_else),
+		TEST(the_report_names_each_file_system_and_its_work),
 		TEST(a_full_disk_is_452_and_nothing_is_left),
 		TEST(maildirs_on_two_file_systems_are_all_served_or_none),
 	};
