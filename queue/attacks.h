@@ -1,0 +1,91 @@
+#ifndef QUEUE_ATTACKS_H
+#define QUEUE_ATTACKS_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/net.h"
+#include "base/slice.h"
+
+/* The account of attacks that were fended off: which of the ways of a reverse NDR attack (rule.md, last table) were tried, from which networks, with
+ * which forged domains, what each was answered, and what the reports would have cost at Postfix's default behaviour.
+ *
+ * It is one file of fixed size, mapped shared by every process that has something to tell (smtpd, queue) and read by porterctl and the web
+ * process. 35 days are kept, each with counters, an hour's time line and two bounded top lists (Space-Saving: Metwally, Agrawal, El Abbadi 2005), so
+ * memory does not grow with the attack. It lives over restarts; a lock left by a dead process is taken over. */
+enum attack_kind {
+	ATTACK_UNKNOWN,    /* fictitious recipient in a domain of ours */
+	ATTACK_ALIAS,      /* alias that leads nowhere just now */
+	ATTACK_FORWARD,    /* forward refused by the remote host at RCPT */
+	ATTACK_RELAYED,    /* unknown in a domain that we relay */
+	ATTACK_FULL,       /* mailbox full, home missing, disk full */
+	ATTACK_VERDICT,    /* late verdict: filter, Sieve reject, program */
+	ATTACK_DSN,        /* success DSN or RET=FULL asked by a stranger */
+	ATTACK_REPLY,      /* vacation and other automatic replies that the gate withheld */
+	ATTACK_OUTCOMES,   /* several recipients with different outcomes */
+	ATTACK_LATE,       /* a next hop that refused the content */
+	ATTACK_TOO_LARGE,
+	ATTACK_LOOP,
+	ATTACK_INNER,      /* a report from inside, or back through SRS, for a forged sender */
+	ATTACK_RELAYING,   /* a foreign domain, asked by a stranger */
+	ATTACK_JOE_JOB,    /* bounce of something that we never sent */
+	ATTACK_HARVEST     /* past the budget of unknown recipients: slowed, blind or refused */
+};
+enum { ATTACK_KINDS = ATTACK_HARVEST + 1 };
+
+enum attack_answer {
+	ATTACK_REFUSED,    /* 5xx at RCPT or before */
+	ATTACK_REFUSED_DOT,/* 5xx at the dot */
+	ATTACK_DEFERRED,   /* 4xx */
+	ATTACK_WITHHELD    /* the gate kept a report back: a dead letter */
+};
+enum { ATTACK_ANSWERS = ATTACK_WITHHELD + 1 };
+
+struct attack {
+	enum attack_kind kind;
+	enum attack_answer answer;
+	struct net_ip ip;
+	struct slice domain;      /* of the reverse-path; "" for null */
+	uint64_t size;            /* of the message, announced or counted; 0 unknown */
+	int64_t now_s;            /* wall time */
+};
+
+enum { ATTACK_DAYS = 35, ATTACK_TOP = 128, ATTACK_NAME = 48 };
+
+size_t attacks_size(void);
+
+/* The parent, at start: memory is the mapped file. What is there is kept if it is ours and of this version, else it starts anew (true: kept). */
+bool attacks_create(void *memory, size_t size);
+
+/* A view in any process; NULL if the memory was not made by attacks_create. */
+struct attacks;
+struct attacks *attacks_attach(void *memory, size_t size);
+void attacks_detach(struct attacks *a); /* NULL is fine */
+
+/* Counts one. a may be NULL: nothing happens. */
+void attacks_note(struct attacks *a, const struct attack *what);
+
+struct attack_top {
+	char name[ATTACK_NAME];   /* "192.0.2.0/24", "2001:db8::/48", "example.org", "<>" */
+	uint64_t count, error;    /* the true number is count-error..count */
+	uint32_t kinds;           /* bits of enum attack_kind */
+};
+
+struct attack_report {
+	int64_t since_s, until_s;
+	uint64_t counts[ATTACK_KINDS][ATTACK_ANSWERS];
+	uint64_t attempts;                        /* the sum of counts */
+	uint64_t spared_messages, spared_bytes;   /* the reports that Postfix, as shipped, would have sent */
+	uint64_t hours[ATTACK_DAYS * 24];         /* attempts, the oldest first */
+	size_t hour_count;
+	struct attack_top networks[ATTACK_TOP], domains[ATTACK_TOP]; /* most first */
+	size_t network_count, domain_count;
+};
+
+/* What was counted from since_s (at most ATTACK_DAYS ago) to now_s, in whole hours for the time line and whole days for the lists. */
+void attacks_read(struct attacks *a, int64_t since_s, int64_t now_s, struct attack_report *out);
+
+/* "unknown recipient", and whether Postfix as shipped returns such a message after accepting it. */
+struct slice attack_name(enum attack_kind kind);
+bool attack_is_returned(enum attack_kind kind);
+struct slice attack_answer_name(enum attack_answer answer);
+#endif
