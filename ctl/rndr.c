@@ -1,0 +1,291 @@
+/* The check as a walk over the ways: probe, pause, next; those told to come again at the end once more; then waiting for returns. A return may come at
+ * any moment and changes a verdict for the worse only: what was bounced stays bounced. */
+#include "ctl/rndr.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ctl/rndr_plan.h"
+#include "ctl/rndr_probe.h"
+
+enum { NOTE_MAX = 2400, TICK_MS = 1000 };
+
+enum phase { PROBING, AGAIN, WAITING, DONE };
+
+struct rndr_check {
+	struct loop *loop;
+	struct arena mem;             /* setup's strings, marks */
+	struct arena plan_mem;        /* of the running probe */
+	struct rndr_setup setup;
+	struct rndr_marks marks;
+	const struct rndr_handler *handler;
+	void *arg;
+	enum phase phase;
+	unsigned way;                 /* being probed, or next */
+	struct probe *probe;
+	struct probe_plan plan;
+	struct loop_timer *timer;
+	uint64_t probed_at[RNDR_WAYS], wait_until;
+	struct rndr_result results[RNDR_WAYS];
+};
+
+static const struct slice VERDICTS[RNDR_VERDICTS] = {
+	[RNDR_PENDING] = SLICE_INIT("pending"),
+	[RNDR_REFUSED] = SLICE_INIT("refused in session"),
+	[RNDR_SILENT] = SLICE_INIT("accepted and silent"),
+	[RNDR_BOUNCED] = SLICE_INIT("accepted and bounced"),
+	[RNDR_COULD_NOT] = SLICE_INIT("could not test"),
+};
+
+struct slice rndr_verdict_name(enum rndr_verdict v)
+{
+	return VERDICTS[v];
+}
+
+bool rndr_check_wants(const struct rndr_check *c, enum rndr_way way)
+{
+	return c->setup.ways == 0 || (c->setup.ways >> way & 1);
+}
+
+const struct rndr_setup *rndr_check_setup(const struct rndr_check *c)
+{
+	return &c->setup;
+}
+
+const struct rndr_result *rndr_check_result(const struct rndr_check *c, enum rndr_way way)
+{
+	return &c->results[way];
+}
+
+static void set_note(struct rndr_result *r, struct slice note)
+{
+	buf_clear(&r->note);
+	buf_add(&r->note, slice_head(note, NOTE_MAX));
+}
+
+static void settle(struct rndr_check *c, enum rndr_way way, enum rndr_verdict verdict, struct slice note)
+{
+	struct rndr_result *r = &c->results[way];
+	if (r->verdict == RNDR_BOUNCED)
+		return;
+	r->verdict = verdict;
+	set_note(r, note);
+}
+
+static void progress(struct rndr_check *c)
+{
+	c->handler->on_progress(c->arg, c);
+}
+
+/* The ways one by one --------------------------------------------------------------------------------------------------------------- */
+
+static void probe_next(struct rndr_check *c);
+
+static bool is_next(const struct rndr_check *c, unsigned way)
+{
+	const struct rndr_result *r = &c->results[way];
+	return rndr_check_wants(c, (enum rndr_way)way) && (c->phase == PROBING ? r->verdict == RNDR_PENDING : r->deferred && r->verdict == RNDR_PENDING);
+}
+
+/* The sender's mark was accepted: what stands against it is only a return. Silence is a verdict once the waiting is over. */
+static void on_probed(void *arg, const struct probe_result *result)
+{
+	struct rndr_check *c = arg;
+	enum rndr_way way = (enum rndr_way)c->way;
+	struct rndr_result *r = &c->results[way];
+	c->probed_at[way] = clock_mono_ms();
+	r->sent_bytes = result->sent_bytes;
+	struct slice note = buf_slice(&result->note);
+	switch (result->end) {
+	case PROBE_NO_SERVER:
+	case PROBE_UNFIT:
+		settle(c, way, RNDR_COULD_NOT, note);
+		break;
+	case PROBE_REFUSED:
+		settle(c, way, RNDR_REFUSED, note);
+		break;
+	case PROBE_LATER:
+		if (c->phase == PROBING && c->setup.again_ms) {
+			r->deferred = true;
+			set_note(r, note);
+		} else {
+			settle(c, way, RNDR_REFUSED, note);   /* the client still owns the message */
+		}
+		break;
+	case PROBE_ACCEPTED:
+		settle(c, way, RNDR_SILENT, note);
+		break;
+	}
+	probe_free(c->probe);
+	c->probe = NULL;
+	c->way++;
+	loop_timer_set(c->timer, c->setup.pause_ms);
+	progress(c);
+}
+
+static void finish(struct rndr_check *c)
+{
+	c->phase = DONE;
+	loop_timer_stop(c->timer);
+	c->handler->on_done(c->arg, c);
+}
+
+static bool something_may_return(const struct rndr_check *c)
+{
+	for (unsigned w = 0; w < RNDR_WAYS; w++)
+		if (c->results[w].verdict == RNDR_SILENT)
+			return true;
+	return false;
+}
+
+static void wait_for_returns(struct rndr_check *c)
+{
+	uint64_t now = clock_mono_ms();
+	if (c->phase != WAITING) {
+		c->phase = WAITING;
+		c->wait_until = now + c->setup.wait_ms;
+	}
+	if (!something_may_return(c) || now >= c->wait_until)
+		return finish(c);
+	loop_timer_set(c->timer, TICK_MS);
+	progress(c);
+}
+
+static bool any_deferred(const struct rndr_check *c)
+{
+	for (unsigned w = 0; w < RNDR_WAYS; w++)
+		if (c->results[w].deferred && c->results[w].verdict == RNDR_PENDING)
+			return true;
+	return false;
+}
+
+static void start_probe(struct rndr_check *c)
+{
+	arena_reset(&c->plan_mem);
+	const char *why = rndr_plan_make(&c->setup, &c->marks, (enum rndr_way)c->way, &c->plan_mem, &c->plan);
+	if (why) {
+		settle(c, (enum rndr_way)c->way, RNDR_COULD_NOT, slice_of(why));
+		c->way++;
+		return probe_next(c);
+	}
+	c->probe = probe_new(c->loop, &c->plan, on_probed, c);
+}
+
+static void probe_next(struct rndr_check *c)
+{
+	while (c->way < RNDR_WAYS && !is_next(c, c->way))
+		c->way++;
+	if (c->way < RNDR_WAYS)
+		return start_probe(c);
+	if (c->phase == PROBING && any_deferred(c)) {
+		c->phase = AGAIN;
+		c->way = 0;
+		return loop_timer_set(c->timer, c->setup.again_ms);
+	}
+	wait_for_returns(c);
+}
+
+static void on_timer(void *arg)
+{
+	struct rndr_check *c = arg;
+	if (c->phase == WAITING)
+		wait_for_returns(c);
+	else
+		probe_next(c);
+}
+
+/* Returns --------------------------------------------------------------------------------------------------------------------------- */
+
+bool rndr_check_knows(const struct rndr_check *c, struct slice recipient)
+{
+	enum rndr_way way;
+	return rndr_mark_read(&c->marks, c->setup.probe_domain, recipient, &way) && (c->probed_at[way] || c->way == way);
+}
+
+bool rndr_check_return(struct rndr_check *c, struct slice recipient, uint64_t bytes, bool body)
+{
+	enum rndr_way way;
+	if (c->phase == DONE || !rndr_mark_read(&c->marks, c->setup.probe_domain, recipient, &way))
+		return false;
+	struct rndr_result *r = &c->results[way];
+	if (!r->returns++) {
+		r->back_ms = c->probed_at[way] ? clock_mono_ms() - c->probed_at[way] : 0;
+		r->verdict = RNDR_BOUNCED;
+	}
+	r->back_bytes += bytes;
+	r->body_back |= body;
+	progress(c);
+	return true;
+}
+
+/* Life ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void keep(struct rndr_check *c, struct slice *s)
+{
+	*s = arena_copy(&c->mem, *s);
+}
+
+static void keep_setup(struct rndr_check *c, const struct rndr_setup *setup)
+{
+	c->setup = *setup;
+	struct rndr_addresses *a = &c->setup.addresses;
+	struct slice *const all[] = { &c->setup.host, &c->setup.domain, &c->setup.probe_domain, &c->setup.helo, &a->known, &a->dead_alias, &a->forward,
+		                      &a->full, &a->vacation, &a->deferred, &a->relayed };
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		keep(c, all[i]);
+}
+
+struct rndr_check *rndr_check_new(struct loop *l, const struct rndr_setup *setup, const struct rndr_handler *handler, void *arg)
+{
+	struct rndr_check *c = MEM_NEW(struct rndr_check);
+	c->loop = l;
+	c->mem = c->plan_mem = (struct arena)ARENA_INIT(1 << 20);
+	keep_setup(c, setup);
+	c->marks = rndr_marks_new();
+	c->handler = handler;
+	c->arg = arg;
+	for (size_t w = 0; w < RNDR_WAYS; w++)
+		buf_init(&c->results[w].note, NOTE_MAX);
+	c->timer = loop_timer_new(l, on_timer, c);
+	loop_timer_set(c->timer, 0);
+	return c;
+}
+
+void rndr_check_free(struct rndr_check *c)
+{
+	if (!c)
+		return;
+	probe_free(c->probe);
+	loop_timer_free(c->timer);
+	for (size_t w = 0; w < RNDR_WAYS; w++)
+		buf_free(&c->results[w].note);
+	arena_free(&c->mem);
+	arena_free(&c->plan_mem);
+	mem_free(c);
+}
+
+/* One that returned anything backscatters. To be clear of it, at least the plain attack must have been tried. */
+static int exit_code(const struct rndr_check *c, const struct rndr_sum *s)
+{
+	if (s->count[RNDR_BOUNCED])
+		return 1;
+	bool tried = s->count[RNDR_REFUSED] + s->count[RNDR_SILENT] > 0;
+	return tried && (!rndr_check_wants(c, RNDR_UNKNOWN) || c->results[RNDR_UNKNOWN].verdict == RNDR_REFUSED) ? 0 : 2;
+}
+
+struct rndr_sum rndr_check_sum(const struct rndr_check *c)
+{
+	struct rndr_sum s = { .done = c->phase == DONE };
+	for (unsigned w = 0; w < RNDR_WAYS; w++) {
+		if (!rndr_check_wants(c, (enum rndr_way)w))
+			continue;
+		s.total++;
+		s.count[c->results[w].verdict]++;
+		s.decided += c->results[w].verdict != RNDR_PENDING;
+	}
+	uint64_t now = clock_mono_ms();
+	if (c->phase == WAITING && c->wait_until > now)
+		s.wait_left_ms = c->wait_until - now;
+	s.exit_code = exit_code(c, &s);
+	return s;
+}
