@@ -1,0 +1,23 @@
+#ifndef MAPS_MAP_TEXT_H
+#define MAPS_MAP_TEXT_H
+#include "base/setting.h"
+#include "maps/map.h"
+
+/* A text map in memory: the file's bytes once, and a sorted array of entries that point into it. One million entries cost their text and 40 bytes each. */
+struct map_text;
+
+/* How a map's raw key becomes its canonical one: NULL, or what is wrong with it. */
+typedef const char *(*map_key_reader)(void *arg, struct slice raw, struct arena *mem, struct slice *out);
+
+/* Reads file (its content) named `name` in complaints. Duplicate keys are errors that name both lines. False: complaints were added. */
+bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, struct complaints *wrong, struct map_text **out);
+void map_text_free(struct map_text *t);
+
+/* Notes of the compiler beside the entries of the text ("\x01first@domain"); call map_text_sort behind the last. */
+void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line);
+void map_text_sort(struct map_text *t);
+
+const struct map_entry *map_text_find(const struct map_text *t, struct slice key); /* NULL: absent */
+const struct map_entry *map_text_at(const struct map_text *t, size_t i);           /* in the order of keys */
+size_t map_text_count(const struct map_text *t);
+#endif
