@@ -65,4 +65,9 @@ struct map_set;   /* maps/map.h: one open generation, or the text as it stands *
 /* Resolves. Everything in *out lives in mem. Always ends and always sets *out; internal doubt is status 451 4.3.0. For a foreign domain the
  * one leaf is a LEAF_HOP by routes (or "mx:DOMAIN"), and the caller decides who may relay. steps are only kept if want_steps. */
 void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out);
+
+/* The same for what a system user's ~/.forward names (delivery/mailbox_proto.h): targets as in a line of aliases whose key is the leaf's
+ * address; a target that is the user's own name, or resolves to the same LEAF_SYSTEM, is that leaf itself. */
+void resolve_targets(struct map_set *maps, const struct leaf *system, const struct slice *targets, size_t count, bool want_steps,
+                     struct arena *mem, struct resolved *out);
 #endif
