@@ -1,0 +1,229 @@
+/* Canonical forms. A body is looked at sixteen bytes at a time for places where the form changes something; all between them is one run. */
+#include "base/mail_canon.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "base/text.h"
+
+static void put(struct mail_canon_body *b, const char *p, size_t n)
+{
+	static const char line_ends[] = "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n";
+	enum { TOGETHER = (sizeof line_ends - 1) / 2 };
+	if (!n)
+		return;
+	while (b->line_ends) {
+		size_t now = b->line_ends < TOGETHER ? (size_t)b->line_ends : TOGETHER;
+		b->sink(b->arg, line_ends, now * 2);
+		b->line_ends -= now;
+	}
+	if (b->blank)
+		b->sink(b->arg, " ", 1);
+	b->blank = false;
+	b->any = true;
+	b->sink(b->arg, p, n);
+}
+
+/* A CR at the end of the last chunk: the front of this one says what it was. */
+static struct slice settle_cr(struct mail_canon_body *b, struct slice in)
+{
+	b->cr = false;
+	if (in.p[0] != '\n') {
+		put(b, "\r", 1);
+		return in;
+	}
+	b->blank = false;
+	b->line_ends++;
+	return slice_skip(in, 1);
+}
+
+static void add_simple(struct mail_canon_body *b, struct slice in)
+{
+	size_t n = in.n, ends = 0;
+	b->cr = n && in.p[n - 1] == '\r';
+	n -= b->cr;
+	while (n >= 2 && in.p[n - 1] == '\n' && in.p[n - 2] == '\r') {
+		n -= 2;
+		ends++;
+	}
+	put(b, in.p, n);
+	b->line_ends += ends;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* True if the byte at p may have to change; the two behind it can be read. */
+static inline bool is_trouble(const char *p)
+{
+	return p[0] == '\t' || (p[0] == ' ' && (is_blank(p[1]) || p[1] == '\r')) || (p[0] == '\n' && p[1] == '\r');
+}
+
+/* How many bytes at the front may go on as they are. The last two of a chunk never do: what follows them isn't known. */
+static size_t plain_run(const char *p, size_t n)
+{
+	size_t i = 0;
+#ifdef __SSE2__
+	const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
+	for (; i + 17 < n; i += 16) {
+		__m128i here = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+		__m128i next = _mm_loadu_si128((const __m128i *)(const void *)(p + i + 1));
+		__m128i next_cr = _mm_cmpeq_epi8(next, cr);
+		__m128i next_blank = _mm_or_si128(_mm_cmpeq_epi8(next, space), _mm_cmpeq_epi8(next, tab));
+		__m128i at_space = _mm_and_si128(_mm_cmpeq_epi8(here, space), _mm_or_si128(next_blank, next_cr));
+		__m128i at_line = _mm_and_si128(_mm_cmpeq_epi8(here, lf), next_cr);
+		int mask = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(here, tab), at_space), at_line));
+		if (mask)
+			return i + (size_t)__builtin_ctz((unsigned)mask);
+	}
+#endif
+	while (i + 2 < n && !is_trouble(p + i))
+		i++;
+	return i;
+}
+
+/* One byte at a time. Returns how many were taken: it stops where a plain run may begin. */
+static size_t add_slowly(struct mail_canon_body *b, struct slice in)
+{
+	size_t i = 0;
+	while (i < in.n) {
+		char c = in.p[i];
+		if (is_blank(c)) {
+			b->blank = true;
+		} else if (c == '\r' && i + 1 == in.n) {
+			b->cr = true;
+		} else if (c == '\r' && in.p[i + 1] == '\n') {
+			b->blank = false;
+			b->line_ends++;
+			i++;
+		} else if (in.n - i > 2) {
+			return i;
+		} else {
+			put(b, in.p + i, 1);
+		}
+		i++;
+	}
+	return i;
+}
+
+/* A run ends behind a CRLF at the earliest when an empty line follows: its own CRLF is taken back, to wait with those behind it. */
+static void add_relaxed(struct mail_canon_body *b, struct slice in)
+{
+	while (in.n) {
+		in = slice_skip(in, add_slowly(b, in));
+		if (!in.n)
+			return;
+		size_t n = plain_run(in.p, in.n);
+		if (n < in.n && in.p[n] == '\n' && n && in.p[n - 1] == '\r')
+			n--;
+		if (n && in.p[n - 1] == '\r')
+			n--; /* the chunk's last two: CR, LF are seen together by the slow way */
+		if (n)
+			put(b, in.p, n);
+		else
+			put(b, in.p, 1), n = 1;
+		in = slice_skip(in, n);
+	}
+}
+
+void mail_canon_add(struct mail_canon_body *b, struct slice chunk)
+{
+	if (!chunk.n)
+		return;
+	if (b->cr)
+		chunk = settle_cr(b, chunk);
+	if (b->form == CANON_SIMPLE)
+		add_simple(b, chunk);
+	else
+		add_relaxed(b, chunk);
+}
+
+void mail_canon_end(struct mail_canon_body *b)
+{
+	if (b->cr)
+		put(b, "\r", 1);
+	b->cr = b->blank = false;
+	b->line_ends = 0;
+	if (b->form == CANON_SIMPLE || b->any)
+		b->sink(b->arg, "\r\n", 2);
+}
+
+static void put_simple_lines(struct slice s, mail_canon_sink sink, void *arg)
+{
+	while (s.n) {
+		size_t at = slice_find(s, '\n'), n = at && at < s.n && s.p[at - 1] == '\r' ? at - 1 : at;
+		if (n)
+			sink(arg, s.p, n);
+		if (at < s.n)
+			sink(arg, "\r\n", 2);
+		s = slice_skip(s, at + 1);
+	}
+}
+
+static bool is_fold(char c)
+{
+	return is_blank(c) || c == '\r' || c == '\n';
+}
+
+/* Blanks and line ends become one space between words. *begun: a word was put before. */
+static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon_sink sink, void *arg)
+{
+	while (s.n) {
+		size_t n = 0;
+		while (n < s.n && is_fold(s.p[n]))
+			n++;
+		*gap |= n > 0;
+		s = slice_skip(s, n);
+		n = 0;
+		while (n < s.n && !is_fold(s.p[n]))
+			n++;
+		if (!n)
+			return;
+		if (*begun && *gap)
+			sink(arg, " ", 1);
+		sink(arg, s.p, n);
+		*begun = true;
+		*gap = false;
+		s = slice_skip(s, n);
+	}
+}
+
+static void field_relaxed(const struct mail_field *f, struct slice without, mail_canon_sink sink, void *arg)
+{
+	char name[64];
+	for (size_t i = 0; i < f->name.n; i += sizeof name) {
+		size_t n = f->name.n - i < sizeof name ? f->name.n - i : sizeof name;
+		for (size_t k = 0; k < n; k++)
+			name[k] = text_lower_byte(f->name.p[i + k]);
+		sink(arg, name, n);
+	}
+	sink(arg, ":", 1);
+	bool begun = false, gap = false;
+	struct slice v = f->value;
+	if (without.p) {
+		size_t before = (size_t)(without.p - v.p);
+		put_relaxed_words(slice_head(v, before), &begun, &gap, sink, arg);
+		v = slice_skip(v, before + without.n);
+	}
+	put_relaxed_words(v, &begun, &gap, sink, arg);
+}
+
+void mail_canon_field(enum mail_canon form, const struct mail_field *f, struct slice without, bool last, mail_canon_sink sink, void *arg)
+{
+	if (form == CANON_RELAXED) {
+		field_relaxed(f, without, sink, arg);
+	} else {
+		struct slice all = slice(f->raw.p, (size_t)(f->value.p + f->value.n - f->raw.p));
+		if (without.p) {
+			size_t before = (size_t)(without.p - all.p);
+			put_simple_lines(slice_head(all, before), sink, arg);
+			all = slice_skip(all, before + without.n);
+		}
+		put_simple_lines(all, sink, arg);
+	}
+	if (!last)
+		sink(arg, "\r\n", 2);
+}
