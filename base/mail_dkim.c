@@ -1,0 +1,234 @@
+/* DKIM verification: for each signature a key question, a header digest, a wish for a body digest; judged when all are there. */
+#include "base/mail_dkim.h"
+
+#include "base/mail_key.h"
+#include "base/mem.h"
+
+struct check {
+	struct dkim *owner;
+	struct mail_signature s;
+	struct mail_dns_query *query;
+	struct mail_key_record key;
+	bool has_key, final;             /* final: the verdict stands */
+	int body;                        /* the body digest's number */
+};
+
+struct dkim {
+	struct mail_dns *dns;
+	struct mail_body *body;
+	struct dkim_options options;
+	struct arena mem;
+	struct loop_timer *timer;
+	struct check checks[DKIM_MAX_CHECKED];
+	struct dkim_verdict verdicts[DKIM_MAX_CHECKED];
+	size_t count;
+	size_t open;                     /* keys that are asked for */
+	bool judging;
+	void (*done)(void *arg, struct dkim *d);
+	void *arg;
+};
+
+static struct dkim_verdict *verdict_of(struct check *c)
+{
+	return &c->owner->verdicts[c - c->owner->checks];
+}
+
+static void settle(struct check *c, enum dkim_result result, const char *why)
+{
+	struct dkim_verdict *v = verdict_of(c);
+	c->final = true;
+	v->result = result;
+	v->why = why;
+}
+
+/* The first record that can be read; several at one selector are undefined (6376, 3.6.2.2). */
+static bool choose_key(struct check *c, const struct dns_answer *a, const char **why)
+{
+	for (size_t i = 0; i < a->count; i++) {
+		if (mail_key_parse(a->records[i].data, &c->key, why))
+			continue;
+		c->key.key = arena_copy(&c->owner->mem, c->key.key);
+		if (c->key.hashes.p)
+			c->key.hashes = arena_copy(&c->owner->mem, c->key.hashes);
+		return c->key.key.p != NULL;
+	}
+	return false;
+}
+
+static void on_key(void *arg, const struct dns_answer *a)
+{
+	struct check *c = arg;
+	struct dkim *d = c->owner;
+	const char *why = "no key";
+	c->query = NULL;
+	d->open--;
+	switch (a->answer) {
+	case UNSURE:
+		settle(c, DKIM_TEMPERROR, "key can't be asked for now");
+		break;
+	case ABSENT:
+		settle(c, DKIM_PERMERROR, why);
+		break;
+	case FOUND:
+		c->has_key = choose_key(c, a, &why);
+		if (!c->has_key)
+			settle(c, DKIM_PERMERROR, why);
+		break;
+	}
+	if (d->judging && !d->open)
+		loop_timer_set(d->timer, 0);
+}
+
+static void ask_key(struct check *c)
+{
+	struct buf name = BUF_INIT(512);
+	buf_addf(&name, "%.*s._domainkey.%.*s", SLICE_FMT(c->s.selector), SLICE_FMT(c->s.domain));
+	c->owner->open++;
+	c->query = mail_dns_ask(c->owner->dns, DNS_TXT, buf_slice(&name), on_key, c);
+	buf_free(&name);
+}
+
+/* What needs no key to be refused. */
+static const char *refuse_early(const struct mail_signature *s, const struct dkim_options *o)
+{
+	if (s->algorithm == ALGORITHM_RSA_SHA1 && !o->lax)
+		return "rsa-sha1 is no signature (RFC 8301)";
+	if (s->expires_s >= 0 && o->now_s > s->expires_s)
+		return "signature expired";
+	return NULL;
+}
+
+static void start_check(struct dkim *d, const struct mail_header *h, const struct mail_names *names, const struct mail_field *f, const struct mail_signature *s)
+{
+	struct check *c = &d->checks[d->count];
+	struct dkim_verdict *v = &d->verdicts[d->count++];
+	bool sha1 = s->algorithm == ALGORITHM_RSA_SHA1;
+	*c = (struct check){ .owner = d, .s = *s };
+	v->domain = s->domain;
+	v->selector = s->selector;
+	v->identity = s->identity;
+	v->algorithm = s->algorithm;
+	v->signature = s->signature;
+	mail_signature_digest(s, h, names, f, &v->header_hash);
+	c->s.names = c->s.without = SLICE_NONE;
+	c->body = mail_body_want(d->body, s->body_form, sha1, s->length);
+	const char *refused = refuse_early(s, &d->options);
+	if (refused)
+		settle(c, DKIM_FAIL, refused);
+	else if (c->body < 0)
+		settle(c, DKIM_PERMERROR, "too many bodies");
+	else
+		ask_key(c);
+}
+
+static void keep_unreadable(struct dkim *d, const char *why)
+{
+	struct check *c = &d->checks[d->count];
+	*c = (struct check){ .owner = d, .body = -1 };
+	d->verdicts[d->count++] = (struct dkim_verdict){ .domain = SLICE(""), .selector = SLICE(""), .identity = SLICE(""), .signature = SLICE("") };
+	settle(c, DKIM_NEUTRAL, why);
+}
+
+static void read_signatures(struct dkim *d, const struct mail_header *h)
+{
+	static const struct slice name = SLICE_INIT("DKIM-Signature");
+	struct mail_names *names = NULL;
+	const struct mail_field *f = mail_header_find(h, name, 0);
+	const char *why, *wrong[DKIM_MAX_CHECKED];
+	size_t wrong_count = 0;
+	for (size_t seen = 0; f && seen < DKIM_MAX_SEEN && d->count < DKIM_MAX_CHECKED; seen++) {
+		struct mail_signature s;
+		if (!names && !(names = mail_names_new(h, &d->mem)))
+			return;
+		if (mail_signature_parse(SIGNATURE_DKIM, f, &d->mem, &s, &why) == 0)
+			start_check(d, h, names, f, &s);
+		else if (wrong_count < DKIM_MAX_CHECKED)
+			wrong[wrong_count++] = why;
+		f = mail_header_find(h, name, (size_t)(f - h->fields) + 1);
+	}
+	for (size_t i = 0; i < wrong_count && d->count < DKIM_MAX_CHECKED; i++)
+		keep_unreadable(d, wrong[i]);
+}
+
+/* RFC 8301: neither weak keys nor sha1 make a signature; l= leaves the rest of the body to anyone. */
+static void judge_one(struct dkim *d, struct check *c)
+{
+	struct dkim_verdict *v = verdict_of(c);
+	const struct mail_signature *s = &c->s;
+	bool whole = c->body < 0 || mail_body_digest(d->body, c->body, &v->body_hash);
+	v->testing = c->has_key && c->key.testing;
+	if (c->final)
+		return;
+	struct slice identity_domain = slice_skip(s->identity, slice_rfind(s->identity, '@') + 1);
+	bool body_good = whole && slice_eq(slice((const char *)v->body_hash.bytes, v->body_hash.n), s->body_hash);
+	const char *wrong = mail_key_verify(&c->key, s, &v->header_hash, d->options.lax, &v->key_bits);
+	if (wrong && v->key_bits == 0)
+		settle(c, DKIM_PERMERROR, wrong);
+	else if (c->key.strict && !slice_eq_nocase(identity_domain, s->domain))
+		settle(c, DKIM_PERMERROR, "key wants i= at d= itself");
+	else if (!body_good)
+		settle(c, DKIM_FAIL, whole ? "body hash does not match" : "body shorter than l=");
+	else if (wrong)
+		settle(c, DKIM_FAIL, wrong);
+	else if (s->length != MAIL_BODY_WHOLE && !d->options.lax)
+		settle(c, DKIM_POLICY, "l= signs only a part of the body");
+	else
+		settle(c, DKIM_PASS, NULL);
+}
+
+static void on_timer(void *arg)
+{
+	struct dkim *d = arg;
+	for (size_t i = 0; i < d->count; i++)
+		judge_one(d, &d->checks[i]);
+	d->done(d->arg, d);
+}
+
+struct dkim *dkim_start(struct mail_dns *dns, const struct mail_header *header, struct mail_body *body, const struct dkim_options *options)
+{
+	struct dkim *d = MEM_NEW(struct dkim);
+	*d = (struct dkim){ .dns = dns, .body = body, .options = *options, .mem = ARENA_INIT(4 << 20) };
+	d->timer = loop_timer_new(mail_dns_loop(dns), on_timer, d);
+	read_signatures(d, header);
+	return d;
+}
+
+void dkim_judge(struct dkim *d, void (*done)(void *arg, struct dkim *d), void *arg)
+{
+	d->done = done;
+	d->arg = arg;
+	d->judging = true;
+	if (!d->open)
+		loop_timer_set(d->timer, 0);
+}
+
+const struct dkim_verdict *dkim_verdicts(const struct dkim *d, size_t *count)
+{
+	*count = d->count;
+	return d->verdicts;
+}
+
+void dkim_free(struct dkim *d)
+{
+	if (!d)
+		return;
+	for (size_t i = 0; i < d->count; i++)
+		mail_dns_cancel(d->checks[i].query);
+	loop_timer_free(d->timer);
+	arena_free(&d->mem);
+	mem_free(d);
+}
+
+const char *dkim_result_name(enum dkim_result r)
+{
+	switch (r) {
+	case DKIM_NONE: return "none";
+	case DKIM_PASS: return "pass";
+	case DKIM_FAIL: return "fail";
+	case DKIM_POLICY: return "policy";
+	case DKIM_NEUTRAL: return "neutral";
+	case DKIM_TEMPERROR: return "temperror";
+	case DKIM_PERMERROR: return "permerror";
+	}
+	return "none";
+}
