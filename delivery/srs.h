@@ -1,0 +1,40 @@
+#ifndef DELIVERY_SRS_H
+#define DELIVERY_SRS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/slice.h"
+
+/* The Sender Rewriting Scheme: reverse-paths of forwards, so that SPF passes and reports come back here; and BATV's prvs tags on our own. Pure
+ * functions on keys given; the hash is a truncated HMAC-SHA256 in the length that everybody uses, in letters that survive case folding.
+ * A tag is no evidence when used as a reverse-path (rule.md): tags can be read and replayed.
+ *
+ *	SRS0=HHHH=TT=host=user@ours            a forward of user@host
+ *	SRS1=HHHH=first=rest@ours              a forward of SRS0 rest@first: the report goes to first, which made the SRS0
+ *	prvs=KDDDSSSSSS=user@ours              K number of the key, DDD the day it ends, modulo 1000, S HMAC-SHA1 (the draft's form)
+ */
+enum { SRS_MAX_KEYS = 4, SRS_HASH = 4, SRS_VALID_DAYS = 21, BATV_VALID_DAYS = 7 };
+
+struct srs_keys {
+	struct slice keys[SRS_MAX_KEYS];  /* the newest, which signs, first; older ones are taken still */
+	size_t count;
+};
+
+/* NOT: no tag of this kind; FORGED: no key of ours made it; OLD: made by us, but too long ago. */
+enum srs_answer { SRS_GOOD, SRS_NOT, SRS_FORGED, SRS_OLD };
+
+/* The local-part that a forward of local@domain gets. -EINVAL: the null path or an address without a domain; -EMSGSIZE: longer than out takes. */
+int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, int64_t now_s, struct buf *out);
+
+/* What a report to a local-part of ours goes back to; in mem. */
+enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain);
+
+/* The address local@domain with a prvs tag, as local-part; key's place in the list is not its number: number 0..9. */
+int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out);
+
+/* The tagged address' own local-part. number picks the key: keys[number] of ten, empty where there is none. */
+enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain);
+
+const char *srs_answer_name(enum srs_answer a);
+#endif
