@@ -1,6 +1,7 @@
 /* Reading text maps: lines, continuation lines, comments, keys, duplicates. */
 #include "maps/map_text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -67,8 +68,17 @@ static void complain(struct reader *r, uint32_t line, const char *what, struct s
 	r->bad = true;
 }
 
+static void numbered(struct reader *r, struct slice line)
+{
+	char number[16];
+	int n = snprintf(number, sizeof number, "%08u", r->line);
+	add(r->text, arena_copy(&r->text->mem, slice(number, (size_t)n)), line, r->line);
+}
+
 static void entry(struct reader *r, struct slice line)
 {
+	if (!r->key)
+		return numbered(r, line);
 	struct slice value, raw = cut_key(line, &value), key;
 	if (raw.n > MAP_MAX_KEY)
 		return complain(r, r->line, "the key is longer than 1024 bytes", raw);
@@ -90,9 +100,8 @@ static void flush(struct reader *r)
 	entry(r, line);
 }
 
-static bool is_text(const struct reader *r, struct slice line)
+static bool is_text(struct slice line)
 {
-	(void)r;
 	for (size_t i = 0; i < line.n; i++)
 		if ((unsigned char)line.p[i] < 0x20 && line.p[i] != '\t')
 			return false;
@@ -103,7 +112,7 @@ static void one_line(struct reader *r, struct slice line, uint32_t number)
 {
 	if (line.n > MAX_LINE)
 		return complain(r, number, "the line is longer than 1 MiB", line);
-	if (!is_text(r, line))
+	if (!is_text(line))
 		return complain(r, number, "control bytes: this is no text", line);
 	struct slice text = slice_trim(line);
 	if (!text.n || text.p[0] == '#')
@@ -198,6 +207,11 @@ void map_text_free(struct map_text *t)
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line)
 {
 	add(t, arena_copy(&t->mem, key), arena_copy(&t->mem, value), line);
+}
+
+void map_text_set_value(struct map_text *t, size_t i, struct slice value)
+{
+	t->entries[i].value = arena_copy(&t->mem, value);
 }
 
 const struct map_entry *map_text_find(const struct map_text *t, struct slice key)

@@ -9,13 +9,16 @@ struct map_text;
 /* How a map's raw key becomes its canonical one: NULL, or what is wrong with it. */
 typedef const char *(*map_key_reader)(void *arg, struct slice raw, struct arena *mem, struct slice *out);
 
-/* Reads file (its content) named `name` in complaints. Duplicate keys are errors that name both lines. False: complaints were added. */
+/* Reads file (its content) named `name` in complaints. Duplicate keys are errors that name both lines. False: complaints were added. key NULL: the map is a
+ * list in the order of its lines; keys are "%08u" of the line, values the whole line. */
 bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, struct complaints *wrong, struct map_text **out);
 void map_text_free(struct map_text *t);
 
 /* Notes of the compiler beside the entries of the text ("\x01first@domain"); call map_text_sort behind the last. */
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line);
 void map_text_sort(struct map_text *t);
+
+void map_text_set_value(struct map_text *t, size_t i, struct slice value);          /* copied */
 
 const struct map_entry *map_text_find(const struct map_text *t, struct slice key); /* NULL: absent */
 const struct map_entry *map_text_at(const struct map_text *t, size_t i);           /* in the order of keys */

@@ -1,0 +1,429 @@
+/* The compiler: a text set, checked, written as a generation. */
+#include "maps/compile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "maps/manifest.h"
+#include "maps/map_bdb.h"
+#include "maps/map_key.h"
+#include "maps/map_set.h"
+#include "maps/map_value.h"
+#include "maps/resolve.h"
+
+enum { PROGRESS_EACH = 10000, RESOLVE_MEM = 16 << 20, MAX_PATH_TEXT = 4200 };
+
+/* What the rule refuses ------------------------------------------------------------------------------------------------------------- */
+
+struct check {
+	struct map_set *set;
+	struct complaints *wrong;
+	struct arena mem;
+	struct slice primary;
+	uint64_t done, total;
+	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+	void *arg;
+	bool good;
+};
+
+static void check_address(struct check *c, struct slice file, struct slice key, uint32_t line)
+{
+	struct slice local, domain;
+	struct resolved r;
+	if (!map_key_split(key, &local, &domain)) {
+		local = key;
+		domain = c->primary;
+	}
+	struct mail_path path = { local, domain, false };
+	resolve_path(c->set, &path, false, &c->mem, &r);
+	if (r.status.fate != MAIL_OK) {
+		c->good = false;
+		complaint_add(c->wrong, file, line, "\"%.*s\" leads nowhere: %u %.*s", SLICE_FMT(key), r.status.code, SLICE_FMT(r.status.text));
+	}
+	arena_reset(&c->mem);
+}
+
+static bool check_alias(void *arg, const struct map_entry *e)
+{
+	struct check *c = arg;
+	bool says_no = slice_starts(e->value, SLICE(":refuse:")) || slice_starts(e->value, SLICE(":defer:"));
+	if (!says_no && (slice_find(e->key, '@') < e->key.n || c->primary.n))
+		check_address(c, SLICE("aliases"), e->key, e->line);
+	if (++c->done % PROGRESS_EACH == 0 && c->progress)
+		c->progress(c->arg, "proving", c->done, c->total);
+	return true;
+}
+
+static void check_domain_alias(struct check *c, const struct map_entry *e, const struct map_domain *d)
+{
+	struct map_entry target;
+	if (map_find(c->set, MAP_DOMAINS, d->target, &c->mem, &target) != FOUND) {
+		c->good = false;
+		complaint_add(c->wrong, SLICE("domains"), e->line, "alias-of names a domain that stands nowhere: \"%.*s\"", SLICE_FMT(d->target));
+	}
+}
+
+static bool check_domain(void *arg, const struct map_entry *e)
+{
+	struct check *c = arg;
+	struct map_domain d;
+	if (map_domain_parse(e->value, &c->mem, &d))
+		return true;                        /* told already */
+	if (d.kind == DOMAIN_ALIAS_OF)
+		check_domain_alias(c, e, &d);
+	struct slice catch_all = arena_copy(&c->mem, d.catch_all), postmaster = arena_copy(&c->mem, d.postmaster);
+	struct arena keep = c->mem;
+	c->mem = (struct arena)ARENA_INIT(RESOLVE_MEM);
+	if (catch_all.n)
+		check_address(c, SLICE("domains"), catch_all, e->line);
+	if (postmaster.n)
+		check_address(c, SLICE("domains"), postmaster, e->line);
+	arena_free(&c->mem);
+	c->mem = keep;
+	arena_reset(&c->mem);
+	return true;
+}
+
+bool compile_check(struct map_set *set, struct complaints *wrong, void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total), void *arg)
+{
+	struct check c = { .set = set, .wrong = wrong, .mem = ARENA_INIT(RESOLVE_MEM), .primary = SLICE(""), .total = map_size(set, MAP_ALIASES), .progress = progress,
+		           .arg = arg, .good = true };
+	struct map_entry e;
+	struct arena primary = ARENA_INIT(4096);
+	if (map_find(set, MAP_DOMAINS, SLICE(MAP_NOTE_PRIMARY), &primary, &e) == FOUND)
+		c.primary = e.value;
+	map_each(set, MAP_DOMAINS, check_domain, &c);
+	map_each(set, MAP_ALIASES, check_alias, &c);
+	arena_free(&c.mem);
+	arena_free(&primary);
+	return c.good;
+}
+
+/* Writing a generation -------------------------------------------------------------------------------------------------------------- */
+
+struct compiler {
+	const struct compile_plan *plan;
+	struct complaints *wrong;
+	struct map_set *set;
+	struct arena mem;
+	struct manifest old, new;
+	uint64_t old_number, number;
+	char folder[MAX_PATH_TEXT], secrets[MAX_PATH_TEXT]; /* N.tmp */
+	uint64_t done, total;
+};
+
+static int path_at(char *out, const char *folder, const char *name)
+{
+	return snprintf(out, MAX_PATH_TEXT, "%s/%s", folder, name) < MAX_PATH_TEXT ? 0 : -ENAMETOOLONG;
+}
+
+static int tell(struct compiler *c, const char *what, const char *path, int error)
+{
+	if (error)
+		complaint_add(c->wrong, slice_of(path), 0, "%s: %s", what, strerror(-error));
+	return error;
+}
+
+/* What a map's text, and the domains that its keys depend on, say: the same digest, the same file. */
+static void text_digest(struct compiler *c, unsigned id, uint8_t out[CRYPTO_SHA256])
+{
+	struct crypto_hash *h = crypto_sha256_new();
+	crypto_hash_add(h, buf_slice(&c->set->files[MAP_DOMAINS]));
+	crypto_hash_add(h, SLICE("\n\001\n"));
+	crypto_hash_add(h, buf_slice(&c->set->files[id]));
+	if (id == MAP_ALIASES && slice_find_slice(buf_slice(&c->set->files[id]), SLICE(":include:")) < c->set->files[id].n)
+		for (size_t i = 0; i < map_text_count(c->set->maps[id].text); i++)
+			crypto_hash_add(h, map_text_at(c->set->maps[id].text, i)->value);
+	crypto_hash_end(h, out);
+}
+
+static const struct manifest_file *unchanged(const struct compiler *c, const struct manifest_file *f)
+{
+	for (size_t i = 0; i < c->old.count; i++)
+		if (slice_eq(c->old.files[i].name, f->name) && c->old.files[i].secret == f->secret &&
+		    memcmp(c->old.files[i].text_digest, f->text_digest, CRYPTO_SHA256) == 0)
+			return &c->old.files[i];
+	return NULL;
+}
+
+static int take_over(struct compiler *c, const struct manifest_file *old, const char *path, struct manifest_file *f)
+{
+	char from[MAX_PATH_TEXT];
+	const char *base = f->secret ? c->plan->secrets_directory : c->plan->maps_directory;
+	if (snprintf(from, sizeof from, "%s/%llu/%.*s.db", base, (unsigned long long)c->old_number, SLICE_FMT(f->name)) >= (int)sizeof from)
+		return -ENAMETOOLONG;
+	uint64_t size;
+	uint8_t digest[CRYPTO_SHA256];
+	int error = manifest_digest_file(from, &size, digest);
+	if (error || size != old->size || memcmp(digest, old->digest, sizeof digest) != 0)
+		return -EBADMSG;                    /* damaged since: it is written anew */
+	if (link(from, path) < 0)
+		return -errno;
+	f->size = old->size;
+	memcpy(f->digest, old->digest, sizeof f->digest);
+	return 0;
+}
+
+static int write_map(struct compiler *c, const struct map_text *t, const char *path, struct manifest_file *f)
+{
+	struct map_bdb_writer *w;
+	int error = map_bdb_create(path, &w);
+	if (error)
+		return error;
+	for (size_t i = 0; i < map_text_count(t); i++) {
+		map_bdb_add(w, map_text_at(t, i));
+		if (++c->done % PROGRESS_EACH == 0 && c->plan->progress)
+			c->plan->progress(c->plan->arg, "writing", c->done, c->total);
+	}
+	error = map_bdb_finish(w);
+	if (!error && chmod(path, f->secret ? 0400 : 0444) < 0)
+		error = -errno;
+	return error ? error : manifest_digest_file(path, &f->size, f->digest);
+}
+
+static void give_to_login(const char *path)
+{
+	struct passwd *pw = geteuid() == 0 ? getpwnam("_porterauth") : NULL;
+	if (pw && chown(path, pw->pw_uid, pw->pw_gid) < 0)
+		return;                             /* the login process says so when it can't read it */
+}
+
+static int one_map(struct compiler *c, unsigned id)
+{
+	struct manifest_file *f = &c->new.files[c->new.count];
+	char name[MAP_MAX_NAME + 8], path[MAX_PATH_TEXT];
+	f->name = map_name(c->set, id);
+	f->secret = id < MAP_FIXED && map_kinds[id].secret;
+	text_digest(c, id, f->text_digest);
+	snprintf(name, sizeof name, "%.*s.db", SLICE_FMT(f->name));
+	int error = path_at(path, f->secret ? c->secrets : c->folder, name);
+	const struct manifest_file *old = unchanged(c, f);
+	if (!error && (!old || take_over(c, old, path, f) < 0))
+		error = write_map(c, c->set->maps[id].text, path, f);
+	if (!error && f->secret)
+		give_to_login(path);
+	c->new.count++;
+	return tell(c, "this map can't be written", path, error);
+}
+
+static int sync_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int error = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static void remove_folder(const char *path)
+{
+	DIR *d = opendir(path);
+	if (!d)
+		return;
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(dirfd(d), e->d_name, 0);
+	closedir(d);
+	rmdir(path);
+}
+
+static bool is_number(const char *name, uint64_t *out)
+{
+	return scan_uint_all(slice_of(name), UINT64_MAX - 1, out);
+}
+
+/* Numbers in use, also of half-made generations, whose folders go. */
+static uint64_t highest(const char *directory)
+{
+	uint64_t most = 0, n;
+	DIR *d = opendir(directory);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+		if (is_number(e->d_name, &n) && n > most)
+			most = n;
+		if (slice_ends(slice_of(e->d_name), SLICE(".tmp"))) {
+			char path[MAX_PATH_TEXT];
+			if (path_at(path, directory, e->d_name) == 0) {
+				chmod(path, 0700);
+				remove_folder(path);
+				unlink(path);
+			}
+		}
+	}
+	if (d)
+		closedir(d);
+	return most;
+}
+
+static int make_folders(struct compiler *c)
+{
+	char name[40];
+	snprintf(name, sizeof name, "%llu.tmp", (unsigned long long)c->number);
+	int error = path_at(c->folder, c->plan->maps_directory, name);
+	error = error ? error : path_at(c->secrets, c->plan->secrets_directory, name);
+	if (!error && mkdir(c->folder, 0755) < 0)
+		error = -errno;
+	if (!error && mkdir(c->secrets, 0700) < 0)
+		error = -errno;
+	if (!error)
+		give_to_login(c->secrets);
+	return tell(c, "the folder of a generation can't be made", c->folder, error);
+}
+
+static int rename_folder(const char *base, const char *tmp, uint64_t number, mode_t mode)
+{
+	char path[MAX_PATH_TEXT], name[32];
+	snprintf(name, sizeof name, "%llu", (unsigned long long)number);
+	int error = path_at(path, base, name);
+	error = error ? error : sync_path(tmp);
+	if (!error && (chmod(tmp, mode) < 0 || rename(tmp, path) < 0))
+		error = -errno;
+	return error ? error : sync_path(base);
+}
+
+static int point_current(const char *directory, uint64_t number)
+{
+	char tmp[MAX_PATH_TEXT], current[MAX_PATH_TEXT], target[32];
+	snprintf(target, sizeof target, "%llu", (unsigned long long)number);
+	int error = path_at(tmp, directory, "current.tmp");
+	error = error ? error : path_at(current, directory, "current");
+	unlink(tmp);
+	if (!error && (symlink(target, tmp) < 0 || rename(tmp, current) < 0))
+		error = -errno;
+	return error ? error : sync_path(directory);
+}
+
+static void drop_old(const struct compile_plan *plan, uint64_t newest)
+{
+	uint64_t keep = plan->keep < 2 ? 2 : plan->keep, n = newest;
+	for (uint64_t i = 1; i < keep && n; i++)
+		n = compile_previous(plan->maps_directory, n);
+	for (uint64_t old = n ? compile_previous(plan->maps_directory, n) : 0; old; old = compile_previous(plan->maps_directory, old)) {
+		const char *bases[] = { plan->maps_directory, plan->secrets_directory };
+		for (size_t i = 0; i < 2; i++) {
+			char path[MAX_PATH_TEXT], name[32];
+			snprintf(name, sizeof name, "%llu", (unsigned long long)old);
+			if (path_at(path, bases[i], name) < 0)
+				continue;
+			chmod(path, 0700);
+			remove_folder(path);
+		}
+	}
+}
+
+static int publish(struct compiler *c)
+{
+	char manifest[MAX_PATH_TEXT];
+	c->new.made_s = (uint64_t)clock_wall_s();
+	int error = path_at(manifest, c->folder, "manifest");
+	error = error ? error : manifest_write(manifest, &c->new);
+	error = error ? error : rename_folder(c->plan->secrets_directory, c->secrets, c->number, 0500);
+	error = error ? error : rename_folder(c->plan->maps_directory, c->folder, c->number, 0555);
+	error = error ? error : point_current(c->plan->maps_directory, c->number);
+	if (!error)
+		drop_old(c->plan, c->number);
+	return tell(c, "the generation can't be published", c->folder, error);
+}
+
+static int write_all(struct compiler *c, struct compile_result *out)
+{
+	c->old_number = manifest_current(c->plan->maps_directory);
+	if (!c->old_number || manifest_read(c->plan->maps_directory, c->old_number, &c->mem, &c->old) != 0)
+		c->old.count = 0;
+	c->number = highest(c->plan->maps_directory) + 1;
+	highest(c->plan->secrets_directory);        /* for its half-made ones */
+	for (unsigned id = 0; id < c->set->count; id++)
+		c->total += map_size(c->set, id);
+	int error = make_folders(c);
+	for (unsigned id = 0; !error && id < c->set->count; id++)
+		error = one_map(c, id);
+	if (!error && c->plan->publish)
+		error = publish(c);
+	if (error || !c->plan->publish) {
+		remove_folder(c->folder);
+		remove_folder(c->secrets);
+	} else {
+		out->generation = c->number;
+	}
+	out->entries = c->total;
+	return error;
+}
+
+static int take_lock(const char *directory, int *fd)
+{
+	char path[MAX_PATH_TEXT];
+	int error = path_at(path, directory, "lock");
+	if (error)
+		return error;
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*fd < 0)
+		return -errno;
+	return flock(*fd, LOCK_EX | LOCK_NB) < 0 ? (errno == EWOULDBLOCK ? -EBUSY : -errno) : 0;
+}
+
+static int make_directory(const char *path, mode_t mode)
+{
+	return mkdir(path, mode) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+int compile_maps(const struct compile_plan *plan, struct complaints *wrong, struct compile_result *out)
+{
+	struct compiler *c = MEM_NEW(struct compiler);
+	int lock = -1;
+	*c = (struct compiler){ .plan = plan, .wrong = wrong, .mem = ARENA_INIT(1 << 20) };
+	memset(out, 0, sizeof *out);
+	int error = tell(c, "this folder can't be made", plan->maps_directory, make_directory(plan->maps_directory, 0755));
+	error = error ? error : tell(c, "this folder can't be made", plan->secrets_directory, make_directory(plan->secrets_directory, 0711));
+	if (!error) {
+		error = take_lock(plan->maps_directory, &lock);
+		tell(c, error == -EBUSY ? "another compile is under way" : "the lock can't be taken", plan->maps_directory, error);
+	}
+	if (!error)
+		error = map_set_read(plan->directory, wrong, &c->set);
+	if (!error && plan->prove && !compile_check(c->set, wrong, plan->progress, plan->arg))
+		error = -EINVAL;
+	if (!error)
+		error = write_all(c, out);
+	map_set_close(c->set);
+	if (lock >= 0)
+		close(lock);
+	arena_free(&c->mem);
+	mem_free(c);
+	return error;
+}
+
+uint64_t compile_previous(const char *maps_directory, uint64_t before)
+{
+	uint64_t best = 0, n;
+	DIR *d = opendir(maps_directory);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+		if (is_number(e->d_name, &n) && n < before && n > best)
+			best = n;
+	if (d)
+		closedir(d);
+	return best;
+}
+
+int compile_rollback(const char *maps_directory, const char *secrets_directory, uint64_t generation)
+{
+	struct arena mem = ARENA_INIT(1 << 20);
+	const char *why;
+	int lock = -1, error = take_lock(maps_directory, &lock);
+	error = error ? error : manifest_verify(maps_directory, secrets_directory, generation, &mem, &why);
+	error = error ? error : point_current(maps_directory, generation);
+	if (lock >= 0)
+		close(lock);
+	arena_free(&mem);
+	return error;
+}
