@@ -21,6 +21,7 @@ const struct map_kind map_kinds[MAP_FIXED] = {
 	[MAP_SENDERS] = { SLICE_INIT("senders"), false, "Which reverse-paths and From addresses a login may use." },
 	[MAP_CLIENTS] = { SLICE_INIT("clients"), false, "Which networks and certificates may speak for which reverse-path domains." },
 	[MAP_HEADER] = { SLICE_INIT("header"), false, "Patterns of header fields that are refused or tagged." },
+	[MAP_HOSTERS] = { SLICE_INIT("hosters"), false, "Domains of shared hosters, whose SPF pass proves nothing." },
 	[MAP_CREDENTIALS] = { SLICE_INIT("credentials"), true, "Logins and what proves them." },
 };
 

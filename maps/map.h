@@ -33,13 +33,9 @@ struct map_entry {
 
 struct map_set;
 
-/* A generation: `directory` is the folder of generations (maps-directory; works inside a chroot into it), `secrets` the folder of secret maps
- * (secrets-directory), either -1 for none. Digests are the verifier's (maps/manifest.h); here format, version, byte order and each file's size are looked at.
- * 0, or -errno and *why, a fixed phrase: -ENOENT no such generation, -EBADMSG none of ours or damaged. */
-int map_set_open(int directory, int secrets, uint64_t generation, struct map_set **out, const char **why);
-
-/* The number that the link `current` in the folder of generations names. -ENOENT: nothing was ever compiled. */
-int map_current(int directory, uint64_t *generation);
+/* A generation: directory is the folder of generations ("/" in a chroot into it), secrets the folder of secret maps or "". Only files whose size stands in the
+ * manifest are opened; digests are the verifier's (maps/manifest.h). 0, or -errno and *why (in mem). */
+int map_set_open(const char *directory, const char *secrets, uint64_t generation, struct arena *mem, struct map_set **out, const char **why);
 
 /* The text as it stands in a configuration directory. All errors of all maps are collected; *out is set only without any. */
 int map_set_read(struct slice directory, struct complaints *wrong, struct map_set **out);
@@ -61,15 +57,4 @@ enum answer map_find_ip(struct map_set *s, unsigned id, struct slice kind, const
 /* Every entry in the order of keys, until each says false. Views are valid during the call. UNSURE when damage ended it early, else FOUND. */
 enum answer map_each(struct map_set *s, unsigned id, bool (*each)(void *arg, const struct map_entry *e), void *arg);
 size_t map_size(const struct map_set *s, unsigned id); /* entries */
-
-/* Look-ups that can't find anything are spared: has the map keys without '@', keys "@domain", keys ".domain"? */
-bool map_has_bare(const struct map_set *s, unsigned id);
-bool map_has_default(const struct map_set *s, unsigned id);
-bool map_has_parents(const struct map_set *s, unsigned id);
-
-/* The first mailbox domain in the order of the text: whose postmaster "<postmaster>" is. "" if there is none. */
-struct slice map_first_domain(const struct map_set *s);
-
-/* The next item of a value: up to `separator` (',' with blanks around it, or ' ' for a run of blanks) outside of quotes and brackets. False at the end. */
-bool map_item(struct slice *value, char separator, struct slice *item);
 #endif

@@ -154,7 +154,7 @@ static const char *read_login_key(void *arg, struct slice raw, struct arena *mem
 
 static const map_key_reader readers[MAP_FIXED] = {
 	[MAP_DOMAINS] = read_domain_key, [MAP_RECIPIENTS] = read_recipient_key, [MAP_ALIASES] = read_address_key, [MAP_ROUTES] = read_route_key,
-	[MAP_ACCESS] = read_access_key, [MAP_SENDERS] = read_login_key, [MAP_CLIENTS] = read_client_key, [MAP_HEADER] = NULL, [MAP_CREDENTIALS] = read_login_key,
+	[MAP_ACCESS] = read_access_key, [MAP_SENDERS] = read_login_key, [MAP_CLIENTS] = read_client_key, [MAP_HEADER] = NULL, [MAP_HOSTERS] = read_domain_key, [MAP_CREDENTIALS] = read_login_key,
 };
 
 static char *path_of(struct reading *r, struct slice name)
