@@ -198,6 +198,10 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 		if (h->handler->on_maps)
 			h->handler->on_maps(h->arg, s.number);
 		return 0;
+	case HOUSE_FILE:
+		if (h->handler->on_file)
+			h->handler->on_file(h->arg, s.name, take(m));
+		return 0;
 	case HOUSE_DRAIN:
 		if (h->handler->on_drain)
 			h->handler->on_drain(h->arg);

@@ -86,6 +86,7 @@ struct house {
 struct house_handler {
 	void (*on_peer)(void *arg, struct slice role, unsigned index, int fd); /* takes fd; a peer that was restarted comes again */
 	void (*on_maps)(void *arg, uint64_t generation);
+	void (*on_file)(void *arg, struct slice name, int fd); /* takes fd; a file that changed (a certificate, keys) came again */
 	void (*on_drain)(void *arg);                 /* no new work; house_end when the last session ended. NULL: ends when the last peer has gone is the role's matter */
 	void (*on_stop)(void *arg);                  /* end in order, by house_end. NULL: ends at once */
 	/* porterctl's question; words[0] names it. Text (JSON) into answer; returns porterctl's exit code, or -ENOSYS: not mine. */
