@@ -141,7 +141,7 @@ int house_take_file(struct house *h, struct slice name)
 void house_settings(struct house *h, struct setting_table *const *tables, size_t count)
 {
 	struct complaints wrong = { 0 };
-	if (setting_read(h->conf, SLICE("porter.conf"), h->directory, tables, count, &h->mem, &wrong)) {
+	if (setting_read_some(h->conf, SLICE("porter.conf"), h->directory, tables, count, &h->mem, &wrong)) {
 		log_event(LOG_ERROR, "settings-refused", LOG_STR("text", buf_slice(&wrong.text)), LOG_END);
 		exit(78); /* EX_CONFIG */
 	}

@@ -143,6 +143,7 @@ struct reading {
 	struct slice file, directory;
 	struct arena *mem;
 	struct complaints *wrong;
+	bool some;                    /* unknown names are somebody else's */
 	size_t seen_at[SETTINGS_MAX]; /* the line that set it, by number over all tables */
 };
 
@@ -185,6 +186,8 @@ static void read_line(struct reading *r, struct slice line, size_t at)
 	struct slice name = slice_head(line, end), value = slice_trim(slice_skip(line, end));
 	struct setting_table *table;
 	const struct setting *s = find(r, name, &table, &number);
+	if (!s && r->some)
+		return;
 	if (!s) {
 		complaint_add(r->wrong, r->file, at, "there is no setting %.*s", SLICE_FMT(slice_head(name, 80)));
 		return;
@@ -201,20 +204,34 @@ static void read_line(struct reading *r, struct slice line, size_t at)
 		complaint_add(r->wrong, r->file, at, "%s %s", s->name, wrong);
 }
 
-int setting_read(struct slice text, struct slice file, struct slice directory, struct setting_table *const *tables, size_t count,
-                 struct arena *mem, struct complaints *wrong)
+static int read_all(struct reading *r, struct slice text)
 {
-	struct reading r = { tables, count, file, directory, mem, wrong, { 0 } };
-	size_t before = wrong->count, at = 0, all = 0;
+	struct setting_table *const *tables = r->tables;
+	struct complaints *wrong = r->wrong;
+	size_t before = wrong->count, at = 0, all = 0, count = r->count;
 	struct slice line;
 	for (size_t t = 0; t < count; t++)
 		for (size_t i = 0; i < tables[t]->count; i++) {
 			const struct setting *s = &tables[t]->rows[i];
-			const char *bad = ++all > SETTINGS_MAX ? "is one too many" : set(&r, s, tables[t], slice_of(s->preset));
+			const char *bad = ++all > SETTINGS_MAX ? "is one too many" : set(r, s, tables[t], slice_of(s->preset));
 			if (bad)
 				complaint_add(wrong, SLICE("(defaults)"), 0, "%s %s", s->name, bad);
 		}
 	while (scan_line(&text, &line))
-		read_line(&r, line, ++at);
+		read_line(r, line, ++at);
 	return wrong->count > before ? -EINVAL : 0;
+}
+
+int setting_read(struct slice text, struct slice file, struct slice directory, struct setting_table *const *tables, size_t count,
+                 struct arena *mem, struct complaints *wrong)
+{
+	struct reading r = { tables, count, file, directory, mem, wrong, false, { 0 } };
+	return read_all(&r, text);
+}
+
+int setting_read_some(struct slice text, struct slice file, struct slice directory, struct setting_table *const *tables, size_t count,
+                      struct arena *mem, struct complaints *wrong)
+{
+	struct reading r = { tables, count, file, directory, mem, wrong, true, { 0 } };
+	return read_all(&r, text);
 }

@@ -53,4 +53,8 @@ void complaint_free(struct complaints *c);
  * what relative paths start at). Strings live in mem. Returns 0, or -EINVAL with all errors in complaints. */
 int setting_read(struct slice text, struct slice file, struct slice directory, struct setting_table *const *tables, size_t count,
                  struct arena *mem, struct complaints *wrong);
+
+/* The same for a process that has some of the tables: names of others are passed over. The parent has read them all. */
+int setting_read_some(struct slice text, struct slice file, struct slice directory, struct setting_table *const *tables, size_t count,
+                      struct arena *mem, struct complaints *wrong);
 #endif
