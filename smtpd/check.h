@@ -1,0 +1,59 @@
+#ifndef SMTPD_CHECK_H
+#define SMTPD_CHECK_H
+#include "base/mail_status.h"
+#include "smtpd/facts.h"
+#include "smtpd/message.h"
+
+/* Checks: whatever has a say before Porter answers: SPF, DKIM, DMARC, DNS lists, greylisting, milters, policy services, header rules. Each kind is a row in
+ * smtpd/checks.c; a session runs the rows in order at each stage, one after the other, and the first refusal answers. At most one question is open in a session.
+ *
+ * CHECK_CONNECT stands before the greeting, CHECK_RCPT behind the resolver's good answer, CHECK_DOT behind the last byte, before anything is delivered. */
+enum check_stage { CHECK_CONNECT, CHECK_HELO, CHECK_MAIL, CHECK_RCPT, CHECK_DATA, CHECK_DOT };
+enum check_step {
+	CHECK_GO_ON,
+	CHECK_REFUSE,      /* check_refuse said how */
+	CHECK_WAIT         /* check_answer comes later, once, from the loop */
+};
+
+struct smtpd;
+struct check;          /* one kind in one session */
+struct check_kind {
+	const char *name;                                                  /* in logs, and for access' `bypass NAME` */
+	void (*start)(struct smtpd *d);                                    /* once in the process, before it serves; may be NULL */
+	void *(*begin)(struct check *c);                                   /* a session begins; NULL: not interested in it */
+	enum check_step (*run)(void *state, struct check *c, enum check_stage stage);
+	void (*on_head)(void *state, struct check *c, struct slice head);  /* header section complete, CRLF; may be NULL */
+	void (*on_body)(void *state, struct check *c, struct slice bytes); /* body as it arrives, CRLF; may be NULL */
+	void (*cancel)(void *state, struct check *c);                      /* CHECK_WAIT: nobody waits any more, no check_answer may follow */
+	void (*reset)(void *state, struct check *c);                       /* the transaction is over; may be NULL */
+	void (*end)(void *state);                                          /* the session is over */
+};
+
+void check_answer(struct check *c, enum check_step step);
+
+/* For kinds. Strings of status are copied. */
+void check_refuse(struct check *c, struct mail_status status);
+const struct session_facts *check_facts(const struct check *c);
+const struct recipient *check_recipient(const struct check *c);        /* CHECK_RCPT: the one asked about */
+struct message *check_message(struct check *c);                        /* from CHECK_DATA on */
+struct arena *check_arena(struct check *c);                            /* lives as long as the transaction (before MAIL: the session) */
+struct smtpd *check_smtpd(struct check *c);
+void check_add_field(struct check *c, struct slice name, struct slice value);
+void check_tag(struct check *c, struct slice word);
+void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
+void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is the domain's from now on */
+void check_change_sender(struct check *c, const struct mail_path *path);
+void check_set_reverse_name(struct check *c, struct slice name);
+
+/* For the session ---------------------------------------------------------------------------------------------------------------------- */
+struct session;
+struct checks;
+struct checks *checks_new(struct session *s);                          /* NULL if no kind is interested */
+void checks_run(struct checks *c, enum check_stage stage, const struct recipient *r, void (*done)(struct session *s, const struct mail_status *refusal)); /* done may be called inside */
+void checks_cancel(struct checks *c);
+void checks_head(struct checks *c, struct slice head);
+void checks_body(struct checks *c, struct slice bytes);
+void checks_reset(struct checks *c);
+void checks_free(struct checks *c);
+void checks_start(struct smtpd *d);
+#endif

@@ -1,0 +1,48 @@
+#ifndef SMTPD_DESTINATION_H
+#define SMTPD_DESTINATION_H
+#include "base/mail_status.h"
+#include "smtpd/facts.h"
+#include "smtpd/message.h"
+
+/* Where the leaves of a transaction go (etc/doc/architecture.md, "The transaction"): the mailbox process, the queue, or one next hop. A transaction has at most one
+ * destination of each kind, made when the first leaf of its kind is asked for. Each question is answered once by the call named behind it, now or later. */
+struct transaction;
+struct destination;
+
+struct destination_kind {
+	const char *name;
+	bool commits_first;     /* a next hop, a program: can't be prepared; its answer decides for all */
+	bool lf;                /* wants content with LF line ends */
+	size_t size;            /* of the kind's struct, which begins with a struct destination */
+	void (*ask)(struct destination *d, struct recipient *r, const struct leaf *leaf);  /* -> transaction_asked: can this leaf be taken now? On MAIL_OK it belongs to d */
+	void (*give_up)(struct destination *d, const struct recipient *r);                 /* another leaf of r was refused: forget r's leaves */
+	void (*open_pen)(struct destination *d, uint64_t size);                            /* -> transaction_pen: a file for a large body. NULL: the queue's is used */
+	void (*deliver)(struct destination *d);                                            /* -> transaction_delivered: prepare and commit */
+	void (*prepare)(struct destination *d);                                            /* -> transaction_delivered; never asked of commits_first */
+	void (*commit)(struct destination *d);                                             /* -> transaction_delivered */
+	void (*abort)(struct destination *d);                                              /* the transaction is over; frees what d holds; open questions are forgotten */
+};
+
+struct destination {
+	const struct destination_kind *kind;
+	struct transaction *transaction;
+	struct mail_status status;
+	bool answered;
+};
+
+/* Which kind takes this leaf. NULL: none can, and *status says so. Rows in smtpd/destinations.c. */
+const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status);
+
+void transaction_asked(struct destination *d, struct mail_status status);
+void transaction_pen(struct destination *d, struct mail_status status, int fd, uint64_t start);
+void transaction_delivered(struct destination *d, struct mail_status status, struct slice log_place); /* place: file name, queue id, "host said ..." for the log */
+
+/* For kinds */
+const struct session_facts *transaction_session(const struct transaction *t);
+struct transaction_facts *transaction_facts(struct transaction *t);
+struct message *transaction_message(struct transaction *t);
+struct arena *transaction_arena(struct transaction *t);
+struct smtpd *transaction_smtpd(const struct transaction *t);
+struct slice transaction_id(const struct transaction *t);
+extern const struct destination_kind destination_mailbox;
+#endif

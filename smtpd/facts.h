@@ -1,0 +1,62 @@
+#ifndef SMTPD_FACTS_H
+#define SMTPD_FACTS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/mail_path.h"
+#include "base/net.h"
+#include "base/slice.h"
+#include "base/unique.h"
+#include "maps/resolve.h"
+#include "queue/evidence.h"
+
+/* What is known of a session and of its transaction, for checks, destinations, trace fields and the log. Plain data: who learns something writes it here. */
+enum listener_kind { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS };
+
+struct recipient {
+	struct mail_path path;              /* as parsed */
+	struct slice address;               /* "local@domain", canonical where ours, as printed else */
+	struct resolved resolved;           /* its leaves */
+	unsigned notify;                    /* NOTIFY bits (queue/envelope.h); 0: not said */
+	struct slice original;              /* ORCPT, decoded; "" */
+	struct mail_status status;          /* PRDR: its own outcome */
+};
+
+struct transaction_facts {
+	struct unique id;                   /* in the log, in file names and in Received */
+	struct mail_path reverse_path;
+	struct slice sender;                /* the reverse-path as "local@domain", "" is null */
+	uint64_t announced;                 /* SIZE; 0 not said */
+	bool eight_bit, utf8, require_tls, return_full, return_headers, prdr;
+	struct slice envelope_id;           /* ENVID */
+	int64_t hold_until_s, deliver_by_s;
+	bool deliver_by_return;
+	int priority;
+	struct recipient *recipients;       /* those that were answered 250 */
+	size_t recipient_count;
+	struct evidence evidence;           /* of the reverse-path, graded */
+	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */
+	struct slice tags[16];              /* words of access and checks, for X-Porter-Tag and greylisting */
+	size_t tag_count;
+	struct slice bypass[16];            /* names of checks that access spares this transaction */
+	size_t bypass_count;
+};
+
+struct session_facts {
+	struct unique id;
+	enum listener_kind listener;
+	struct net_address peer;
+	struct net_ip ip;
+	char ip_text[64];
+	struct slice reverse_name;          /* confirmed reverse DNS; "" unknown */
+	bool exempt;                        /* loopback and listed: no limits, no harvesting */
+	struct slice helo;                  /* as said */
+	bool esmtp;
+	bool tls;
+	const char *tls_protocol, *tls_cipher; /* NULL without TLS */
+	struct slice login;                 /* authenticated; "" */
+	bool client_certificate;
+	uint8_t certificate_sha256[32];
+	const struct transaction_facts *transaction; /* NULL outside of one */
+};
+#endif
