@@ -168,7 +168,7 @@ int mailbox_put_transaction(struct buf *out, struct slice transaction)
 static bool is_transaction(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (!text_is_alnum((unsigned char)s.p[i]) && s.p[i] != '-')
+		if (!text_is_alnum((unsigned char)s.p[i]) && s.p[i] != '-' && s.p[i] != '_')
 			return false;
 	return s.n > 0 && s.n <= MAILBOX_MAX_TRANSACTION;
 }

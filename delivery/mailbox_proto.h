@@ -40,7 +40,7 @@ enum mailbox_message {
 
 enum {
 	MAILBOX_MAX_INLINE = 64 << 10,      /* content in the question itself; more goes to a pen */
-	MAILBOX_MAX_TRANSACTION = 32,       /* bytes of a transaction id: letters, digits, '-', it becomes part of file names */
+	MAILBOX_MAX_TRANSACTION = 32,       /* bytes of a transaction id: letters, digits, '-', '_', it becomes part of file names */
 	MAILBOX_MAX_FORWARD = 50            /* addresses of one ~/.forward */
 };
 
