@@ -39,8 +39,8 @@ struct domain_facts {
 /* Exact, then ".parent" from the longest. domain in any form. ABSENT: not ours. UNSURE: a 451. */
 enum answer domains_find(struct map_set *s, struct slice domain, struct arena *mem, struct domain_facts *out);
 
-/* A value's text; NULL, or a fixed phrase that says what is wrong. */
-const char *domains_parse(struct slice value, struct arena *mem, struct domain_facts *out);
+/* A value's text for `domain` (what "mx" means); NULL, or a fixed phrase that says what is wrong. */
+const char *domains_parse(struct slice value, struct slice domain, struct arena *mem, struct domain_facts *out);
 
 /* A next hop as people write it, to a LEAF_HOP's place: "mx" (for `domain`), "mx:DOMAIN", "HOST", "HOST:PORT", "[HOST]:PORT", "lmtp:HOST:PORT", "lmtp:unix:/PATH"
  * give "mx:DOMAIN", "[HOST]:PORT", "lmtp:[HOST]:PORT", "lmtp:unix:/PATH". NULL, or what is wrong. */

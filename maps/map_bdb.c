@@ -70,6 +70,11 @@ int map_bdb_open(struct map_bdb_env *e, const char *path, struct map_bdb **out)
 		mem_free(m);
 		return result == ENOENT ? -ENOENT : -EBADMSG;
 	}
+	int swapped = 0;
+	if (m->db->get_byteswapped(m->db, &swapped) != 0 || swapped) { /* of another machine: pages would be copied, not mapped */
+		map_bdb_close(m);
+		return -EBADMSG;
+	}
 	DB_BTREE_STAT *stat = NULL;
 	if (m->db->stat(m->db, NULL, &stat, DB_FAST_STAT) == 0) {
 		m->count = stat->bt_ndata;

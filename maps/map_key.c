@@ -1,7 +1,9 @@
-/* Canonical keys. libidn2 is called here and nowhere else. */
+/* Canonical keys. libidn2 and libunistring are called here and nowhere else. */
 #include "maps/map_key.h"
 
 #include <idn2.h>
+#include <stdlib.h>
+#include <uninorm.h>
 
 #include "base/buf.h"
 #include "base/net.h"
@@ -38,6 +40,18 @@ static const char *unicode_domain(struct slice s, struct arena *mem, struct slic
 	return why;
 }
 
+static const char *literal(struct slice s, struct arena *mem, struct slice *out)
+{
+	struct net_ip ip;
+	struct slice inner = slice_head(slice_skip(s, 1), s.n > 2 ? s.n - 2 : 0);
+	if (slice_starts_nocase(inner, SLICE("IPv6:")))
+		inner = slice_skip(inner, 5);
+	if (s.n < 3 || s.p[s.n - 1] != ']' || !net_ip_parse(inner, &ip))
+		return "this is no address literal";
+	*out = text_lower(mem, s);
+	return out->p ? NULL : "too much at once";
+}
+
 const char *map_key_domain(struct slice s, struct arena *mem, struct slice *out)
 {
 	struct slice head = SLICE_NONE, name = s;
@@ -51,7 +65,7 @@ const char *map_key_domain(struct slice s, struct arena *mem, struct slice *out)
 	if (!name.n)
 		return "a domain is missing";
 	if (name.p[0] == '[')
-		return "an address literal is no domain of a map";
+		return head.n ? "an address literal has no sub-domains" : literal(name, mem, out);
 	struct slice canonical;
 	const char *why = slice_is_ascii(name) ? ascii_domain(name, mem, &canonical) : unicode_domain(name, mem, &canonical);
 	if (why)
@@ -61,7 +75,7 @@ const char *map_key_domain(struct slice s, struct arena *mem, struct slice *out)
 		return NULL;
 	}
 	struct buf b = BUF_INIT(MAX_DOMAIN + 4);
-	buf_add(&b, head);
+	buf_add_byte(&b, '.');
 	buf_add(&b, canonical);
 	*out = arena_copy(mem, buf_slice(&b));
 	buf_free(&b);
@@ -91,9 +105,38 @@ bool map_key_split(struct slice key, struct slice *local, struct slice *domain)
 	return true;
 }
 
+struct slice map_key_local(struct slice local, bool exact, struct arena *mem)
+{
+	if (slice_is_ascii(local))
+		return exact ? arena_copy(mem, local) : text_lower(mem, local);
+	if (!text_is_utf8(local))
+		return SLICE_NONE;
+	size_t n = 0;
+	uint8_t *composed = u8_normalize(UNINORM_NFC, (const uint8_t *)local.p, local.n, NULL, &n);
+	if (!composed)
+		return SLICE_NONE;
+	struct slice s = slice((char *)composed, n), out = exact ? arena_copy(mem, s) : text_lower(mem, s);
+	free(composed);
+	return out;
+}
+
+const char *map_key_address_folded(struct slice s, bool exact, struct arena *mem, struct slice *out)
+{
+	struct slice key, local, domain;
+	const char *why = map_key_address(s, mem, &key);
+	if (why)
+		return why;
+	bool whole = map_key_split(key, &local, &domain);
+	local = map_key_local(whole ? local : key, exact, mem);
+	if (!local.p)
+		return "the local-part is no UTF-8 text";
+	*out = whole ? map_key_join(local, domain, mem) : local;
+	return out->p ? NULL : "too much at once";
+}
+
 struct slice map_key_of_path(const struct mail_path *p, bool exact_case, struct arena *mem)
 {
-	struct slice domain, local = exact_case ? p->local_part : text_lower(mem, p->local_part);
+	struct slice domain, local = map_key_local(p->local_part, exact_case, mem);
 	if (!local.p || map_key_domain(p->domain, mem, &domain))
 		return SLICE_NONE;
 	return map_key_join(local, domain, mem);

@@ -1,7 +1,6 @@
 /* Reading text maps: lines, continuation lines, comments, keys, duplicates. */
 #include "maps/map_text.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -26,8 +25,24 @@ static void add(struct map_text *t, struct slice key, struct slice value, uint32
 	t->entries[t->count++] = (struct map_entry){ key, value, line };
 }
 
-/* The key ends at the first blank outside of quotes; aliases(5) writes a colon behind it. */
-static struct slice cut_key(struct slice line, struct slice *value)
+const char MAP_TEXT_TOLD[] = "";
+
+/* The lines of one entry: a view into the file, or, once there is a continuation line, a joined copy. */
+struct reader {
+	struct map_text *text;
+	const struct map_text_rules *rules;
+	struct slice name;
+	struct complaints *wrong;
+	struct slice pending;  /* p NULL: none */
+	struct buf joined;     /* pending is a view of it where continued */
+	bool continued;
+	struct arena scratch;  /* of one entry */
+	uint32_t line;         /* of the entry's first line */
+	bool bad;
+};
+
+/* The key ends at the first blank outside of quotes, or behind a colon. */
+static struct slice cut_key(const struct map_text_rules *rules, struct slice line, struct slice *value)
 {
 	bool quoted = false;
 	size_t i = 0;
@@ -37,67 +52,63 @@ static struct slice cut_key(struct slice line, struct slice *value)
 			quoted = !quoted;
 		else if (c == '\\' && quoted)
 			i++;
-		else if (!quoted && (c == ' ' || c == '\t'))
+		else if (!quoted && (c == ' ' || c == '\t' || (c == ':' && rules->colon)))
 			break;
 	}
 	if (i > line.n)
 		i = line.n;
-	*value = slice_trim(slice_skip(line, i));
-	return slice_head(line, i);
+	struct slice rest = slice_skip(line, i);
+	struct slice key = slice_trim(slice_head(line, i));
+	if (rules->colon) {
+		rest = slice_trim(rest);
+		scan_byte(&rest, ':');
+	}
+	*value = slice_trim(rest);
+	return key;
 }
-
-/* Joined lines are copied; a line that stands alone is a view into the file. */
-struct reader {
-	struct map_text *text;
-	struct slice name;
-	map_key_reader key;
-	void *arg;
-	struct complaints *wrong;
-	struct buf joined;
-	struct arena scratch; /* of one key */
-	uint32_t line;        /* of the entry's first line */
-	bool bad;
-};
 
 static void complain(struct reader *r, uint32_t line, const char *what, struct slice about)
 {
 	struct buf shown = BUF_INIT(200);
+	r->bad = true;
+	if (what == MAP_TEXT_TOLD)
+		return;
 	text_add_escaped(&shown, slice_head(about, 40));
 	complaint_add(r->wrong, r->name, line, "%s: \"%.*s\"", what, SLICE_FMT(buf_slice(&shown)));
 	buf_free(&shown);
-	r->bad = true;
-}
-
-static void numbered(struct reader *r, struct slice line)
-{
-	char number[16];
-	int n = snprintf(number, sizeof number, "%08u", r->line);
-	add(r->text, arena_copy(&r->text->mem, slice(number, (size_t)n)), line, r->line);
 }
 
 static void entry(struct reader *r, struct slice line)
 {
-	if (!r->key)
-		return numbered(r, line);
-	struct slice value, raw = cut_key(line, &value), key;
+	struct slice raw_value, raw = cut_key(r->rules, line, &raw_value), key, value = raw_value;
 	if (raw.n > MAP_MAX_KEY)
 		return complain(r, r->line, "the key is longer than 1024 bytes", raw);
-	if (raw.n > 1 && raw.p[raw.n - 1] == ':')
-		raw.n--;
-	const char *why = r->key(r->arg, raw, &r->scratch, &key);
+	const char *why = r->rules->key(r->rules->arg, raw, &r->scratch, &key);
+	if (!why && key.n > MAP_MAX_KEY)
+		why = "the key is longer than 1024 bytes";
+	if (!why && !raw_value.n && !r->rules->alone)
+		why = "a value is missing behind the key";
 	if (why)
 		return complain(r, r->line, why, raw);
-	add(r->text, slice_eq(key, raw) ? raw : arena_copy(&r->text->mem, key), value, r->line);
-	arena_reset(&r->scratch);
+	why = r->rules->value(r->rules->arg, key, raw_value, r->line, &r->scratch, &r->text->mem, &value);
+	if (!why && value.n > MAP_MAX_VALUE)
+		why = "the value is longer than 1 MiB";
+	if (why)
+		return complain(r, r->line, why, raw_value.n ? raw_value : raw);
+	bool copied = key.p != raw.p || r->continued;
+	if (value.p == raw_value.p && r->continued)
+		value = arena_copy(&r->text->mem, value);
+	add(r->text, copied ? arena_copy(&r->text->mem, key) : key, value, r->line);
+	if (r->scratch.used)
+		arena_reset(&r->scratch);
 }
 
 static void flush(struct reader *r)
 {
-	if (!r->joined.n)
-		return;
-	struct slice line = arena_copy(&r->text->mem, buf_slice(&r->joined));
-	buf_clear(&r->joined);
-	entry(r, line);
+	if (r->pending.p)
+		entry(r, r->continued ? buf_slice(&r->joined) : r->pending);
+	r->pending = SLICE_NONE;
+	r->continued = false;
 }
 
 static bool is_text(struct slice line)
@@ -108,28 +119,52 @@ static bool is_text(struct slice line)
 	return true;
 }
 
+static void continue_entry(struct reader *r, struct slice text, uint32_t number)
+{
+	if (!r->pending.p)
+		return complain(r, number, "a continuation line (it begins with a blank) has nothing to continue", text);
+	if (!r->continued) {
+		buf_clear(&r->joined);
+		buf_add(&r->joined, r->pending);
+		r->continued = true;
+	}
+	buf_add(&r->joined, SLICE(" "));
+	if (buf_add(&r->joined, text) < 0) {
+		r->pending = SLICE_NONE;
+		r->continued = false;
+		complain(r, number, "the entry is longer than 1 MiB", text);
+	}
+}
+
+/* '#' begins a comment at the start of a line or behind a blank, as in porter.conf; quotes protect it. */
+static struct slice without_comment(struct slice line)
+{
+	bool quoted = false;
+	if (slice_find(line, '#') == line.n)
+		return line;
+	for (size_t i = 0; i < line.n; i++) {
+		if (line.p[i] == '"')
+			quoted = !quoted;
+		else if (line.p[i] == '#' && !quoted && (i == 0 || line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
+			return slice_head(line, i);
+	}
+	return line;
+}
+
 static void one_line(struct reader *r, struct slice line, uint32_t number)
 {
 	if (line.n > MAX_LINE)
 		return complain(r, number, "the line is longer than 1 MiB", line);
 	if (!is_text(line))
 		return complain(r, number, "control bytes: this is no text", line);
-	struct slice text = slice_trim(line);
-	if (!text.n || text.p[0] == '#')
+	struct slice text = slice_trim(without_comment(line));
+	if (!text.n)
 		return;
-	if (line.p[0] == ' ' || line.p[0] == '\t') {
-		if (!r->joined.n)
-			return complain(r, number, "a continuation line (it begins with a blank) has nothing to continue", text);
-		buf_add(&r->joined, SLICE(" "));
-		if (buf_add(&r->joined, text) < 0) {
-			buf_clear(&r->joined);
-			complain(r, number, "the entry is longer than 1 MiB", text);
-		}
-		return;
-	}
+	if (line.p[0] == ' ' || line.p[0] == '\t')
+		return continue_entry(r, text, number);
 	flush(r);
 	r->line = number;
-	buf_add(&r->joined, text);
+	r->pending = text;
 }
 
 static int by_key(const void *left, const void *right)
@@ -168,18 +203,20 @@ static void refuse_duplicates(struct reader *r)
 	}
 }
 
-bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, struct complaints *wrong, struct map_text **out)
+bool map_text_read(struct slice file, struct slice name, const struct map_text_rules *rules, struct complaints *wrong, struct map_text **out)
 {
 	struct map_text *t = MEM_NEW(struct map_text);
 	t->mem = (struct arena)ARENA_INIT(0);     /* bounded by the file */
-	struct reader r = { .text = t, .name = name, .key = key, .arg = arg, .wrong = wrong, .joined = BUF_INIT(MAX_LINE), .scratch = ARENA_INIT(1 << 20) };
+	struct reader r = { .text = t, .rules = rules, .name = name, .wrong = wrong, .joined = BUF_INIT(MAX_LINE), .scratch = ARENA_INIT(64 << 20) };
 	struct slice line;
 	uint32_t number = 0;
-	if (file.n && slice_find(slice_head(file, 4096), '\0') < (file.n < 4096 ? file.n : 4096)) {
+	if (slice_find(slice_head(file, 4096), '\0') < slice_head(file, 4096).n) {
 		complaint_add(wrong, name, 1, "this is a binary file, not a text map");
 		r.bad = true;
 		file.n = 0;
 	}
+	if (slice_starts(file, SLICE("\xef\xbb\xbf"))) /* an editor's byte order mark */
+		file = slice_skip(file, 3);
 	while (scan_line(&file, &line))
 		one_line(&r, line, ++number);
 	flush(&r);
@@ -207,11 +244,6 @@ void map_text_free(struct map_text *t)
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line)
 {
 	add(t, arena_copy(&t->mem, key), arena_copy(&t->mem, value), line);
-}
-
-void map_text_set_value(struct map_text *t, size_t i, struct slice value)
-{
-	t->entries[i].value = arena_copy(&t->mem, value);
 }
 
 const struct map_entry *map_text_find(const struct map_text *t, struct slice key)
