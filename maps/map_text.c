@@ -1,6 +1,7 @@
 /* Reading text maps: lines, continuation lines, comments, keys, duplicates. */
 #include "maps/map_text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -25,12 +26,12 @@ static void add(struct map_text *t, struct slice key, struct slice value, uint32
 	t->entries[t->count++] = (struct map_entry){ key, value, line };
 }
 
-const char MAP_TEXT_TOLD[] = "";
-
 /* The lines of one entry: a view into the file, or, once there is a continuation line, a joined copy. */
 struct reader {
 	struct map_text *text;
-	const struct map_text_rules *rules;
+	map_key_reader key;
+	void *arg;
+	bool colon;            /* aliases(5): a colon behind the key */
 	struct slice name;
 	struct complaints *wrong;
 	struct slice pending;  /* p NULL: none */
@@ -42,7 +43,7 @@ struct reader {
 };
 
 /* The key ends at the first blank outside of quotes, or behind a colon. */
-static struct slice cut_key(const struct map_text_rules *rules, struct slice line, struct slice *value)
+static struct slice cut_key(bool colon, struct slice line, struct slice *value)
 {
 	bool quoted = false;
 	size_t i = 0;
@@ -52,14 +53,14 @@ static struct slice cut_key(const struct map_text_rules *rules, struct slice lin
 			quoted = !quoted;
 		else if (c == '\\' && quoted)
 			i++;
-		else if (!quoted && (c == ' ' || c == '\t' || (c == ':' && rules->colon)))
+		else if (!quoted && (c == ' ' || c == '\t' || (c == ':' && colon)))
 			break;
 	}
 	if (i > line.n)
 		i = line.n;
 	struct slice rest = slice_skip(line, i);
 	struct slice key = slice_trim(slice_head(line, i));
-	if (rules->colon) {
+	if (colon) {
 		rest = slice_trim(rest);
 		scan_byte(&rest, ':');
 	}
@@ -71,34 +72,33 @@ static void complain(struct reader *r, uint32_t line, const char *what, struct s
 {
 	struct buf shown = BUF_INIT(200);
 	r->bad = true;
-	if (what == MAP_TEXT_TOLD)
-		return;
 	text_add_escaped(&shown, slice_head(about, 40));
 	complaint_add(r->wrong, r->name, line, "%s: \"%.*s\"", what, SLICE_FMT(buf_slice(&shown)));
 	buf_free(&shown);
 }
 
+static void numbered(struct reader *r, struct slice line)
+{
+	char number[16];
+	int n = snprintf(number, sizeof number, "%08u", r->line);
+	add(r->text, arena_copy(&r->text->mem, slice(number, (size_t)n)), line, r->line);
+}
+
 static void entry(struct reader *r, struct slice line)
 {
-	struct slice raw_value, raw = cut_key(r->rules, line, &raw_value), key, value = raw_value;
+	if (!r->key)
+		return numbered(r, r->continued ? arena_copy(&r->text->mem, line) : line);
+	struct slice value, raw = cut_key(r->colon, line, &value), key;
 	if (raw.n > MAP_MAX_KEY)
 		return complain(r, r->line, "the key is longer than 1024 bytes", raw);
-	const char *why = r->rules->key(r->rules->arg, raw, &r->scratch, &key);
+	const char *why = r->key(r->arg, raw, &r->scratch, &key);
 	if (!why && key.n > MAP_MAX_KEY)
 		why = "the key is longer than 1024 bytes";
-	if (!why && !raw_value.n && !r->rules->alone)
-		why = "a value is missing behind the key";
 	if (why)
 		return complain(r, r->line, why, raw);
-	why = r->rules->value(r->rules->arg, key, raw_value, r->line, &r->scratch, &r->text->mem, &value);
-	if (!why && value.n > MAP_MAX_VALUE)
-		why = "the value is longer than 1 MiB";
-	if (why)
-		return complain(r, r->line, why, raw_value.n ? raw_value : raw);
-	bool copied = key.p != raw.p || r->continued;
-	if (value.p == raw_value.p && r->continued)
+	if (r->continued)
 		value = arena_copy(&r->text->mem, value);
-	add(r->text, copied ? arena_copy(&r->text->mem, key) : key, value, r->line);
+	add(r->text, r->continued || key.p != raw.p ? arena_copy(&r->text->mem, key) : key, value, r->line);
 	if (r->scratch.used)
 		arena_reset(&r->scratch);
 }
@@ -203,11 +203,12 @@ static void refuse_duplicates(struct reader *r)
 	}
 }
 
-bool map_text_read(struct slice file, struct slice name, const struct map_text_rules *rules, struct complaints *wrong, struct map_text **out)
+bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out)
 {
 	struct map_text *t = MEM_NEW(struct map_text);
 	t->mem = (struct arena)ARENA_INIT(0);     /* bounded by the file */
-	struct reader r = { .text = t, .rules = rules, .name = name, .wrong = wrong, .joined = BUF_INIT(MAX_LINE), .scratch = ARENA_INIT(64 << 20) };
+	struct reader r = { .text = t, .key = key, .arg = arg, .colon = colon, .name = name, .wrong = wrong, .joined = BUF_INIT(MAX_LINE),
+		            .scratch = ARENA_INIT(1 << 20) };
 	struct slice line;
 	uint32_t number = 0;
 	if (slice_find(slice_head(file, 4096), '\0') < slice_head(file, 4096).n) {
@@ -244,6 +245,11 @@ void map_text_free(struct map_text *t)
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line)
 {
 	add(t, arena_copy(&t->mem, key), arena_copy(&t->mem, value), line);
+}
+
+void map_text_set_value(struct map_text *t, size_t i, struct slice value)
+{
+	t->entries[i].value = arena_copy(&t->mem, value);
 }
 
 const struct map_entry *map_text_find(const struct map_text *t, struct slice key)
