@@ -11,7 +11,7 @@ SAN     ?=
 OPT     ?= -O2 -g
 
 # What building and serving need; what the tests need on top (mail servers are unpacked below build/, never installed).
-PACKAGES      := pkg-config libevent-dev libssl-dev libdb5.3-dev libunbound-dev libidn2-dev libpsl-dev libcap-dev libseccomp-dev \
+PACKAGES      := pkg-config libevent-dev libssl-dev libdb5.3-dev libunbound-dev libidn2-dev libunistring-dev libpsl-dev libcap-dev libseccomp-dev \
                  libargon2-dev libpcre2-dev libcrypt-dev zlib1g-dev libcurl4-openssl-dev libldap-dev libpam0g-dev
 TEST_PACKAGES := libcmocka-dev python3 swaks msmtp curl openssl strace iproute2 python3-dnspython python3-yaml mandoc
 
@@ -21,7 +21,7 @@ CFLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(OPT) $(WARN) -
 ifeq ($(SAN),)
 CFLAGS   += -D_FORTIFY_SOURCE=2
 endif
-LDLIBS    = $(shell pkg-config --libs $(LIBS_PC)) -ldb-5.3 -lcrypt -pthread
+LDLIBS    = $(shell pkg-config --libs $(LIBS_PC)) -ldb-5.3 -lcrypt -lunistring -pthread
 LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SAN)
 SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 

@@ -2,6 +2,7 @@
 #include "maps/clients.h"
 
 #include "base/buf.h"
+#include "base/scan.h"
 #include "maps/domains.h"
 #include "maps/map_key.h"
 #include "maps/value.h"
@@ -13,6 +14,7 @@ static bool is_wide(struct slice key)
 	struct net_ip network;
 	unsigned prefix;
 	const char *why;
+	scan_word(&key, SLICE("client:"));
 	return net_range_parse(key, &network, &prefix, &why) && prefix < (network.is_v4 ? NARROW_V4 : NARROW_V6);
 }
 
@@ -51,12 +53,12 @@ static enum answer find_line(struct map_set *s, const struct net_ip *ip, struct 
 		a = map_find(s, MAP_CLIENTS, buf_slice(&key), mem, e);
 		buf_free(&key);
 	}
-	return a == ABSENT ? map_find_ip(s, MAP_CLIENTS, SLICE(""), ip, mem, e) : a;
+	return a == ABSENT ? map_find_ip(s, MAP_CLIENTS, SLICE("client:"), ip, mem, e) : a;
 }
 
 static enum answer speaks_for(struct map_set *s, struct slice item, struct slice domain, struct arena *mem)
 {
-	struct domain_facts facts;
+	struct map_domain facts;
 	struct slice name;
 	if (slice_eq(item, SLICE("*")))
 		return domains_find(s, domain, mem, &facts);

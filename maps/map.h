@@ -57,4 +57,7 @@ enum answer map_find_ip(struct map_set *s, unsigned id, struct slice kind, const
 /* Every entry in the order of keys, until each says false. Views are valid during the call. UNSURE when damage ended it early, else FOUND. */
 enum answer map_each(struct map_set *s, unsigned id, bool (*each)(void *arg, const struct map_entry *e), void *arg);
 size_t map_size(const struct map_set *s, unsigned id); /* entries */
+
+/* The next item of a value: up to `separator` (',' with blanks around it, or ' ' for a run of blanks) outside of quotes. False at the end. */
+bool map_item(struct slice *value, char separator, struct slice *item);
 #endif

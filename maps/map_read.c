@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
+#include "maps/kinds.h"
 #include "maps/map.h"
 #include "maps/map_key.h"
 #include "maps/map_set.h"
@@ -61,102 +62,6 @@ static void complain(struct reading *r, struct slice file, uint32_t line, const 
 	r->bad = true;
 }
 
-/* Keys ------------------------------------------------------------------------------------------------------------------------------ */
-
-static bool is_exact_case(struct reading *r, struct slice domain, struct arena *mem)
-{
-	const struct map_text *t = r->set->maps[MAP_DOMAINS].text;
-	const struct map_entry *e = t ? map_text_find(t, domain) : NULL;
-	struct map_domain d;
-	return e && slice_find_slice(e->value, SLICE("case=exact")) < e->value.n && !map_domain_parse(e->value, mem, &d) && d.exact_case;
-}
-
-static const char *read_address_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	struct reading *r = arg;
-	struct slice local, domain;
-	const char *why = map_key_address(raw, mem, out);
-	if (why)
-		return why;
-	if (!map_key_split(*out, &local, &domain) || !is_exact_case(r, domain, mem))
-		*out = text_lower(mem, *out);
-	return out->p ? NULL : "too much at once";
-}
-
-static const char *read_domain_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	(void)arg;
-	return map_key_domain(raw, mem, out);
-}
-
-static const char *read_recipient_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	return slice_find(raw, '@') == raw.n ? "a recipient is an address local@domain" : read_address_key(arg, raw, mem, out);
-}
-
-static const char *read_route_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	if (slice_eq(raw, SLICE("*"))) {
-		*out = raw;
-		return NULL;
-	}
-	return slice_find(raw, '@') < raw.n ? read_address_key(arg, raw, mem, out) : map_key_domain(raw, mem, out);
-}
-
-static const char *joined(struct slice head, struct slice tail, struct arena *mem, struct slice *out)
-{
-	struct buf b = BUF_INIT(MAP_MAX_KEY + 64);
-	buf_add(&b, head);
-	buf_add(&b, tail);
-	*out = arena_copy(mem, buf_slice(&b));
-	buf_free(&b);
-	return out->p ? NULL : "too much at once";
-}
-
-static const char *read_access_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	static const struct slice heads[] = { SLICE_INIT("client:"), SLICE_INIT("name:"), SLICE_INIT("helo:"), SLICE_INIT("from:"), SLICE_INIT("to:") };
-	struct slice tail;
-	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-		if (!slice_starts(raw, heads[i]))
-			continue;
-		struct slice rest = slice_skip(raw, heads[i].n);
-		if (i == 0)
-			return map_key_network(heads[0], rest, mem, out);
-		if (slice_eq(rest, SLICE("<>")) && i >= 3)
-			return joined(heads[i], rest, mem, out);
-		const char *why = i < 3 || slice_find(rest, '@') == rest.n ? map_key_domain(rest, mem, &tail) : read_address_key(arg, rest, mem, &tail);
-		return why ? why : joined(heads[i], tail, mem, out);
-	}
-	return "a key of access begins with client: name: helo: from: or to:";
-}
-
-static const char *read_client_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	(void)arg;
-	if (!slice_starts_nocase(raw, SLICE("fingerprint:")))
-		return map_key_network(SLICE("client:"), raw, mem, out);
-	struct buf bytes = BUF_INIT(64);
-	struct slice hex = text_lower(mem, slice_skip(raw, 12));
-	bool good = text_hex_decode(hex, &bytes) && bytes.n == 32;
-	buf_free(&bytes);
-	return good ? joined(SLICE("fingerprint:"), hex, mem, out) : "a fingerprint is the SHA-256 of a certificate, 64 hexadecimal digits";
-}
-
-static const char *read_login_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	(void)arg;
-	if (!raw.n || raw.n > 255 || !text_is_utf8(raw))
-		return "a login has 1 to 255 bytes of UTF-8";
-	*out = arena_copy(mem, raw);
-	return out->p ? NULL : "too much at once";
-}
-
-static const map_key_reader readers[MAP_FIXED] = {
-	[MAP_DOMAINS] = read_domain_key, [MAP_RECIPIENTS] = read_recipient_key, [MAP_ALIASES] = read_address_key, [MAP_ROUTES] = read_route_key,
-	[MAP_ACCESS] = read_access_key, [MAP_SENDERS] = read_login_key, [MAP_CLIENTS] = read_client_key, [MAP_HEADER] = NULL, [MAP_HOSTERS] = read_domain_key, [MAP_CREDENTIALS] = read_login_key,
-};
-
 static char *path_of(struct reading *r, struct slice name)
 {
 	struct buf b = BUF_INIT(4096);
@@ -175,6 +80,7 @@ static void read_map(struct reading *r, unsigned id, bool must_exist)
 	struct map_one *m = &r->set->maps[id];
 	struct slice name = slice_of(m->name);
 	struct buf *file = &r->set->files[r->set->file_count++];
+	struct kind_reading reading = { .set = r->set, .memo = ARENA_INIT(64 << 10) };
 	int error = read_file(r, path_of(r, name), MAX_FILE, file);
 	if (error == -ENOENT && must_exist)
 		return complain(r, SLICE("domains"), 0, "recipients= names a map that is not there", name);
@@ -183,8 +89,9 @@ static void read_map(struct reading *r, unsigned id, bool must_exist)
 		r->bad = true;
 		return;
 	}
-	if (!map_text_read(buf_slice(file), name, id < MAP_FIXED ? readers[id] : read_recipient_key, r, r->wrong, &m->text))
+	if (!map_text_read(buf_slice(file), name, kind_key(id), &reading, id == MAP_ALIASES, r->wrong, &m->text))
 		r->bad = true;
+	arena_free(&reading.memo);
 	arena_reset(&r->scratch);
 }
 
@@ -242,35 +149,17 @@ static void expand_includes(struct reading *r)
 
 /* Values and notes ------------------------------------------------------------------------------------------------------------------ */
 
-static const char *check_value(unsigned id, struct slice value, struct arena *mem)
-{
-	struct map_domain d;
-	struct map_mailbox m;
-	struct map_alias a;
-	struct map_route route;
-	switch (id) {
-	case MAP_DOMAINS:
-		return map_domain_parse(value, mem, &d);
-	case MAP_RECIPIENTS:
-		return map_mailbox_parse(value, mem, &m);
-	case MAP_ALIASES:
-		return map_alias_parse(value, mem, &a);
-	case MAP_ROUTES:
-		return map_route_parse(value, mem, &route);
-	}
-	return NULL;
-}
-
 static void check_values(struct reading *r)
 {
 	for (unsigned id = 0; id < MAP_FIXED; id++) {
 		const struct map_text *t = r->set->maps[id].text;
 		for (size_t i = 0; t && i < map_text_count(t); i++) {
 			const struct map_entry *e = map_text_at(t, i);
-			const char *why = check_value(id, e->value, &r->scratch);
+			const char *why = kind_check(id, e, &r->scratch);
 			if (why)
 				complain(r, map_kinds[id].name, e->line, why, e->value);
-			arena_reset(&r->scratch);
+			if (r->scratch.used)
+				arena_reset(&r->scratch);
 		}
 	}
 }
@@ -281,7 +170,7 @@ static void note_primary(struct reading *r)
 	const struct map_entry *first = NULL;
 	for (size_t i = 0; i < map_text_count(t); i++) {
 		const struct map_entry *e = map_text_at(t, i);
-		if (slice_starts(e->value, SLICE("mailbox")) && e->key.p[0] != '*' && e->key.p[0] != '.' && (!first || e->line < first->line))
+		if (slice_starts(e->value, SLICE("mailbox")) && e->key.p[0] != '.' && (!first || e->line < first->line))
 			first = e;
 	}
 	if (first) {
@@ -387,6 +276,7 @@ int map_set_read(struct slice directory, struct complaints *wrong, struct map_se
 		note_first_recipients(&r);
 		note_networks(r.set->maps[MAP_ACCESS].text, SLICE("client:"));
 		note_networks(r.set->maps[MAP_CLIENTS].text, SLICE("client:"));
+		note_networks(r.set->maps[MAP_HOSTERS].text, SLICE("client:"));
 	}
 	arena_free(&r.scratch);
 	if (r.bad) {

@@ -62,7 +62,8 @@ static struct slice cut_key(bool colon, struct slice line, struct slice *value)
 	struct slice key = slice_trim(slice_head(line, i));
 	if (colon) {
 		rest = slice_trim(rest);
-		scan_byte(&rest, ':');
+		if (!slice_starts(rest, SLICE(":include:")) && !slice_starts(rest, SLICE(":refuse:")) && !slice_starts(rest, SLICE(":defer:")))
+			scan_byte(&rest, ':');
 	}
 	*value = slice_trim(rest);
 	return key;

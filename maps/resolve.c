@@ -72,7 +72,7 @@ static enum answer look(struct resolver *r, unsigned map, struct slice key, stru
 	return answer;
 }
 
-/* The domain's entry: exact, then "*.parent" and ".parent" for each parent. */
+/* The domain's entry: exact, then ".parent" ("*.parent" in the text) from the longest. */
 static enum answer look_domain(struct resolver *r, struct slice domain, struct map_entry *e, const struct resolve_step **cause)
 {
 	enum answer answer = look(r, MAP_DOMAINS, domain, e, cause);
@@ -81,12 +81,7 @@ static enum answer look_domain(struct resolver *r, struct slice domain, struct m
 		size_t dot = slice_find(rest, '.');
 		if (dot == rest.n)
 			return ABSENT;
-		struct buf key = BUF_INIT(300);
-		buf_addf(&key, "*%.*s", SLICE_FMT(slice_skip(rest, dot)));
-		answer = look(r, MAP_DOMAINS, buf_slice(&key), e, cause);
-		if (answer == ABSENT)
-			answer = look(r, MAP_DOMAINS, slice_skip(buf_slice(&key), 1), e, cause);
-		buf_free(&key);
+		answer = look(r, MAP_DOMAINS, slice_skip(rest, dot), e, cause);
 		rest = slice_skip(rest, dot + 1);
 	}
 	return answer;

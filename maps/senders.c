@@ -25,7 +25,7 @@ const char *senders_parse(struct slice value, struct arena *mem)
 struct asking {
 	struct map_set *set;
 	struct slice local, domain;   /* canonical, folded */
-	struct domain_facts facts;    /* of the address's domain */
+	struct map_domain facts;    /* of the address's domain */
 	enum answer ours;
 	struct arena *mem;
 };
@@ -44,7 +44,7 @@ static enum answer matches(const struct asking *q, struct slice item)
 	struct slice key, local, domain;
 	if (slice_eq(item, SLICE("*")))
 		return q->ours;
-	if (map_key_address_folded(item, q->facts.case_exact, q->mem, &key) || !map_key_split(key, &local, &domain) || !slice_eq(domain, q->domain))
+	if (map_key_address_folded(item, q->facts.exact_case, q->mem, &key) || !map_key_split(key, &local, &domain) || !slice_eq(domain, q->domain))
 		return ABSENT;
 	if (!local.n || slice_eq(local, q->local))
 		return FOUND;
@@ -73,7 +73,7 @@ enum answer senders_may_use(struct map_set *s, struct slice who, const struct ma
 	q.ours = domains_find(s, q.domain, mem, &q.facts);
 	if (q.ours == UNSURE)
 		return UNSURE;
-	q.local = map_key_local(address->local_part, q.facts.case_exact, mem);
+	q.local = map_key_local(address->local_part, q.facts.exact_case, mem);
 	if (!q.local.p)
 		return ABSENT;
 	if (q.ours == FOUND && !slice_starts(who, SLICE("unix:")) && slice_find(who, '@') < who.n && matches(&q, who) == FOUND)
