@@ -1,0 +1,130 @@
+/* Commands about the house as a whole: compile, check, status, reload, stop, log-level, settings. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/settings_all.h"
+#include "ctl/settings_man.h"
+#include "ctl/tables.h"
+#include "maps/compile.h"
+#include "maps/maps_settings.h"
+
+static int usage_error(const char *option)
+{
+	return ctl_fail(CTL_USAGE, "the option %s is unknown here", option);
+}
+
+/* A running house takes the new generation; that none runs is fine. */
+static int tell_parent(struct ctl *c)
+{
+	const char *words[] = { "maps" };
+	struct buf reply = BUF_INIT(4096);
+	int code = ctl_ask(c, "parent", words, 1, &reply);
+	if (code > 0)
+		ctl_fail(0, "compiled, but the running porterd keeps the old maps: %.*s", SLICE_FMT(buf_slice(&reply)));
+	buf_free(&reply);
+	return code == -ECONNREFUSED || code == 0 ? 0 : code > 0 ? code : CTL_TEMPFAIL;
+}
+
+static int run_compile(struct ctl *c, int argc, char **argv)
+{
+	bool no_prove = ctl_flag(&argc, argv, "--no-prove");
+	if (argc)
+		return usage_error(argv[0]);
+	if (!ctl_settings(c))
+		return CTL_CONFIG;
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	struct compile_plan plan = { .directory = slice_of(c->directory), .maps_directory = arena_cstr(&c->mem, maps_settings.maps_directory),
+		                     .secrets_directory = arena_cstr(&c->mem, maps_settings.secrets_directory), .keep = maps_settings.keep_generations,
+		                     .prove = !no_prove, .publish = !no_prove, .progress = ctl_progress, .arg = c };
+	struct compile_result result;
+	int error = compile_maps(&plan, &wrong, &result);
+	ctl_complain(&wrong);
+	complaint_free(&wrong);
+	if (error)
+		return ctl_fail(error == -EBUSY ? CTL_TEMPFAIL : CTL_DATA, "nothing was changed; the maps that served before serve on");
+	if (c->json)
+		printf("{\"generation\":%llu,\"entries\":%zu,\"published\":%s}\n", (unsigned long long)result.generation, result.entries, no_prove ? "false" : "true");
+	else if (no_prove)
+		printf("%zu entries compiled; not proved, so not published\n", result.entries);
+	else
+		printf("%zu entries compiled, generation %llu\n", result.entries, (unsigned long long)result.generation);
+	return no_prove ? 0 : tell_parent(c);
+}
+
+static int run_check(struct ctl *c, int argc, char **argv)
+{
+	if (argc)
+		return usage_error(argv[0]);
+	if (!ctl_settings(c))
+		return CTL_CONFIG;
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	struct map_set *set;
+	bool good = map_set_read(slice_of(c->directory), &wrong, &set) == 0;
+	size_t entries = 0;
+	if (good) {
+		for (unsigned id = 0; id < map_count_maps(set); id++)
+			entries += map_size(set, id);
+		good = compile_check(set, &wrong, ctl_progress, c);
+		map_set_close(set);
+	}
+	ctl_complain(&wrong);
+	size_t count = wrong.count;
+	complaint_free(&wrong);
+	if (c->json)
+		printf("{\"good\":%s,\"entries\":%zu,\"errors\":%zu}\n", good ? "true" : "false", entries, count);
+	else if (good)
+		puts("porter.conf and all maps are good");
+	return good ? 0 : CTL_DATA;
+}
+
+static int ask_parent(struct ctl *c, const char *word, const char *argument)
+{
+	const char *words[] = { word, argument ? argument : c->json ? "--json" : "" };
+	return ctl_settings(c) ? ctl_ask_and_print(c, "parent", words, argument || c->json ? 2 : 1) : CTL_CONFIG;
+}
+
+static int run_status(struct ctl *c, int argc, char **argv)
+{
+	return argc ? usage_error(argv[0]) : ask_parent(c, "status", NULL);
+}
+
+static int run_reload(struct ctl *c, int argc, char **argv)
+{
+	return argc ? usage_error(argv[0]) : ask_parent(c, "reload", NULL);
+}
+
+static int run_stop(struct ctl *c, int argc, char **argv)
+{
+	return argc ? usage_error(argv[0]) : ask_parent(c, "stop", NULL);
+}
+
+static int run_log_level(struct ctl *c, int argc, char **argv)
+{
+	if (argc != 1)
+		return ctl_fail(CTL_USAGE, "log-level error|warn|info|debug");
+	return ask_parent(c, "log-level", argv[0]);
+}
+
+static int run_settings(struct ctl *c, int argc, char **argv)
+{
+	bool man = ctl_flag(&argc, argv, "--man");
+	if (argc)
+		return usage_error(argv[0]);
+	if (man)
+		settings_man_page(stdout);
+	else
+		settings_list(stdout, c->json);
+	return 0;
+}
+
+const struct ctl_command ctl_house_commands[] = {
+	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them; with --no-prove only to see whether and how fast it works.", run_compile },
+	{ "check", "", "Reads porter.conf and the text maps as they stand and tells everything that is wrong.", run_check },
+	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts.", run_status },
+	{ "reload", "", "Reads porter.conf again: new processes serve, the old ones end with their last session.", run_reload },
+	{ "stop", "", "Ends the running server in order.", run_stop },
+	{ "log-level", "error|warn|info|debug", "Changes what the running server logs, until it is changed again or restarted.", run_log_level },
+	{ "settings", "[--man] [--json]", "Lists every setting with its default; --man writes porter.conf(5).", run_settings },
+	{ NULL, NULL, NULL, NULL }
+};

@@ -1,0 +1,90 @@
+/* porterctl: finds the command and runs it. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ctl/ctl.h"
+
+static size_t words_of(const char *name)
+{
+	size_t n = 1;
+	for (; *name; name++)
+		n += *name == ' ';
+	return n;
+}
+
+static bool matches(const char *name, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		size_t n = strlen(argv[i]);
+		if (strncmp(name, argv[i], n) != 0)
+			return false;
+		if (name[n] == '\0')
+			return true;
+		if (name[n] != ' ')
+			return false;
+		name += n + 1;
+	}
+	return false;
+}
+
+static const struct ctl_command *find(int argc, char **argv)
+{
+	const struct ctl_command *best = NULL;
+	for (size_t t = 0; ctl_tables[t]; t++)
+		for (const struct ctl_command *row = ctl_tables[t]; row->name; row++)
+			if (matches(row->name, argc, argv) && (!best || words_of(row->name) > words_of(best->name)))
+				best = row;
+	return best;
+}
+
+static int help(const char *family)
+{
+	bool any = false;
+	if (!family)
+		puts("usage: porterctl [-c DIR] [--json] [--yes] COMMAND ...\n");
+	for (size_t t = 0; ctl_tables[t]; t++)
+		for (const struct ctl_command *row = ctl_tables[t]; row->name; row++) {
+			size_t n = family ? strlen(family) : 0;
+			if (family && (strncmp(row->name, family, n) != 0 || (row->name[n] && row->name[n] != ' ')))
+				continue;
+			any = true;
+			printf("  %s %s\n      %s\n", row->name, row->usage, row->sentence);
+		}
+	return any ? 0 : ctl_fail(CTL_USAGE, "there is no command %s; porterctl help lists them", family);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl c = { .terminal = isatty(STDERR_FILENO), .mem = ARENA_INIT(0) };
+	const char *directory = "/etc/porter";
+	char absolute[PATH_MAX];
+	signal(SIGPIPE, SIG_IGN);
+	log_open(STDERR_FILENO, LOG_FORM_TEXT, "porterctl");
+	argc--, argv++;
+	if (argc >= 2 && strcmp(argv[0], "-c") == 0) {
+		directory = argv[1];
+		argc -= 2, argv += 2;
+	}
+	c.json = ctl_flag(&argc, argv, "--json");
+	c.yes = ctl_flag(&argc, argv, "--yes");
+	if (!argc || strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0)
+		return help(argc > 1 ? argv[1] : NULL);
+	const struct ctl_command *command = find(argc, argv);
+	if (!command)
+		return help(argv[0]) ? CTL_USAGE : CTL_USAGE;
+	c.directory = realpath(directory, absolute) ? absolute : (char *)(uintptr_t)directory;
+	int words = (int)words_of(command->name);
+	if (ctl_flag(&argc, argv, "--help"))
+		return help(command->name);
+	int code = command->run(&c, argc - words, argv + words);
+	if (fflush(stdout) != 0 && errno != EPIPE)
+		code = ctl_fail(CTL_IO, "standard output: %s", strerror(errno));
+	arena_free(&c.mem);
+	return code;
+}

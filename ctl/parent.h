@@ -1,0 +1,115 @@
+#ifndef CTL_PARENT_H
+#define CTL_PARENT_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/arena.h"
+#include "base/house.h"
+#include "base/loop.h"
+#include "ctl/roles.h"
+
+/* The parent: starts, watches, restarts and ends the other processes. It reads settings and file names, never network bytes or content.
+ *
+ *	ctl/parent.c      start, signals, reload, stop
+ *	ctl/child.c       one process: fork, exec, what it is told, its end and its return
+ *	ctl/listeners.c   sockets, opened here alone, kept over reloads
+ *	ctl/files.c       files that are opened for others: certificates, keys, shared memory
+ *	ctl/generation.c  map generations: verified in a process of its own, then told to all
+ *	ctl/control.c     the control socket
+ *	ctl/helpers.c     short-lived processes */
+enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50 };
+
+struct parent;
+struct child {
+	struct parent *parent;
+	const struct role *role;
+	unsigned index;
+	unsigned epoch;              /* which reload it belongs to; older ones drain */
+	pid_t pid;                   /* 0: to be started again */
+	struct ipc *channel;
+	bool ready, draining, gone;  /* gone: its end is wanted */
+	unsigned restarts;
+	uint64_t started_ms, wait_ms;
+	struct loop_timer *again;
+	struct child *next;
+};
+
+struct alert {
+	int64_t at_s;
+	char text[400];
+	uint64_t count;
+};
+
+struct listener_set;
+struct file_set;
+struct control;
+struct helper;
+struct parent {
+	struct loop *loop;
+	char *directory;             /* configuration, absolute */
+	char *program;               /* our own binary */
+	struct arena mem;            /* settings: a new one at each reload */
+	struct slice conf;
+	unsigned epoch, processes;
+	struct child *children;
+	struct listener_set *listeners;
+	struct file_set *files;
+	struct control *control;
+	struct helper *helpers;
+	pid_t verifier;
+	uint64_t generation, verifying, good_before;
+	int log_level;               /* -1: as set */
+	bool stopping, announced;
+	struct loop_timer *patience;
+	int exit_code;
+	uint64_t started_ms;
+	struct alert alerts[PARENT_MAX_ALERTS];
+	size_t alert_count;
+	void (*on_serving)(struct parent *p); /* once, when every child is ready */
+};
+
+/* Runs until it is stopped; returns porterd's exit code. */
+int parent_run(char *directory, char *program, void (*on_serving)(struct parent *p));
+void parent_alert(struct parent *p, struct slice text);
+int parent_reload(struct parent *p, struct buf *answer); /* porterctl's exit code */
+void parent_stop(struct parent *p);
+void parent_child_ready(struct parent *p);
+void parent_child_ended(struct parent *p);   /* one that drained, or while stopping */
+
+/* child.c */
+struct child *child_new(struct parent *p, const struct role *r, unsigned index);
+void child_start(struct child *c);
+void child_told_all(struct parent *p, uint16_t type, uint64_t number);
+void child_drain(struct child *c);
+void child_stop(struct child *c);
+bool child_reap(struct parent *p, pid_t pid, int status); /* true: it was one of them */
+void child_free(struct child *c);
+void child_send_file(struct child *c, struct slice name, int fd);
+int child_ask(struct child *c, const struct slice *words, size_t count, void (*done)(void *arg, struct child *c, int code, struct slice text), void *arg, uint64_t *id);
+void child_forget(struct parent *p, void *arg); /* nobody waits for answers with this arg any more */
+
+/* listeners.c: opens what the settings name. 0, or -errno with a line on standard error. */
+int listeners_open(struct parent *p);
+void listeners_give(struct parent *p, struct child *c);
+void listeners_close(struct parent *p);
+
+/* files.c */
+int files_open(struct parent *p);
+void files_give(struct parent *p, struct child *c);
+void files_renew(struct parent *p);          /* sends those that changed to whom they concern */
+
+/* generation.c */
+int generation_begin(struct parent *p);      /* at start: blocks until one is verified. 0 or -errno, told */
+int generation_switch(struct parent *p, struct buf *answer); /* looks at `current`, verifies, tells all */
+bool generation_reap(struct parent *p, pid_t pid, int status);
+
+/* control.c */
+int control_open(struct parent *p);
+void control_close(struct parent *p);
+
+/* helpers.c */
+void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+bool helper_reap(struct parent *p, pid_t pid, int status);
+void helper_child_gone(struct parent *p, struct child *c);
+int helper_main(const char *kind, int argc, char **argv); /* in the helper's process */
+#endif

@@ -1,0 +1,25 @@
+/* The processes and their channels. */
+#include "ctl/roles.h"
+
+#include <string.h>
+
+#include "delivery/mailbox.h"
+
+const struct role roles[] = {
+	{ "mailbox", mailbox_main, false, "", "", false, NULL },
+};
+const size_t role_count = sizeof roles / sizeof *roles;
+
+const struct role_link role_links[] = {
+	{ "smtpd", "mailbox" }, { "smtpd", "keeper" }, { "smtpd", "queue" }, { "smtpd", "delivery" }, { "smtpd", "login" },
+	{ "queue", "delivery" }, { "queue", "mailbox" }, { "delivery", "keeper" },
+};
+const size_t role_link_count = sizeof role_links / sizeof *role_links;
+
+const struct role *role_find(const char *name)
+{
+	for (size_t i = 0; i < role_count; i++)
+		if (strcmp(roles[i].name, name) == 0)
+			return &roles[i];
+	return NULL;
+}

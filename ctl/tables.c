@@ -1,0 +1,7 @@
+/* The families of commands. */
+#include "ctl/tables.h"
+
+const struct ctl_command *const ctl_tables[] = {
+	ctl_house_commands,
+	NULL
+};

@@ -1,0 +1,7 @@
+#ifndef CTL_TABLES_H
+#define CTL_TABLES_H
+#include "ctl/ctl.h"
+
+/* One table for each ctl/ctl_*.c; a new one is declared here and listed in ctl/tables.c. */
+extern const struct ctl_command ctl_house_commands[];
+#endif
