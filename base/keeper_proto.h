@@ -10,7 +10,6 @@ enum keeper_message {
 	KEEPER_SIGN_TLS = 1,  /* KEY: SHA-256 of the public key (SubjectPublicKeyInfo); SCHEME: RFC 8446, 4.2.3; DATA */
 	KEEPER_SIGN_DKIM,     /* KEY: name of the key ("SELECTOR._domainkey.DOMAIN"); DATA: digest */
 	KEEPER_MAC,           /* KEY: purpose ("srs", "batv"); NUMBER: which key, absent: the newest; SCHEME: 1 or 256 (HMAC-SHA1, -SHA256); DATA */
-	KEEPER_LIST,          /* KEY: purpose. Answer: a NUMBER for each of its keys, newest first */
 	KEEPER_ANSWER         /* ERROR (errno; 0 good), DATA: signature or mac, NUMBER: the key that made a mac */
 };
 enum keeper_tag { KEEPER_TAG_KEY = 1, KEEPER_TAG_SCHEME, KEEPER_TAG_DATA, KEEPER_TAG_NUMBER, KEEPER_TAG_ERROR };
