@@ -79,7 +79,7 @@ static void peer_release(struct peer *p)
 static struct entry **find_entry(struct peer *p, struct slice id)
 {
 	struct entry **at = &p->buckets[hash_bytes(&p->mailbox->key, id) % BUCKETS];
-	while (*at && !slice_eq(transaction_id((*at)->transaction), id))
+	while (*at && !slice_eq(mailbox_transaction_id((*at)->transaction), id))
 		at = &(*at)->next;
 	return at;
 }
@@ -104,7 +104,7 @@ static void on_over(void *arg, struct transaction *t)
 {
 	struct entry *e = arg;
 	struct peer *p = e->peer;
-	struct entry **at = find_entry(p, transaction_id(t));
+	struct entry **at = find_entry(p, mailbox_transaction_id(t));
 	assert(*at == e);
 	*at = e->next;
 	mem_free(e);
@@ -126,7 +126,7 @@ static struct transaction *need_transaction(struct peer *p, struct slice id)
 		return (*at)->transaction;
 	struct entry *e = MEM_NEW(struct entry);
 	e->peer = p;
-	e->transaction = transaction_new(&p->mailbox->house, id, &owner, e);
+	e->transaction = mailbox_transaction_new(&p->mailbox->house, id, &owner, e);
 	*at = e;
 	p->open++;
 	return e->transaction;
@@ -139,7 +139,7 @@ static void orphan_all(struct peer *p)
 		struct entry *e = p->buckets[i], *next;
 		for (; e; e = next) {
 			next = e->next;
-			transaction_orphan(e->transaction);
+			mailbox_transaction_orphan(e->transaction);
 		}
 	}
 }
@@ -180,7 +180,7 @@ static int on_pen(struct peer *p, const struct ipc_message *m)
 	struct mailbox_pen question;
 	if (mailbox_get_pen(m->payload, &question) < 0)
 		return -EPROTO;
-	return transaction_pen(need_transaction(p, question.transaction), m->id, &question);
+	return mailbox_transaction_pen(need_transaction(p, question.transaction), m->id, &question);
 }
 
 static int on_deliver(struct peer *p, const struct ipc_message *m)
@@ -189,7 +189,7 @@ static int on_deliver(struct peer *p, const struct ipc_message *m)
 	struct mailbox_deliver question;
 	int error = mailbox_get_deliver(m->payload, &mem, &question);
 	if (error == 0)
-		error = transaction_deliver(need_transaction(p, question.transaction), m->id, &question);
+		error = mailbox_transaction_deliver(need_transaction(p, question.transaction), m->id, &question);
 	arena_free(&mem);
 	return error;
 }
@@ -202,7 +202,7 @@ static int on_commit(struct peer *p, const struct ipc_message *m)
 		return -EPROTO;
 	struct transaction *t = find_transaction(p, id);
 	if (t)
-		return transaction_commit(t, m->id);
+		return mailbox_transaction_commit(t, m->id);
 	struct mailbox_delivered d = { MAIL_STATUS_UNSURE("The mailbox process was restarted, try again later"), NULL, 0 };
 	struct buf record = BUF_INIT(MAX_REPLY);
 	mailbox_put_delivered(&record, &d);
@@ -217,7 +217,7 @@ static int on_abort(struct peer *p, const struct ipc_message *m)
 		return -EPROTO;
 	struct transaction *t = find_transaction(p, id);
 	if (t)
-		transaction_abort(t);
+		mailbox_transaction_abort(t);
 	return 0;
 }
 

@@ -41,7 +41,7 @@ struct transaction {
 	struct mail_status status;
 };
 
-struct transaction *transaction_new(struct transaction_house *house, struct slice id, const struct transaction_owner *owner, void *arg)
+struct transaction *mailbox_transaction_new(struct transaction_house *house, struct slice id, const struct transaction_owner *owner, void *arg)
 {
 	struct transaction *t = MEM_NEW(struct transaction);
 	assert(id.n <= MAILBOX_MAX_TRANSACTION);
@@ -54,7 +54,7 @@ struct transaction *transaction_new(struct transaction_house *house, struct slic
 	return t;
 }
 
-struct slice transaction_id(const struct transaction *t)
+struct slice mailbox_transaction_id(const struct transaction *t)
 {
 	return slice_of(t->id);
 }
@@ -104,14 +104,14 @@ static void end(struct transaction *t)
 static void log_leaf(const struct transaction *t, size_t i)
 {
 	const struct mailbox_leaf_result *r = &t->results[i];
-	log_event(LOG_INFO, "delivered", LOG_STR("id", transaction_id(t)), LOG_STR("to", t->leaves[i].address), LOG_STR("mailbox", t->leaves[i].place),
+	log_event(LOG_INFO, "delivered", LOG_STR("id", mailbox_transaction_id(t)), LOG_STR("to", t->leaves[i].address), LOG_STR("mailbox", t->leaves[i].place),
 	          LOG_STR("file", r->name), LOG_UINT("size", t->content.length), LOG_END);
 }
 
 static void log_outcome(const struct transaction *t)
 {
 	if (t->status.fate != MAIL_OK)
-		log_event(LOG_WARN, "not-delivered", LOG_STR("id", transaction_id(t)), LOG_UINT("code", t->status.code), LOG_STR("why", t->status.text),
+		log_event(LOG_WARN, "not-delivered", LOG_STR("id", mailbox_transaction_id(t)), LOG_UINT("code", t->status.code), LOG_STR("why", t->status.text),
 		          LOG_END);
 	for (size_t i = 0; i < t->leaf_count && t->status.fate == MAIL_OK; i++)
 		log_leaf(t, i);
@@ -236,7 +236,7 @@ static void on_step(void *arg, struct parcel *p)
 /* The content outlives the question that brought it. */
 static void keep_content(struct transaction *t, const struct mailbox_deliver *m)
 {
-	t->content.transaction = transaction_id(t);
+	t->content.transaction = mailbox_transaction_id(t);
 	t->content.reverse_path = arena_copy(&t->mem, m->reverse_path);
 	t->content.bytes = arena_copy(&t->mem, m->content);
 	t->content.pen = m->from_pen ? &t->pen : NULL;
@@ -282,7 +282,7 @@ static void start(struct transaction *t)
 	}
 }
 
-int transaction_deliver(struct transaction *t, uint64_t question, const struct mailbox_deliver *m)
+int mailbox_transaction_deliver(struct transaction *t, uint64_t question, const struct mailbox_deliver *m)
 {
 	struct mail_status why;
 	if (t->state != TRANSACTION_PEN || (m->from_pen && t->pen.fd < 0))
@@ -302,7 +302,7 @@ int transaction_deliver(struct transaction *t, uint64_t question, const struct m
 	return 0;
 }
 
-int transaction_commit(struct transaction *t, uint64_t question)
+int mailbox_transaction_commit(struct transaction *t, uint64_t question)
 {
 	if (t->state != TRANSACTION_HELD)
 		return -EPROTO;
@@ -312,7 +312,7 @@ int transaction_commit(struct transaction *t, uint64_t question)
 	return 0;
 }
 
-void transaction_abort(struct transaction *t)
+void mailbox_transaction_abort(struct transaction *t)
 {
 	switch (t->state) {
 	case TRANSACTION_PEN:
@@ -335,10 +335,10 @@ void transaction_abort(struct transaction *t)
 	}
 }
 
-void transaction_orphan(struct transaction *t)
+void mailbox_transaction_orphan(struct transaction *t)
 {
 	t->orphan = true;
-	transaction_abort(t);
+	mailbox_transaction_abort(t);
 }
 
 /* ---- the pen: opened in its file system's syncer, between two syncs ---- */
@@ -366,7 +366,7 @@ static int open_pen(struct syncer_job *j)
 	int folder, error = open_pen_folder(t, way, &folder);
 	if (error)
 		return error;
-	maildir_name(name, transaction_id(t), t->house->host, 0);
+	maildir_name(name, mailbox_transaction_id(t), t->house->host, 0);
 	error = pen_open(&t->pen, way, folder, name);
 	file_close(&folder);
 	return error;
@@ -387,7 +387,7 @@ static void pen_opened(struct syncer_job *j)
 
 static const struct syncer_verbs pen_verbs = { .write = open_pen, .done = pen_opened };
 
-int transaction_pen(struct transaction *t, uint64_t question, const struct mailbox_pen *m)
+int mailbox_transaction_pen(struct transaction *t, uint64_t question, const struct mailbox_pen *m)
 {
 	if (t->state != TRANSACTION_PEN)
 		return -EPROTO;

@@ -20,23 +20,23 @@ enum transaction_state {
 
 struct transaction;
 
-/* How it speaks to whom it belongs; both may be called after transaction_orphan no more. */
+/* How it speaks to whom it belongs; both may be called after mailbox_transaction_orphan no more. */
 struct transaction_owner {
 	void (*pen_ready)(void *arg, uint64_t question, const struct mail_status *status, int fd);
 	void (*delivered)(void *arg, uint64_t question, const struct mailbox_delivered *d);
 	void (*over)(void *arg, struct transaction *t);   /* the last word, also of an orphan: forget it; it is freed behind this call */
 };
 
-struct transaction *transaction_new(struct transaction_house *house, struct slice id, const struct transaction_owner *owner, void *arg);
-struct slice transaction_id(const struct transaction *t);
+struct transaction *mailbox_transaction_new(struct transaction_house *house, struct slice id, const struct transaction_owner *owner, void *arg);
+struct slice mailbox_transaction_id(const struct transaction *t);
 
 /* 0, or -EPROTO when it is not the time for it. Everything else is answered through the owner. */
-int transaction_pen(struct transaction *t, uint64_t question, const struct mailbox_pen *m);
-int transaction_deliver(struct transaction *t, uint64_t question, const struct mailbox_deliver *m);
-int transaction_commit(struct transaction *t, uint64_t question);
+int mailbox_transaction_pen(struct transaction *t, uint64_t question, const struct mailbox_pen *m);
+int mailbox_transaction_deliver(struct transaction *t, uint64_t question, const struct mailbox_deliver *m);
+int mailbox_transaction_commit(struct transaction *t, uint64_t question);
 
 /* The owner gives up; what was asked to commit goes on. A question that is open is still answered. */
-void transaction_abort(struct transaction *t);
+void mailbox_transaction_abort(struct transaction *t);
 /* The owner is gone: the same, and it is not spoken to any more but for over. */
-void transaction_orphan(struct transaction *t);
+void mailbox_transaction_orphan(struct transaction *t);
 #endif
