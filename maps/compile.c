@@ -206,6 +206,7 @@ static int one_map(struct compiler *c, unsigned id)
 	char name[MAP_MAX_NAME + 8], path[MAX_PATH_TEXT];
 	f->name = map_name(c->set, id);
 	f->secret = id < MAP_FIXED && map_kinds[id].secret;
+	f->entries = map_size(c->set, id);
 	text_digest(c, id, f->text_digest);
 	snprintf(name, sizeof name, "%.*s.db", SLICE_FMT(f->name));
 	int error = path_at(path, f->secret ? c->secrets : c->folder, name);

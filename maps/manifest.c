@@ -1,4 +1,4 @@
-/* Manifests: lines for people, "NAME SIZE SHA256 SHA256-of-text [secret]", below a first line with the version. */
+/* Manifests: lines for people, "NAME SIZE ENTRIES SHA256 SHA256-of-text [secret]", below a first line with the version. */
 #include "maps/manifest.h"
 
 #include <errno.h>
@@ -59,6 +59,7 @@ static bool read_file_line(struct slice line, struct arena *mem, struct manifest
 {
 	struct slice name;
 	if (!scan_while(&line, is_name_byte, 64, &name) || !scan_byte(&line, ' ') || !scan_uint(&line, UINT64_MAX, &f->size) || !scan_byte(&line, ' ') ||
+	    !scan_uint(&line, UINT64_MAX, &f->entries) || !scan_byte(&line, ' ') ||
 	    !read_digest(&line, f->digest) || !scan_byte(&line, ' ') || !read_digest(&line, f->text_digest))
 		return false;
 	f->secret = slice_eq(line, SLICE(" secret"));
@@ -100,7 +101,7 @@ int manifest_write(const char *path, const struct manifest *m)
 	buf_addf(&text, "porter-maps %d %llu\n", MANIFEST_VERSION, (unsigned long long)m->made_s);
 	for (size_t i = 0; i < m->count; i++) {
 		const struct manifest_file *f = &m->files[i];
-		buf_addf(&text, "%.*s %llu ", SLICE_FMT(f->name), (unsigned long long)f->size);
+		buf_addf(&text, "%.*s %llu %llu ", SLICE_FMT(f->name), (unsigned long long)f->size, (unsigned long long)f->entries);
 		text_add_hex(&text, slice((const char *)f->digest, CRYPTO_SHA256));
 		buf_add_byte(&text, ' ');
 		text_add_hex(&text, slice((const char *)f->text_digest, CRYPTO_SHA256));

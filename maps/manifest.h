@@ -14,7 +14,7 @@ enum { MANIFEST_VERSION = 1, MANIFEST_MAX_FILES = 64 };
 struct manifest_file {
 	struct slice name;                  /* of the map, without ".db" */
 	bool secret;                        /* lies in the secrets' folder */
-	uint64_t size;
+	uint64_t size, entries;
 	uint8_t digest[CRYPTO_SHA256];
 	uint8_t text_digest[CRYPTO_SHA256]; /* of the text it was made from */
 };

@@ -71,7 +71,7 @@ bool map_named(const struct map_set *s, struct slice name, unsigned *id)
 size_t map_size(const struct map_set *s, unsigned id)
 {
 	const struct map_one *m = &s->maps[id];
-	return m->text ? map_text_count(m->text) : m->db ? map_bdb_count(m->db) : 0;
+	return m->text ? map_text_count(m->text) : m->db_entries;
 }
 
 /* A generation ---------------------------------------------------------------------------------------------------------------------- */
@@ -96,6 +96,8 @@ static int open_one(struct map_set *s, const char *directory, const char *secret
 	error = error ? error : map_bdb_open(s->env, file, &m->db);
 	if (error)
 		*why = file;
+	else
+		m->db_entries = f->entries;
 	return error;
 }
 

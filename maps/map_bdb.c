@@ -16,7 +16,6 @@ struct map_bdb_env {
 
 struct map_bdb {
 	DB *db;
-	size_t count;
 };
 
 static int error_of(int result)
@@ -75,11 +74,6 @@ int map_bdb_open(struct map_bdb_env *e, const char *path, struct map_bdb **out)
 		map_bdb_close(m);
 		return -EBADMSG;
 	}
-	DB_BTREE_STAT *stat = NULL;
-	if (m->db->stat(m->db, NULL, &stat, DB_FAST_STAT) == 0) {
-		m->count = stat->bt_ndata;
-		free(stat);
-	}
 	*out = m;
 	return 0;
 }
@@ -90,11 +84,6 @@ void map_bdb_close(struct map_bdb *m)
 		return;
 	m->db->close(m->db, DB_NOSYNC);
 	mem_free(m);
-}
-
-size_t map_bdb_count(struct map_bdb *m)
-{
-	return m->count;
 }
 
 static bool read_record(const DBT *data, struct slice *value, uint32_t *line)

@@ -13,7 +13,6 @@ int map_bdb_open(struct map_bdb_env *e, const char *path, struct map_bdb **out);
 void map_bdb_close(struct map_bdb *m);
 enum answer map_bdb_find(struct map_bdb *m, struct slice key, struct arena *mem, struct map_entry *out);
 enum answer map_bdb_each(struct map_bdb *m, bool (*each)(void *arg, const struct map_entry *e), void *arg);
-size_t map_bdb_count(struct map_bdb *m);
 
 /* Writing a new file. Keys come in their order. */
 struct map_bdb_writer;

@@ -28,6 +28,7 @@ struct map_one {
 	char name[MAP_MAX_NAME + 1];
 	struct map_text *text;
 	struct map_bdb *db;
+	size_t db_entries;
 	struct map_net nets[MAP_MAX_NETS];
 };
 

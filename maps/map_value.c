@@ -6,6 +6,7 @@
 #include "base/scan.h"
 #include "base/text.h"
 #include "maps/map_key.h"
+#include "maps/value.h"
 
 enum { MAX_TARGETS = 100000, MAX_TEXT = 200, MAX_ARGV = 64 };
 
@@ -319,13 +320,38 @@ const char *map_mailbox_parse(struct slice value, struct arena *mem, struct map_
 
 /* Aliases --------------------------------------------------------------------------------------------------------------------------- */
 
+/* aliases(5): "/file", "/maildir/", "|/program arguments". */
+static const char *direct_target(struct slice item, struct arena *mem, struct map_alias *a)
+{
+	if (item.p[0] == '|') {
+		struct map_mailbox m = { 0 };
+		const char *why = program(slice_skip(item, 1), mem, &m);
+		if (why)
+			return "a program is named by its absolute path behind the |, without a shell's signs";
+		char *p = arena_new(mem, m.place.n + 1);
+		if (!p)
+			return too_much;
+		p[0] = '|';
+		memcpy(p + 1, m.place.p, m.place.n);
+		item = slice(p, m.place.n + 1);
+	} else if (!is_safe_path(slice_head(item, item.n - slice_ends(item, SLICE("/"))))) {
+		return "a path without empty, `.` and `..` parts is wanted";
+	}
+	if (a->count == MAX_TARGETS)
+		return "an alias has at most 100,000 targets";
+	a->targets[a->count++] = item;
+	return NULL;
+}
+
 static const char *one_target(struct slice item, struct arena *mem, struct map_alias *a)
 {
 	struct slice v, key;
 	if (option(item, "owner", &v))
 		return address(v, mem, &a->owner);
-	if (item.p[0] == '|' || item.p[0] == '/' || slice_starts(item, SLICE("\"|")) || slice_starts(item, SLICE("\"/")))
-		return "a program or file is no target of an alias: give it a recipient with program: or mbox: and name that";
+	if (slice_starts(item, SLICE("\"|")) || slice_starts(item, SLICE("\"/")))
+		item = value_unquote(item, mem);
+	if (item.p[0] == '|' || item.p[0] == '/')
+		return direct_target(item, mem, a);
 	if (item.p[0] == '\\')
 		item = slice_skip(item, 1);
 	if (!slice_starts(item, SLICE(":include:"))) {
@@ -360,16 +386,16 @@ static struct slice next_item(struct slice *in)
 
 const char *map_alias_parse(struct slice value, struct arena *mem, struct map_alias *out)
 {
-	struct map_alias a = { .kind = ALIAS_TARGETS, .owner = SLICE(""), .text = SLICE("") };
+	struct map_alias a = { .kind = ALIAS_TARGETS, .owner = SLICE(""), .status = MAIL_STATUS_OK };
 	if (slice_starts(value, SLICE(":refuse:"))) {
-		a.kind = ALIAS_REFUSE;
-		*out = a;
-		return reply_text(slice_skip(value, 8), SLICE("This address is not in use"), &out->text);
+		out->kind = ALIAS_REFUSE;
+		out->status = MAIL_STATUS(MAIL_NEVER, 550, 2, 1, "This address is not in use");
+		return value_status(slice_skip(value, 8), &out->status, &out->status);
 	}
 	if (slice_starts(value, SLICE(":defer:"))) {
-		a.kind = ALIAS_DEFER;
-		*out = a;
-		return reply_text(slice_skip(value, 7), SLICE("This address takes no mail just now, try again later"), &out->text);
+		out->kind = ALIAS_DEFER;
+		out->status = MAIL_STATUS(MAIL_LATER, 450, 2, 1, "This address takes no mail just now, try again later");
+		return value_status(slice_skip(value, 7), &out->status, &out->status);
 	}
 	size_t commas = 1;
 	for (size_t i = 0; i < value.n; i++)

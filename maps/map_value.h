@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include "base/arena.h"
 #include "base/mail_path.h"
+#include "base/mail_status.h"
 #include "base/slice.h"
 #include "maps/resolve.h"
 
@@ -39,10 +40,11 @@ const char *map_mailbox_parse(struct slice value, struct arena *mem, struct map_
 enum map_alias_kind { ALIAS_TARGETS, ALIAS_REFUSE, ALIAS_DEFER };
 struct map_alias {
 	enum map_alias_kind kind;
-	struct slice *targets;          /* addresses as written, "local@domain" or bare local-parts; ":include:PATH" only before the compiler expanded it */
+	struct slice *targets;          /* "local@domain" or bare local-parts; aliases(5)'s "/file", "/maildir/" and "|argv" with NUL between the elements;
+	                                   ":include:PATH" only before the compiler expanded it */
 	size_t count;
 	struct slice owner;             /* owner=ADDRESS; "" none */
-	struct slice text;              /* REFUSE, DEFER */
+	struct mail_status status;      /* REFUSE, DEFER: the answer */
 };
 const char *map_alias_parse(struct slice value, struct arena *mem, struct map_alias *out);
 

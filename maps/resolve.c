@@ -1,5 +1,5 @@
 /* The expander: a walk over a stack of addresses to look up. Each address is looked up in the order of porter-maps(5): alias, alias of the bare local-part,
- * recipient; the same without subaddress; the domain's catch-all; its postmaster. What an address leads to is pushed; leaves are kept once each. Depth is bounded by
+ * recipient; the same without subaddress; "@domain"; the domain's catch-all; its postmaster. What an address leads to is pushed; leaves are kept once each. Depth is bounded by
  * the chain of causes, width by RESOLVE_MAX_LEAVES, so it always ends. */
 #include "maps/resolve.h"
 
@@ -18,7 +18,7 @@ struct pending {
 	const struct pending *parent;
 	unsigned depth;
 	struct slice owner;                  /* named on the way */
-	bool plain;                          /* an alias that names itself: not looked up as an alias again */
+	bool plain;                          /* an alias led back to it: its mailbox is meant, not its alias again */
 	struct pending *below;               /* on the stack */
 };
 
@@ -32,7 +32,6 @@ struct resolver {
 	struct pending *stack;               /* popped ones stay alive as parents */
 	size_t pending_all;
 	size_t leaf_room;
-	struct slice list_owner;
 };
 
 #define TOO_LARGE MAIL_STATUS_UNSURE("This address leads to more places than can be looked at, try again later")
@@ -67,6 +66,8 @@ static const struct resolve_step *note_step(struct resolver *r, unsigned map, st
 
 static enum answer look(struct resolver *r, unsigned map, struct slice key, struct map_entry *e, const struct resolve_step **cause)
 {
+	if (!r->want_steps && map_size(r->maps, map) == 0)
+		return ABSENT;
 	enum answer answer = key.p ? map_find(r->maps, map, key, r->mem, e) : UNSURE;
 	*cause = note_step(r, map, key, answer, e, *cause);
 	return answer;
@@ -154,8 +155,8 @@ static void add_mailbox(struct resolver *r, const struct pending *p, struct slic
 	add_leaf(r, &leaf);
 }
 
-/* routes: address, domain, ".parent" of each parent, "*". */
-static enum answer look_route(struct resolver *r, struct slice address, struct slice domain, struct map_entry *e, const struct resolve_step **cause)
+/* routes: address, domain, ".parent" of each parent, "*"; the last not for a relayed domain, whose own line names its next hop. */
+static enum answer look_route(struct resolver *r, struct slice address, struct slice domain, bool relayed, struct map_entry *e, const struct resolve_step **cause)
 {
 	enum answer answer = look(r, MAP_ROUTES, address, e, cause);
 	if (answer == ABSENT)
@@ -165,7 +166,7 @@ static enum answer look_route(struct resolver *r, struct slice address, struct s
 		answer = look(r, MAP_ROUTES, rest, e, cause);
 		rest = slice_skip(rest, 1);
 	}
-	return answer == ABSENT ? look(r, MAP_ROUTES, SLICE("*"), e, cause) : answer;
+	return answer == ABSENT && !relayed ? look(r, MAP_ROUTES, SLICE("*"), e, cause) : answer;
 }
 
 static struct slice mx_place(struct resolver *r, struct slice domain)
@@ -182,7 +183,7 @@ static void add_hop(struct resolver *r, const struct pending *p, struct slice ad
 	struct leaf leaf = { .kind = LEAF_HOP, .address = address, .domain = domain, .place = relay ? relay->target : SLICE("mx:"), .route = SLICE(""), .owner = p->owner,
 		             .relayed = relay != NULL, .ask = relay && relay->ask, .size_limit = relay ? relay->size_limit : 0 };
 	struct map_entry e;
-	enum answer answer = look_route(r, address, domain, &e, &cause);
+	enum answer answer = look_route(r, address, domain, relay != NULL, &e, &cause);
 	if (answer == UNSURE)
 		return fail(r, DOUBT);
 	if (answer == FOUND) {
@@ -215,32 +216,44 @@ static void push(struct resolver *r, const struct pending *parent, struct slice 
 static bool is_ancestor(const struct pending *p, struct slice key)
 {
 	for (; p; p = p->parent)
-		if (slice_eq(p->key, key))
+		if (slice_eq_nocase(p->key, key))
 			return true;
 	return false;
 }
 
-/* The targets of an alias: bare ones are in the alias's own domain. One that names an address on the way here means the mailbox of that name. */
+/* aliases(5): a program or a file as target. */
+static void add_direct(struct resolver *r, struct slice target, struct slice address, struct slice domain, const struct resolve_step *cause)
+{
+	struct leaf leaf = { .address = address, .domain = domain, .place = target, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
+	leaf.kind = target.p[0] == '|' ? LEAF_PROGRAM : slice_ends(target, SLICE("/")) ? LEAF_MAILDIR : LEAF_MBOX;
+	if (leaf.kind == LEAF_PROGRAM)
+		leaf.place = slice_skip(target, 1);
+	else if (leaf.kind == LEAF_MAILDIR)
+		leaf.place = slice_head(target, target.n - 1);
+	add_leaf(r, &leaf);
+}
+
+/* Bare targets are in the alias's own domain. One that names an address on the way here means the mailbox of that name. */
+static void follow_target(struct resolver *r, const struct pending *p, struct slice target, struct slice at_key, struct slice domain, struct slice owner,
+                          const struct resolve_step *cause)
+{
+	if (target.p[0] == '|' || target.p[0] == '/')
+		return add_direct(r, target, at_key, domain, cause);
+	if (slice_find(target, '@') == target.n)
+		target = map_key_join(target, domain, r->mem);
+	bool itself = target.p && (slice_eq_nocase(target, at_key) || is_ancestor(p, target));
+	push(r, p, target, owner, itself, cause);
+}
+
 static void follow_alias(struct resolver *r, const struct pending *p, struct slice at_key, struct slice domain, const struct map_entry *e, const struct resolve_step *cause)
 {
 	struct map_alias a;
 	if (map_alias_parse(e->value, r->mem, &a))
 		return fail(r, DOUBT);
-	if (a.kind == ALIAS_REFUSE)
-		return fail(r, (struct mail_status){ MAIL_NEVER, 550, { 1, 1 }, a.text });
-	if (a.kind == ALIAS_DEFER)
-		return fail(r, (struct mail_status){ MAIL_LATER, 451, { 2, 1 }, a.text });
-	if (a.owner.n)
-		r->list_owner = a.owner;
-	for (size_t i = a.count; i-- > 0;) {
-		struct slice target = a.targets[i];
-		if (slice_find(target, '@') == target.n)
-			target = map_key_join(text_lower(r->mem, target), domain, r->mem);
-		else
-			target = text_lower(r->mem, target);
-		bool itself = target.p && (slice_eq(target, at_key) || is_ancestor(p, target));
-		push(r, p, target, a.owner, itself, cause);
-	}
+	if (a.kind != ALIAS_TARGETS)
+		return fail(r, a.status);
+	for (size_t i = a.count; i-- > 0;)
+		follow_target(r, p, a.targets[i], at_key, domain, a.owner, cause);
 }
 
 /* Tries one spelling of the address. ABSENT: nothing of that name. */
@@ -271,6 +284,23 @@ static enum answer try_subaddress(struct resolver *r, const struct pending *p, s
 	return cut < local.n ? try_name(r, p, slice_head(local, cut), domain, d) : ABSENT;
 }
 
+/* "@domain": what the domain does not know otherwise. */
+static enum answer try_default(struct resolver *r, const struct pending *p, struct slice address, struct slice domain, const struct map_domain *d)
+{
+	struct map_entry e;
+	const struct resolve_step *cause = p->cause;
+	struct slice key = map_key_join(SLICE(""), domain, r->mem);
+	enum answer answer = p->plain ? ABSENT : look(r, MAP_ALIASES, key, &e, &cause);
+	if (answer == FOUND)
+		follow_alias(r, p, address, domain, &e, cause);
+	if (answer != ABSENT || d->kind != DOMAIN_MAILBOX)
+		return answer;
+	answer = look(r, MAP_RECIPIENTS, key, &e, &cause);
+	if (answer == FOUND)
+		add_mailbox(r, p, address, d, e.value, cause);
+	return answer;
+}
+
 /* RFC 5321, 4.5.1: postmaster is always there. Named by the domain's entry, else the domain's first recipient. */
 static enum answer try_postmaster(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
@@ -298,6 +328,10 @@ static void resolve_mailbox(struct resolver *r, const struct pending *p, struct 
 	enum answer answer = try_name(r, p, local, domain, d);
 	if (answer == ABSENT)
 		answer = try_subaddress(r, p, local, domain, d);
+	if (answer == ABSENT && p->plain)
+		return fail(r, LOOPS);
+	if (answer == ABSENT)
+		answer = try_default(r, p, p->key, domain, d);
 	if (answer == ABSENT && d->catch_all.n && !is_ancestor(p, d->catch_all)) {
 		push(r, p, d->catch_all, SLICE(""), false, p->cause);
 		answer = FOUND;
@@ -323,7 +357,8 @@ static void resolve_relayed(struct resolver *r, const struct pending *p, struct 
 	if (!d->ask) {
 		if (!map_named(r->maps, d->recipients, &id))
 			return fail(r, DOUBT);
-		answer = look(r, id, key, &e, &cause);
+		bool at_hop = slice_eq(local, SLICE("postmaster")); /* 5321 4.5.1: always valid, and there */
+		answer = at_hop ? FOUND : look(r, id, key, &e, &cause);
 		size_t cut = d->delimiter.n && local.n > 1 ? slice_find(slice_skip(local, 1), d->delimiter.p[0]) + 1 : local.n;
 		if (answer == ABSENT && cut < local.n)
 			answer = look(r, id, map_key_join(slice_head(local, cut), domain, r->mem), &e, &cause);
@@ -351,11 +386,10 @@ static void resolve_one(struct resolver *r, struct pending *p)
 				r->out->class = RESOLVE_FOREIGN;
 			return add_hop(r, p, p->key, domain, NULL, p->cause);
 		}
-		if (!d.exact_case)
-			local = text_lower(r->mem, local);
-		p->key = map_key_join(local, domain, r->mem);
+		local = map_key_local(local, d.exact_case, r->mem);
+		p->key = local.p ? map_key_join(local, domain, r->mem) : SLICE_NONE;
 		if (!p->key.p)
-			return fail(r, TOO_LARGE);
+			return fail(r, MAIL_STATUS(MAIL_NEVER, 550, 1, 3, "This address is no UTF-8 text, or too long"));
 		switch (d.kind) {
 		case DOMAIN_REFUSE:
 			return fail(r, (struct mail_status){ MAIL_NEVER, 550, { 1, 2 }, d.target });
@@ -380,25 +414,22 @@ static void resolve_one(struct resolver *r, struct pending *p)
 static void settle_list(struct resolver *r)
 {
 	struct resolved *out = r->out;
-	size_t remote = 0, local = 0;
-	struct slice owner = r->list_owner;
+	size_t local = 0;
+	struct slice only = SLICE("");
 	for (size_t i = 0; i < out->count; i++)
-		if (out->leaves[i].kind == LEAF_HOP)
-			remote++;
-		else
+		if (out->leaves[i].kind != LEAF_HOP) {
 			local++;
-	if (!remote || out->count == 1) {
-		for (size_t i = 0; i < out->count; i++)
-			out->leaves[i].owner = SLICE("");
-		return;
+			only = out->leaves[i].address;
+		}
+	for (size_t i = 0; i < out->count; i++) {
+		struct leaf *l = &out->leaves[i];
+		if (l->kind != LEAF_HOP || out->count == 1)
+			l->owner = SLICE("");       /* alone, it is passed through */
+		else if (!l->owner.n && local == 1)
+			l->owner = only;
+		else if (!l->owner.n)
+			return fail(r, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, its postmaster has to name one"));
 	}
-	for (size_t i = 0; !owner.n && local == 1 && i < out->count; i++)
-		if (out->leaves[i].kind != LEAF_HOP)
-			owner = out->leaves[i].address;
-	if (!owner.n)
-		return fail(r, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, its postmaster has to name one"));
-	for (size_t i = 0; i < out->count; i++)
-		out->leaves[i].owner = out->leaves[i].kind == LEAF_HOP ? owner : SLICE("");
 }
 
 static struct slice first_key(struct resolver *r, const struct mail_path *path, const struct resolve_step **cause)
@@ -416,9 +447,24 @@ static struct slice first_key(struct resolver *r, const struct mail_path *path, 
 	return map_key_join(path->domain.n ? path->local_part : text_lower(r->mem, path->local_part), domain, r->mem);
 }
 
+static void walk(struct resolver *r)
+{
+	struct resolved *out = r->out;
+	while (r->stack && out->status.fate != MAIL_NEVER) {
+		struct pending *p = r->stack;
+		r->stack = p->below;
+		resolve_one(r, p);
+	}
+	settle_list(r);
+	if (out->status.fate != MAIL_OK)
+		out->count = 0;
+	out->steps = r->steps;
+	out->step_count = r->step_count;
+}
+
 void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out)
 {
-	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps, .list_owner = SLICE("") };
+	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
 	memset(out, 0, sizeof *out);
 	out->class = RESOLVE_OURS;
 	out->status = MAIL_STATUS_OK;
@@ -431,14 +477,30 @@ void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bo
 	}
 	*first = (struct pending){ .key = key, .cause = cause, .owner = SLICE("") };
 	r.stack = first;
-	while (r.stack && out->status.fate != MAIL_NEVER) {
-		struct pending *p = r.stack;
-		r.stack = p->below;
-		resolve_one(&r, p);
+	walk(&r);
+}
+
+void resolve_targets(struct map_set *maps, const struct leaf *system, const struct slice *targets, size_t count, bool want_steps, struct arena *mem, struct resolved *out)
+{
+	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
+	struct slice local, domain;
+	memset(out, 0, sizeof *out);
+	out->class = RESOLVE_OURS;
+	out->status = MAIL_STATUS_OK;
+	struct pending *first = ARENA_NEW(mem, struct pending);
+	if (!first || !map_key_split(system->address, &local, &domain)) {
+		out->status = DOUBT;
+		return;
 	}
-	settle_list(&r);
-	if (out->status.fate != MAIL_OK)
-		out->count = 0;
-	out->steps = r.steps;
-	out->step_count = r.step_count;
+	*first = (struct pending){ .key = system->address, .cause = system->cause, .owner = SLICE("") };
+	for (size_t i = count; i-- > 0;) {
+		struct slice t = targets[i];
+		if (!t.n)
+			continue;
+		if (slice_eq(t, system->place) || slice_eq_nocase(t, local) || slice_eq_nocase(t, system->address))
+			add_leaf(&r, system);
+		else
+			follow_target(&r, first, t, system->address, system->domain, SLICE(""), system->cause);
+	}
+	walk(&r);
 }
