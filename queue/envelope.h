@@ -10,6 +10,7 @@
 
 /* What a queued message carries beside its content (RFC 5321 envelope, RFC 3461 DSN, and who the sender was proven to be).
  * envelope_admit is the only way in: a message enters the queue only if its failure can be reported to a proven reverse-path. */
+#define ENVELOPE_PLACE_LOCAL SLICE("local:")
 enum { ENVELOPE_VERSION = 1, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
 
 /* NOTIFY of RFC 3461, 4.1. None set: the client said nothing, which means FAILURE and DELAY. */
@@ -25,7 +26,7 @@ enum envelope_way {
 
 struct envelope_recipient {
 	struct slice address;       /* forward-path, "local@domain" */
-	struct slice place;         /* where to: "mx:DOMAIN", "host:port", "lmtp:..." (maps/resolve) */
+	struct slice place;         /* where to: "mx:DOMAIN", "[host]:port", "lmtp:..." (maps/resolve), or ENVELOPE_PLACE_LOCAL: what `address` resolves to */
 	struct slice original;      /* ORCPT, decoded "rfc822;ann@example.org", "" none */
 	enum envelope_way way;
 	uint8_t notify;             /* NOTIFY_ bits */
@@ -47,6 +48,7 @@ struct envelope {
 	struct slice client;              /* address or "local", for traces and reports */
 	struct slice transaction;         /* the id in the log */
 	struct slice message_id;
+	bool sign;                        /* made here (a report, a notice): delivery signs it; what smtpd hands in is signed already */
 	struct envelope_recipient *recipients;
 	size_t recipient_count;
 };
@@ -59,6 +61,10 @@ struct mail_status envelope_admit(const struct envelope *e, bool hop_down);
  * would refuse included (-EPROTO), so that no file in the spool can smuggle a stranger's message in. Views into record; arrays in mem. */
 int envelope_put(struct buf *out, const struct envelope *e, bool hop_down);
 int envelope_get(struct slice record, struct arena *mem, struct envelope *out);
+
+/* The same form without admission: between processes only, where the queue admits what it was handed before it stores anything. */
+int envelope_write(struct buf *out, const struct envelope *e, bool hop_down);
+int envelope_read(struct slice record, struct arena *mem, struct envelope *out, bool *hop_down);
 
 /* The wish for a kind of report. */
 bool envelope_wants(const struct envelope_recipient *r, uint8_t notify_bit);
