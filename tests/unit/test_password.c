@@ -1,0 +1,62 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/crypto.h"
+#include "maps/credentials.h"
+#include "maps/password.h"
+
+static void a_made_password_verifies_and_another_does_not(void **state)
+{
+	(void)state;
+	struct buf line = BUF_INIT(1000);
+	struct arena mem = ARENA_INIT(1 << 16);
+	struct credentials c;
+	assert_int_equal(password_make(SLICE("correct horse"), &line), 0);
+	assert_null(credentials_parse(buf_slice(&line), &mem, &c));
+	assert_true(slice_starts(c.hash, SLICE("$argon2id$")));
+	assert_int_equal(password_verify(c.hash, SLICE("correct horse")), FOUND);
+	assert_int_equal(password_verify(c.hash, SLICE("correct horsf")), ABSENT);
+	assert_int_equal(password_verify(c.hash, SLICE("")), ABSENT);
+	assert_int_equal(c.scram_sha256.iterations, PASSWORD_SCRAM_ROUNDS);
+	uint8_t salted[CRYPTO_SHA256], server[CRYPTO_SHA256];
+	assert_true(crypto_pbkdf2_sha256(SLICE("correct horse"), c.scram_sha256.salt, PASSWORD_SCRAM_ROUNDS, salted));
+	crypto_hmac_sha256(slice((char *)salted, sizeof salted), SLICE("Server Key"), server);
+	assert_true(slice_eq(c.scram_sha256.server_key, slice((char *)server, sizeof server)));
+	buf_free(&line);
+	arena_free(&mem);
+}
+
+static void hashes_of_others_verify(void **state)
+{
+	(void)state;
+	/* the last three from crypt(3)'s own documentation of each method's form, made with "rasmuslerdorf" and "U*U" */
+	assert_int_equal(password_verify(SLICE("$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"), SLICE("U*U")), FOUND);
+	assert_int_equal(password_verify(SLICE("$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"), SLICE("U*V")), ABSENT);
+	assert_int_equal(password_verify(SLICE("$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1"),
+	                                 SLICE("Hello world!")), FOUND);
+	assert_int_equal(password_verify(SLICE("$nonsense$x"), SLICE("x")), UNSURE);
+}
+
+static void bad_passwords_are_refused(void **state)
+{
+	(void)state;
+	struct buf line = BUF_INIT(1000);
+	assert_int_equal(password_make(SLICE(""), &line), -EINVAL);
+	assert_int_equal(password_make(SLICE("a\0b"), &line), -EINVAL);
+	assert_int_equal(password_make(SLICE("\xff\xfe"), &line), -EINVAL);
+	buf_free(&line);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_made_password_verifies_and_another_does_not),
+		cmocka_unit_test(hashes_of_others_verify),
+		cmocka_unit_test(bad_passwords_are_refused),
+	};
+	return cmocka_run_group_tests_name("password", tests, NULL, NULL);
+}
