@@ -69,7 +69,7 @@ static const struct record_row envelope_rows[] = {
 static const struct record_row recipient_rows[] = {
 	ROW_MAX(16, RECORD_BYTES, envelope_recipient, address, MAX_ADDRESS), ROW_MAX(17, RECORD_BYTES, envelope_recipient, place, MAX_PLACE),
 	ROW_MAX(18, RECORD_BYTES, envelope_recipient, original, MAX_ADDRESS), ROW_MAX(19, RECORD_ENUM, envelope_recipient, way, WAY_LIST),
-	ROW_MAX(20, RECORD_UINT8, envelope_recipient, notify, 15),
+	ROW_MAX(20, RECORD_UINT8, envelope_recipient, notify, 15),             ROW_MAX(21, RECORD_BYTES, envelope_recipient, route, MAX_TEXT),
 };
 
 int envelope_write(struct buf *out, const struct envelope *e, bool hop_down)

@@ -27,6 +27,7 @@ enum envelope_way {
 struct envelope_recipient {
 	struct slice address;       /* forward-path, "local@domain" */
 	struct slice place;         /* where to: "mx:DOMAIN", "[host]:port", "lmtp:..." (maps/resolve), or ENVELOPE_PLACE_LOCAL: what `address` resolves to */
+	struct slice route;         /* the line of `routes` that decided the place; "" none */
 	struct slice original;      /* ORCPT, decoded "rfc822;ann@example.org", "" none */
 	enum envelope_way way;
 	uint8_t notify;             /* NOTIFY_ bits */

@@ -18,7 +18,7 @@ static const struct record_row job_rows[] = {
 	RECORD_ROW(9, RECORD_FLAG, job, sign),                                RECORD_ROW(10, RECORD_FLAG, job, ask_host),
 	RECORD_ROW(11, RECORD_INT8, job, priority),                           RECORD_ROW(12, RECORD_INT64, job, deliver_by_s),
 	RECORD_ROW(13, RECORD_FLAG, job, deliver_by_return),                  RECORD_ROW(14, RECORD_UINT64, job, content_offset),
-	RECORD_ROW(15, RECORD_UINT64, job, content_length),
+	RECORD_ROW(15, RECORD_UINT64, job, content_length),                   RECORD_ROW_MAX(16, RECORD_BYTES, job, route, MAX_TEXT),
 };
 
 static const struct record_row recipient_rows[] = {
@@ -29,13 +29,14 @@ static const struct record_row recipient_rows[] = {
 };
 
 static const struct record_row result_rows[] = {
-	RECORD_ROW(1, RECORD_FLAG, job_result, down),
-	RECORD_ROW(2, RECORD_FLAG, job_result, slow_down),
+	RECORD_ROW(1, RECORD_UINT32, job_result, window),
+	RECORD_ROW(2, RECORD_UINT64, job_result, rest_ms),
 };
 
 static const struct record_row recipient_result_rows[] = {
 	RECORD_ROW(1, RECORD_UINT32, job_recipient_result, index),            RECORD_ROW(2, RECORD_STATUS, job_recipient_result, status),
 	RECORD_ROW_MAX(3, RECORD_BYTES, job_recipient_result, host, MAX_HOST), RECORD_ROW(4, RECORD_FLAG, job_recipient_result, dsn_passed),
+	RECORD_ROW(5, RECORD_FLAG, job_recipient_result, down),
 };
 
 int job_put(struct buf *out, const struct job *j)
@@ -74,7 +75,7 @@ int job_put_result(struct buf *out, const struct job_result *r)
 
 int job_get_result(struct slice in, struct arena *mem, struct job_result *out)
 {
-	struct job_result r = { .down = false };
+	struct job_result r = { .window = 0 };
 	struct slice value;
 	uint8_t tag;
 	if (!record_get(&in, RECORD_TABLE(result_rows), &r))

@@ -45,6 +45,7 @@ struct job_recipient {
 struct job {
 	struct slice id;              /* queue id, for the log */
 	struct slice place;           /* "mx:DOMAIN", "[host]:port", "lmtp:...", "mailbox:" */
+	struct slice route;           /* the line of `routes` that decided (maps/resolve); "" none */
 	struct slice reverse_path;    /* "local@domain"; "" null */
 	struct slice envelope_id;     /* ENVID, decoded */
 	bool return_full;             /* RET=FULL */
@@ -64,12 +65,15 @@ struct job_recipient_result {
 	uint32_t index;
 	struct mail_status status;    /* the remote's reply word for word, or what went wrong on the way there */
 	struct slice host;            /* who said so: "mx.example.org[192.0.2.1]:25"; "" nobody was reached */
+	bool down;                    /* no host of the place could be asked (DNS, connect, greeting): says nothing about the recipient */
 	bool dsn_passed;              /* taken by a host that speaks DSN, which got NOTIFY: success reports are its matter from now on */
 };
 
+/* window: how many jobs for this place may be out at once just now (grows on success, shrinks on 421, 4xx and dead hosts; 0: no opinion); rest_ms: no
+ * use to try this place sooner (dead hosts); 0 none. */
 struct job_result {
-	bool down;                    /* no host of this place could be reached and greeted: the whole place waits */
-	bool slow_down;               /* a host asked for less (421, too many connections) */
+	uint32_t window;
+	uint64_t rest_ms;
 	struct job_recipient_result *recipients;
 	size_t recipient_count;
 };
