@@ -29,24 +29,32 @@ static int add_argon2(struct slice password, struct buf *out)
 }
 
 /* RFC 5802, 3: ClientKey and ServerKey are digests of the salted password, StoredKey is the digest of ClientKey. */
-static int add_scram(struct slice password, struct buf *out)
+bool password_scram(struct slice password, struct slice salt, uint32_t rounds, uint8_t stored[32], uint8_t server[32])
 {
-	uint8_t salt[SALT], salted[CRYPTO_SHA256], client[CRYPTO_SHA256], stored[CRYPTO_SHA256], server[CRYPTO_SHA256];
-	crypto_random(salt, sizeof salt);
-	if (!crypto_pbkdf2_sha256(password, slice((char *)salt, sizeof salt), PASSWORD_SCRAM_ROUNDS, salted))
-		return -EIO;
+	uint8_t salted[CRYPTO_SHA256], client[CRYPTO_SHA256];
+	if (!crypto_pbkdf2_sha256(password, salt, rounds, salted))
+		return false;
 	struct slice key = slice((char *)salted, sizeof salted);
 	crypto_hmac_sha256(key, SLICE("Client Key"), client);
 	crypto_hmac_sha256(key, SLICE("Server Key"), server);
 	crypto_sha256(slice((char *)client, sizeof client), stored);
+	mem_wipe(salted, sizeof salted);
+	mem_wipe(client, sizeof client);
+	return true;
+}
+
+static int add_scram(struct slice password, struct buf *out)
+{
+	uint8_t salt[SALT], stored[CRYPTO_SHA256], server[CRYPTO_SHA256];
+	crypto_random(salt, sizeof salt);
+	if (!password_scram(password, slice((char *)salt, sizeof salt), PASSWORD_SCRAM_ROUNDS, stored, server))
+		return -EIO;
 	buf_addf(out, " SCRAM-SHA-256$%d:", PASSWORD_SCRAM_ROUNDS);
 	text_add_base64(out, slice((char *)salt, sizeof salt));
 	buf_add_byte(out, '$');
 	text_add_base64(out, slice((char *)stored, sizeof stored));
 	buf_add_byte(out, ':');
 	text_add_base64(out, slice((char *)server, sizeof server));
-	mem_wipe(salted, sizeof salted);
-	mem_wipe(client, sizeof client);
 	return buf_full(out) ? -EMSGSIZE : 0;
 }
 

@@ -1,6 +1,7 @@
 #ifndef MAPS_PASSWORD_H
 #define MAPS_PASSWORD_H
 #include <stdbool.h>
+#include <stdint.h>
 #include "base/answer.h"
 #include "base/buf.h"
 #include "base/slice.h"
@@ -16,4 +17,7 @@ enum answer password_verify(struct slice hash, struct slice password);
 
 /* Takes as long as password_verify for a login that exists, so that its absence can't be measured. */
 void password_verify_nothing(struct slice password);
+
+/* SCRAM-SHA-256's keys of a password (RFC 5802, 3). False: no memory. */
+bool password_scram(struct slice password, struct slice salt, uint32_t rounds, uint8_t stored[32], uint8_t server[32]);
 #endif
