@@ -205,8 +205,8 @@ static bool read_data(struct reader *r, struct slice type, const struct token *t
 		return out->type = DNS_AAAA, count == 1 && read_address(t[0].text, false, mem, &out->data.data);
 	if (slice_eq_nocase(type, SLICE("TXT"))) {
 		out->type = DNS_TXT;
-		out->data.data = join(mem, t, count);
-		return count > 0;
+		out->data.data = join(mem, t, count); /* none is illegal, but seen */
+		return true;
 	}
 	if (slice_eq_nocase(type, SLICE("CNAME")) || slice_eq_nocase(type, SLICE("PTR"))) {
 		out->type = slice_eq_nocase(type, SLICE("PTR")) ? DNS_PTR : DNS_CNAME;

@@ -517,8 +517,9 @@ struct spf *spf_start(struct mail_dns *dns, const struct spf_question *q, void (
 	loop_timer_set(s->timer, SPF_TIME_MS);
 	s->helo = arena_copy(&s->mem, slice_head(q->helo, 255));
 	s->local_part = arena_copy(&s->mem, q->local_part.n ? slice_head(q->local_part, 320) : SLICE("postmaster"));
-	s->sender_domain = arena_copy(&s->mem, slice_head(q->domain, 255));
-	push(s, s->sender_domain, 2);
+	struct slice domain = arena_copy(&s->mem, slice_head(q->domain, 1000));
+	s->sender_domain = q->sender.n ? arena_copy(&s->mem, slice_head(q->sender, 255)) : domain;
+	push(s, domain, 2);
 	return s;
 }
 

@@ -21,7 +21,8 @@ struct spf_question {
 	struct net_ip client;
 	struct slice helo;
 	struct slice local_part;  /* of the sender; "" is postmaster (4.3) */
-	struct slice domain;      /* of MAIL FROM, or the HELO name for the HELO identity; A-labels */
+	struct slice domain;      /* whose record is asked for: of MAIL FROM, or the HELO name for the HELO identity; A-labels */
+	struct slice sender;      /* the sender's domain, for macros; "" is domain */
 };
 
 struct spf_verdict {

@@ -1,0 +1,338 @@
+/* `porterctl auth`: options, files, the table of commands. */
+#include "ctl/ctl_auth.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mail_date.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "base/text.h"
+
+static const char usage[] =
+	"usage: porterctl auth check FILE|- [--client IP] [--helo NAME] [--from PATH]   all verdicts for a message\n"
+	"       porterctl auth spf [DOMAIN] --client IP [--from PATH] [--helo NAME] [--trace]\n"
+	"       porterctl auth dkim FILE|-                 the verdict on each signature\n"
+	"       porterctl auth arc FILE|-                  the verdict on the ARC chain\n"
+	"       porterctl auth dmarc DOMAIN                the policy that applies to a domain in From\n"
+	"       porterctl auth sign FILE|- --domain D --selector S --key FILE [--headers LIST] [--forms FORM/FORM]\n"
+	"                                  [--identity I] [--expires SPAN]   (--selector and --key twice: two signatures)\n"
+	"       porterctl auth seal FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST]\n"
+	"       porterctl auth dns DOMAIN [--selector S]   what a domain publishes for mail\n"
+	"       porterctl auth reports DIRECTORY|FILE...   received DMARC aggregate reports, summed up\n"
+	"options: --dns FILE (answers from a zone file alone)  --resolver ADDR:PORT  --trust-anchor FILE\n"
+	"         --timeout MS  --now TIME  --lax  --json  --suffixes FILE (DMARC by RFC 7489; - is the built-in list)\n";
+
+int auth_complain(const char *format, ...)
+{
+	va_list args;
+	fputs("porterctl auth: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return 1;
+}
+
+/* -- options -------------------------------------------------------------------------------------------------------------- */
+
+static bool read_now(struct slice s, int64_t *out)
+{
+	uint64_t v;
+	if (!scan_uint_all(s, 99999999999, &v))
+		return mail_date_parse_iso(s, out) || mail_date_parse(s, out, NULL);
+	*out = (int64_t)v;
+	return true;
+}
+
+/* libunbound wants ADDR@PORT; people write ADDR:PORT. */
+static struct slice resolver_of(struct auth_tool *t, struct slice s)
+{
+	struct net_address a;
+	const char *why;
+	struct buf b = BUF_INIT(128);
+	if (!net_address_parse(s, 53, &a, &why) || a.sa.any.sa_family == AF_UNIX)
+		return SLICE_NONE;
+	struct net_ip ip = net_ip_of(&a);
+	net_ip_print(&b, &ip);
+	buf_addf(&b, "@%u", net_address_port(&a));
+	struct slice text = arena_copy(&t->mem, buf_slice(&b));
+	buf_free(&b);
+	return text;
+}
+
+static const char *take_list(struct slice *list, size_t *count, struct slice value)
+{
+	if (*count == AUTH_MAX_KEYS)
+		return "given too often";
+	list[(*count)++] = value;
+	return NULL;
+}
+
+/* An option with a value; NULL, or what is wrong with it. */
+static const char *take_value(struct auth_tool *t, struct slice name, struct slice v)
+{
+	struct auth_options *o = &t->o;
+	static const struct { struct slice name; size_t offset; } plain[] = {
+		{ SLICE_INIT("--dns"), offsetof(struct auth_options, zone_file) }, { SLICE_INIT("--trust-anchor"), offsetof(struct auth_options, trust_anchor) },
+		{ SLICE_INIT("--id"), offsetof(struct auth_options, id) }, { SLICE_INIT("--domain"), offsetof(struct auth_options, domain) },
+		{ SLICE_INIT("--headers"), offsetof(struct auth_options, headers) }, { SLICE_INIT("--forms"), offsetof(struct auth_options, forms) },
+		{ SLICE_INIT("--identity"), offsetof(struct auth_options, identity) },
+	};
+	for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+		if (slice_eq(name, plain[i].name)) {
+			*(struct slice *)(void *)((char *)o + plain[i].offset) = v;
+			return NULL;
+		}
+	if (slice_eq(name, SLICE("--resolver")))
+		return (o->resolvers = resolver_of(t, v)).p ? NULL : "no ADDR:PORT";
+	if (slice_eq(name, SLICE("--now")))
+		return read_now(v, &o->now_s) ? NULL : "no time";
+	if (slice_eq(name, SLICE("--client")))
+		return (o->client_given = net_ip_parse(v, &o->client)) ? NULL : "no IP address";
+	if (slice_eq(name, SLICE("--helo")))
+		return o->helo = v, o->helo_given = true, NULL;
+	if (slice_eq(name, SLICE("--from")))
+		return o->from = v, o->from_given = true, NULL;
+	if (slice_eq(name, SLICE("--suffixes")))
+		return o->suffix_file = slice_eq(v, SLICE("-")) ? SLICE("") : v, o->suffixes = true, NULL;
+	if (slice_eq(name, SLICE("--timeout")))
+		return scan_uint_all(v, 600000, &o->timeout_ms) && o->timeout_ms ? NULL : "no milliseconds";
+	if (slice_eq(name, SLICE("--expires")))
+		return scan_span_all(v, 10 * 365 * 86400, &o->expires_s) ? NULL : "no span of time";
+	if (slice_eq(name, SLICE("--selector")))
+		return take_list(o->selectors, &o->selector_count, v);
+	if (slice_eq(name, SLICE("--key")))
+		return take_list(o->keys, &o->key_count, v);
+	return "unknown option";
+}
+
+static bool take_flag(struct auth_options *o, struct slice name)
+{
+	bool *flag = slice_eq(name, SLICE("--json")) ? &o->json : slice_eq(name, SLICE("--lax")) ? &o->lax : slice_eq(name, SLICE("--trace")) ? &o->trace : NULL;
+	if (flag)
+		*flag = true;
+	return flag != NULL;
+}
+
+static int read_options(struct auth_tool *t, int argc, char *const *argv)
+{
+	bool more = true;
+	for (int i = 1; i < argc; i++) {
+		struct slice word = slice_of(argv[i]), value;
+		if (!more || word.n < 2 || word.p[0] != '-') {
+			if (t->o.word_count == sizeof t->o.words / sizeof *t->o.words)
+				return auth_complain("too many words"), AUTH_USAGE;
+			t->o.words[t->o.word_count++] = word;
+			continue;
+		}
+		if (slice_eq(word, SLICE("--"))) {
+			more = false;
+			continue;
+		}
+		if (take_flag(&t->o, word))
+			continue;
+		word = slice_cut(word, '=', &value);
+		if (!value.p && i + 1 < argc)
+			value = slice_of(argv[++i]);
+		const char *wrong = value.p ? take_value(t, word, value) : "needs a value, or is unknown";
+		if (wrong) {
+			auth_complain("%.*s: %s", SLICE_FMT(word), wrong);
+			return AUTH_USAGE;
+		}
+	}
+	return 0;
+}
+
+/* -- files ---------------------------------------------------------------------------------------------------------------- */
+
+int auth_read_file(struct auth_tool *t, struct slice name, struct slice *text)
+{
+	struct buf b = BUF_INIT(AUTH_MAX_MESSAGE);
+	char *path = mem_copy(name.p, name.n);
+	int fd = STDIN_FILENO;
+	bool own = !slice_eq(name, SLICE("-"));
+	int failed = own ? file_open(AT_FDCWD, path, O_RDONLY, 0, &fd) : 0;
+	ssize_t n = -1;
+	char *to;
+	while (!failed && (to = buf_room(&b, 65536)) && (n = read(fd, to, 65536)) > 0)
+		buf_used(&b, (size_t)n);
+	if (failed || n)
+		failed = auth_complain("%s can't be read%s", path, failed || n < 0 ? "" : ": too large");
+	if (own && !failed)
+		file_close(&fd);
+	mem_free(path);
+	*text = failed ? SLICE_NONE : arena_copy(&t->mem, buf_slice(&b));
+	buf_free(&b);
+	return failed;
+}
+
+/* Every LF gets its CR; what has one keeps it. */
+static struct slice with_crlf(struct arena *mem, struct slice in)
+{
+	size_t lines = 0, n = 0;
+	for (size_t i = 0; i < in.n; i++)
+		lines += in.p[i] == '\n';
+	char *to = arena_new(mem, in.n + lines + 1);
+	for (size_t i = 0; i < in.n; i++) {
+		if (in.p[i] == '\n' && (i == 0 || in.p[i - 1] != '\r'))
+			to[n++] = '\r';
+		to[n++] = in.p[i];
+	}
+	return slice(to, n);
+}
+
+int auth_read_message(struct auth_tool *t, struct slice name, struct slice *message, struct mail_header *header)
+{
+	struct slice text;
+	if (auth_read_file(t, name, &text))
+		return 1;
+	*message = with_crlf(&t->mem, text);
+	if (mail_header_parse(*message, 100000, &t->mem, header))
+		return auth_complain("too many header fields");
+	return 0;
+}
+
+void auth_split_path(struct slice path, struct slice *local, struct slice *domain)
+{
+	if (path.n >= 2 && path.p[0] == '<' && path.p[path.n - 1] == '>')
+		path = slice(path.p + 1, path.n - 2);
+	size_t at = slice_rfind(path, '@');
+	*local = slice_head(path, at);
+	*domain = at < path.n ? slice_skip(path, at + 1) : SLICE("");
+}
+
+/* -- answers -------------------------------------------------------------------------------------------------------------- */
+
+static void add_data(struct buf *out, enum dns_type type, const struct dns_record *r, bool json)
+{
+	struct buf text = BUF_INIT(2 * DNS_MAX_ANSWER + 64);
+	struct net_ip ip = { .is_v4 = type == DNS_A, .bytes = { [10] = 0xff, [11] = 0xff } };
+	size_t width = type == DNS_A ? 4 : 16;
+	if ((type == DNS_A || type == DNS_AAAA) && r->data.n == width) {
+		memcpy(ip.bytes + 16 - width, r->data.p, width);
+		net_ip_print(&text, &ip);
+	} else if (type == DNS_TLSA) {
+		text_add_hex(&text, r->data);
+	} else if (type == DNS_MX) {
+		buf_addf(&text, "%u %.*s", r->preference, SLICE_FMT(r->data.n ? r->data : SLICE(".")));
+	} else {
+		buf_add(&text, r->data);
+	}
+	if (json)
+		text_add_json(out, buf_slice(&text));
+	else
+		text_add_escaped(out, buf_slice(&text));
+	buf_free(&text);
+}
+
+static const char *answer_word(const struct dns_answer *a)
+{
+	switch (a->answer) {
+	case FOUND: return "found";
+	case ABSENT: return a->nxdomain ? "nxdomain" : "nodata";
+	case UNSURE: return a->why ? a->why : "unsure";
+	}
+	return "";
+}
+
+void auth_answer_seen(void *arg, enum dns_type type, struct slice name, const struct dns_answer *a)
+{
+	struct auth_answers *list = arg;
+	struct buf *out = &list->text;
+	bool json = list->tool->o.json;
+	if (json) {
+		buf_add_cstr(out, list->count ? ",{\"type\":\"" : "{\"type\":\"");
+		buf_addf(out, "%s\",", dns_type_name(type));
+		auth_json_str(out, "name", name, true);
+		auth_json_str(out, "answer", slice_of(answer_word(a)), false);
+		buf_addf(out, ",\"secure\":%s,\"ttl\":%u,\"records\":[", a->secure ? "true" : "false", a->ttl_s);
+	} else {
+		buf_addf(out, "  dns   %s ", dns_type_name(type));
+		text_add_escaped(out, name);
+		buf_addf(out, ": %s%s\n", answer_word(a), a->secure ? " (secure)" : "");
+	}
+	for (size_t i = 0; i < a->count; i++) {
+		buf_add_cstr(out, json ? i ? "," : "" : "          ");
+		add_data(out, type, &a->records[i], json);
+		buf_add_cstr(out, json ? "" : "\n");
+	}
+	buf_add_cstr(out, json ? "]}" : "");
+	list->count++;
+}
+
+void auth_watch(struct auth_answers *a, struct auth_tool *t, struct mail_dns *dns)
+{
+	*a = (struct auth_answers){ .tool = t, .text = BUF_INIT(64 << 20) };
+	mail_dns_watch(dns, auth_answer_seen, a);
+}
+
+void auth_json_str(struct buf *out, const char *key, struct slice value, bool first)
+{
+	buf_addf(out, "%s\"%s\":", first ? "" : ",", key);
+	text_add_json(out, value);
+}
+
+/* -- the table ------------------------------------------------------------------------------------------------------------ */
+
+static const struct command {
+	const char *name;
+	bool asks_dns;
+	int (*run)(struct auth_tool *t);
+} commands[] = {
+	{ "check", true, auth_check }, { "spf", true, auth_spf }, { "dkim", true, auth_dkim }, { "arc", true, auth_arc }, { "dmarc", true, auth_dmarc },
+	{ "sign", false, auth_sign }, { "seal", true, auth_seal }, { "dns", true, auth_dns },
+};
+
+static int open_dns(struct auth_tool *t)
+{
+	const char *why = "";
+	struct dns_settings s = { .resolvers = t->o.resolvers, .zone_file = t->o.zone_file, .trust_anchor = t->o.trust_anchor, .timeout_ms = t->o.timeout_ms };
+	t->dns = dns_new(t->loop, &s, &why);
+	if (!t->dns)
+		return auth_complain("%s", why);
+	if (t->o.suffixes && !(t->suffixes = suffix_list_new(t->o.suffix_file)))
+		return auth_complain("the suffix list can't be read");
+	return 0;
+}
+
+static int print(struct auth_tool *t)
+{
+	bool good = fwrite(t->out.p ? t->out.p : "", 1, t->out.n, stdout) == t->out.n && fflush(stdout) == 0;
+	return good ? 0 : auth_complain("standard output can't be written");
+}
+
+static int run(const struct command *c, int argc, char *const *argv)
+{
+	struct auth_tool t = { .o = { .now_s = clock_wall_s(), .timeout_ms = 5000 }, .out = BUF_INIT(AUTH_MAX_MESSAGE + (64 << 20)) };
+	int code = read_options(&t, argc, argv);
+	t.loop = loop_new();
+	if (!code && c->asks_dns)
+		code = open_dns(&t);
+	if (!code)
+		code = c->run(&t);
+	if (code == AUTH_USAGE)
+		fputs(usage, stderr);
+	else if (!code)
+		code = print(&t);
+	dns_free(t.dns);
+	suffix_list_free(t.suffixes);
+	loop_free(t.loop);
+	arena_free(&t.mem);
+	buf_free(&t.out);
+	return code;
+}
+
+int ctl_auth(int argc, char *const *argv)
+{
+	for (size_t i = 0; argc > 0 && i < sizeof commands / sizeof *commands; i++)
+		if (slice_eq(slice_of(argv[0]), slice_of(commands[i].name)))
+			return run(&commands[i], argc, argv);
+	fputs(usage, argc > 0 && slice_eq(slice_of(argv[0]), SLICE("help")) ? stdout : stderr);
+	return AUTH_USAGE;
+}

@@ -1,0 +1,208 @@
+/* `porterctl auth sign` and `seal`: the signature fields on top of a message, with keys from files. */
+#include "ctl/ctl_auth.h"
+
+#include "base/mail_arc.h"
+#include "base/mail_authres.h"
+#include "base/mail_sign.h"
+
+static const struct slice default_forms = SLICE_INIT("relaxed/relaxed");
+
+struct signer {
+	struct crypto_key *key;
+	enum mail_algorithm algorithm;
+};
+
+static int open_key(struct auth_tool *t, struct slice file, struct signer *out)
+{
+	struct slice pem;
+	if (auth_read_file(t, file, &pem))
+		return 1;
+	out->key = crypto_key_private_pem(pem);
+	if (!out->key || crypto_key_kind(out->key) == CRYPTO_EC) {
+		crypto_key_free(out->key);
+		return auth_complain("%.*s: no RSA or Ed25519 key in PEM", SLICE_FMT(file));
+	}
+	out->algorithm = crypto_key_kind(out->key) == CRYPTO_ED25519 ? ALGORITHM_ED25519_SHA256 : ALGORITHM_RSA_SHA256;
+	return 0;
+}
+
+static bool read_form(struct slice word, enum mail_canon *out)
+{
+	*out = slice_eq(word, SLICE("relaxed")) ? CANON_RELAXED : CANON_SIMPLE;
+	return *out == CANON_RELAXED || slice_eq(word, SLICE("simple"));
+}
+
+static bool read_forms(struct slice forms, struct mail_sign *p)
+{
+	struct slice body, header = slice_cut(forms.n ? forms : default_forms, '/', &body);
+	return read_form(header, &p->header_form) && read_form(body, &p->body_form);
+}
+
+static void body_digest(struct slice body, enum mail_canon form, struct mail_digest *out)
+{
+	struct mail_body *b = mail_body_new();
+	int number = mail_body_want(b, form, false, MAIL_BODY_WHOLE);
+	mail_body_add(b, body);
+	mail_body_end(b);
+	mail_body_digest(b, number, out);
+	mail_body_free(b);
+}
+
+static int put_signature(const struct signer *s, const struct mail_digest *digest, struct buf *field, size_t at)
+{
+	struct buf signature = BUF_INIT(CRYPTO_MAX_SIGNATURE);
+	int failed = crypto_sign_digest(s->key, slice((const char *)digest->bytes, digest->n), &signature);
+	if (!failed)
+		failed = mail_sign_end(field, at, buf_slice(&signature));
+	buf_free(&signature);
+	return failed ? auth_complain("the key can't sign") : 0;
+}
+
+static int sign_once(struct auth_tool *t, const struct mail_header *h, const struct mail_sign *p, const struct signer *s, const struct mail_digest *body)
+{
+	struct buf field = BUF_INIT(64 << 10);
+	struct mail_digest digest;
+	size_t at;
+	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? auth_complain("the field would be too long") : put_signature(s, &digest, &field, at);
+	if (!code)
+		buf_add(&t->out, buf_slice(&field));
+	buf_free(&field);
+	return code;
+}
+
+static bool has_keys(const struct auth_options *o)
+{
+	return o->word_count == 1 && o->domain.n && o->key_count && o->selector_count == o->key_count;
+}
+
+int auth_sign(struct auth_tool *t)
+{
+	struct auth_options *o = &t->o;
+	struct slice message;
+	struct mail_header h;
+	struct mail_digest body;
+	struct mail_sign p = { .kind = SIGNATURE_DKIM, .domain = o->domain, .identity = o->identity, .made_s = o->now_s };
+	p.expires_s = o->expires_s ? o->now_s + (int64_t)o->expires_s : 0;
+	if (!has_keys(o) || !read_forms(o->forms, &p))
+		return AUTH_USAGE;
+	if (auth_read_message(t, o->words[0], &message, &h))
+		return 1;
+	struct buf names = BUF_INIT(16 << 10);
+	mail_sign_names(&h, false, &names);
+	p.names = o->headers.n ? o->headers : buf_slice(&names);
+	body_digest(h.body, p.body_form, &body);
+	int code = 0;
+	for (size_t i = 0; i < o->key_count && !code; i++) {
+		struct signer s = { 0 };
+		code = open_key(t, o->keys[i], &s);
+		p.selector = o->selectors[i];
+		p.algorithm = s.algorithm;
+		if (!code)
+			code = sign_once(t, &h, &p, &s, &body);
+		crypto_key_free(s.key);
+	}
+	buf_free(&names);
+	buf_add(&t->out, message);
+	return code;
+}
+
+/* -- sealing -------------------------------------------------------------------------------------------------------------- */
+
+static void on_arc(void *arg, struct arc *a)
+{
+	struct auth_tool *t = arg;
+	(void)a;
+	loop_stop(t->loop);
+}
+
+/* What the chain below is worth: the new seal's cv=. */
+static enum arc_cv validate(struct auth_tool *t, const struct mail_header *h, bool *closed)
+{
+	struct mail_dns *dns = mail_dns_new(t->loop, t->dns, MAIL_DNS_MAX);
+	struct mail_body *body = mail_body_new();
+	struct arc *a = arc_start(dns, h, body, t->o.lax);
+	mail_body_add(body, h->body);
+	mail_body_end(body);
+	arc_judge(a, on_arc, t);
+	loop_run(t->loop);
+	const struct arc_verdict *v = arc_verdict(a);
+	enum arc_cv cv = v->result == ARC_NONE ? ARC_CV_NONE : v->result == ARC_PASS ? ARC_CV_PASS : ARC_CV_FAIL;
+	*closed = v->sealed_fail || v->instance == ARC_MAX_INSTANCE;
+	arc_free(a);
+	mail_body_free(body);
+	mail_dns_free(dns);
+	return cv;
+}
+
+/* ARC-Authentication-Results: what stands in our own Authentication-Results, one after another. */
+static void write_results(struct auth_tool *t, const struct mail_header *h, unsigned instance, struct buf *out)
+{
+	bool any = false;
+	buf_addf(out, "ARC-Authentication-Results: i=%u; %.*s;", instance, SLICE_FMT(t->o.id));
+	for (size_t i = 0; i < h->count; i++) {
+		struct slice value = h->fields[i].value, id;
+		if (!slice_eq_nocase(h->fields[i].name, SLICE("Authentication-Results")) || !authres_id(value, &id) || !slice_eq_nocase(id, t->o.id) ||
+		    !authres_skip_id(&value))
+			continue;
+		if (any)
+			buf_add_byte(out, ';');
+		struct slice rest = slice_trim(value);
+		if (rest.n && rest.p[rest.n - 1] == ';')
+			rest.n--;
+		buf_add_byte(out, ' ');
+		buf_add(out, rest);
+		any = true;
+	}
+	buf_add_cstr(out, any ? "\r\n" : " none\r\n");
+}
+
+static int seal(struct auth_tool *t, const struct mail_header *h, struct mail_sign *p, const struct signer *s, enum arc_cv cv, struct buf *fields)
+{
+	struct arc_chain chain;
+	struct mail_digest body, digest;
+	struct buf results = BUF_INIT(256 << 10), message = BUF_INIT(64 << 10), own = BUF_INIT(64 << 10);
+	size_t at = 0;
+	arc_collect(h, &t->mem, &chain);
+	p->instance = (unsigned)chain.count + 1;
+	p->cv = cv;
+	write_results(t, h, p->instance, &results);
+	body_digest(h->body, p->body_form, &body);
+	p->kind = SIGNATURE_ARC_MESSAGE;
+	int code = mail_sign_message(p, h, &body, &message, &at, &digest) ? auth_complain("the field would be too long") : put_signature(s, &digest, &message, at);
+	if (!code) {
+		struct mail_field r = mail_sign_field(buf_slice(&results)), m = mail_sign_field(buf_slice(&message));
+		p->kind = SIGNATURE_ARC_SEAL;
+		code = mail_sign_seal(p, &chain, &r, &m, &own, &at, &digest) ? auth_complain("the chain can't be sealed") : put_signature(s, &digest, &own, at);
+	}
+	buf_add(fields, buf_slice(&own));
+	buf_add(fields, buf_slice(&message));
+	buf_add(fields, buf_slice(&results));
+	buf_free(&results);
+	buf_free(&message);
+	buf_free(&own);
+	return code;
+}
+
+int auth_seal(struct auth_tool *t)
+{
+	struct auth_options *o = &t->o;
+	struct slice message;
+	struct mail_header h;
+	struct signer s = { 0 };
+	bool closed;
+	struct mail_sign p = { .domain = o->domain, .selector = o->selectors[0], .made_s = o->now_s };
+	if (!has_keys(o) || o->key_count != 1 || !o->id.n || !read_forms(o->forms, &p))
+		return AUTH_USAGE;
+	if (auth_read_message(t, o->words[0], &message, &h) || open_key(t, o->keys[0], &s))
+		return 1;
+	p.algorithm = s.algorithm;
+	enum arc_cv cv = validate(t, &h, &closed);
+	struct buf names = BUF_INIT(16 << 10);
+	mail_sign_names(&h, true, &names);
+	p.names = o->headers.n ? o->headers : buf_slice(&names);
+	int code = closed ? auth_complain("the chain is closed: failed before, or full") : seal(t, &h, &p, &s, cv, &t->out);
+	buf_add(&t->out, message);
+	buf_free(&names);
+	crypto_key_free(s.key);
+	return code;
+}

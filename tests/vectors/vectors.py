@@ -1,0 +1,89 @@
+"""What the vector suites share: where the public data is, the program under test, a zone server beside it, and rows `row NAME: N of M`."""
+import argparse, json, os, socket, subprocess, sys, time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+SHARED = Path(os.environ.get('PORTER_VECTORS', TOP.parent / 'shared'))
+VECTORS = SHARED / 'vectors'
+BUILD = Path(os.environ.get('PORTER_BUILD', TOP / 'build'))
+CTL = BUILD / 'porterctl'
+
+
+def need(*names):
+    """The folders of the data, or the end of this script with a skip."""
+    missing = [n for n in names if not (VECTORS / n).exists()]
+    if missing:
+        print(f'skip the public data {" ".join(missing)} is not beside this tree')
+        sys.exit(0)
+    return [VECTORS / n for n in names]
+
+
+def auth(*words, data=None, timeout=60):
+    """porterctl auth WORDS --json, as a dictionary; {'error': text} where it said none."""
+    p = subprocess.run([str(CTL), 'auth', str(words[0]), '--json', *[w if isinstance(w, bytes) else str(w) for w in words[1:]]], input=data, capture_output=True, timeout=timeout)
+    try:
+        return json.loads(p.stdout)
+    except ValueError:
+        return {'error': p.stderr.decode(errors='replace').strip()[:200] or f'exit {p.returncode}'}
+
+
+def zone_name(name):
+    """A name for a master file: what isn't plain is escaped."""
+    return ''.join(c if c.isalnum() or c in '.-_*' else f'\\{ord(c):03d}' for c in name.rstrip('.')) + '.'
+
+
+def zone_txt(text):
+    """A TXT record's strings for a master file."""
+    raw = text if isinstance(text, bytes) else text.encode('utf-8', 'surrogateescape')
+    pieces = [raw[i:i + 255] for i in range(0, len(raw), 255)] or [b'']
+    return ' '.join('"' + ''.join(chr(b) if 0x20 <= b < 0x7f and b not in (0x22, 0x5c) else f'\\{b:03d}' for b in piece) + '"' for piece in pieces)
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+class Zone:
+    """The tools' zone server for one document of a suite."""
+
+    def __init__(self, file, scenario):
+        self.port = free_port()
+        self.process = subprocess.Popen(['/usr/bin/python3', str(SHARED / 'tools/zone_dns.py'), str(file), '--scenario', str(scenario), '--port', str(self.port)],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def __enter__(self):
+        self.process.stdout.readline()
+        return f'127.0.0.1:{self.port}'
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Suite:
+    """Counts cases; a deviation that is reasoned passes as such, with its reason beside it."""
+
+    def __init__(self, name, reasons=None):
+        self.name, self.reasons, self.passed, self.count, self.bad, self.reasoned = name, reasons or {}, 0, 0, [], []
+
+    def case(self, name, good, found=''):
+        self.count += 1
+        if good:
+            self.passed += 1
+        elif name in self.reasons:
+            self.reasoned.append(name)
+        else:
+            self.bad.append(f'{name} {found}')
+
+    def end(self):
+        more = f', {len(self.reasoned)} differ for a reason' if self.reasoned else ''
+        print(f'row {self.name}: {self.passed} of {self.count}{more}')
+        for name in self.reasoned:
+            print(f'  {name}: {self.reasons[name]}')
+        for text in self.bad:
+            print(f'  differs: {text}')
+        print(f'ok {self.name}' if not self.bad else f'not ok {self.name}: {len(self.bad)} of {self.count} differ')
+        return 1 if self.bad else 0
