@@ -2,9 +2,6 @@
 #include "ctl/ctl_auth.h"
 
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,31 +10,6 @@
 #include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
-
-static const char usage[] =
-	"usage: porterctl auth check FILE|- [--client IP] [--helo NAME] [--from PATH]   all verdicts for a message\n"
-	"       porterctl auth spf [DOMAIN] --client IP [--from PATH] [--helo NAME] [--trace]\n"
-	"       porterctl auth dkim FILE|-                 the verdict on each signature\n"
-	"       porterctl auth arc FILE|-                  the verdict on the ARC chain\n"
-	"       porterctl auth dmarc DOMAIN                the policy that applies to a domain in From\n"
-	"       porterctl auth sign FILE|- --domain D --selector S --key FILE [--headers LIST] [--forms FORM/FORM]\n"
-	"                                  [--identity I] [--expires SPAN]   (--selector and --key twice: two signatures)\n"
-	"       porterctl auth seal FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST]\n"
-	"       porterctl auth dns DOMAIN [--selector S]   what a domain publishes for mail\n"
-	"       porterctl auth reports DIRECTORY|FILE...   received DMARC aggregate reports, summed up\n"
-	"options: --dns FILE (answers from a zone file alone)  --resolver ADDR:PORT  --trust-anchor FILE\n"
-	"         --timeout MS  --now TIME  --lax  --json  --suffixes FILE (DMARC by RFC 7489; - is the built-in list)\n";
-
-int auth_complain(const char *format, ...)
-{
-	va_list args;
-	fputs("porterctl auth: ", stderr);
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fputc('\n', stderr);
-	return 1;
-}
 
 /* -- options -------------------------------------------------------------------------------------------------------------- */
 
@@ -114,7 +86,7 @@ static const char *take_value(struct auth_tool *t, struct slice name, struct sli
 
 static bool take_flag(struct auth_options *o, struct slice name)
 {
-	bool *flag = slice_eq(name, SLICE("--json")) ? &o->json : slice_eq(name, SLICE("--lax")) ? &o->lax : slice_eq(name, SLICE("--trace")) ? &o->trace : NULL;
+	bool *flag = slice_eq(name, SLICE("--lax")) ? &o->lax : slice_eq(name, SLICE("--trace")) ? &o->trace : NULL;
 	if (flag)
 		*flag = true;
 	return flag != NULL;
@@ -123,11 +95,11 @@ static bool take_flag(struct auth_options *o, struct slice name)
 static int read_options(struct auth_tool *t, int argc, char *const *argv)
 {
 	bool more = true;
-	for (int i = 1; i < argc; i++) {
+	for (int i = 0; i < argc; i++) {
 		struct slice word = slice_of(argv[i]), value;
 		if (!more || word.n < 2 || word.p[0] != '-') {
 			if (t->o.word_count == sizeof t->o.words / sizeof *t->o.words)
-				return auth_complain("too many words"), AUTH_USAGE;
+				return ctl_fail(CTL_USAGE, "auth: too many words");
 			t->o.words[t->o.word_count++] = word;
 			continue;
 		}
@@ -141,10 +113,8 @@ static int read_options(struct auth_tool *t, int argc, char *const *argv)
 		if (!value.p && i + 1 < argc)
 			value = slice_of(argv[++i]);
 		const char *wrong = value.p ? take_value(t, word, value) : "needs a value, or is unknown";
-		if (wrong) {
-			auth_complain("%.*s: %s", SLICE_FMT(word), wrong);
-			return AUTH_USAGE;
-		}
+		if (wrong)
+			return ctl_fail(CTL_USAGE, "auth: %.*s: %s", SLICE_FMT(word), wrong);
 	}
 	return 0;
 }
@@ -163,7 +133,7 @@ int auth_read_file(struct auth_tool *t, struct slice name, struct slice *text)
 	while (!failed && (to = buf_room(&b, 65536)) && (n = read(fd, to, 65536)) > 0)
 		buf_used(&b, (size_t)n);
 	if (failed || n)
-		failed = auth_complain("%s can't be read%s", path, failed || n < 0 ? "" : ": too large");
+		failed = ctl_fail(CTL_NO_INPUT, "auth: %s can't be read%s", path, failed || n < 0 ? "" : ": too large");
 	if (own && !failed)
 		file_close(&fd);
 	mem_free(path);
@@ -191,10 +161,10 @@ int auth_read_message(struct auth_tool *t, struct slice name, struct slice *mess
 {
 	struct slice text;
 	if (auth_read_file(t, name, &text))
-		return 1;
+		return CTL_NO_INPUT;
 	*message = with_crlf(&t->mem, text);
 	if (mail_header_parse(*message, 100000, &t->mem, header))
-		return auth_complain("too many header fields");
+		return ctl_fail(CTL_DATA, "auth: too many header fields");
 	return 0;
 }
 
@@ -245,7 +215,7 @@ void auth_answer_seen(void *arg, enum dns_type type, struct slice name, const st
 {
 	struct auth_answers *list = arg;
 	struct buf *out = &list->text;
-	bool json = list->tool->o.json;
+	bool json = list->tool->ctl->json;
 	if (json) {
 		buf_add_cstr(out, list->count ? ",{\"type\":\"" : "{\"type\":\"");
 		buf_addf(out, "%s\",", dns_type_name(type));
@@ -280,46 +250,29 @@ void auth_json_str(struct buf *out, const char *key, struct slice value, bool fi
 
 /* -- the table ------------------------------------------------------------------------------------------------------------ */
 
-static const struct command {
-	const char *name;
-	bool asks_dns;
-	int (*run)(struct auth_tool *t);
-} commands[] = {
-	{ "check", true, auth_check }, { "spf", true, auth_spf }, { "dkim", true, auth_dkim }, { "arc", true, auth_arc }, { "dmarc", true, auth_dmarc },
-	{ "sign", false, auth_sign }, { "seal", true, auth_seal }, { "dns", true, auth_dns },
-};
-
 static int open_dns(struct auth_tool *t)
 {
 	const char *why = "";
 	struct dns_settings s = { .resolvers = t->o.resolvers, .zone_file = t->o.zone_file, .trust_anchor = t->o.trust_anchor, .timeout_ms = t->o.timeout_ms };
 	t->dns = dns_new(t->loop, &s, &why);
 	if (!t->dns)
-		return auth_complain("%s", why);
+		return ctl_fail(CTL_NO_INPUT, "auth: %s", why);
 	if (t->o.suffixes && !(t->suffixes = suffix_list_new(t->o.suffix_file)))
-		return auth_complain("the suffix list can't be read");
+		return ctl_fail(CTL_NO_INPUT, "auth: the suffix list can't be read");
 	return 0;
 }
 
-static int print(struct auth_tool *t)
+static int run(struct ctl *c, int argc, char **argv, bool asks_dns, int (*command)(struct auth_tool *t))
 {
-	bool good = fwrite(t->out.p ? t->out.p : "", 1, t->out.n, stdout) == t->out.n && fflush(stdout) == 0;
-	return good ? 0 : auth_complain("standard output can't be written");
-}
-
-static int run(const struct command *c, int argc, char *const *argv)
-{
-	struct auth_tool t = { .o = { .now_s = clock_wall_s(), .timeout_ms = 5000 }, .out = BUF_INIT(AUTH_MAX_MESSAGE + (64 << 20)) };
+	struct auth_tool t = { .ctl = c, .o = { .now_s = clock_wall_s(), .timeout_ms = 5000 }, .out = BUF_INIT(AUTH_MAX_MESSAGE + (64 << 20)) };
 	int code = read_options(&t, argc, argv);
 	t.loop = loop_new();
-	if (!code && c->asks_dns)
+	if (!code && asks_dns)
 		code = open_dns(&t);
 	if (!code)
-		code = c->run(&t);
-	if (code == AUTH_USAGE)
-		fputs(usage, stderr);
-	else if (!code)
-		code = print(&t);
+		code = command(&t);
+	if (!code)
+		ctl_print(buf_slice(&t.out));
 	dns_free(t.dns);
 	suffix_list_free(t.suffixes);
 	loop_free(t.loop);
@@ -328,11 +281,35 @@ static int run(const struct command *c, int argc, char *const *argv)
 	return code;
 }
 
-int ctl_auth(int argc, char *const *argv)
-{
-	for (size_t i = 0; argc > 0 && i < sizeof commands / sizeof *commands; i++)
-		if (slice_eq(slice_of(argv[0]), slice_of(commands[i].name)))
-			return run(&commands[i], argc, argv);
-	fputs(usage, argc > 0 && slice_eq(slice_of(argv[0]), SLICE("help")) ? stdout : stderr);
-	return AUTH_USAGE;
-}
+#define AUTH_COMMAND(name, asks_dns)                           \
+	static int run_##name(struct ctl *c, int argc, char **argv) \
+	{                                                          \
+		return run(c, argc, argv, asks_dns, auth_##name);      \
+	}
+AUTH_COMMAND(check, true)
+AUTH_COMMAND(spf, true)
+AUTH_COMMAND(dkim, true)
+AUTH_COMMAND(arc, true)
+AUTH_COMMAND(dmarc, true)
+AUTH_COMMAND(sign, false)
+AUTH_COMMAND(seal, true)
+AUTH_COMMAND(dns, true)
+
+#define AUTH_COMMON "[--dns FILE | --resolver ADDR:PORT] [--trust-anchor FILE] [--timeout MS] [--now TIME] [--json]"
+
+const struct ctl_command ctl_auth_commands[] = {
+	{ "auth check", "FILE|- [--client IP] [--helo NAME] [--from PATH] [--id NAME] [--lax] [--suffixes FILE|-] " AUTH_COMMON,
+	  "All verdicts for a message, with each DNS answer used and each hash. --dns: answers from a zone file, nothing else is asked; --lax: old "
+	  "algorithms and short keys; --suffixes: DMARC by the public suffix list (- the built-in one) instead of the tree walk.", run_check },
+	{ "auth spf", "[DOMAIN] --client IP [--from PATH] [--helo NAME] [--trace] " AUTH_COMMON, "SPF for a client and a reverse-path, step by step with --trace.",
+	  run_spf },
+	{ "auth dkim", "FILE|- [--lax] " AUTH_COMMON, "The verdict on each DKIM signature of a message.", run_dkim },
+	{ "auth arc", "FILE|- [--lax] " AUTH_COMMON, "The verdict on a message's ARC chain.", run_arc },
+	{ "auth dmarc", "DOMAIN [--trace] [--suffixes FILE|-] " AUTH_COMMON, "The DMARC policy for mail with DOMAIN in From.", run_dmarc },
+	{ "auth sign", "FILE|- --domain D --selector S --key FILE [--headers LIST] [--forms FORM/FORM] [--identity I] [--expires SPAN] [--now TIME]",
+	  "The message with a DKIM signature; --selector and --key twice make two.", run_sign },
+	{ "auth seal", "FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST] " AUTH_COMMON,
+	  "The message with an ARC seal on top of the chain it has, which is validated first.", run_seal },
+	{ "auth dns", "DOMAIN [--selector S] " AUTH_COMMON, "What a domain should publish for mail, and what it publishes.", run_dns },
+	{ NULL, NULL, NULL, NULL },
+};

@@ -11,14 +11,15 @@
 #include "base/mail_header.h"
 #include "base/net.h"
 #include "base/suffix.h"
+#include "ctl/ctl.h"
 
 /* `porterctl auth ...`: the evidence tools. They need no configuration and no running Porter; DNS comes from a resolver or a zone file, the clock can
  * be turned, results are words or JSON. */
-enum { AUTH_MAX_KEYS = 2, AUTH_MAX_MESSAGE = 256 << 20, AUTH_USAGE = 2 };
+enum { AUTH_MAX_KEYS = 2, AUTH_MAX_MESSAGE = 256 << 20 };
 
 struct auth_options {
 	struct slice zone_file, resolvers, trust_anchor, suffix_file;
-	bool json, lax, trace, helo_given, from_given, client_given, suffixes;
+	bool lax, trace, helo_given, from_given, client_given, suffixes;
 	int64_t now_s;
 	struct net_ip client;
 	struct slice helo, from;              /* from: as given */
@@ -32,6 +33,7 @@ struct auth_options {
 };
 
 struct auth_tool {
+	struct ctl *ctl;
 	struct auth_options o;
 	struct loop *loop;
 	struct dns *dns;
@@ -43,9 +45,6 @@ struct auth_tool {
 /* A message file, "-" for standard input, with CRLF line ends, in t->mem; and its header section. 0, or an exit code after a complaint. */
 int auth_read_message(struct auth_tool *t, struct slice name, struct slice *message, struct mail_header *header);
 int auth_read_file(struct auth_tool *t, struct slice name, struct slice *text);
-
-/* One line on stderr, "porterctl auth: ..."; returns the exit code 1. */
-int auth_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* local-part and domain of --from: "<a@b>", "a@b", "@b", "". */
 void auth_split_path(struct slice path, struct slice *local, struct slice *domain);
@@ -72,6 +71,5 @@ int auth_sign(struct auth_tool *t);
 int auth_seal(struct auth_tool *t);
 int auth_dns(struct auth_tool *t);
 
-/* argv[0] is the command behind "auth". */
-int ctl_auth(int argc, char *const *argv);
+extern const struct ctl_command ctl_auth_commands[];
 #endif

@@ -23,9 +23,9 @@ static int start(struct checking *k, struct auth_tool *t)
 	struct slice message;
 	struct mail_header header;
 	if (t->o.word_count != 1)
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	if (auth_read_message(t, t->o.words[0], &message, &header))
-		return 1;
+		return CTL_NO_INPUT;
 	struct mail_check_options o = { .suffixes = t->suffixes, .helo_too = t->o.helo_given, .dkim = { .lax = t->o.lax, .now_s = t->o.now_s } };
 	k->t = t;
 	k->check = mail_check_new(t->loop, t->dns, &o);
@@ -204,7 +204,7 @@ int auth_check(struct auth_tool *t)
 	int code = start(&k, t);
 	if (code)
 		return code;
-	if (t->o.json) {
+	if (t->ctl->json) {
 		check_json(&k, out);
 	} else {
 		if (k.r.spf)
@@ -227,7 +227,7 @@ int auth_dkim(struct auth_tool *t)
 	int code = start(&k, t);
 	if (code)
 		return code;
-	if (t->o.json) {
+	if (t->ctl->json) {
 		buf_add_byte(&t->out, '{');
 		json_dkim(&t->out, &k.r);
 		buf_add_cstr(&t->out, "}\n");
@@ -244,7 +244,7 @@ int auth_arc(struct auth_tool *t)
 	int code = start(&k, t);
 	if (code)
 		return code;
-	if (t->o.json) {
+	if (t->ctl->json) {
 		buf_add_byte(&t->out, '{');
 		json_arc(&t->out, k.r.arc);
 		buf_add_cstr(&t->out, "}\n");

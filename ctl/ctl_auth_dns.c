@@ -141,7 +141,7 @@ static void tell(struct asking *k, const struct row *r, const struct dns_answer 
 	struct buf *out = &k->t->out;
 	struct slice published;
 	const char *verdict = judge(k, r, a, &published);
-	if (k->t->o.json) {
+	if (k->t->ctl->json) {
 		buf_addf(out, "%s{\"what\":\"%s\",\"type\":\"%s\"", k->at ? "," : "", r->what, dns_type_name(r->type));
 		auth_json_str(out, "name", r->name, false);
 		auth_json_str(out, "should", r->should, false);
@@ -193,14 +193,14 @@ int auth_dns(struct auth_tool *t)
 {
 	struct asking k = { .t = t };
 	if (t->o.word_count != 1 || idn_to_ascii(t->o.words[0], &t->mem, &k.domain))
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	k.dns = mail_dns_new(t->loop, t->dns, MAIL_DNS_MAX);
 	plan(&k);
-	if (t->o.json)
+	if (t->ctl->json)
 		buf_add_cstr(&t->out, "{\"dns\":[");
 	ask_next(&k);
 	loop_run(t->loop);
-	if (t->o.json)
+	if (t->ctl->json)
 		buf_add_cstr(&t->out, "]}\n");
 	mail_dns_free(k.dns);
 	return 0;

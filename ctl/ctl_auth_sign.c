@@ -16,11 +16,11 @@ static int open_key(struct auth_tool *t, struct slice file, struct signer *out)
 {
 	struct slice pem;
 	if (auth_read_file(t, file, &pem))
-		return 1;
+		return CTL_NO_INPUT;
 	out->key = crypto_key_private_pem(pem);
 	if (!out->key || crypto_key_kind(out->key) == CRYPTO_EC) {
 		crypto_key_free(out->key);
-		return auth_complain("%.*s: no RSA or Ed25519 key in PEM", SLICE_FMT(file));
+		return ctl_fail(CTL_DATA, "auth: %.*s: no RSA or Ed25519 key in PEM", SLICE_FMT(file));
 	}
 	out->algorithm = crypto_key_kind(out->key) == CRYPTO_ED25519 ? ALGORITHM_ED25519_SHA256 : ALGORITHM_RSA_SHA256;
 	return 0;
@@ -55,7 +55,7 @@ static int put_signature(const struct signer *s, const struct mail_digest *diges
 	if (!failed)
 		failed = mail_sign_end(field, at, buf_slice(&signature));
 	buf_free(&signature);
-	return failed ? auth_complain("the key can't sign") : 0;
+	return failed ? ctl_fail(CTL_DATA, "auth: the key can't sign") : 0;
 }
 
 static int sign_once(struct auth_tool *t, const struct mail_header *h, const struct mail_sign *p, const struct signer *s, const struct mail_digest *body)
@@ -63,7 +63,7 @@ static int sign_once(struct auth_tool *t, const struct mail_header *h, const str
 	struct buf field = BUF_INIT(64 << 10);
 	struct mail_digest digest;
 	size_t at;
-	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? auth_complain("the field would be too long") : put_signature(s, &digest, &field, at);
+	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(s, &digest, &field, at);
 	if (!code)
 		buf_add(&t->out, buf_slice(&field));
 	buf_free(&field);
@@ -84,9 +84,9 @@ int auth_sign(struct auth_tool *t)
 	struct mail_sign p = { .kind = SIGNATURE_DKIM, .domain = o->domain, .identity = o->identity, .made_s = o->now_s };
 	p.expires_s = o->expires_s ? o->now_s + (int64_t)o->expires_s : 0;
 	if (!has_keys(o) || !read_forms(o->forms, &p))
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	if (auth_read_message(t, o->words[0], &message, &h))
-		return 1;
+		return CTL_NO_INPUT;
 	struct buf names = BUF_INIT(16 << 10);
 	mail_sign_names(&h, false, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);
@@ -168,11 +168,11 @@ static int seal(struct auth_tool *t, const struct mail_header *h, struct mail_si
 	write_results(t, h, p->instance, &results);
 	body_digest(h->body, p->body_form, &body);
 	p->kind = SIGNATURE_ARC_MESSAGE;
-	int code = mail_sign_message(p, h, &body, &message, &at, &digest) ? auth_complain("the field would be too long") : put_signature(s, &digest, &message, at);
+	int code = mail_sign_message(p, h, &body, &message, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(s, &digest, &message, at);
 	if (!code) {
 		struct mail_field r = mail_sign_field(buf_slice(&results)), m = mail_sign_field(buf_slice(&message));
 		p->kind = SIGNATURE_ARC_SEAL;
-		code = mail_sign_seal(p, &chain, &r, &m, &own, &at, &digest) ? auth_complain("the chain can't be sealed") : put_signature(s, &digest, &own, at);
+		code = mail_sign_seal(p, &chain, &r, &m, &own, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the chain can't be sealed") : put_signature(s, &digest, &own, at);
 	}
 	buf_add(fields, buf_slice(&own));
 	buf_add(fields, buf_slice(&message));
@@ -192,15 +192,15 @@ int auth_seal(struct auth_tool *t)
 	bool closed;
 	struct mail_sign p = { .domain = o->domain, .selector = o->selectors[0], .made_s = o->now_s };
 	if (!has_keys(o) || o->key_count != 1 || !o->id.n || !read_forms(o->forms, &p))
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	if (auth_read_message(t, o->words[0], &message, &h) || open_key(t, o->keys[0], &s))
-		return 1;
+		return CTL_NO_INPUT;
 	p.algorithm = s.algorithm;
 	enum arc_cv cv = validate(t, &h, &closed);
 	struct buf names = BUF_INIT(16 << 10);
 	mail_sign_names(&h, true, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);
-	int code = closed ? auth_complain("the chain is closed: failed before, or full") : seal(t, &h, &p, &s, cv, &t->out);
+	int code = closed ? ctl_fail(CTL_DATA, "auth: the chain is closed: failed before, or full") : seal(t, &h, &p, &s, cv, &t->out);
 	buf_add(&t->out, message);
 	buf_free(&names);
 	crypto_key_free(s.key);

@@ -15,7 +15,7 @@ static void on_step(void *arg, size_t depth, struct slice domain, struct slice t
 {
 	struct asking *k = arg;
 	struct buf *out = &k->steps;
-	if (k->t->o.json) {
+	if (k->t->ctl->json) {
 		buf_addf(out, "%s{\"depth\":%zu", k->step_count++ ? "," : "", depth);
 		auth_json_str(out, "domain", domain, false);
 		auth_json_str(out, "term", term, false);
@@ -98,7 +98,7 @@ int auth_spf(struct auth_tool *t)
 {
 	struct auth_options *o = &t->o;
 	if (!o->client_given || o->word_count > 1)
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	struct spf_question q = { .client = o->client, .helo = o->helo };
 	auth_split_path(o->from, &q.local_part, &q.sender);
 	q.domain = o->word_count ? o->words[0] : q.sender.n ? q.sender : o->helo;
@@ -109,7 +109,7 @@ int auth_spf(struct auth_tool *t)
 	struct spf *s = spf_start(dns, &q, on_spf, &k);
 	spf_watch(s, on_step, &k);
 	loop_run(t->loop);
-	if (o->json)
+	if (t->ctl->json)
 		spf_json(&k, spf_verdict(s), &answers);
 	else
 		spf_words(&k, spf_verdict(s), &answers);
@@ -163,7 +163,7 @@ static void dmarc_words(struct buf *out, const struct dmarc_verdict *v)
 int auth_dmarc(struct auth_tool *t)
 {
 	if (t->o.word_count != 1)
-		return AUTH_USAGE;
+		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	struct asking k = { .t = t };
 	struct auth_answers answers;
 	struct dmarc_identifiers nobody = { .spf = SLICE("") };
@@ -172,11 +172,11 @@ int auth_dmarc(struct auth_tool *t)
 	struct dmarc *d = dmarc_start(dns, t->o.words[0], t->suffixes);
 	dmarc_judge(d, &nobody, on_dmarc, &k);
 	loop_run(t->loop);
-	if (t->o.json)
+	if (t->ctl->json)
 		dmarc_json(&t->out, dmarc_verdict(d));
 	else
 		dmarc_words(&t->out, dmarc_verdict(d));
-	if (t->o.trace && !t->o.json)
+	if (t->o.trace && !t->ctl->json)
 		buf_add(&t->out, buf_slice(&answers.text));
 	dmarc_free(d);
 	mail_dns_free(dns);

@@ -3,5 +3,6 @@
 
 const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
+	ctl_auth_commands,
 	NULL
 };
