@@ -18,97 +18,40 @@
 #include "base/scan.h"
 #include "maps/manifest.h"
 #include "maps/map_bdb.h"
-#include "maps/map_key.h"
 #include "maps/map_set.h"
-#include "maps/map_value.h"
-#include "maps/resolve.h"
+#include "maps/prove.h"
 
-enum { PROGRESS_EACH = 10000, RESOLVE_MEM = 16 << 20, MAX_PATH_TEXT = 4200 };
+enum { PROGRESS_EACH = 8192, MAX_PATH_TEXT = 4200 };
 
 /* What the rule refuses ------------------------------------------------------------------------------------------------------------- */
 
 struct check {
-	struct map_set *set;
 	struct complaints *wrong;
-	struct arena mem;
-	struct slice primary;
-	uint64_t done, total;
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
 	void *arg;
-	bool good;
 };
 
-static void check_address(struct check *c, struct slice file, struct slice key, uint32_t line)
+static void on_found(void *arg, const struct prove_finding *f)
 {
-	struct slice local, domain;
-	struct resolved r;
-	if (!map_key_split(key, &local, &domain)) {
-		local = key;
-		domain = c->primary;
-	}
-	struct mail_path path = { local, domain, false };
-	resolve_path(c->set, &path, false, &c->mem, &r);
-	if (r.status.fate != MAIL_OK) {
-		c->good = false;
-		complaint_add(c->wrong, file, line, "\"%.*s\" leads nowhere: %u %.*s", SLICE_FMT(key), r.status.code, SLICE_FMT(r.status.text));
-	}
-	arena_reset(&c->mem);
+	const struct check *c = arg;
+	if (f->grade == PROVE_REFUTED)
+		complaint_add(c->wrong, f->map, f->line, "\"%.*s\": %.*s%s%.*s%s", SLICE_FMT(f->key), SLICE_FMT(f->text), f->path.n ? " (" : "", SLICE_FMT(f->path),
+		              f->path.n ? ")" : "");
 }
 
-static bool check_alias(void *arg, const struct map_entry *e)
+static void on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
-	struct check *c = arg;
-	bool says_no = slice_starts(e->value, SLICE(":refuse:")) || slice_starts(e->value, SLICE(":defer:"));
-	if (!says_no && (slice_find(e->key, '@') < e->key.n || c->primary.n))
-		check_address(c, SLICE("aliases"), e->key, e->line);
-	if (++c->done % PROGRESS_EACH == 0 && c->progress)
-		c->progress(c->arg, "proving", c->done, c->total);
-	return true;
-}
-
-static void check_domain_alias(struct check *c, const struct map_entry *e, const struct map_domain *d)
-{
-	struct map_entry target;
-	if (map_find(c->set, MAP_DOMAINS, d->target, &c->mem, &target) != FOUND) {
-		c->good = false;
-		complaint_add(c->wrong, SLICE("domains"), e->line, "alias-of names a domain that stands nowhere: \"%.*s\"", SLICE_FMT(d->target));
-	}
-}
-
-static bool check_domain(void *arg, const struct map_entry *e)
-{
-	struct check *c = arg;
-	struct map_domain d;
-	if (map_domain_parse(e->value, &c->mem, &d))
-		return true;                        /* told already */
-	if (d.kind == DOMAIN_ALIAS_OF)
-		check_domain_alias(c, e, &d);
-	struct slice catch_all = arena_copy(&c->mem, d.catch_all), postmaster = arena_copy(&c->mem, d.postmaster);
-	struct arena keep = c->mem;
-	c->mem = (struct arena)ARENA_INIT(RESOLVE_MEM);
-	if (catch_all.n)
-		check_address(c, SLICE("domains"), catch_all, e->line);
-	if (postmaster.n)
-		check_address(c, SLICE("domains"), postmaster, e->line);
-	arena_free(&c->mem);
-	c->mem = keep;
-	arena_reset(&c->mem);
-	return true;
+	const struct check *c = arg;
+	if (c->progress)
+		c->progress(c->arg, what, done, total);
 }
 
 bool compile_check(struct map_set *set, struct complaints *wrong, void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total), void *arg)
 {
-	struct check c = { .set = set, .wrong = wrong, .mem = ARENA_INIT(RESOLVE_MEM), .primary = SLICE(""), .total = map_size(set, MAP_ALIASES), .progress = progress,
-		           .arg = arg, .good = true };
-	struct map_entry e;
-	struct arena primary = ARENA_INIT(4096);
-	if (map_find(set, MAP_DOMAINS, SLICE(MAP_NOTE_PRIMARY), &primary, &e) == FOUND)
-		c.primary = e.value;
-	map_each(set, MAP_DOMAINS, check_domain, &c);
-	map_each(set, MAP_ALIASES, check_alias, &c);
-	arena_free(&c.mem);
-	arena_free(&primary);
-	return c.good;
+	struct check c = { wrong, progress, arg };
+	struct prove_plan plan = { .set = set, .found = on_found, .progress = on_progress, .arg = &c };
+	struct prove_summary sum;
+	return prove_run(&plan, &sum) != PROVE_REFUTED;
 }
 
 /* Writing a generation -------------------------------------------------------------------------------------------------------------- */
