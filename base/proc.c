@@ -8,6 +8,7 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int enter_root(int fd)
@@ -96,4 +97,13 @@ unsigned long proc_raise_descriptors(unsigned long wanted)
 bool proc_user_exists(const char *user)
 {
 	return getpwnam(user) != NULL;
+}
+
+int proc_give_folder(const char *path, const char *user)
+{
+	struct passwd *pw = user && geteuid() == 0 ? getpwnam(user) : NULL;
+	struct stat st;
+	if (!pw || (lstat(path, &st) == 0 && st.st_uid == pw->pw_uid))
+		return 0;
+	return chown(path, pw->pw_uid, pw->pw_gid) < 0 ? -errno : 0;
 }

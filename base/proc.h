@@ -32,6 +32,9 @@ int proc_become(const char *user, const char **home);
 /* Raises RLIMIT_NOFILE as far as allowed; returns what it is now. */
 unsigned long proc_raise_descriptors(unsigned long wanted);
 
+/* As root: a folder becomes the user's (NULL or an unknown user: it stays). 0 or -errno. */
+int proc_give_folder(const char *path, const char *user);
+
 /* Whether any of the ids is a user of this system. */
 bool proc_user_exists(const char *user);
 #endif

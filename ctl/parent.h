@@ -96,7 +96,6 @@ void listeners_close(struct parent *p);
 /* files.c */
 int files_open(struct parent *p);
 void files_give(struct parent *p, struct child *c);
-void files_renew(struct parent *p);          /* sends those that changed to whom they concern */
 
 /* generation.c */
 int generation_begin(struct parent *p);      /* at start: blocks until one is verified. 0 or -errno, told */

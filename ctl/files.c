@@ -1,0 +1,101 @@
+/* Files that the parent opens for others: certificates for those who show them, private keys for the keeper, memory that processes share. Which role gets which is
+ * told by the prefixes in ctl/roles.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/general_settings.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "ctl/parent.h"
+#include "queue/attacks.h"
+#include "smtpd/harvest.h"
+
+enum { MAX_SHARED = 8, HARVEST_ENTRIES = 65536 };
+
+struct shared {
+	const char *name;
+	int fd;
+};
+
+struct file_set {
+	struct shared shared[MAX_SHARED];
+	size_t count;
+};
+
+static int add_shared(struct file_set *set, const char *name, int fd)
+{
+	if (fd < 0)
+		return fd;
+	set->shared[set->count++] = (struct shared){ name, fd };
+	return 0;
+}
+
+static int make_memory(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)size) < 0) {
+		close(fd);
+		return -errno;
+	}
+	return fd;
+}
+
+/* The account of attacks lives over restarts: a file, whose blocks are taken beforehand so that a full disk can't end a process that counts. */
+static int open_attacks(struct parent *p)
+{
+	char path[4200];
+	size_t size = attacks_size();
+	snprintf(path, sizeof path, "%.*s/attacks", SLICE_FMT(general_settings.spool_directory));
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	int error = -posix_fallocate(fd, 0, (off_t)size);
+	void *m = error ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (m == MAP_FAILED) {
+		close(fd);
+		return error ? error : -errno;
+	}
+	attacks_create(m, size);
+	munmap(m, size);
+	(void)p;
+	return fd;
+}
+
+int files_open(struct parent *p)
+{
+	if (p->files)
+		return 0;             /* shared memory stays over reloads */
+	p->files = MEM_NEW(struct file_set);
+	int error = add_shared(p->files, "shared:harvest", make_memory("harvest", harvest_size(HARVEST_ENTRIES)));
+	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
+	if (error)
+		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);
+	return error;
+}
+
+/* "tls-cert: shared:harvest": a word that ends in a colon stands for all files of that kind. */
+static bool is_named(const char *list, const char *name)
+{
+	struct slice rest = slice_of(list), file = slice_of(name);
+	while (rest.n) {
+		struct slice word = slice_cut(rest, ' ', &rest);
+		if (slice_eq(word, file) || (slice_ends(word, SLICE(":")) && slice_starts(file, word)))
+			return true;
+	}
+	return false;
+}
+
+void files_give(struct parent *p, struct child *c)
+{
+	for (size_t i = 0; p->files && i < p->files->count; i++)
+		if (is_named(c->role->files, p->files->shared[i].name))
+			child_send_file(c, slice_of(p->files->shared[i].name), p->files->shared[i].fd);
+}

@@ -1,0 +1,105 @@
+/* porterd: the parent, every other process of the house, and the demo, by how it is called. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/general_settings.h"
+#include "base/log.h"
+#include "base/scan.h"
+#include "ctl/demo.h"
+#include "ctl/helper_kinds.h"
+
+enum { EX_USAGE = 64, EX_CONFIG = 78 };
+
+static int usage(void)
+{
+	fputs("usage: porterd [-c DIR]                       serve with the configuration in DIR (/etc/porter)\n"
+	      "       porterd demo DIR [--port-base N]       make a demo configuration in DIR\n"
+	      "See porterd(8); porterctl checks, compiles, and talks to a running porterd.\n", stderr);
+	return EX_USAGE;
+}
+
+static void on_serving(struct parent *p)
+{
+	if (demo_is(p->directory))
+		demo_print_hints(p);
+}
+
+static bool read_port(const char *text, unsigned *out)
+{
+	uint64_t n;
+	if (!scan_uint_all(slice_of(text), 65532, &n) || !n)
+		return false;
+	*out = (unsigned)n;
+	return true;
+}
+
+static int run_demo(int argc, char **argv)
+{
+	unsigned base = 0;
+	if (argc == 3 && strcmp(argv[1], "--port-base") == 0 && read_port(argv[2], &base))
+		return demo_make(argv[0], base);
+	return argc == 1 ? demo_make(argv[0], 0) : usage();
+}
+
+/* A child's log goes to the parent's standard error, in the form that porter.conf says. */
+static void open_child_log(struct house *h, const char *role)
+{
+	static struct setting_table *const tables[] = { &general_setting_table };
+	enum log_level level;
+	enum log_level told = log_get_level();
+	house_settings(h, tables, 1);
+	bool json = slice_eq(general_settings.log_form, SLICE("json"));
+	log_open(STDERR_FILENO, slice_eq(general_settings.log, SLICE("syslog")) ? LOG_FORM_SYSLOG : json ? LOG_FORM_JSON : LOG_FORM_TEXT, role);
+	if (told == LOG_INFO && log_level_parse(general_settings.log_level, &level))
+		log_set_level(level);
+}
+
+static int run_role(const char *name)
+{
+	static struct house house;
+	const struct role *r = role_find(name);
+	log_open(STDERR_FILENO, LOG_FORM_TEXT, name);
+	if (!r)
+		return EX_USAGE;
+	int error = house_begin(&house);
+	if (error) {
+		fprintf(stderr, "porterd: role %s: no beginning by a parent: %s\n", name, strerror(-error));
+		return EX_USAGE;
+	}
+	open_child_log(&house, r->name);
+	return r->main(&house);
+}
+
+static int run_helper(const char *kind, int argc, char **argv)
+{
+	log_open(STDERR_FILENO, LOG_FORM_TEXT, "helper");
+	return helper_main(kind, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	static char directory[PATH_MAX], program[PATH_MAX];
+	const char *conf = "/etc/porter";
+	if (argc >= 2 && strncmp(argv[1], "--role=", 7) == 0)
+		return run_role(argv[1] + 7);
+	if (argc >= 2 && strncmp(argv[1], "--helper=", 9) == 0)
+		return run_helper(argv[1] + 9, argc - 2, argv + 2);
+	if (argc >= 2 && strcmp(argv[1], "demo") == 0)
+		return run_demo(argc - 2, argv + 2);
+	if (argc == 3 && strcmp(argv[1], "-c") == 0)
+		conf = argv[2];
+	else if (argc != 1)
+		return usage();
+	if (!realpath(conf, directory)) {
+		fprintf(stderr, "porterd: %s: %s (name the configuration's directory with -c DIR)\n", conf, strerror(errno));
+		return EX_CONFIG;
+	}
+	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+	if (n < 0)
+		snprintf(program, sizeof program, "%s", argv[0]);
+	return parent_run(directory, program, on_serving);
+}
