@@ -91,7 +91,7 @@ static void prove_leaf(struct proof *p, unsigned map, const struct map_entry *e,
 	if (l->owner.n)
 		prove_owner(p, map, e, l->owner, from);
 	uint64_t limit = l->size_limit && (!p->plan->size_limit || l->size_limit < p->plan->size_limit) ? l->size_limit : p->plan->size_limit;
-	if (l->kind != LEAF_HOP && l->quota_bytes && l->quota_bytes < limit)
+	if (map == MAP_RECIPIENTS && l->kind != LEAF_HOP && l->quota_bytes && l->quota_bytes < limit)
 		tell(p, PROVE_NOTE, map, e, SLICE(""), "the quota of %llu bytes is below the size limit of %llu: some messages would never fit",
 		     (unsigned long long)l->quota_bytes, (unsigned long long)limit);
 	if (p->files) {

@@ -1,0 +1,167 @@
+/* What the commands about maps share: opening, compiling, telling. */
+#include "ctl/ctl_maps.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/general_settings.h"
+#include "base/net.h"
+#include "maps/compile.h"
+#include "maps/manifest.h"
+#include "maps/maps_settings.h"
+#include "maps/prove.h"
+#include "smtpd/smtpd_settings.h"
+
+enum { MAX_OWN = 256 };
+
+char *maps_path(struct ctl *c, struct slice name)
+{
+	struct buf b = BUF_INIT(8192);
+	if (!name.n || name.p[0] != '/')
+		buf_addf(&b, "%s/", c->directory);
+	buf_add(&b, name);
+	char *path = arena_cstr(&c->mem, buf_slice(&b));
+	buf_free(&b);
+	return path;
+}
+
+static bool open_text(struct ctl *c, struct map_set **out, int *code)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	bool good = map_set_read(slice_of(c->directory), &wrong, out) == 0;
+	ctl_complain(&wrong);
+	complaint_free(&wrong);
+	*code = good ? 0 : CTL_DATA;
+	return good;
+}
+
+bool maps_open(struct ctl *c, bool text, struct map_set **out, int *code)
+{
+	if (text)
+		return open_text(c, out, code);
+	char *maps = arena_cstr(&c->mem, maps_settings.maps_directory), *secrets = arena_cstr(&c->mem, maps_settings.secrets_directory);
+	uint64_t n = manifest_current(maps);
+	const char *why = "";
+	if (!n) {
+		*code = ctl_fail(CTL_NO_INPUT, "no maps are compiled below %s yet (porterctl compile); --text looks at the text", maps);
+		return false;
+	}
+	int error = map_set_open(maps, secrets, n, &c->mem, out, &why);
+	if (error == -EACCES)       /* secrets are for root */
+		error = map_set_open(maps, "", n, &c->mem, out, &why);
+	if (error)
+		*code = ctl_fail(CTL_DATA, "generation %llu can't be opened: %s: %s", (unsigned long long)n, why, strerror(-error));
+	return error == 0;
+}
+
+int maps_tell(struct ctl *c)
+{
+	const char *words[] = { "maps" };
+	struct buf reply = BUF_INIT(4096);
+	int code = ctl_ask(c, "parent", words, 1, &reply);
+	if (code > 0)
+		ctl_fail(0, "the running porterd keeps the maps it has: %.*s", SLICE_FMT(buf_slice(&reply)));
+	buf_free(&reply);
+	return code == -ECONNREFUSED || code == 0 ? 0 : code > 0 ? code : CTL_TEMPFAIL;
+}
+
+int maps_publish(struct ctl *c, bool quiet)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	struct compile_plan plan = { .directory = slice_of(c->directory), .maps_directory = arena_cstr(&c->mem, maps_settings.maps_directory),
+		                     .secrets_directory = arena_cstr(&c->mem, maps_settings.secrets_directory), .keep = maps_settings.keep_generations,
+		                     .prove = true, .publish = true, .progress = ctl_progress, .arg = c };
+	struct compile_result result;
+	int error = compile_maps(&plan, &wrong, &result);
+	ctl_complain(&wrong);
+	complaint_free(&wrong);
+	if (error)
+		return ctl_fail(error == -EBUSY ? CTL_TEMPFAIL : CTL_DATA, "not compiled; the maps that served before serve on");
+	if (!quiet)
+		printf("%zu entries compiled, generation %llu\n", result.entries, (unsigned long long)result.generation);
+	return maps_tell(c);
+}
+
+bool maps_read_path(struct ctl *c, const char *text, struct mail_path *out)
+{
+	struct slice s = slice_of(text);
+	const char *why = NULL;
+	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>')
+		s = slice(s.p + 1, s.n - 2);
+	if (slice_eq_nocase(s, SLICE("postmaster"))) {
+		*out = (struct mail_path){ .local_part = SLICE("postmaster") };
+		return true;
+	}
+	if (mail_path_parse_address(s, &c->mem, out, &why) == 0)
+		return true;
+	ctl_fail(0, "%s: %s", text, why);
+	return false;
+}
+
+/* Ourselves ---------------------------------------------------------------------------------------------------------------------------- */
+
+struct maps_own {
+	struct net_ip addresses[MAX_OWN];
+	size_t count;
+	uint16_t ports[MAX_OWN];
+	size_t port_count;
+};
+
+static void add_ports(struct maps_own *o, struct slice list)
+{
+	while (list.n && o->port_count < MAX_OWN) {
+		struct slice item = slice_cut(list, ' ', &list);
+		struct net_address a;
+		const char *why;
+		if (item.n && net_address_parse(item, 0, &a, &why))
+			o->ports[o->port_count++] = net_address_port(&a);
+	}
+}
+
+struct maps_own *maps_own_new(struct ctl *c)
+{
+	struct maps_own *o = ARENA_NEW(&c->mem, struct maps_own);
+	struct ifaddrs *all = NULL;
+	add_ports(o, smtpd_settings.listen_mx);
+	add_ports(o, smtpd_settings.listen_submission);
+	add_ports(o, smtpd_settings.listen_submissions);
+	if (getifaddrs(&all) < 0)
+		return o;
+	for (struct ifaddrs *i = all; i && o->count < MAX_OWN; i = i->ifa_next) {
+		struct net_address a = { 0 };
+		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+			continue;
+		a.length = i->ifa_addr->sa_family == AF_INET ? sizeof a.sa.v4 : sizeof a.sa.v6;
+		memcpy(&a.sa, i->ifa_addr, a.length);
+		o->addresses[o->count++] = net_ip_of(&a);
+	}
+	freeifaddrs(all);
+	return o;
+}
+
+static bool is_own_port(const struct maps_own *o, uint16_t port)
+{
+	for (size_t i = 0; i < o->port_count; i++)
+		if (o->ports[i] == port)
+			return true;
+	return false;
+}
+
+bool maps_is_ourselves(const struct maps_own *o, struct slice place)
+{
+	struct slice host;
+	struct net_ip ip;
+	uint16_t port;
+	if (slice_starts(place, SLICE("lmtp:")) || !prove_place_host(place, &host, &port) || !is_own_port(o, port))
+		return false;
+	if (slice_eq_nocase(host, general_settings.hostname) || slice_eq_nocase(host, SLICE("localhost")))
+		return true;
+	if (!net_ip_parse(host, &ip))
+		return false;
+	for (size_t i = 0; i < o->count; i++)
+		if (memcmp(o->addresses[i].bytes, ip.bytes, sizeof ip.bytes) == 0)
+			return true;
+	return false; /* 127.0.0.2 and the like may be somebody else's */
+}
