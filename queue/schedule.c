@@ -1,0 +1,637 @@
+/* Heap of times, lanes, and turns. */
+#include "queue/schedule.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum {
+	QUANTUM = 20,         /* recipients that a sender may have tried in one turn */
+	WAKE_MOST = 5000
+};
+
+/* A name that many refer to. */
+struct place {
+	struct index_node by_name;   /* first */
+	struct lane *parked;         /* the last of a ring of them: small, since there may be a place for each message */
+	uint32_t refs, rest_s;       /* rest_s: seconds since 1970, enough until 2106 */
+	uint16_t out, window, n;
+	bool paused;
+	char name[];
+};
+
+struct sender {
+	struct index_node by_name;   /* first */
+	uint32_t refs, out;
+	int64_t deficit;
+	struct lane *lanes;          /* the last of a ring of those that may be taken from */
+	struct sender *next;         /* in the ring */
+	bool in_ring;
+	uint16_t n;
+	char name[];
+};
+
+enum lane_state { LANE_OUTSIDE, LANE_OPEN, LANE_PARKED };
+
+/* Exists while an item of its sender and place is ready. */
+struct lane {
+	struct index_node by_pair;   /* first */
+	struct sender *sender;
+	struct place *place;
+	struct lane *next, *before;  /* in the ring of the sender's, or of the place's parked ones */
+	struct heap ready;
+	enum lane_state state;
+};
+
+struct schedule {
+	struct hash_key key;
+	struct schedule_limits limits;
+	struct index messages, places, senders, lanes;
+	struct heap waiting;
+	struct sender *ring, **ring_last;
+	uint64_t sequence;
+	size_t items, recipients, ready, out, held;
+};
+
+/* -- names -------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_message(const struct index_node *n, const void *arg)
+{
+	const struct schedule *s = arg;
+	return hash_bytes(&s->key, slice(((const struct message *)n)->id, SCHEDULE_ID));
+}
+
+static uint64_t hash_place(const struct index_node *n, const void *arg)
+{
+	const struct place *p = (const struct place *)n;
+	return hash_bytes(&((const struct schedule *)arg)->key, slice(p->name, p->n));
+}
+
+static uint64_t hash_sender(const struct index_node *n, const void *arg)
+{
+	const struct sender *p = (const struct sender *)n;
+	return hash_bytes(&((const struct schedule *)arg)->key, slice(p->name, p->n));
+}
+
+static uint64_t hash_pair(const struct sender *s, const struct place *p)
+{
+	return ((uintptr_t)s * 0x9e3779b97f4a7c15u ^ (uintptr_t)p * 0xc2b2ae3d27d4eb4fu) >> 8;
+}
+
+static uint64_t hash_lane(const struct index_node *n, const void *arg)
+{
+	const struct lane *l = (const struct lane *)n;
+	(void)arg;
+	return hash_pair(l->sender, l->place);
+}
+
+static bool is_message(const struct index_node *n, const void *key)
+{
+	return slice_eq(slice(((const struct message *)n)->id, SCHEDULE_ID), *(const struct slice *)key);
+}
+
+static bool is_place(const struct index_node *n, const void *key)
+{
+	const struct place *p = (const struct place *)n;
+	return slice_eq(slice(p->name, p->n), *(const struct slice *)key);
+}
+
+static bool is_sender(const struct index_node *n, const void *key)
+{
+	const struct sender *p = (const struct sender *)n;
+	return slice_eq(slice(p->name, p->n), *(const struct slice *)key);
+}
+
+static bool is_lane(const struct index_node *n, const void *key)
+{
+	const struct lane *l = (const struct lane *)n, *wanted = key;
+	return l->sender == wanted->sender && l->place == wanted->place;
+}
+
+static struct place *need_place(struct schedule *s, struct slice name)
+{
+	name = slice_head(name, UINT16_MAX);
+	uint64_t hash = hash_bytes(&s->key, name);
+	struct place *p = (struct place *)index_find(&s->places, hash, is_place, &name);
+	if (!p) {
+		p = mem_new(sizeof *p + name.n);
+		p->n = (uint16_t)name.n;
+		if (name.n)
+			memcpy(p->name, name.p, name.n);
+		index_add(&s->places, &p->by_name, hash);
+	}
+	p->refs++;
+	return p;
+}
+
+static void drop_place(struct schedule *s, struct place *p)
+{
+	if (--p->refs)
+		return;
+	index_remove(&s->places, &p->by_name, hash_place(&p->by_name, s));
+	mem_free(p);
+}
+
+static struct sender *need_sender(struct schedule *s, struct slice name)
+{
+	name = slice_head(name, UINT16_MAX);
+	uint64_t hash = hash_bytes(&s->key, name);
+	struct sender *p = (struct sender *)index_find(&s->senders, hash, is_sender, &name);
+	if (!p) {
+		p = mem_new(sizeof *p + name.n);
+		p->n = (uint16_t)name.n;
+		if (name.n)
+			memcpy(p->name, name.p, name.n);
+		index_add(&s->senders, &p->by_name, hash);
+	}
+	p->refs++;
+	return p;
+}
+
+static void leave_ring(struct schedule *s, struct sender *p);
+
+static void drop_sender(struct schedule *s, struct sender *p)
+{
+	if (--p->refs)
+		return;
+	leave_ring(s, p);
+	index_remove(&s->senders, &p->by_name, hash_sender(&p->by_name, s));
+	mem_free(p);
+}
+
+/* -- lanes and the ring ----------------------------------------------------------------------------------------------------------------- */
+
+static void join_ring(struct schedule *s, struct sender *p)
+{
+	if (p->in_ring)
+		return;
+	p->in_ring = true;
+	p->deficit = QUANTUM;
+	p->next = NULL;
+	*s->ring_last = p;
+	s->ring_last = &p->next;
+}
+
+static void leave_ring(struct schedule *s, struct sender *p)
+{
+	if (!p->in_ring)
+		return;
+	struct sender **at = &s->ring;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	if (s->ring_last == &p->next)
+		s->ring_last = at;
+	p->in_ring = false;
+}
+
+static void ring_turn(struct schedule *s)
+{
+	struct sender *p = s->ring;
+	if (!p->next)
+		return;
+	s->ring = p->next;
+	p->next = NULL;
+	*s->ring_last = p;
+	s->ring_last = &p->next;
+}
+
+/* The ring that a lane stands in, or would stand in, by its last. */
+static struct lane **ring_of(const struct lane *l, enum lane_state state)
+{
+	return state == LANE_OPEN ? &l->sender->lanes : &l->place->parked;
+}
+
+static struct lane *first_of(struct lane *last)
+{
+	return last ? last->next : NULL;
+}
+
+static void lane_out(struct lane *l)
+{
+	if (l->state == LANE_OUTSIDE)
+		return;
+	struct lane **last = ring_of(l, l->state);
+	l->before->next = l->next;
+	l->next->before = l->before;
+	if (*last == l)
+		*last = l->before == l ? NULL : l->before;
+	l->state = LANE_OUTSIDE;
+}
+
+static void lane_to(struct schedule *s, struct lane *l, enum lane_state state)
+{
+	lane_out(l);
+	struct lane **last = ring_of(l, state);
+	l->state = state;
+	l->next = *last ? (*last)->next : l;
+	l->before = *last ? *last : l;
+	l->before->next = l;
+	l->next->before = l;
+	*last = l;
+	if (state == LANE_OPEN)
+		join_ring(s, l->sender);
+}
+
+static struct lane *find_lane(const struct schedule *s, struct sender *sender, struct place *place)
+{
+	struct lane wanted = { .sender = sender, .place = place };
+	return (struct lane *)index_find(&s->lanes, hash_pair(sender, place), is_lane, &wanted);
+}
+
+static struct lane *need_lane(struct schedule *s, struct sender *sender, struct place *place)
+{
+	struct lane *l = find_lane(s, sender, place);
+	if (l)
+		return l;
+	l = MEM_NEW(struct lane);
+	l->sender = sender;
+	l->place = place;
+	sender->refs++;
+	place->refs++;
+	index_add(&s->lanes, &l->by_pair, hash_pair(sender, place));
+	return l;
+}
+
+static void drop_empty_lane(struct schedule *s, struct lane *l)
+{
+	if (l->ready.count)
+		return;
+	lane_out(l);
+	index_remove(&s->lanes, &l->by_pair, hash_pair(l->sender, l->place));
+	heap_free(&l->ready);
+	drop_place(s, l->place);
+	drop_sender(s, l->sender);
+	mem_free(l);
+}
+
+static uint32_t place_limit(const struct schedule *s, const struct place *p)
+{
+	return p->window && p->window < s->limits.place_jobs ? p->window : s->limits.place_jobs;
+}
+
+static bool is_full(const struct schedule *s, const struct place *p)
+{
+	return p->paused || p->out >= place_limit(s, p);
+}
+
+/* -- items ---------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t key_of_time(int64_t s)
+{
+	return s < 0 ? 0 : (uint64_t)s;
+}
+
+static void take_off(struct schedule *s, struct item *i)
+{
+	struct lane *l;
+	switch ((enum item_state)i->state) {
+	case ITEM_WAITING:
+		heap_remove(&s->waiting, &i->node);
+		break;
+	case ITEM_READY:
+		l = find_lane(s, i->message->sender, i->place);
+		heap_remove(&l->ready, &i->node);
+		s->ready--;
+		drop_empty_lane(s, l);
+		break;
+	case ITEM_IDLE:
+	case ITEM_OUT:
+		break;
+	}
+	i->state = ITEM_IDLE;
+}
+
+static void wait_until(struct schedule *s, struct item *i, int64_t due_s)
+{
+	heap_add(&s->waiting, &i->node, key_of_time(due_s));
+	i->state = ITEM_WAITING;
+}
+
+/* Into its lane. Higher MT-PRIORITY first, then whoever was due first. */
+static void make_ready(struct schedule *s, struct item *i)
+{
+	struct lane *l = need_lane(s, i->message->sender, i->place);
+	uint64_t rank = (uint64_t)(9 - i->message->priority) << 56 | (++s->sequence & (UINT64_MAX >> 8));
+	heap_add(&l->ready, &i->node, rank);
+	i->state = ITEM_READY;
+	s->ready++;
+	if (l->state == LANE_OUTSIDE)
+		lane_to(s, l, is_full(s, l->place) ? LANE_PARKED : LANE_OPEN);
+}
+
+struct item *schedule_add_item(struct schedule *s, struct message *m, struct slice place, uint32_t recipients, uint8_t attempts, int64_t due_s)
+{
+	bool embedded = m->first.message == NULL;
+	struct item *i = embedded ? &m->first : MEM_NEW(struct item);
+	*i = (struct item){ .message = m, .next = m->first.next, .place = need_place(s, place), .recipients = recipients, .attempts = attempts };
+	if (!embedded)
+		m->first.next = i;
+	s->items++;
+	s->recipients += recipients;
+	wait_until(s, i, due_s);
+	if (m->held)
+		take_off(s, i);
+	return i;
+}
+
+void schedule_remove_item(struct schedule *s, struct item *i)
+{
+	struct message *m = i->message;
+	assert(i->state != ITEM_OUT);
+	take_off(s, i);
+	s->items--;
+	s->recipients -= i->recipients;
+	drop_place(s, i->place);
+	if (i == &m->first) {
+		m->first.message = NULL;
+		return;
+	}
+	struct item **at = &m->first.next;
+	while (*at != i)
+		at = &(*at)->next;
+	*at = i->next;
+	mem_free(i);
+}
+
+/* -- messages ------------------------------------------------------------------------------------------------------------------------- */
+
+struct message *schedule_add(struct schedule *s, struct slice id, struct slice sender, int8_t priority)
+{
+	assert(id.n == SCHEDULE_ID);
+	if (schedule_find(s, id))
+		return NULL;
+	struct message *m = MEM_NEW(struct message);
+	memcpy(m->id, id.p, SCHEDULE_ID);
+	m->sender = need_sender(s, sender);
+	m->priority = priority < -9 ? -9 : priority > 9 ? 9 : priority;
+	index_add(&s->messages, &m->by_id, hash_message(&m->by_id, s));
+	return m;
+}
+
+struct message *schedule_find(struct schedule *s, struct slice id)
+{
+	if (id.n != SCHEDULE_ID)
+		return NULL;
+	return (struct message *)index_find(&s->messages, hash_bytes(&s->key, id), is_message, &id);
+}
+
+void schedule_remove(struct schedule *s, struct message *m)
+{
+	assert(m->out == 0);
+	while (message_items(m))
+		schedule_remove_item(s, message_items(m));
+	s->held -= m->held;
+	index_remove(&s->messages, &m->by_id, hash_message(&m->by_id, s));
+	drop_sender(s, m->sender);
+	mem_free(m);
+}
+
+void schedule_retry(struct schedule *s, struct item *i, int64_t due_s)
+{
+	if (i->state == ITEM_OUT || i->message->held || (i->state == ITEM_READY && due_s == 0))
+		return;
+	take_off(s, i);
+	i->place->rest_s = due_s ? i->place->rest_s : 0;
+	wait_until(s, i, due_s);
+}
+
+void schedule_hold(struct schedule *s, struct message *m, bool held)
+{
+	if (m->held == held)
+		return;
+	m->held = held;
+	s->held += held ? 1 : (size_t)-1;
+	for (struct item *i = message_items(m); i; i = i->next) {
+		if (i->state == ITEM_OUT)
+			continue;
+		take_off(s, i);
+		if (!held)
+			wait_until(s, i, 0);
+	}
+}
+
+/* -- taking ----------------------------------------------------------------------------------------------------------------------------- */
+
+/* Not all at once where very many are due: who calls has others to serve. */
+static void wake_due(struct schedule *s, int64_t now_s)
+{
+	struct heap_node *n;
+	for (int count = 0; count < WAKE_MOST && (n = heap_first(&s->waiting)) && n->key <= key_of_time(now_s); count++) {
+		struct item *i = (struct item *)n;
+		take_off(s, i);
+		if (i->place->rest_s > now_s)
+			wait_until(s, i, i->place->rest_s);
+		else
+			make_ready(s, i);
+	}
+}
+
+/* The first lane of p that may be taken from; the full ones are parked on the way. */
+static struct lane *open_lane(struct schedule *s, struct sender *p)
+{
+	while (p->lanes && is_full(s, first_of(p->lanes)->place))
+		lane_to(s, first_of(p->lanes), LANE_PARKED);
+	return first_of(p->lanes);
+}
+
+static struct item *take_from(struct schedule *s, struct lane *l)
+{
+	struct item *i = (struct item *)heap_first(&l->ready);
+	struct sender *sender = l->sender;
+	sender->deficit -= sender->deficit > (int64_t)i->recipients ? i->recipients : sender->deficit;
+	take_off(s, i);       /* and the lane ends when it was the last */
+	i->place->out++;
+	l = find_lane(s, sender, i->place);
+	if (l) /* to the end: the next lane's turn, here or at the place */
+		lane_to(s, l, is_full(s, i->place) ? LANE_PARKED : LANE_OPEN);
+	i->state = ITEM_OUT;
+	i->message->out++;
+	sender->out++;
+	s->out++;
+	return i;
+}
+
+/* A sender may hold twice what it leaves free. */
+static bool has_room(const struct schedule *s, const struct sender *p)
+{
+	return s->out < s->limits.jobs && p->out < 2 * (s->limits.jobs - s->out);
+}
+
+struct item *schedule_take(struct schedule *s, int64_t now_s)
+{
+	wake_due(s, now_s);
+	struct sender *crowded = NULL; /* the first of those that have too much out: seen again, everybody has */
+	while (s->ring && s->out < s->limits.jobs) {
+		struct sender *p = s->ring;
+		struct lane *l = open_lane(s, p);
+		if (!l) {
+			leave_ring(s, p);
+			continue;
+		}
+		if (!has_room(s, p)) {
+			if (p == crowded)
+				return NULL;
+			crowded = crowded ? crowded : p;
+			ring_turn(s);
+			continue;
+		}
+		struct item *i = (struct item *)heap_first(&l->ready);
+		if (p->deficit >= (int64_t)i->recipients || !p->next)
+			return take_from(s, l);
+		p->deficit += QUANTUM; /* for its next turn */
+		crowded = NULL;
+		ring_turn(s);
+	}
+	return NULL;
+}
+
+void schedule_back(struct schedule *s, struct item *i, int64_t due_s)
+{
+	struct place *p = i->place;
+	assert(i->state == ITEM_OUT);
+	i->state = ITEM_IDLE;
+	i->message->out--;
+	i->message->sender->out--;
+	p->out--;
+	s->out--;
+	if (!i->message->held)
+		wait_until(s, i, due_s);
+	if (p->parked && !is_full(s, p))
+		lane_to(s, first_of(p->parked), LANE_OPEN);
+}
+
+static void open_parked(struct schedule *s, struct place *p)
+{
+	for (uint32_t room = p->out < place_limit(s, p) ? place_limit(s, p) - p->out : 0; room && p->parked && !p->paused; room--)
+		lane_to(s, first_of(p->parked), LANE_OPEN);
+}
+
+void schedule_window(struct schedule *s, struct item *i, uint32_t window, int64_t rest_until_s)
+{
+	i->place->window = window > UINT16_MAX ? UINT16_MAX : (uint16_t)window;
+	i->place->rest_s = rest_until_s > UINT32_MAX ? UINT32_MAX : (uint32_t)(rest_until_s < 0 ? 0 : rest_until_s);
+	open_parked(s, i->place);
+}
+
+void schedule_pause(struct schedule *s, struct slice place, bool paused)
+{
+	struct place *p = need_place(s, place);
+	if (paused == p->paused) {
+		drop_place(s, p);
+		return;
+	}
+	p->paused = paused;
+	if (paused)
+		return;              /* the reference stays as long as the pause does */
+	open_parked(s, p);
+	drop_place(s, p);
+	drop_place(s, p);
+}
+
+bool schedule_is_paused(struct schedule *s, struct slice place)
+{
+	struct place *p = (struct place *)index_find(&s->places, hash_bytes(&s->key, place), is_place, &place);
+	return p && p->paused;
+}
+
+int64_t schedule_next_s(const struct schedule *s)
+{
+	const struct heap_node *n = heap_first(&s->waiting);
+	return n ? (int64_t)n->key : INT64_MAX;
+}
+
+/* -- the whole ------------------------------------------------------------------------------------------------------------------------ */
+
+struct slice schedule_place_name(const struct item *i)
+{
+	return slice(i->place->name, i->place->n);
+}
+
+struct slice schedule_sender_name(const struct message *m)
+{
+	return slice(m->sender->name, m->sender->n);
+}
+
+void schedule_count(const struct schedule *s, struct schedule_counts *out)
+{
+	*out = (struct schedule_counts){
+		.messages = s->messages.count, .items = s->items, .recipients = s->recipients, .ready = s->ready, .out = s->out,
+		.places = s->places.count, .senders = s->senders.count, .held = s->held
+	};
+}
+
+struct walk {
+	bool (*message)(void *arg, struct message *m);
+	bool (*place)(void *arg, struct slice place);
+	void *arg;
+};
+
+static bool walk_message(void *arg, struct index_node *n)
+{
+	const struct walk *w = arg;
+	return w->message(w->arg, (struct message *)n);
+}
+
+void schedule_each(const struct schedule *s, bool (*each)(void *arg, struct message *m), void *arg)
+{
+	struct walk w = { .message = each, .arg = arg };
+	index_each(&s->messages, walk_message, &w);
+}
+
+static bool walk_place(void *arg, struct index_node *n)
+{
+	const struct walk *w = arg;
+	const struct place *p = (const struct place *)n;
+	return !p->paused || w->place(w->arg, slice(p->name, p->n));
+}
+
+void schedule_each_paused(const struct schedule *s, bool (*each)(void *arg, struct slice place), void *arg)
+{
+	struct walk w = { .place = each, .arg = arg };
+	index_each(&s->places, walk_place, &w);
+}
+
+struct schedule *schedule_new(const struct schedule_limits *limits)
+{
+	struct schedule *s = MEM_NEW(struct schedule);
+	s->key = hash_key_random();
+	s->limits = *limits;
+	s->messages = (struct index)INDEX_INIT(hash_message, s);
+	s->places = (struct index)INDEX_INIT(hash_place, s);
+	s->senders = (struct index)INDEX_INIT(hash_sender, s);
+	s->lanes = (struct index)INDEX_INIT(hash_lane, s);
+	s->ring_last = &s->ring;
+	return s;
+}
+
+static void free_chain(struct index *x)
+{
+	for (size_t i = 0; i < x->size; i++)
+		for (struct index_node *n = x->buckets[i], *next; n; n = next) {
+			next = n->next;
+			mem_free(n);
+		}
+	index_free(x);
+}
+
+void schedule_free(struct schedule *s)
+{
+	for (size_t i = 0; i < s->lanes.size; i++)
+		for (struct index_node *n = s->lanes.buckets[i]; n; n = n->next)
+			heap_free(&((struct lane *)n)->ready);
+	for (size_t i = 0; i < s->messages.size; i++)
+		for (struct index_node *n = s->messages.buckets[i]; n; n = n->next)
+			for (struct item *item = ((struct message *)n)->first.next, *next; item; item = next) {
+				next = item->next;
+				mem_free(item);
+			}
+	free_chain(&s->lanes);
+	free_chain(&s->messages);
+	free_chain(&s->places);
+	free_chain(&s->senders);
+	heap_free(&s->waiting);
+	mem_free(s);
+}
