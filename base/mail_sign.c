@@ -11,10 +11,10 @@ static void add_time(struct buf *out, const char *tag, int64_t t)
 		buf_addf(out, "; %s=%lld", tag, (long long)t);
 }
 
-/* Text in lines of at most `next` bytes, the first of `first`. */
-static void add_folded(struct buf *out, struct slice text, size_t first, size_t next)
+/* Text in lines of at most `width` bytes. */
+static void add_folded(struct buf *out, struct slice text, size_t width)
 {
-	for (size_t width = first; text.n; width = next) {
+	while (text.n) {
 		buf_add(out, slice_head(text, width));
 		text = slice_skip(text, width);
 		if (text.n)
@@ -135,11 +135,11 @@ int mail_sign_seal(const struct mail_sign *p, const struct arc_chain *chain, con
 	return 0;
 }
 
-int mail_sign_end(struct buf *field, size_t at, struct slice signature)
+int mail_sign_end(enum mail_signature_kind kind, struct buf *field, size_t at, struct slice signature)
 {
 	struct buf text = BUF_INIT(4096), folded = BUF_INIT(8192);
 	text_add_base64(&text, signature);
-	add_folded(&folded, buf_slice(&text), 70, 72);
+	add_folded(&folded, buf_slice(&text), kind == SIGNATURE_DKIM ? 72 : text.n + 1);
 	int failed = buf_full(&text) || buf_full(&folded) ? -EMSGSIZE : buf_room(field, folded.n) ? 0 : -EMSGSIZE;
 	if (!failed) {
 		memmove(field->p + at + folded.n, field->p + at, field->n - at);

@@ -31,8 +31,8 @@ int mail_sign_message(const struct mail_sign *p, const struct mail_header *h, co
 int mail_sign_seal(const struct mail_sign *p, const struct arc_chain *chain, const struct mail_field *results, const struct mail_field *message,
                    struct buf *field, size_t *at, struct mail_digest *digest);
 
-/* Puts the signature where it belongs, as folded base64. */
-int mail_sign_end(struct buf *field, size_t at, struct slice signature);
+/* Puts the signature where it belongs, as base64: DKIM's folded, ARC's on its line, since a later seal covers it as it stands. */
+int mail_sign_end(enum mail_signature_kind kind, struct buf *field, size_t at, struct slice signature);
 
 /* h= for DKIM: the fields worth signing that are there, and each of those that a forger would add once more than it is there (oversigning,
  * 6376, 8.15). For ARC (arc true): the same without oversigning, and with the message's DKIM-Signature. */

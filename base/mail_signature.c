@@ -37,7 +37,8 @@ static bool read_form(struct slice word, enum mail_canon *out)
 static const char *read_forms(const struct mail_tags *t, struct mail_signature *s)
 {
 	struct slice c = mail_tags_get(t, SLICE("c")), body;
-	s->header_form = s->body_form = CANON_SIMPLE;
+	/* DKIM's default is simple; ARC's implementations and its suite take relaxed where c= is missing */
+	s->header_form = s->body_form = s->kind == SIGNATURE_ARC_MESSAGE ? CANON_RELAXED : CANON_SIMPLE;
 	if (!c.p)
 		return NULL;
 	struct slice header = slice_cut(c, '/', &body);

@@ -48,12 +48,12 @@ static void body_digest(struct slice body, enum mail_canon form, struct mail_dig
 	mail_body_free(b);
 }
 
-static int put_signature(const struct signer *s, const struct mail_digest *digest, struct buf *field, size_t at)
+static int put_signature(enum mail_signature_kind kind, const struct signer *s, const struct mail_digest *digest, struct buf *field, size_t at)
 {
 	struct buf signature = BUF_INIT(CRYPTO_MAX_SIGNATURE);
 	int failed = crypto_sign_digest(s->key, slice((const char *)digest->bytes, digest->n), &signature);
 	if (!failed)
-		failed = mail_sign_end(field, at, buf_slice(&signature));
+		failed = mail_sign_end(kind, field, at, buf_slice(&signature));
 	buf_free(&signature);
 	return failed ? ctl_fail(CTL_DATA, "auth: the key can't sign") : 0;
 }
@@ -63,7 +63,7 @@ static int sign_once(struct auth_tool *t, const struct mail_header *h, const str
 	struct buf field = BUF_INIT(64 << 10);
 	struct mail_digest digest;
 	size_t at;
-	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(s, &digest, &field, at);
+	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(p->kind, s, &digest, &field, at);
 	if (!code)
 		buf_add(&t->out, buf_slice(&field));
 	buf_free(&field);
@@ -168,11 +168,11 @@ static int seal(struct auth_tool *t, const struct mail_header *h, struct mail_si
 	write_results(t, h, p->instance, &results);
 	body_digest(h->body, p->body_form, &body);
 	p->kind = SIGNATURE_ARC_MESSAGE;
-	int code = mail_sign_message(p, h, &body, &message, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(s, &digest, &message, at);
+	int code = mail_sign_message(p, h, &body, &message, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(p->kind, s, &digest, &message, at);
 	if (!code) {
 		struct mail_field r = mail_sign_field(buf_slice(&results)), m = mail_sign_field(buf_slice(&message));
 		p->kind = SIGNATURE_ARC_SEAL;
-		code = mail_sign_seal(p, &chain, &r, &m, &own, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the chain can't be sealed") : put_signature(s, &digest, &own, at);
+		code = mail_sign_seal(p, &chain, &r, &m, &own, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the chain can't be sealed") : put_signature(p->kind, s, &digest, &own, at);
 	}
 	buf_add(fields, buf_slice(&own));
 	buf_add(fields, buf_slice(&message));
