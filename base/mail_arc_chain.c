@@ -29,7 +29,7 @@ static const char *take(struct arc_chain *c, int kind, const struct mail_field *
 		if (!arc_results_text(f, &instance).p)
 			return why;
 	} else {
-		if (mail_signature_parse(kind == 1 ? SIGNATURE_ARC_MESSAGE : SIGNATURE_ARC_SEAL, f, mem, &s, &why))
+		if (mail_signature_parse(kind == 1 ? SIGNATURE_ARC_MESSAGE : SIGNATURE_ARC_SEAL, f, mem, false, &s, &why))
 			return why;
 		instance = s.instance;
 	}

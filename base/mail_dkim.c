@@ -48,6 +48,8 @@ static bool choose_key(struct check *c, const struct dns_answer *a, const char *
 		if (mail_key_parse(a->records[i].data, &c->key, why))
 			continue;
 		c->key.key = arena_copy(&c->owner->mem, c->key.key);
+		if (c->key.addresses.p)
+			c->key.addresses = arena_copy(&c->owner->mem, c->key.addresses);
 		if (c->key.hashes.p)
 			c->key.hashes = arena_copy(&c->owner->mem, c->key.hashes);
 		return c->key.key.p != NULL;
@@ -140,7 +142,7 @@ static void read_signatures(struct dkim *d, const struct mail_header *h)
 		struct mail_signature s;
 		if (!names && !(names = mail_names_new(h, &d->mem)))
 			return;
-		if (mail_signature_parse(SIGNATURE_DKIM, f, &d->mem, &s, &why) == 0)
+		if (mail_signature_parse(SIGNATURE_DKIM, f, &d->mem, d->options.lax, &s, &why) == 0)
 			start_check(d, h, names, f, &s);
 		else if (wrong_count < DKIM_MAX_CHECKED)
 			wrong[wrong_count++] = why;
@@ -164,6 +166,8 @@ static void judge_one(struct dkim *d, struct check *c)
 	const char *wrong = mail_key_verify(&c->key, s, &v->header_hash, d->options.lax, &v->key_bits);
 	if (wrong && v->key_bits == 0)
 		settle(c, DKIM_PERMERROR, wrong);
+	else if (d->options.lax && !mail_key_suits(&c->key, s->identity))
+		settle(c, DKIM_PERMERROR, "key is for other addresses");
 	else if (c->key.strict && !slice_eq_nocase(identity_domain, s->domain))
 		settle(c, DKIM_PERMERROR, "key wants i= at d= itself");
 	else if (!body_good)

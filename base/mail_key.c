@@ -42,8 +42,20 @@ int mail_key_parse(struct slice text, struct mail_key_record *out, const char **
 	r.testing = has_item(flags, SLICE("y"));
 	r.strict = has_item(flags, SLICE("s"));
 	r.hashes = mail_tags_get(&t, SLICE("h"));
+	r.addresses = mail_tags_get(&t, SLICE("g"));
 	*out = r;
 	return 0;
+}
+
+bool mail_key_suits(const struct mail_key_record *k, struct slice identity)
+{
+	struct slice local = slice_head(identity, slice_rfind(identity, '@')), tail;
+	if (!k->addresses.p)
+		return true;
+	struct slice head = slice_cut(k->addresses, '*', &tail);
+	if (!tail.p)
+		return k->addresses.n && slice_eq(local, k->addresses);
+	return local.n >= head.n + tail.n && slice_starts(local, head) && slice_ends(local, tail);
 }
 
 /* A table of parsed keys; each place holds the newest key that fell on it. NULL keys are kept, too: what can't be read isn't read again. */

@@ -16,10 +16,14 @@ struct mail_key_record {
 	bool strict;              /* t=s: i= must be at d= itself */
 	struct slice key;         /* p=, base64 */
 	struct slice hashes;      /* h=, p NULL: all */
+	struct slice addresses;   /* g= of RFC 4871, for old corpora; p NULL: none written */
 };
 
 /* 0, or -EINVAL with *why: no key record, or one that isn't for mail. Views of text. */
 int mail_key_parse(struct slice text, struct mail_key_record *out, const char **why);
+
+/* True if g= lets the key sign for this identity: "*" for any, at most one "*" in a pattern, "" for none (RFC 4871, 3.6.1). */
+bool mail_key_suits(const struct mail_key_record *k, struct slice identity);
 
 /* Checks signature over digest. NULL: it is good; else a fixed phrase. *bits becomes the key's length. lax: keys of any length, SHA-1. */
 const char *mail_key_verify(const struct mail_key_record *k, const struct mail_signature *s, const struct mail_digest *digest, bool lax, unsigned *bits);

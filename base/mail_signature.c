@@ -126,6 +126,23 @@ static const char *read_body(const struct mail_tags *t, struct arena *mem, struc
 	return s->names.p ? NULL : "no h=";
 }
 
+/* "=40" for "@" (6376, 2.11), blanks removed. */
+static struct slice decode_quoted(struct slice in, struct arena *mem)
+{
+	char *to = arena_new(mem, in.n + 1);
+	size_t n = 0;
+	while (to && in.n) {
+		uint64_t byte = (unsigned char)in.p[0];
+		bool escaped = in.p[0] == '=';
+		in = slice_skip(in, 1);
+		if (escaped && !scan_hex(&in, 2, &byte))
+			return SLICE_NONE;
+		if (escaped || !strchr(" \t\r\n", byte ? (int)byte : 'x'))
+			to[n++] = (char)byte;
+	}
+	return slice(to, to ? n : 0);
+}
+
 /* i=: an address at d= or below it (6376, 3.5). */
 static const char *read_identity(const struct mail_tags *t, struct arena *mem, struct mail_signature *s)
 {
@@ -139,19 +156,20 @@ static const char *read_identity(const struct mail_tags *t, struct arena *mem, s
 		s->identity = slice(p, s->domain.n + 1);
 		return NULL;
 	}
+	i = decode_quoted(i, mem);
 	size_t at = slice_rfind(i, '@');
 	if (at == i.n || idn_to_ascii(slice_skip(i, at + 1), mem, &domain))
 		return "i= is no identity";
 	if (!slice_ends(domain, s->domain) || (domain.n > s->domain.n && domain.p[domain.n - s->domain.n - 1] != '.'))
 		return "i= is not below d=";
-	s->identity = arena_copy(mem, i);
-	return s->identity.p ? NULL : "too long";
+	s->identity = i;
+	return NULL;
 }
 
-static const char *read_dkim(const struct mail_tags *t, struct arena *mem, struct mail_signature *s)
+static const char *read_dkim(const struct mail_tags *t, struct arena *mem, bool lax, struct mail_signature *s)
 {
-	struct slice q = mail_tags_get(t, SLICE("q"));
-	if (!slice_eq(mail_tags_get(t, SLICE("v")), SLICE("1")))
+	struct slice q = mail_tags_get(t, SLICE("q")), v = mail_tags_get(t, SLICE("v"));
+	if (!slice_eq(v, SLICE("1")) && !(lax && (!v.p || slice_eq(v, SLICE("0.5"))))) /* drafts of 2005 and 2006 */
 		return "no v=1";
 	if (q.p && !names_one(q, SLICE("dns/txt")) && !names_one(q, SLICE("dns")))
 		return "unknown q=";
@@ -192,7 +210,7 @@ static const char *read_arc(const struct mail_tags *t, struct arena *mem, struct
 	return NULL;
 }
 
-static const char *read_all(const struct mail_tags *t, struct arena *mem, struct mail_signature *s)
+static const char *read_all(const struct mail_tags *t, struct arena *mem, bool lax, struct mail_signature *s)
 {
 	const char *wrong = read_algorithm(t, s);
 	if (!wrong)
@@ -204,16 +222,17 @@ static const char *read_all(const struct mail_tags *t, struct arena *mem, struct
 	if (!wrong)
 		wrong = read_time(t, SLICE("t"), &s->made_s);
 	if (!wrong)
-		wrong = s->kind == SIGNATURE_DKIM ? read_dkim(t, mem, s) : read_arc(t, mem, s);
+		wrong = s->kind == SIGNATURE_DKIM ? read_dkim(t, mem, lax, s) : read_arc(t, mem, s);
 	return wrong;
 }
 
-int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field *f, struct arena *mem, struct mail_signature *out, const char **why)
+int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field *f, struct arena *mem, bool lax, struct mail_signature *out,
+                         const char **why)
 {
 	struct mail_signature s = { .kind = kind, .length = MAIL_BODY_WHOLE };
 	struct mail_tags tags;
 	*why = f->value.n > MAIL_SIGNATURE_MAX_FIELD ? "field too long" : mail_tags_parse(f->value, &tags) ? "wrong tag list" : NULL;
-	if (*why || (*why = read_all(&tags, mem, &s)))
+	if (*why || (*why = read_all(&tags, mem, lax, &s)))
 		return -EINVAL;
 	for (size_t i = 0; i < tags.count; i++)
 		if (slice_eq(tags.tags[i].name, SLICE("b")))

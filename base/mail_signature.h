@@ -32,8 +32,10 @@ struct mail_signature {
 	struct slice without;      /* the value of b= in the field: empty in its own digest */
 };
 
-/* Reads f's value. Strings are copied into mem, save for names and without, which are views of the field. 0, or -EINVAL with *why a fixed phrase. */
-int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field *f, struct arena *mem, struct mail_signature *out, const char **why);
+/* Reads f's value. Strings are copied into mem, save for names and without, which are views of the field. lax: DKIM's
+ * versions before RFC 4871 are read, too. 0, or -EINVAL with *why a fixed phrase. */
+int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field *f, struct arena *mem, bool lax, struct mail_signature *out,
+                         const char **why);
 
 /* Names of a header section, hashed once for any number of signatures. */
 struct mail_names;
