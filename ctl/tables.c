@@ -6,5 +6,6 @@ const struct ctl_command *const ctl_tables[] = {
 	ctl_auth_commands,
 	ctl_maps_prove_commands,
 	ctl_maps_look_commands,
+	ctl_maps_edit_commands,
 	NULL
 };

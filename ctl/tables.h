@@ -7,4 +7,5 @@ extern const struct ctl_command ctl_house_commands[];
 extern const struct ctl_command ctl_auth_commands[];
 extern const struct ctl_command ctl_maps_prove_commands[];
 extern const struct ctl_command ctl_maps_look_commands[];
+extern const struct ctl_command ctl_maps_edit_commands[];
 #endif

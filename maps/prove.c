@@ -183,6 +183,18 @@ static void prove_relay(struct proof *p, const struct map_entry *e, const struct
 		tell(p, PROVE_NOTE, MAP_DOMAINS, e, SLICE(""), "the map %.*s is empty: nobody at this domain gets mail", SLICE_FMT(d->recipients));
 }
 
+/* Nobody is named, nobody has a mailbox there: the resolver's last resort. */
+static void note_lonely_postmaster(struct proof *p, const struct map_entry *e)
+{
+	struct mail_path path = { SLICE("postmaster"), e->key, false };
+	struct map_entry line;
+	struct resolved r;
+	resolve_path(p->plan->set, &path, false, &p->mem, &r);
+	if (r.count == 1 && slice_eq(r.leaves[0].domain, e->key) && slice_starts(r.leaves[0].address, SLICE("postmaster@")) &&
+	    map_find(p->plan->set, MAP_RECIPIENTS, r.leaves[0].address, &p->mem, &line) == ABSENT && r.leaves[0].kind == LEAF_MAILDIR)
+		tell(p, PROVE_NOTE, MAP_DOMAINS, e, SLICE(""), "nobody is postmaster here: its mail waits in the Maildir %.*s", SLICE_FMT(r.leaves[0].place));
+}
+
 static bool each_domain(void *arg, const struct map_entry *e)
 {
 	struct proof *p = arg;
@@ -197,6 +209,7 @@ static bool each_domain(void *arg, const struct map_entry *e)
 	if (e->key.p[0] != '.' && d.kind == DOMAIN_MAILBOX) {
 		remember_domain(p, e->key);
 		prove_address(p, MAP_DOMAINS, e, SLICE("postmaster"), e->key, false);
+		note_lonely_postmaster(p, e);
 	}
 	if (d.kind == DOMAIN_RELAY)
 		prove_relay(p, e, &d);

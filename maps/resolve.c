@@ -233,7 +233,14 @@ static void add_direct(struct resolver *r, struct slice target, struct slice add
 	add_leaf(r, &leaf);
 }
 
-/* Bare targets are in the alias's own domain. One that names an address on the way here means the mailbox of that name. */
+/* The first mailbox domain of the text. "" where there is none, or where it can't be read. */
+static struct slice primary_domain(struct resolver *r, const struct resolve_step **cause)
+{
+	struct map_entry e;
+	return look(r, MAP_DOMAINS, SLICE(MAP_NOTE_PRIMARY), &e, cause) == FOUND ? e.value : SLICE("");
+}
+
+/* Bare targets are in the alias's own domain; those of an alias that is bare itself, in the first mailbox domain. One that names an address on the way here means the mailbox of that name. */
 static void follow_target(struct resolver *r, const struct pending *p, struct slice target, struct slice at_key, struct slice domain, struct slice owner,
                           const struct resolve_step *cause)
 {
@@ -264,11 +271,15 @@ static enum answer try_name(struct resolver *r, const struct pending *p, struct 
 	struct slice key = map_key_join(local, domain, r->mem);
 	enum answer answer = ABSENT;
 	if (!p->plain) {
+		struct slice own = domain;
 		answer = look(r, MAP_ALIASES, key, &e, &cause);
-		if (answer == ABSENT && d->kind == DOMAIN_MAILBOX)
+		if (answer == ABSENT && d->kind == DOMAIN_MAILBOX) {
 			answer = look(r, MAP_ALIASES, local, &e, &cause);
+			if (answer == FOUND)
+				own = primary_domain(r, &cause);
+		}
 		if (answer == FOUND)
-			follow_alias(r, p, key, domain, &e, cause);
+			follow_alias(r, p, key, own, &e, cause);
 	}
 	if (answer != ABSENT || d->kind != DOMAIN_MAILBOX)
 		return answer;
@@ -301,7 +312,8 @@ static enum answer try_default(struct resolver *r, const struct pending *p, stru
 	return answer;
 }
 
-/* RFC 5321, 4.5.1: postmaster is always there. Named by the domain's entry, else the domain's first recipient. */
+/* RFC 5321, 4.5.1: postmaster is always there. Named by the domain's entry, else the domain's first recipient, else the first mailbox domain's postmaster,
+ * and where nobody is there yet, a Maildir of that name waits for somebody. */
 static enum answer try_postmaster(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	struct map_entry e;
@@ -315,7 +327,15 @@ static enum answer try_postmaster(struct resolver *r, const struct pending *p, s
 	enum answer answer = look(r, MAP_RECIPIENTS, map_key_join(SLICE(MAP_NOTE_FIRST), domain, r->mem), &e, &cause);
 	if (answer == FOUND && !is_ancestor(p, e.value))
 		push(r, p, e.value, SLICE(""), true, cause);
-	return answer;
+	if (answer != ABSENT)
+		return answer;
+	struct slice primary = primary_domain(r, &cause);
+	struct slice other = map_key_join(local, primary, r->mem);
+	if (primary.n && !slice_eq(primary, domain) && !is_ancestor(p, other))
+		push(r, p, other, SLICE(""), false, cause);
+	else
+		add_mailbox(r, p, p->key, d, SLICE("maildir"), cause);
+	return FOUND;
 }
 
 static void unknown(struct resolver *r)
@@ -434,10 +454,7 @@ static void settle_list(struct resolver *r)
 
 static struct slice first_key(struct resolver *r, const struct mail_path *path, const struct resolve_step **cause)
 {
-	struct slice domain = path->domain;
-	struct map_entry e;
-	if (!domain.n && look(r, MAP_DOMAINS, SLICE(MAP_NOTE_PRIMARY), &e, cause) == FOUND)
-		domain = e.value;
+	struct slice domain = path->domain.n ? path->domain : primary_domain(r, cause);
 	if (!domain.n)
 		return SLICE_NONE;
 	if (domain.p[0] == '[')
