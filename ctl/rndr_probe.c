@@ -83,18 +83,19 @@ static void pour(struct probe *p)
 {
 	static const char line[] = "filler filler filler filler filler filler filler filler filler filler \r\n";
 	_Static_assert(sizeof line - 1 == FILL_LINE, "as counted");
-	if (!p->to_fill || conn_output_pending(p->conn) > CHUNK)
-		return;
 	struct buf piece = BUF_INIT(2 * CHUNK);
-	while (piece.n < CHUNK && p->to_fill) {
-		buf_add(&piece, slice(line, FILL_LINE));
-		p->to_fill -= p->to_fill < FILL_LINE ? p->to_fill : FILL_LINE;
+	while (p->to_fill && !p->over && conn_output_pending(p->conn) == 0) {
+		buf_clear(&piece);
+		while (piece.n < CHUNK && p->to_fill) {
+			buf_add(&piece, slice(line, FILL_LINE));
+			p->to_fill -= p->to_fill < FILL_LINE ? p->to_fill : FILL_LINE;
+		}
+		p->result.sent_bytes += piece.n;
+		if (!p->to_fill)
+			buf_add(&piece, SLICE(".\r\n"));
+		if (conn_write(p->conn, buf_slice(&piece)) < 0)
+			finish(p, PROBE_NO_SERVER, SLICE("the connection broke while the content was sent"));
 	}
-	p->result.sent_bytes += piece.n;
-	if (!p->to_fill)
-		buf_add(&piece, SLICE(".\r\n"));
-	if (conn_write(p->conn, buf_slice(&piece)) < 0)
-		finish(p, PROBE_NO_SERVER, SLICE("the connection broke while the content was sent"));
 	buf_free(&piece);
 }
 

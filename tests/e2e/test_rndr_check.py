@@ -1,0 +1,150 @@
+"""The RNDR check against servers that behave in known ways: one that refuses in session, one that accepts and bounces, one that swallows, one that defers once,
+and some that are no mail servers at all."""
+import json, re, smtplib, socket, socketserver, subprocess, threading, time
+from porter import BUILD, check, finish, free_port
+
+DOMAIN = 'example.test'
+KNOWN = {'postmaster', 'alice'}
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, how, catch=None):
+        self.how, self.catch, self.seen, self.deferred = how, catch, [], set()
+        super().__init__(('127.0.0.1', 0), Session)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def bounce(self, to, content):
+        try:
+            with smtplib.SMTP('127.0.0.1', self.catch, timeout=10) as s:
+                s.sendmail('', [to], b'From: MAILER-DAEMON\r\nSubject: Undelivered\r\n\r\n' + content)
+        except (OSError, smtplib.SMTPException):
+            pass
+
+
+class Session(socketserver.StreamRequestHandler):
+    def say(self, text):
+        self.wfile.write(text.encode() + b'\r\n')
+
+    def handle(self):
+        try:
+            self.talk()
+        except OSError:
+            pass
+
+    def talk(self):
+        s, how = self.server, self.server.how
+        if how == 'http':
+            return self.say('HTTP/1.1 400 Bad Request')
+        if how == 'endless':
+            while True:
+                self.wfile.write(b'x' * 4096)
+        self.say('220 fake ESMTP')
+        sender, rcpts = '', []
+        while True:
+            line = self.rfile.readline(4096)
+            if not line:
+                return
+            verb = line[:4].upper()
+            if verb == b'EHLO':
+                self.wfile.write(b'250-fake\r\n250-SIZE 100000\r\n250 DSN\r\n')
+            elif verb == b'MAIL':
+                sender, rcpts = re.search(rb'<(.*?)>', line)[1].decode(), []
+                if how == 'greylist' and sender not in s.deferred:
+                    s.deferred.add(sender)
+                    self.say('451 4.7.1 Greylisted')
+                    continue
+                self.say('250 ok')
+            elif verb == b'RCPT':
+                to = re.search(rb'<(.*?)>', line)[1].decode()
+                local = to.split('@')[0].split('+')[0].strip('"')
+                if how in ('refuse', 'greylist') and local not in KNOWN:
+                    self.say('550 5.1.1 No such user')
+                else:
+                    rcpts.append(to)
+                    self.say('250 ok')
+            elif verb == b'DATA':
+                self.say('354 go')
+                content = b''
+                while not content.endswith(b'\r\n.\r\n'):
+                    piece = self.rfile.readline(8192)
+                    if not piece:
+                        return
+                    content += piece
+                s.seen.append((sender, rcpts, content))
+                self.say('552 5.3.4 too large' if how == 'refuse' and len(content) > 100000 else '250 taken')
+                if how == 'bounce' and sender:
+                    bad = [r for r in rcpts if r.split('@')[0] not in KNOWN]
+                    if bad or b'NOTIFY' in line:
+                        s.bounce(sender, content)
+            elif verb == b'QUIT':
+                return self.say('221 bye')
+            else:
+                self.say('250 ok')
+
+
+def run(server, *more, timeout=60):
+    catch = free_port()
+    server.catch = catch
+    p = subprocess.run([BUILD / 'porterctl', '--json', '--yes', 'rndr-check', f'127.0.0.1:{server.port}', '--domain', DOMAIN, '--catch', f'127.0.0.1:{catch}',
+                        '--wait', '2s', '--again', '1s', *more], capture_output=True, text=True, timeout=timeout)
+    try:
+        result = json.loads(p.stdout)
+    except ValueError:
+        result = {'ways': [], 'stderr': p.stderr}
+    result['ways'] = {w['way']: w for w in result['ways']}
+    return p.returncode, result
+
+
+code, r = run(Server('refuse'))
+check('a server that refuses in session is found clear, with exit code 0', code == 0 and r['leaks'] == 0, (code, r))
+check('each refusal is told with the server\'s own words', '5.1.1' in r['ways']['unknown']['note'], r['ways'].get('unknown'))
+check('what needs an address that was not given could not be tested, and says which option', '--forward' in r['ways']['forward']['note'])
+check('a message past the SIZE limit is sent to its end', r['ways']['oversize']['verdict'] == 'refused in session' and r['ways']['oversize']['sent_bytes'] > 100000,
+      r['ways']['oversize'])
+
+code, r = run(Server('bounce'), '--forward', 'gone@example.test')
+check('a server that accepts and returns is found out, with exit code 1', code == 1 and r['result'] == 'backscatters', (code, r))
+for way in ('unknown', 'mixed', 'forward', 'quoted', 'subaddress'):
+    w = r['ways'][way]
+    check(f'the return of the way {way} is counted: bytes, time, and the body in it', w['verdict'] == 'accepted and bounced' and w['returned_bytes'] > 200 and w['body_returned'], w)
+check('a probe to one who exists is accepted and silent', r['ways']['success-dsn']['verdict'] == 'accepted and silent', r['ways']['success-dsn'])
+check('a null reverse-path gets nothing back', r['ways']['null-sender']['returns'] == 0)
+
+code, r = run(Server('swallow'))
+check('a server that swallows is not called clear: exit code 2', code == 2 and r['ways']['unknown']['verdict'] == 'accepted and silent', (code, r['ways'].get('unknown')))
+
+code, r = run(Server('greylist'))
+check('a greylisting server is asked again, and that is said', code == 0 and r['ways']['unknown']['deferred'] and r['ways']['unknown']['verdict'] == 'refused in session', (code, r))
+
+code, r = run(Server('http'), '--ways', 'unknown')
+check('a server of another protocol could not be tested', code == 2 and 'SMTP' in r['ways']['unknown']['note'], (code, r))
+code, r = run(Server('endless'), '--ways', 'unknown')
+check('a line without an end is bounded', code == 2 and r['ways']['unknown']['verdict'] == 'could not test', (code, r))
+
+# a forged return: a guessed mark, and one without any
+server = Server('swallow')
+catch = free_port()
+p = subprocess.Popen([BUILD / 'porterctl', '--json', '--yes', 'rndr-check', f'127.0.0.1:{server.port}', '--domain', DOMAIN, '--catch', f'127.0.0.1:{catch}', '--wait', '3s',
+                      '--ways', 'unknown'], stdout=subprocess.PIPE, text=True)
+end = time.monotonic() + 10
+while not server.seen and time.monotonic() < end:
+    time.sleep(.05)
+sender = server.seen[0][0]
+codes = []
+with smtplib.SMTP('127.0.0.1', catch, timeout=10) as s:
+    s.helo('x')
+    for guess in ('nobody@[127.0.0.1]', re.sub(r'-[0-9a-f]{16}@', '-0123456789abcdef@', sender)):
+        s.mail('')
+        codes.append(s.rcpt(guess)[0])
+        s.rset()
+out = json.loads(p.communicate(timeout=30)[0])
+check('a return without our mark, or with a guessed one, is refused and not counted', codes == [550, 550] and out['leaks'] == 0, (codes, out))
+check('each probe is marked in header, Message-ID and reverse-path', server.seen[0][2].count(sender.split('@')[0].encode()) >= 3, server.seen[0])
+
+p = subprocess.run([BUILD / 'porterctl', 'rndr-check', '192.0.2.1', '--domain', DOMAIN, '--resolver', '127.0.0.1@1'], capture_output=True, text=True, timeout=60)
+check('a server that is not ours is not tested without consent, and the record to set is named', p.returncode == 2 and '_rndr-check.example.test' in p.stderr, p.stderr)
+finish()
