@@ -55,6 +55,8 @@ static const struct {
 	{ "clients", "# Which networks or certificates may speak for which reverse-path domains: NETWORK or fingerprint:HEX, then domains.\n" },
 	{ "header", "# Patterns of header fields: FIELD /PATTERN/ refuse TEXT or tag WORD.\n" },
 	{ "hosters", "# Domains of shared hosters, whose SPF pass proves nothing.\n" },
+	{ "signers", "# Which DKIM keys sign for which domains; written by porterctl dkim new.\n" },
+	{ "sealers", "# Domains whose ARC seals are believed: DOMAIN or .DOMAIN, alone on its line.\n" },
 };
 
 static int put_file(const char *dir, const char *name, mode_t mode, const char *text, size_t n)

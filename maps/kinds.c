@@ -10,6 +10,7 @@
 #include "maps/map_key.h"
 #include "maps/map_value.h"
 #include "maps/senders.h"
+#include "maps/signers.h"
 
 /* -- keys -------------------------------------------------------------------------------------------------------------------------- */
 
@@ -255,6 +256,12 @@ static const char *check_credential(const struct map_entry *e, struct arena *mem
 	return credentials_parse(e->value, mem, &c);
 }
 
+static const char *check_signer(const struct map_entry *e, struct arena *mem)
+{
+	struct signers s;
+	return signers_parse(e->value, mem, &s);
+}
+
 static const struct {
 	map_key_reader key;
 	const char *(*check)(const struct map_entry *e, struct arena *mem); /* NULL: any value */
@@ -268,6 +275,8 @@ static const struct {
 	[MAP_CLIENTS] = { key_client, check_client },
 	[MAP_HEADER] = { NULL, NULL },
 	[MAP_HOSTERS] = { key_hoster, NULL },
+	[MAP_SIGNERS] = { key_domain, check_signer },
+	[MAP_SEALERS] = { key_domain, NULL },
 	[MAP_CREDENTIALS] = { key_login, check_credential },
 	[MAP_FIXED] = { key_address, NULL },
 };

@@ -22,6 +22,8 @@ const struct map_kind map_kinds[MAP_FIXED] = {
 	[MAP_CLIENTS] = { SLICE_INIT("clients"), false, "Which networks and certificates may speak for which reverse-path domains." },
 	[MAP_HEADER] = { SLICE_INIT("header"), false, "Patterns of header fields that are refused or tagged." },
 	[MAP_HOSTERS] = { SLICE_INIT("hosters"), false, "Domains of shared hosters, whose SPF pass proves nothing." },
+	[MAP_SIGNERS] = { SLICE_INIT("signers"), false, "Which DKIM keys sign for which domains; written by porterctl dkim." },
+	[MAP_SEALERS] = { SLICE_INIT("sealers"), false, "Domains whose ARC seals are believed: forwarders and lists that break DMARC." },
 	[MAP_CREDENTIALS] = { SLICE_INIT("credentials"), true, "Logins and what proves them." },
 };
 

@@ -14,7 +14,7 @@
  *
  * A look-up is a plain call: it never waits and never outlives its callback, so a process that switches generations holds no two sets. */
 enum map_id { MAP_DOMAINS, MAP_RECIPIENTS, MAP_ALIASES, MAP_ROUTES, MAP_ACCESS, MAP_SENDERS, MAP_CLIENTS, MAP_HEADER, MAP_HOSTERS,
-	MAP_CREDENTIALS };
+	MAP_SIGNERS, MAP_SEALERS, MAP_CREDENTIALS };
 enum { MAP_FIXED = MAP_CREDENTIALS + 1, MAP_MAX = 64, MAP_MAX_NAME = 64, MAP_MAX_KEY = 1024, MAP_MAX_VALUE = 1 << 20 };
 
 /* Facts about the fixed maps: name, whether `compile` keeps it in the secrets' folder, one sentence for porter-maps(5). */
