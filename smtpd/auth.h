@@ -36,7 +36,7 @@ enum auth_step auth_begin(struct auth *a, struct slice mechanism, struct slice i
 /* The client's next line, without its end. */
 enum auth_step auth_input(struct auth *a, struct slice line);
 
-struct slice auth_text(const struct auth *a);       /* base64 of the challenge, or of SCRAM's last word that goes with 235 ("" none) */
+struct slice auth_text(const struct auth *a);       /* AUTH_CHALLENGE: base64 */
 struct slice auth_login(const struct auth *a);      /* AUTH_GOOD */
 struct slice auth_mechanism(const struct auth *a);  /* for the log, and for `with ESMTPSA` */
 
