@@ -69,6 +69,25 @@ static struct held *held_by_file(struct self *k, struct slice file)
 	return NULL;
 }
 
+/* Servers show the old certificate for a moment longer than we have the new key: the one before stays, as "FILE~". */
+static void keep_old(struct self *k, struct held *h)
+{
+	char name[MAX_NAME + 2];
+	int n = snprintf(name, sizeof name, "%.*s~", (int)h->file.n, h->file.p);
+	struct held *old = held_by_file(k, slice(name, (size_t)n));
+	if (!old && k->count < MAX_KEYS) {
+		old = &k->keys[k->count++];
+		buf_init(&old->file, MAX_NAME + 2);
+		buf_add(&old->file, slice(name, (size_t)n));
+	}
+	if (!old)
+		return;
+	crypto_key_free(old->key);
+	old->key = h->key;
+	memcpy(old->id, h->id, sizeof old->id);
+	h->key = NULL;
+}
+
 static int put_key(struct self *k, struct slice file, struct crypto_key *key)
 {
 	struct held *h = held_by_file(k, file);
@@ -78,7 +97,8 @@ static int put_key(struct self *k, struct slice file, struct crypto_key *key)
 		h = &k->keys[k->count++];
 		buf_init(&h->file, MAX_NAME);
 		buf_add(&h->file, file);
-	}
+	} else if (slice_starts(file, SLICE("tls-key:")))
+		keep_old(k, h);
 	crypto_key_free(h->key);
 	h->key = key;
 	tls_key_id_of(key, h->id);

@@ -89,6 +89,8 @@ bool tls_binding_end_point(const struct tls_info *i, struct buf *out);
 struct tls_settings {
 	struct slice certificates;
 	struct slice roots;
+	bool ask_certificate;
+	struct slice keys_directory;   /* keeper_keys.h: mac-keys, login-salt, SELECTOR._domainkey.DOMAIN.pem */
 };
 extern struct tls_settings tls_settings;
 extern struct setting_table tls_setting_table;

@@ -1,5 +1,5 @@
-/* Files that the parent opens for others: certificates for those who show them, private keys for the keeper, memory that processes share. Which role gets which is
- * told by the prefixes in ctl/roles.c. */
+/* Files that the parent opens for others: memory that processes share (certificates and keys: ctl/key_files.c). Which role gets which is told by the
+ * prefixes in ctl/roles.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,6 +71,7 @@ static int open_attacks(struct parent *p)
 
 int files_open(struct parent *p)
 {
+	key_files_open(p);
 	if (p->files)
 		return 0;             /* shared memory stays over reloads */
 	p->files = MEM_NEW(struct file_set);
@@ -93,8 +94,14 @@ static bool is_named(const char *list, const char *name)
 	return false;
 }
 
+bool files_wants(const struct role *r, const char *name)
+{
+	return is_named(r->files, name);
+}
+
 void files_give(struct parent *p, struct child *c)
 {
+	key_files_give(p, c);
 	for (size_t i = 0; p->files && i < p->files->count; i++)
 		if (is_named(c->role->files, p->files->shared[i].name))
 			child_send_file(c, slice_of(p->files->shared[i].name), p->files->shared[i].fd);

@@ -2,6 +2,7 @@
 #include "ctl/helper_kinds.h"
 
 #include "delivery/system_parcel.h"
+#include "smtpd/login.h"
 
 static int system_main(int argc, char **argv)
 {
@@ -11,6 +12,9 @@ static int system_main(int argc, char **argv)
 
 const struct helper_kind helper_kinds[] = {
 	{ "system", "mailbox", system_main, true, NULL, 600, 0 },
+	{ "login-dovecot", "login", login_dovecot_main, true, NULL, 30, UINT64_C(1) << 30 },
+	{ "login-pam", "login", login_pam_main, true, NULL, 30, 0 },
+	{ "login-token", "login", login_token_main, true, NULL, 30, UINT64_C(4) << 30 },
 	{ "program", "mailbox", NULL, true, NULL, 240, UINT64_C(1) << 30 },
 };
 const size_t helper_kind_count = sizeof helper_kinds / sizeof *helper_kinds;

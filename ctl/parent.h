@@ -13,7 +13,8 @@
  *	ctl/parent.c      start, signals, reload, stop
  *	ctl/child.c       one process: fork, exec, what it is told, its end and its return
  *	ctl/listeners.c   sockets, opened here alone, kept over reloads
- *	ctl/files.c       files that are opened for others: certificates, keys, shared memory
+ *	ctl/files.c       memory that processes share, and which files who gets
+ *	ctl/key_files.c   certificates and private keys
  *	ctl/generation.c  map generations: verified in a process of its own, then told to all
  *	ctl/control.c     the control socket
  *	ctl/helpers.c     short-lived processes */
@@ -42,6 +43,7 @@ struct alert {
 
 struct listener_set;
 struct file_set;
+struct key_files;
 struct control;
 struct helper;
 struct parent {
@@ -54,6 +56,7 @@ struct parent {
 	struct child *children;
 	struct listener_set *listeners;
 	struct file_set *files;
+	struct key_files *keys;
 	struct control *control;
 	struct helper *helpers;
 	pid_t verifier;
@@ -96,6 +99,12 @@ void listeners_close(struct parent *p);
 /* files.c */
 int files_open(struct parent *p);
 void files_give(struct parent *p, struct child *c);
+bool files_wants(const struct role *r, const char *name);
+
+/* key_files.c: certificates and private keys; again at each reload. look: now, not in a minute */
+void key_files_open(struct parent *p);
+void key_files_give(struct parent *p, struct child *c);
+void key_files_look(struct parent *p);
 
 /* generation.c */
 int generation_begin(struct parent *p);      /* at start: blocks until one is verified. 0 or -errno, told */

@@ -3,9 +3,13 @@
 
 #include <string.h>
 
+#include "base/keeper.h"
 #include "delivery/mailbox.h"
+#include "smtpd/login.h"
 
 const struct role roles[] = {
+	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
+	{ "login", login_main, false, "", "login-salt", false, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
 };
 const size_t role_count = sizeof roles / sizeof *roles;

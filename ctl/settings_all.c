@@ -2,14 +2,18 @@
 #include "ctl/settings_all.h"
 
 #include "base/general_settings.h"
+#include "base/tls.h"
 #include "delivery/mailbox_settings.h"
 #include "maps/maps_settings.h"
+#include "smtpd/login_settings.h"
 #include "smtpd/smtpd_settings.h"
 
 struct setting_table *const settings_all[] = {
 	&general_setting_table,
 	&maps_setting_table,
 	&smtpd_setting_table,
+	&login_setting_table,
+	&tls_setting_table,
 	&mailbox_setting_table,
 };
 const size_t settings_all_count = sizeof settings_all / sizeof *settings_all;

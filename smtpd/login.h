@@ -8,9 +8,9 @@
  * short-lived processes that the parent starts, since nothing that reads verifiers opens a socket or runs a program. */
 int login_main(struct house *h);
 
-/* The short-lived processes: one LOGIN_ question from standard input (a socket), one LOGIN_ANSWER to it. words: what the settings say about the source.
- * Kinds "login-dovecot" (words: path of the socket), "login-pam" (service), "login-token" (program). Return the exit code. */
-int login_dovecot_main(const struct slice *words, size_t count);
-int login_pam_main(const struct slice *words, size_t count);
-int login_token_main(const struct slice *words, size_t count);
+/* The short-lived processes (ctl/helper_kinds.c): one LOGIN_ question from standard input (a socket), one LOGIN_ANSWER to it. The word is Dovecot's socket, the PAM
+ * service, or the token verifier. They return the exit code. */
+int login_dovecot_main(int argc, char **argv);
+int login_pam_main(int argc, char **argv);
+int login_token_main(int argc, char **argv);
 #endif
