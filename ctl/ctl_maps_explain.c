@@ -1,0 +1,266 @@
+/* porterctl explain: what RCPT would be answered now, and why: the same functions that a session calls, with every look-up told. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mail_reply.h"
+#include "base/scan.h"
+#include "base/text.h"
+#include "ctl/ctl_maps.h"
+#include "ctl/tables.h"
+#include "delivery/mailbox_settings.h"
+#include "delivery/mailbox_status.h"
+#include "delivery/quota.h"
+#include "maps/access.h"
+#include "smtpd/judge.h"
+#include "smtpd/smtpd_settings.h"
+
+struct question {
+	struct ctl *c;
+	struct map_set *set;
+	struct mail_path to, from;
+	bool has_from, has_client;
+	struct net_ip ip;
+	struct judge_client client;
+	uint64_t size;
+	struct evidence evidence;
+	struct resolved resolved;
+	struct slice access_key;     /* the line of access that decided, or "" */
+	const char *stage;           /* which command is refused: "connect", "MAIL", "RCPT" */
+	struct mail_status reply;
+};
+
+/* Asking -------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool access_refuses(struct question *q, const char *stage, enum answer a, const struct access *line)
+{
+	q->stage = stage;
+	if (a == UNSURE)
+		q->reply = MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later");
+	else if (a == FOUND && (line->verdict == ACCESS_REFUSE || line->verdict == ACCESS_DEFER))
+		q->reply = line->status;
+	else
+		return false;
+	q->access_key = a == FOUND ? line->key : SLICE("");
+	return true;
+}
+
+static bool refused_before_rcpt(struct question *q)
+{
+	struct access *line = ARENA_NEW(&q->c->mem, struct access);
+	if (q->has_client && access_refuses(q, "connect", access_client(q->set, &q->ip, &q->c->mem, line), line))
+		return true;
+	q->stage = "MAIL";
+	if (q->size > smtpd_settings.size_limit) {
+		q->reply = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here");
+		return true;
+	}
+	if (!q->has_from && !q->client.login.n)
+		return false;
+	q->reply = judge_evidence(q->set, &q->client, &q->from, &q->c->mem, &q->evidence);
+	if (q->reply.fate != MAIL_OK)
+		return true;
+	return access_refuses(q, "MAIL", access_from(q->set, &q->from, &q->c->mem, line), line);
+}
+
+/* A Maildir's quota is counted here and now; the other kinds of destinations are asked by the server alone. */
+static struct mail_status ask_quota(const struct leaf *l, uint64_t size, struct ctl *c)
+{
+	struct quota_limits limits = { l->quota_bytes, l->quota_messages };
+	int root, error = file_open(AT_FDCWD, arena_cstr(&c->mem, mailbox_settings.mail_root), O_RDONLY | O_DIRECTORY, 0, &root);
+	if (error)
+		return mailbox_status_of(error);
+	struct quota_table *t = quota_new(root, 1);
+	error = quota_check(t, l->place, &limits, size);
+	quota_free(t);
+	file_close(&root);
+	return mailbox_status_of(error == -ENOENT ? 0 : error);
+}
+
+static void ask_destinations(struct question *q)
+{
+	for (size_t i = 0; i < q->resolved.count && q->reply.fate == MAIL_OK; i++) {
+		const struct leaf *l = &q->resolved.leaves[i];
+		if (l->size_limit && q->size > l->size_limit)
+			q->reply = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than this recipient takes");
+		else if (l->kind == LEAF_MAILDIR && (l->quota_bytes || l->quota_messages))
+			q->reply = ask_quota(l, q->size, q->c);
+	}
+}
+
+static void ask(struct question *q)
+{
+	struct access *line = ARENA_NEW(&q->c->mem, struct access);
+	if (refused_before_rcpt(q))
+		return;
+	q->stage = "RCPT";
+	q->reply = judge_forward_path(q->set, &q->evidence, &q->to, true, &q->c->mem, &q->resolved);
+	if (q->reply.fate != MAIL_OK || access_refuses(q, "RCPT", access_to(q->set, &q->to, &q->c->mem, line), line))
+		return;
+	q->reply = MAIL_STATUS(MAIL_OK, 250, 1, 5, "Ok");
+	ask_destinations(q);
+}
+
+/* Telling ------------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *const kinds[] = { [LEAF_MAILDIR] = "maildir", [LEAF_MBOX] = "mbox", [LEAF_SYSTEM] = "system", [LEAF_LMTP] = "lmtp", [LEAF_PROGRAM] = "program",
+	                             [LEAF_HOP] = "next hop" };
+static const char *const answers[] = { [FOUND] = "found", [ABSENT] = "absent", [UNSURE] = "unsure" };
+
+static void tell_step(struct buf *b, const struct resolve_step *s)
+{
+	buf_addf(b, "  %-12s ", s->map);
+	text_add_escaped(b, s->key);
+	if (s->answer == FOUND) {
+		buf_add(b, SLICE("  =>  "));
+		text_add_escaped(b, slice_head(s->value, 200));
+		buf_addf(b, "  (%s:%u)", s->map, s->line);
+	} else {
+		buf_addf(b, "  %s", s->answer == ABSENT ? "-" : "could not be told");
+	}
+	buf_add_byte(b, '\n');
+}
+
+static void tell_leaf(struct buf *b, const struct leaf *l)
+{
+	buf_addf(b, "  %-9s ", kinds[l->kind]);
+	text_add_escaped(b, l->place);
+	buf_add(b, SLICE("  for "));
+	text_add_escaped(b, l->address);
+	if (l->quota_bytes)
+		buf_addf(b, "  quota %llu bytes", (unsigned long long)l->quota_bytes);
+	if (l->quota_messages)
+		buf_addf(b, "  quota %llu messages", (unsigned long long)l->quota_messages);
+	if (l->size_limit)
+		buf_addf(b, "  at most %llu bytes", (unsigned long long)l->size_limit);
+	if (l->route.n)
+		buf_addf(b, "  by route %.*s", SLICE_FMT(l->route));
+	if (l->owner.n)
+		buf_addf(b, "  queued, reports to %.*s", SLICE_FMT(l->owner));
+	buf_add_byte(b, '\n');
+}
+
+static const char *destination(const struct question *q)
+{
+	size_t hops = 0;
+	for (size_t i = 0; i < q->resolved.count; i++)
+		hops += q->resolved.leaves[i].kind == LEAF_HOP;
+	if (!q->resolved.count)
+		return "none";
+	if (!hops)
+		return "mailbox: delivered inside the transaction";
+	if (q->resolved.count > 1)
+		return "list: local copies inside the transaction, the others queued under the owner";
+	return q->evidence.grade >= EVIDENCE_CLIENT ? "queue: the sender is authenticated" : "pass-through: the next hop is asked first, and its answer is ours";
+}
+
+static void tell(const struct question *q)
+{
+	struct buf b = BUF_INIT(8 << 20);
+	struct slice name = evidence_name(q->evidence.grade);
+	for (size_t i = 0; i < q->resolved.step_count; i++)
+		tell_step(&b, q->resolved.steps[i]);
+	for (size_t i = 0; i < q->resolved.count; i++)
+		buf_add(&b, i ? SLICE("") : SLICE("leads to\n")), tell_leaf(&b, &q->resolved.leaves[i]);
+	if (q->has_from || q->client.login.n)
+		buf_addf(&b, "the sender counts as %.*s%s%.*s\n", SLICE_FMT(name), q->evidence.who.n ? ", by " : "", SLICE_FMT(q->evidence.who));
+	if (q->access_key.n)
+		buf_addf(&b, "access says so: %.*s\n", SLICE_FMT(q->access_key));
+	buf_addf(&b, "destination: %s\n%s: ", destination(q), q->stage);
+	mail_reply_add(&b, &q->reply);
+	while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
+		b.n--;
+	buf_add_byte(&b, '\n');
+	ctl_print(buf_slice(&b));
+	buf_free(&b);
+}
+
+static void add_text(struct buf *b, const char *name, struct slice s)
+{
+	buf_addf(b, ",\"%s\":", name);
+	text_add_json(b, s);
+}
+
+static void tell_json(const struct question *q)
+{
+	struct buf b = BUF_INIT(8 << 20), reply = BUF_INIT(2048);
+	mail_reply_add(&reply, &q->reply);
+	buf_addf(&b, "{\"stage\":\"%s\",\"code\":%u", q->stage, q->reply.code);
+	add_text(&b, "reply", slice_trim(buf_slice(&reply)));
+	add_text(&b, "evidence", evidence_name(q->evidence.grade));
+	add_text(&b, "destination", slice_of(destination(q)));
+	buf_add(&b, SLICE(",\"steps\":["));
+	for (size_t i = 0; i < q->resolved.step_count; i++) {
+		const struct resolve_step *s = q->resolved.steps[i];
+		buf_addf(&b, "%s{\"map\":\"%s\",\"answer\":\"%s\",\"line\":%u", i ? "," : "", s->map, answers[s->answer], s->line);
+		add_text(&b, "key", s->key);
+		add_text(&b, "value", s->value);
+		buf_add_byte(&b, '}');
+	}
+	buf_add(&b, SLICE("],\"leaves\":["));
+	for (size_t i = 0; i < q->resolved.count; i++) {
+		const struct leaf *l = &q->resolved.leaves[i];
+		buf_addf(&b, "%s{\"kind\":\"%s\"", i ? "," : "", l->kind == LEAF_HOP ? "hop" : kinds[l->kind]);
+		add_text(&b, "place", l->place);
+		add_text(&b, "address", l->address);
+		add_text(&b, "owner", l->owner);
+		add_text(&b, "route", l->route);
+		buf_addf(&b, ",\"quota_bytes\":%llu,\"size_limit\":%llu}", (unsigned long long)l->quota_bytes, (unsigned long long)l->size_limit);
+	}
+	buf_add(&b, SLICE("]}\n"));
+	ctl_print(buf_slice(&b));
+	buf_free(&reply);
+	buf_free(&b);
+}
+
+/* The command line ---------------------------------------------------------------------------------------------------------------------- */
+
+static int read_question(struct question *q, int argc, char **argv)
+{
+	struct ctl *c = q->c;
+	const char *from = ctl_value(&argc, argv, "--from"), *client = ctl_value(&argc, argv, "--client"), *login = ctl_value(&argc, argv, "--auth"),
+	           *size = ctl_value(&argc, argv, "--size");
+	if (argc != 1)
+		return ctl_fail(CTL_USAGE, "explain [--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS");
+	if (from && strcmp(from, "<>") != 0 && *from && !maps_read_path(c, from, &q->from))
+		return CTL_USAGE;
+	if (client && !net_ip_parse(slice_of(client), &q->ip))
+		return ctl_fail(CTL_USAGE, "%s is no address of a client", client);
+	if (size && !scan_size_all(slice_of(size), UINT64_MAX / 4, &q->size))
+		return ctl_fail(CTL_USAGE, "%s is no size", size);
+	if (!maps_read_path(c, argv[0], &q->to))
+		return CTL_USAGE;
+	q->has_from = from != NULL;
+	q->has_client = client != NULL;
+	q->client = (struct judge_client){ client ? &q->ip : NULL, SLICE(""), login ? slice_of(login) : SLICE(""), false };
+	q->evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
+	return 0;
+}
+
+static int run_explain(struct ctl *c, int argc, char **argv)
+{
+	struct question q = { .c = c };
+	bool text = ctl_flag(&argc, argv, "--text");
+	int code = read_question(&q, argc, argv);
+	if (code)
+		return code;
+	if (!ctl_settings(c))
+		return CTL_CONFIG;
+	if (!maps_open(c, text, &q.set, &code))
+		return code;
+	ask(&q);
+	if (c->json)
+		tell_json(&q);
+	else
+		tell(&q);
+	map_set_close(q.set);
+	return q.reply.fate == MAIL_OK ? 0 : q.reply.fate == MAIL_NEVER ? 1 : 2;
+}
+
+const struct ctl_command ctl_maps_explain_commands[] = {
+	{ "explain", "[--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS",
+	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now; exit 0 accepted, 1 refused, 2 later.", run_explain },
+	{ NULL, NULL, NULL, NULL }
+};

@@ -1,0 +1,51 @@
+/* Verdicts of the maps, without a session. */
+#include "smtpd/judge.h"
+
+#include "maps/clients.h"
+#include "maps/senders.h"
+
+#define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
+
+static struct mail_status of_login(struct map_set *maps, const struct judge_client *client, const struct mail_path *path, struct arena *mem, struct evidence *out)
+{
+	switch (mail_path_is_null(path) ? FOUND : senders_may_use(maps, client->login, path, mem)) {
+	case FOUND:
+		*out = (struct evidence){ EVIDENCE_AUTH, client->login, SLICE("SMTP AUTH") };
+		return MAIL_STATUS_OK;
+	case ABSENT:
+		return MAIL_STATUS(MAIL_NEVER, 553, 7, 1, "This login may not use this reverse-path");
+	case UNSURE:
+		break;
+	}
+	return UNSURE_MAP;
+}
+
+struct mail_status judge_evidence(struct map_set *maps, const struct judge_client *client, const struct mail_path *reverse_path, struct arena *mem, struct evidence *out)
+{
+	struct slice key = SLICE("");
+	*out = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
+	if (client->login.n)
+		return of_login(maps, client, reverse_path, mem, out);
+	if (client->ip && !mail_path_is_null(reverse_path) && map_size(maps, MAP_CLIENTS))
+		switch (clients_may_speak(maps, client->ip, client->certificate, reverse_path->domain, mem, &key)) {
+		case FOUND:
+			*out = (struct evidence){ EVIDENCE_CLIENT, key, SLICE("listed in clients") };
+			break;
+		case ABSENT:
+			break;
+		case UNSURE:
+			return UNSURE_MAP;
+		}
+	if (client->submission && out->grade < EVIDENCE_CLIENT)
+		return MAIL_STATUS(MAIL_NEVER, 530, 7, 0, "Authentication required");
+	return MAIL_STATUS_OK;
+}
+
+struct mail_status judge_forward_path(struct map_set *maps, const struct evidence *evidence, const struct mail_path *forward_path, bool want_steps, struct arena *mem,
+                                      struct resolved *out)
+{
+	resolve_path(maps, forward_path, want_steps, mem, out);
+	if (out->class == RESOLVE_FOREIGN && evidence->grade < EVIDENCE_CLIENT)
+		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying is for authenticated senders");
+	return out->status;
+}
