@@ -1,0 +1,29 @@
+/* Settings of sender evidence. */
+#include "smtpd/evidence_settings.h"
+
+#include "base/general_settings.h"
+
+struct evidence_settings evidence_settings;
+
+#define AT(field) offsetof(struct evidence_settings, field)
+
+static const struct setting rows[] = {
+	{ "authserv-id", SETTING_TEXT, AT(id), "", 0, 0, NULL, NULL,
+	  "Our name in Authentication-Results; empty is hostname. Fields of others that bear it are removed." },
+	{ "evidence", SETTING_BOOL, AT(check), "yes", 0, 0, NULL, NULL, "Check SPF, DKIM, DMARC and ARC of mail from strangers." },
+	{ "spf-fail", SETTING_WORD, AT(spf_fail), "tag", 0, 0, "take tag refuse", NULL, "What is done when SPF says fail: take, tag (X-Porter-Tag: spf-fail), or refuse with 550 5.7.23." },
+	{ "spf-helo", SETTING_BOOL, AT(spf_helo), "no", 0, 0, NULL, NULL, "Check SPF for the HELO name too and report it apart; it is evidence of nothing." },
+	{ "dmarc", SETTING_WORD, AT(dmarc), "apply", 0, 0, "apply tag ignore", NULL,
+	  "What is done with DMARC's policy: apply (reject is 550 5.7.1, quarantine a tag), only tag, or ignore." },
+	{ "dmarc-suffixes", SETTING_TEXT, AT(dmarc_suffixes), "", 0, 0, NULL, NULL,
+	  "Organizational domains by a public suffix list, as RFC 7489 had it: builtin, or a file. Empty: the tree walk of RFC 9989." },
+	{ "arc-seal", SETTING_TEXT, AT(arc_seal), "", 0, 0, NULL, NULL, "The domain whose key (map signers) seals mail that is forwarded; empty seals nothing." },
+	{ "dkim-sign", SETTING_BOOL, AT(dkim_sign), "yes", 0, 0, NULL, NULL, "Sign submitted mail whose From domain has a line in the map signers." },
+};
+
+struct setting_table evidence_setting_table = { "smtpd", rows, sizeof rows / sizeof rows[0], &evidence_settings };
+
+struct slice evidence_authserv_id(void)
+{
+	return evidence_settings.id.n ? evidence_settings.id : general_settings.hostname;
+}

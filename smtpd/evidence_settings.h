@@ -1,0 +1,20 @@
+#ifndef SMTPD_EVIDENCE_SETTINGS_H
+#define SMTPD_EVIDENCE_SETTINGS_H
+#include <stdbool.h>
+#include "base/setting.h"
+
+struct evidence_settings {
+	struct slice id;               /* authserv-id; "" the host's name */
+	bool check;
+	struct slice spf_fail;         /* take | tag | refuse */
+	bool spf_helo;
+	struct slice dmarc;            /* apply | tag | ignore */
+	struct slice dmarc_suffixes;   /* "" the tree walk; "builtin" or a file */
+	struct slice arc_seal;         /* domain whose key seals; "" nothing is sealed */
+	bool dkim_sign;
+};
+extern struct evidence_settings evidence_settings;
+extern struct setting_table evidence_setting_table;
+
+struct slice evidence_authserv_id(void);
+#endif
