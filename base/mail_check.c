@@ -18,6 +18,7 @@ struct mail_check {
 	struct mail_check_envelope envelope;
 	bool spf_is_helo, spf_known, helo_known;
 	struct mail_body *body;
+	int seal_digest;
 	struct dkim *dkim;
 	struct arc *arc;
 	struct dmarc *dmarc;
@@ -111,6 +112,16 @@ void mail_check_await_spf(struct mail_check *c, void (*done)(void *arg), void *a
 
 /* -- content -------------------------------------------------------------------------------------------------------------- */
 
+/* "ann@example.org <ann@example.org>" is no address list, and common: what stands in the one pair of angle brackets at the end is the address. */
+static struct slice last_angle(struct slice value)
+{
+	size_t open = slice_rfind(value, '<');
+	struct slice angle = slice_skip(value, open), before = slice_head(value, open);
+	bool one = slice_find(before, '<') == before.n && slice_find(before, ',') == before.n && slice_find(before, '"') == before.n &&
+	           slice_find(before, '(') == before.n && slice_find(before, ':') == before.n;
+	return open < value.n && one ? angle : SLICE("");
+}
+
 int mail_check_author(const struct mail_header *h, struct arena *mem, struct slice *domain, const char **why)
 {
 	static const struct slice name = SLICE_INIT("From");
@@ -120,7 +131,7 @@ int mail_check_author(const struct mail_header *h, struct arena *mem, struct sli
 	*why = !f ? "no From" : mail_header_count(h, name) > 1 ? "more than one From" : NULL;
 	if (*why)
 		return -EINVAL;
-	if (mail_address_parse(f->value, 100, mem, &list, &count) || !count) {
+	if ((mail_address_parse(f->value, 100, mem, &list, &count) || !count) && (mail_address_parse(last_angle(f->value), 1, mem, &list, &count) || !count)) {
 		*why = "From is no address";
 		return -EINVAL;
 	}
@@ -138,6 +149,8 @@ int mail_check_author(const struct mail_header *h, struct arena *mem, struct sli
 void mail_check_header(struct mail_check *c, const struct mail_header *h)
 {
 	c->body = mail_body_new();
+	if (c->options.seal)
+		c->seal_digest = mail_body_want(c->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);
 	c->dkim = dkim_start(c->dns, h, c->body, &c->options.dkim);
 	c->arc = arc_start(c->dns, h, c->body, c->options.dkim.lax);
 	struct arena mem = ARENA_INIT(1 << 20);
@@ -152,6 +165,11 @@ void mail_check_header(struct mail_check *c, const struct mail_header *h)
 void mail_check_body(struct mail_check *c, struct slice chunk)
 {
 	mail_body_add(c->body, chunk);
+}
+
+void mail_check_body_digest(const struct mail_check *c, struct mail_digest *out)
+{
+	mail_body_digest(c->body, c->seal_digest, out);
 }
 
 /* -- the end -------------------------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 struct mail_check_options {
 	const struct suffix_list *suffixes; /* DMARC by RFC 7489; NULL: the tree walk */
 	bool helo_too;                      /* check the HELO identity, too, where MAIL FROM is not null */
+	bool seal;                          /* the body's relaxed digest will be wanted (mail_check_body_digest) */
 	struct dkim_options dkim;           /* its clock, its laxity */
 };
 
@@ -43,6 +44,9 @@ void mail_check_await_spf(struct mail_check *c, void (*done)(void *arg), void *a
 void mail_check_header(struct mail_check *c, const struct mail_header *h);
 void mail_check_body(struct mail_check *c, struct slice chunk);
 void mail_check_end(struct mail_check *c, void (*done)(void *arg), void *arg);
+
+/* After the end, with `seal`: SHA-256 of the whole body in relaxed form. */
+void mail_check_body_digest(const struct mail_check *c, struct mail_digest *out);
 
 struct mail_check_results {
 	const struct spf_verdict *spf;       /* NULL: not known, or nobody asked; of MAIL FROM, or of HELO for the null reverse-path */

@@ -6,12 +6,14 @@
 #include "delivery/mailbox_settings.h"
 #include "maps/maps_settings.h"
 #include "smtpd/login_settings.h"
+#include "smtpd/evidence_settings.h"
 #include "smtpd/smtpd_settings.h"
 
 struct setting_table *const settings_all[] = {
 	&general_setting_table,
 	&maps_setting_table,
 	&smtpd_setting_table,
+	&evidence_setting_table,
 	&login_setting_table,
 	&tls_setting_table,
 	&mailbox_setting_table,

@@ -1,0 +1,112 @@
+/* DMARC's policy at the dot. */
+#include "smtpd/evidence_policy.h"
+
+#include "base/mail_authres.h"
+#include "maps/signers.h"
+#include "smtpd/evidence_settings.h"
+#include "smtpd/smtpd.h"
+
+static bool has_dmarc_pass(struct slice results)
+{
+	struct authres_item item;
+	if (!authres_skip_id(&results))
+		return false;
+	while (authres_next(&results, &item))
+		if (slice_eq_nocase(item.method, SLICE("dmarc")))
+			return slice_eq_nocase(item.result, SLICE("pass"));
+	return false;
+}
+
+bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc)
+{
+	bool good = false;
+	if (!maps || !arc || arc->result != ARC_PASS)
+		return false;
+	for (unsigned i = arc->instance; i-- > 0 && !good;) {
+		struct arena mem = ARENA_INIT(16 << 10);
+		bool believed = sealers_find(maps, arc->sealer[i], &mem) == FOUND;
+		arena_free(&mem);
+		if (!believed)
+			return false;
+		good = has_dmarc_pass(arc->results[i]);
+	}
+	return good;
+}
+
+/* Would it pass whatever the policy says? An identifier that is the author's own domain needs no policy to be aligned. */
+static bool passes_anyway(const struct mail_check_results *r, struct slice sender_domain)
+{
+	struct slice author = r->dmarc->author;
+	if (r->spf && r->spf->result == SPF_PASS && !r->spf_is_helo && slice_eq_nocase(sender_domain, author))
+		return true;
+	for (size_t i = 0; i < r->dkim_count; i++)
+		if (r->dkim[i].result == DKIM_PASS && slice_eq_nocase(r->dkim[i].domain, author))
+			return true;
+	return false;
+}
+
+/* More than one author's domain is a way around DMARC (RFC 9989, 11.5); no author at all is only bad manners. */
+static void judge_from(const struct mail_check_results *r, struct evidence_policy *out)
+{
+	if (slice_eq(slice_of(r->from_wrong), SLICE("more than one From")) || slice_eq(slice_of(r->from_wrong), SLICE("more than one domain in From")))
+		out->status = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "There must be exactly one From field, with authors of one domain");
+}
+
+static struct mail_status rejected(struct check *c, const struct dmarc_verdict *v)
+{
+	struct buf b = BUF_INIT(400);
+	buf_addf(&b, "The DMARC policy of %.*s refuses this: neither SPF nor DKIM passed for the domain in From", SLICE_FMT(slice_head(v->domain, 253)));
+	struct mail_status s = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "The DMARC policy of the domain in From refuses this");
+	struct slice text = arena_copy(check_arena(c), buf_slice(&b));
+	if (text.p)
+		s.text = text;
+	buf_free(&b);
+	return s;
+}
+
+static void judge_failure(struct check *c, const struct mail_check_results *r, struct evidence_policy *out)
+{
+	const struct dmarc_verdict *v = r->dmarc;
+	if (v->policy != v->published)
+		out->override = "policy_test_mode";
+	if (v->policy == DMARC_POLICY_NONE)
+		return;
+	if (evidence_policy_arc(check_smtpd(c)->maps, r->arc)) {
+		out->override = "trusted_forwarder";
+		out->tag = SLICE("dmarc-arc");
+		return;
+	}
+	out->tag = v->policy == DMARC_POLICY_REJECT ? SLICE("dmarc-reject") : SLICE("dmarc-quarantine");
+	if (v->policy != DMARC_POLICY_REJECT)
+		return;
+	if (slice_eq(evidence_settings.dmarc, SLICE("apply")))
+		out->status = rejected(c, v);
+	else
+		out->override = "local_policy";
+}
+
+void evidence_policy_judge(struct check *c, const struct mail_check_results *r, bool by_pass, struct evidence_policy *out)
+{
+	*out = (struct evidence_policy){ .status = MAIL_STATUS_OK, .tag = SLICE("") };
+	if (by_pass || slice_eq(evidence_settings.dmarc, SLICE("ignore"))) {
+		out->override = "local_policy";
+		return;
+	}
+	if (!r->dmarc) {
+		judge_from(r, out);
+		return;
+	}
+	switch (r->dmarc->result) {
+	case DMARC_NONE:
+	case DMARC_PASS:
+	case DMARC_PERMERROR:
+		break;
+	case DMARC_TEMPERROR:
+		if (!passes_anyway(r, check_facts(c)->transaction->reverse_path.domain) && slice_eq(evidence_settings.dmarc, SLICE("apply")))
+			out->status = MAIL_STATUS(MAIL_LATER, 451, 7, 1, "The DMARC policy of the domain in From can't be checked just now");
+		break;
+	case DMARC_FAIL:
+		judge_failure(c, r, out);
+		break;
+	}
+}
