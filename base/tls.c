@@ -232,6 +232,12 @@ int tls_server_reload(struct tls_context *t, const struct tls_server_plan *plan,
 	return 0;
 }
 
+struct tls_context *tls_hold(struct tls_context *t)
+{
+	t->count++;
+	return t;
+}
+
 void tls_free(struct tls_context *t)
 {
 	if (!t || --t->count)

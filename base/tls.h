@@ -12,6 +12,7 @@
  * no session tickets. A context is counted: who makes it frees it, connections under way keep what they use. */
 struct tls_context;
 void tls_free(struct tls_context *t); /* NULL is fine */
+struct tls_context *tls_hold(struct tls_context *t); /* one more tls_free is due */
 
 /* -- servers ---------------------------------------------------------------------------------------------------------------------- */
 

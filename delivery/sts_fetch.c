@@ -1,0 +1,196 @@
+/* Fetching an MTA-STS policy, in a process of its own that lives for one fetch: libcurl stands behind this file, and is loaded here alone, since it brings twenty
+ * libraries that no other process needs. The same process keeps policies on disk, and tells all that it kept when the delivery process starts. */
+#include <ctype.h>
+#include <curl/curl.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/field.h"
+#include "base/file.h"
+#include "base/ipc.h"
+#include "base/mem.h"
+#include "base/scan.h"
+#include "delivery/sts.h"
+#include "delivery/sts_house.h"
+
+enum { FETCH_S = 20, MAX_KEPT = STS_MAX_DOMAINS, MAX_FILE = STS_MAX_TEXT + 1024 };
+
+static int tell(struct slice domain, struct slice id, struct slice text, int64_t fetched_s)
+{
+	struct buf b = BUF_INIT(STS_MAX_TEXT + 2048);
+	field_add(&b, STS_TAG_DOMAIN, domain);
+	field_add(&b, STS_TAG_ID, id);
+	field_add(&b, STS_TAG_TEXT, text);
+	field_add_uint(&b, STS_TAG_FETCHED, (uint64_t)fetched_s);
+	int error = ipc_send_blocking(STDIN_FILENO, STS_FETCHED, 1, buf_slice(&b), -1);
+	buf_free(&b);
+	return error;
+}
+
+/* A domain that may be a file's name and a URL's host. */
+static bool is_domain(struct slice s)
+{
+	bool good = s.n > 0 && s.n <= 253 && s.p[0] != '.';
+	for (size_t i = 0; good && i < s.n; i++)
+		good = islower((unsigned char)s.p[i]) || isdigit((unsigned char)s.p[i]) || s.p[i] == '-' || s.p[i] == '.' || s.p[i] == '_';
+	return good;
+}
+
+/* -- on disk: "sts1 FETCHED ID\n" and the policy's text ------------------------------------------------------------------------------------------ */
+
+static void keep(int folder, const char *domain, struct slice id, struct slice text, int64_t fetched_s)
+{
+	char temporary[300];
+	struct buf b = BUF_INIT(MAX_FILE);
+	int fd, error;
+	snprintf(temporary, sizeof temporary, ".%s.new", domain);
+	buf_addf(&b, "sts1 %lld %.*s\n", (long long)fetched_s, SLICE_FMT(id));
+	buf_add(&b, text);
+	error = buf_full(&b) ? -EMSGSIZE : file_open(folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd);
+	if (!error) {
+		error = file_write(fd, buf_slice(&b));
+		file_close(&fd);
+		error = error ? error : file_rename(folder, temporary, folder, domain);
+	}
+	if (error)
+		fprintf(stderr, "keeping the policy of %s: %s\n", domain, strerror(-error));
+	buf_free(&b);
+}
+
+static void tell_kept(int folder, const char *name)
+{
+	struct buf b = BUF_INIT(MAX_FILE);
+	uint64_t fetched;
+	int fd;
+	ssize_t n = 1;
+	if (!is_domain(slice_of(name)) || file_open(folder, name, O_RDONLY | O_NOFOLLOW, 0, &fd))
+		return;
+	while (n > 0) {
+		char *room = buf_room(&b, 4096);
+		n = room ? read(fd, room, 4096) : -1;
+		if (n > 0)
+			buf_used(&b, (size_t)n);
+	}
+	file_close(&fd);
+	struct slice text = buf_slice(&b), line = slice_cut(text, '\n', &text);
+	if (n == 0 && scan_word(&line, SLICE("sts1 ")) && scan_uint(&line, INT64_MAX, &fetched) && scan_byte(&line, ' '))
+		tell(slice_of(name), line, text, (int64_t)fetched);
+	buf_free(&b);
+}
+
+static int tell_all(int folder)
+{
+	DIR *d = fdopendir(folder);
+	struct dirent *e;
+	size_t told = 0;
+	while (d && (e = readdir(d)) && told++ < MAX_KEPT)
+		tell_kept(dirfd(d), e->d_name);
+	if (d)
+		closedir(d);
+	return 0;
+}
+
+/* -- over HTTPS (RFC 8461, 3.3) ---------------------------------------------------------------------------------------------------------------------- */
+
+static struct {
+	CURL *(*init)(void);
+	CURLcode (*set)(CURL *c, CURLoption o, ...);
+	CURLcode (*perform)(CURL *c);
+	CURLcode (*get)(CURL *c, CURLINFO i, ...);
+	void (*cleanup)(CURL *c);
+	const char *(*text)(CURLcode e);
+	struct curl_slist *(*append)(struct curl_slist *l, const char *s);
+	void (*free_list)(struct curl_slist *l);
+} curl;
+
+static bool load_curl(void)
+{
+	void *lib = dlopen("libcurl.so.4", RTLD_NOW);
+	static const struct {
+		const char *name;
+		void **to;
+	} wanted[] = { { "curl_easy_init", (void **)&curl.init }, { "curl_easy_setopt", (void **)&curl.set }, { "curl_easy_perform", (void **)&curl.perform },
+		{ "curl_easy_getinfo", (void **)&curl.get }, { "curl_easy_cleanup", (void **)&curl.cleanup }, { "curl_easy_strerror", (void **)&curl.text },
+		{ "curl_slist_append", (void **)&curl.append }, { "curl_slist_free_all", (void **)&curl.free_list } };
+	for (size_t i = 0; lib && i < sizeof wanted / sizeof wanted[0]; i++)
+		if (!(*wanted[i].to = dlsym(lib, wanted[i].name)))
+			return false;
+	return lib != NULL;
+}
+
+static size_t take_bytes(char *p, size_t one, size_t n, void *arg)
+{
+	return buf_add(arg, slice(p, one * n)) ? 0 : one * n;
+}
+
+static bool is_plain_text(CURL *c)
+{
+	char *type = NULL;
+	curl.get(c, CURLINFO_CONTENT_TYPE, &type);
+	return type && slice_starts_nocase(slice_of(type), SLICE("text/plain")) && (type[10] == '\0' || type[10] == ';' || type[10] == ' ');
+}
+
+/* connect_to: "HOST:PORT" in place of mta-sts.DOMAIN:443, or "". */
+static bool fetch(const char *domain, const char *connect_to, const char *roots, struct buf *out)
+{
+	char url[400], connect[400];
+	CURL *c = load_curl() ? curl.init() : NULL;
+	struct curl_slist *to = NULL;
+	long status = 0;
+	if (!c)
+		return false;
+	snprintf(url, sizeof url, "https://mta-sts.%s/.well-known/mta-sts.txt", domain);
+	snprintf(connect, sizeof connect, "::%.300s", connect_to);
+	curl.set(c, CURLOPT_URL, url);
+	curl.set(c, CURLOPT_PROTOCOLS_STR, "https");
+	curl.set(c, CURLOPT_FOLLOWLOCATION, 0L); /* redirects are not to be followed */
+	curl.set(c, CURLOPT_SSL_VERIFYPEER, 1L);
+	curl.set(c, CURLOPT_SSL_VERIFYHOST, 2L);
+	curl.set(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl.set(c, CURLOPT_TIMEOUT, (long)FETCH_S);
+	curl.set(c, CURLOPT_NOSIGNAL, 1L);
+	curl.set(c, CURLOPT_MAXFILESIZE, (long)STS_MAX_TEXT);
+	curl.set(c, CURLOPT_USERAGENT, "Porter");
+	curl.set(c, CURLOPT_WRITEFUNCTION, take_bytes);
+	curl.set(c, CURLOPT_WRITEDATA, out);
+	if (*roots)
+		curl.set(c, CURLOPT_CAINFO, roots);
+	if (*connect_to) {
+		to = curl.append(NULL, connect);
+		curl.set(c, CURLOPT_CONNECT_TO, to);
+		curl.set(c, CURLOPT_PROXY, "");
+	}
+	CURLcode result = curl.perform(c);
+	curl.get(c, CURLINFO_RESPONSE_CODE, &status);
+	bool good = result == CURLE_OK && status == 200 && is_plain_text(c);
+	if (!good)
+		fprintf(stderr, "%s: %s, status %ld\n", url, curl.text(result), status);
+	curl.free_list(to);
+	curl.cleanup(c);
+	return good;
+}
+
+int sts_main(int argc, char **argv)
+{
+	int folder, error = argc == 1 || argc == 5 ? file_open(AT_FDCWD, argv[0], O_RDONLY | O_DIRECTORY, 0, &folder) : -EINVAL;
+	if (error)
+		return 75;
+	if (argc == 1)
+		return tell_all(folder);
+	struct buf text = BUF_INIT(STS_MAX_TEXT);
+	struct slice domain = slice_of(argv[3]), id = slice_of(argv[4]);
+	int64_t now = clock_wall_s();
+	struct sts_policy *p = MEM_NEW(struct sts_policy);
+	struct arena mem = ARENA_INIT(STS_MAX_TEXT);
+	bool good = is_domain(domain) && fetch(argv[3], argv[1], argv[2], &text) && sts_parse(buf_slice(&text), &mem, p);
+	if (good)
+		keep(folder, argv[3], id, buf_slice(&text), now);
+	return tell(domain, id, good ? buf_slice(&text) : SLICE_NONE, now) ? 75 : 0;
+}

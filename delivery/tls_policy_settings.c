@@ -1,0 +1,21 @@
+/* The settings of TLS towards next hops. */
+#include "delivery/tls_policy_settings.h"
+
+#include <stddef.h>
+
+struct tls_policy_settings tls_policy_settings;
+
+#define AT(member) offsetof(struct tls_policy_settings, member)
+static const struct setting rows[] = {
+	{ "hop-tls", SETTING_WORD, AT(standard), "may", 0, 0, "none may encrypt verify dane", NULL,
+	  "How connections to next hops are protected where routes say nothing and the domain neither by DANE nor by MTA-STS." },
+	{ "dane", SETTING_BOOL, AT(dane), "yes", 0, 0, NULL, NULL,
+	  "Look for TLSA records of hosts that DNSSEC proves (RFC 7672). Takes a trust anchor and a resolver that passes DNSSEC on." },
+	{ "mta-sts", SETTING_BOOL, AT(sts), "yes", 0, 0, NULL, NULL, "Look for MTA-STS policies of domains (RFC 8461)." },
+	{ "mta-sts-directory", SETTING_PATH, AT(sts_directory), "/var/lib/porter/sts", 0, 0, NULL, NULL,
+	  "Where fetched policies are kept; the user _porter's." },
+	{ "mta-sts-connect", SETTING_TEXT, AT(sts_connect), "", 0, 0, NULL, NULL,
+	  "HOST:PORT to fetch policies through in place of each policy host's own address, whose certificate is checked all the same. Empty: direct." },
+};
+
+struct setting_table tls_policy_setting_table = { "delivery", rows, sizeof rows / sizeof rows[0], &tls_policy_settings };
