@@ -109,7 +109,7 @@ static int put_conf(const char *dir, unsigned base)
 	buf_add_cstr(&text, "# porter.conf(5) and `porterctl settings` tell every setting.\n"
 	                    "hostname             mx.example.test\n"
 	                    "run-directory        ../run\nspool-directory      ../spool\nmail-root            ../mail\n"
-	                    "maps-directory       ../maps\nsecrets-directory    ../secrets\nmail-reserve         8M\n");
+	                    "maps-directory       ../maps\nsecrets-directory    ../secrets\nmta-sts-directory    ../sts\nmail-reserve         8M\n");
 	buf_addf(&text, "listen-mx            127.0.0.1:%u\n", mx);
 	demo_add_conf(&text, submission, submissions, http);
 	int error = put_file(dir, "porter.conf", 0644, text.p, text.n);

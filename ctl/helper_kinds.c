@@ -1,6 +1,7 @@
 /* The kinds of short-lived processes. */
 #include "ctl/helper_kinds.h"
 
+#include "delivery/sts.h"
 #include "delivery/system_parcel.h"
 #include "smtpd/login.h"
 
@@ -15,6 +16,7 @@ const struct helper_kind helper_kinds[] = {
 	{ "login-dovecot", "login", login_dovecot_main, true, NULL, 30, UINT64_C(1) << 30 },
 	{ "login-pam", "login", login_pam_main, true, NULL, 30, 0 },
 	{ "login-token", "login", login_token_main, true, NULL, 30, UINT64_C(4) << 30 },
+	{ "sts", "delivery", sts_main, false, "_porter", 60, UINT64_C(4) << 30 },
 	{ "program", "mailbox", NULL, true, NULL, 240, UINT64_C(1) << 30 },
 };
 const size_t helper_kind_count = sizeof helper_kinds / sizeof *helper_kinds;

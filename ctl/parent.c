@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "ctl/settings_all.h"
 #include "delivery/mailbox_settings.h"
+#include "delivery/tls_policy_settings.h"
 #include "smtpd/smtpd_settings.h"
 
 enum { MAX_CONF = 1 << 20, STOP_MS = 12000, WANTED_DESCRIPTORS = 65536 };
@@ -302,6 +303,7 @@ static int make_folders(struct parent *p)
 {
 	int error = make_folder(p, general_settings.run_directory, 0755, NULL);
 	error = error ? error : make_folder(p, general_settings.spool_directory, 0700, "_porterq");
+	error = error ? error : make_folder(p, tls_policy_settings.sts_directory, 0700, "_porter");
 	return error ? error : make_folder(p, mailbox_settings.mail_root, 0755, "_portermail");
 }
 

@@ -1,9 +1,11 @@
 /* The list of all tables. */
 #include "ctl/settings_all.h"
 
+#include "base/dns_settings.h"
 #include "base/general_settings.h"
 #include "base/tls.h"
 #include "delivery/mailbox_settings.h"
+#include "delivery/tls_policy_settings.h"
 #include "maps/maps_settings.h"
 #include "smtpd/login_settings.h"
 #include "smtpd/evidence_settings.h"
@@ -16,6 +18,8 @@ struct setting_table *const settings_all[] = {
 	&evidence_setting_table,
 	&login_setting_table,
 	&tls_setting_table,
+	&dns_setting_table,
+	&tls_policy_setting_table,
 	&mailbox_setting_table,
 };
 const size_t settings_all_count = sizeof settings_all / sizeof *settings_all;

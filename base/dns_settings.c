@@ -1,0 +1,25 @@
+/* The settings of DNS. */
+#include "base/dns_settings.h"
+
+#include <stddef.h>
+
+struct dns_rows dns_rows;
+
+#define AT(member) offsetof(struct dns_rows, member)
+static const struct setting rows[] = {
+	{ "dns-resolvers", SETTING_TEXT, AT(resolvers), "", 0, 0, NULL, NULL,
+	  "Resolvers to ask, ADDRESS[@PORT] with blanks between; root: ask the name servers ourselves; empty: what /etc/resolv.conf says." },
+	{ "dns-trust-anchor", SETTING_TEXT, AT(trust_anchor), "", 0, 0, NULL, NULL,
+	  "A file with the root's key (Debian: /usr/share/dns/root.key): answers are validated by DNSSEC, which DANE needs. The resolvers must pass DNSSEC on. Empty: no validation." },
+	{ "dns-local-zones", SETTING_BOOL, AT(local_zones), "no", 0, 0, NULL, NULL,
+	  "Answer names like localhost and the reverse of private networks ourselves (RFC 6303), not by the resolvers." },
+	{ "dns-timeout", SETTING_SPAN, AT(timeout_s), "20", 1, 300, NULL, NULL, "How long one question may take, all retries together; then mail is answered 4xx." },
+};
+
+struct setting_table dns_setting_table = { "dns", rows, sizeof rows / sizeof rows[0], &dns_rows };
+
+struct dns_settings dns_settings_made(void)
+{
+	return (struct dns_settings){ .resolvers = dns_rows.resolvers, .trust_anchor = dns_rows.trust_anchor, .local_zones = dns_rows.local_zones,
+		.timeout_ms = dns_rows.timeout_s * 1000 };
+}
