@@ -22,6 +22,7 @@ struct conn {
 	int fd;
 	enum phase phase;
 	bool paused, freed, finishing, lingering;
+	bool ended;                      /* the peer has sent its last byte; it may still read */
 	unsigned holds;                  /* frames and queued calls that go on using it; the last one releases it */
 	const struct conn_handler *handler;
 	void *arg;
@@ -155,7 +156,11 @@ static void timed_out(void *arg)
 {
 	struct conn *c = arg;
 	hold(c);
-	fail(c, CONN_TIMEOUT, "timed out");
+	c->error = "timed out";
+	if (c->phase == OPEN)
+		tell(c, CONN_TIMEOUT);
+	else
+		fail(c, CONN_TIMEOUT, c->error);
 	let_go(c);
 }
 
@@ -231,7 +236,7 @@ static int watch_for(const struct conn *c)
 	case OPEN:
 		if (c->lingering)
 			return LOOP_READ;
-		if (!c->paused && !c->finishing && c->in.n < c->in.max)
+		if (!c->paused && !c->finishing && !c->ended && c->in.n < c->in.max)
 			what |= c->read_wants == TRANSPORT_WANT_WRITE ? LOOP_WRITE : LOOP_READ;
 		if (conn_output_pending(c))
 			what |= c->write_wants == TRANSPORT_WANT_READ ? LOOP_READ : LOOP_WRITE;
@@ -379,10 +384,16 @@ static size_t transport_holds(const struct conn *c)
 static void take_in(struct conn *c)
 {
 	do {
-		if (is_over(c) || c->phase != OPEN || c->in.n >= c->in.max || c->paused)
+		if (is_over(c) || c->phase != OPEN || c->in.n >= c->in.max || c->paused || c->ended)
 			return;
 		enum transport_want want = read_some(c);
 		c->read_wants = want;
+		if (want == TRANSPORT_CLOSED && c->transport == &c->plain) {
+			c->ended = true;
+			c->error = error_of(c, want);
+			tell(c, CONN_CLOSED);
+			return;
+		}
 		if (is_error(want)) {
 			fail(c, want == TRANSPORT_CLOSED ? CONN_CLOSED : CONN_FAILED, error_of(c, want));
 			return;

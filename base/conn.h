@@ -12,7 +12,8 @@
  * Reading: on_data is called with what lies in the input buffer; the callee consumes from its front with conn_consume. While
  * conn_pause_reading is on nothing is read, so a client that is ahead waits in the kernel. The input never grows past `max_input`.
  * Writing: conn_write queues, up to max_output, then fails with -EMSGSIZE; on_drained tells when all is handed to the kernel.
- * Errors: on_event with one of the CONN_ words; after CONN_CLOSED or CONN_FAILED only conn_free may be called. */
+ * Errors: on_event with one of the CONN_ words; after CONN_FAILED only conn_free may be called. CONN_CLOSED: nothing more will come; who has ended only his own
+ * half may still read what is written (in the clear; inside TLS it is the end). CONN_TIMEOUT of an open connection leaves it open, and its clock stopped. */
 struct conn;
 struct tls_context; /* base/tls.h */
 

@@ -85,6 +85,21 @@ int file_write(int fd, struct slice s)
 	return error;
 }
 
+int file_write_at(int fd, struct slice s, uint64_t at)
+{
+	int error = ask(FILE_WRITE, fd, -1, NULL);
+	while (error == 0 && s.n) {
+		ssize_t n = pwrite(fd, s.p, s.n, (off_t)at);
+		if (n < 0 && errno != EINTR)
+			error = -errno;
+		if (n > 0) {
+			s = slice_skip(s, (size_t)n);
+			at += (uint64_t)n;
+		}
+	}
+	return error;
+}
+
 static int copy_by_hand(int from, int to, off_t at, uint64_t length)
 {
 	char block[65536];

@@ -29,6 +29,8 @@ void file_close(int *fd);
 
 /* All of it, at the file's position. */
 int file_write(int fd, struct slice s);
+/* All of it, at that place. */
+int file_write_at(int fd, struct slice s, uint64_t at);
 /* `length` bytes from the front of from to the front of to; shares blocks where the file system can. -EBADMSG when from is shorter. */
 int file_copy(int from, int to, uint64_t length);
 int file_truncate(int fd, uint64_t length);

@@ -45,12 +45,18 @@ void check_proven_domain(struct check *c, struct slice domain);        /* SPF or
 void check_change_sender(struct check *c, const struct mail_path *path);
 void check_set_reverse_name(struct check *c, struct slice name);
 
-/* For the session ---------------------------------------------------------------------------------------------------------------------- */
+/* The rows, ending with NULL (smtpd/checks.c). */
+extern const struct check_kind *const check_kinds[];
+enum { CHECK_MAX_KINDS = 16 };
+
+/* For the session. c NULL: no kind is interested, done is called at once. ------------------------------------------------------------------- */
 struct session;
 struct checks;
+typedef void (*checks_done)(struct session *s, const struct mail_status *refusal);
 struct checks *checks_new(struct session *s);                          /* NULL if no kind is interested */
-void checks_run(struct checks *c, enum check_stage stage, const struct recipient *r, void (*done)(struct session *s, const struct mail_status *refusal)); /* done may be called inside */
+void checks_run(struct checks *c, enum check_stage stage, const struct recipient *r, checks_done done, struct session *s); /* done may be called inside */
 void checks_cancel(struct checks *c);
+bool checks_want_content(const struct checks *c);
 void checks_head(struct checks *c, struct slice head);
 void checks_body(struct checks *c, struct slice bytes);
 void checks_reset(struct checks *c);

@@ -32,7 +32,7 @@ struct transaction_facts {
 	int64_t hold_until_s, deliver_by_s;
 	bool deliver_by_return;
 	int priority;
-	struct recipient *recipients;       /* those that were answered 250 */
+	struct recipient **recipients;      /* those that were answered 250, in order; each stays where it is */
 	size_t recipient_count;
 	struct evidence evidence;           /* of the reverse-path, graded */
 	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */

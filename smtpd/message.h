@@ -5,66 +5,90 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/loop.h"
-#include "base/mail_dot.h"
 #include "base/slice.h"
 
 /* The content of a transaction: header section in memory, body in memory or, past MESSAGE_MAX_MEMORY, in files (spills) that destinations gave: with LF line
- * ends for mailboxes, with CRLF for queue and next hop. Fields that are put on top are kept apart until the dot; a spilled message has a slot for them
- * (etc/doc/architecture.md, "The transaction"). Owned by the transaction. */
-enum { MESSAGE_MAX_MEMORY = 64 << 10, MESSAGE_MAX_HEAD = 1 << 20, MESSAGE_MAX_FRONT = 16 << 10, MESSAGE_SLOT = 1600, MESSAGE_MAX_SPILLS = 2, MESSAGE_PIECE = 256 << 10 };
-
-struct message_spill {
-	int fd;                     /* ours; -1 none */
-	bool lf;                    /* line ends */
-	uint64_t start;             /* where content begins in the file */
-	uint64_t length;            /* bytes of content handed to be written, the front included */
-	struct buf next;            /* what is collected for the next write */
-	struct buf writing;         /* what the worker writes just now */
-	uint64_t slot_at;           /* where the slot stands */
-	bool busy;
-	int error;
+ * ends for mailboxes, with CRLF for queue and next hop. Fields that are put on top are kept apart until the dot; a spilled message keeps room for them at its front, and
+ * what is left of the room becomes a comment of white space behind Received. What comes in is clean (base/mail_dot), so both forms say the same. */
+enum {
+	MESSAGE_MAX_MEMORY = 48 << 10,     /* with our own fields below MAILBOX_MAX_INLINE */
+	MESSAGE_MAX_HEAD = 256 << 10,
+	MESSAGE_MAX_ADDED = 64 << 10,      /* our own fields but Received */
+	MESSAGE_ROOM = 1800,               /* at the front of a spill, where checks may add fields */
+	MESSAGE_MAX_SPILLS = 2,
+	MESSAGE_PIECE = 256 << 10
 };
 
+struct message_spill;
 struct message {
 	struct buf head;            /* the header section as received, CRLF, with the blank line that ends it */
 	struct buf body;            /* CRLF; empty once spilled */
-	struct buf front;           /* trace fields, CRLF, known before content: Return-Path is not among them (mailboxes add it) */
-	struct buf added;           /* fields put on top of it at the dot: Authentication-Results, tags; CRLF */
-	bool head_done, spilled;
+	struct buf front;           /* our Received field, CRLF, known before content. Return-Path is not among it (mailboxes get it) */
+	struct buf added;           /* fields put on top at the dot: Authentication-Results, tags; CRLF */
+	bool head_done;
+	bool changed;               /* head or body of a spilled message are others now: its files must be written anew */
 	uint64_t length;            /* of head and body, as received */
-	unsigned received_count;
-	bool loops;                 /* a Received field of ours with our own id */
-	struct crypto_hash *digest; /* of the content without trace fields, for the ledger; NULL until asked for */
-	struct message_spill spills[MESSAGE_MAX_SPILLS];
+	uint64_t body_length;       /* of the body as it is now */
+	uint64_t received_head, received_head_lf; /* length of the header section as received, with CRLF and with LF */
+	bool body_replaced;
+	unsigned received_count;    /* Received fields of the client */
+	unsigned own_count;         /* of these, ours */
+	bool ended;
+	struct crypto_hash *digest; /* of what was received, where it had to be made as it came */
+	struct message_reader *reader;
+	struct message_spill *spills[MESSAGE_MAX_SPILLS];
 	size_t spill_count;
-	void (*on_written)(void *arg);   /* a write of the worker ended */
-	void *arg;
 	struct worker *worker;
+	struct slice host;          /* what our own Received fields say after "by" */
+	void (*on_written)(void *arg);
+	void *arg;
 };
 
+/* on_written: a write of the worker ended. worker may be NULL where nothing is spilled. */
 void message_init(struct message *m, struct worker *w, void (*on_written)(void *arg), void *arg);
-void message_free(struct message *m); /* no write may be under way: message_busy */
-bool message_busy(const struct message *m);
-bool message_full(const struct message *m);  /* so much waits to be written that the client should wait */
-int message_error(const struct message *m);  /* of a write: -ENOSPC ... */
+void message_free(struct message *m); /* at any time; a write under way ends on its own */
 
-/* A piece of content, CRLF line ends. -EMSGSIZE: the header section is longer than MESSAGE_MAX_HEAD. */
+/* A piece of content, CRLF line ends never torn. -EMSGSIZE: the header section is longer than MESSAGE_MAX_HEAD. */
 int message_add(struct message *m, struct slice s);
 void message_end(struct message *m);
+bool message_is_spilled(const struct message *m);
+bool message_wants_spill(const struct message *m); /* it has outgrown memory and there is no file yet */
 
-/* From now on all content goes to these files. fd becomes ours; the front and what is in memory are written first. */
-void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice lf_front);
-void message_flush(struct message *m);       /* hands what is left to the worker */
-void message_fill_slots(struct message *m);  /* at the dot, when nothing is busy: writes `added` into the slots by the worker */
-bool message_fits_slot(const struct message *m);
+/* From now on all content goes to this file, too. Its fd becomes ours; content begins at `start`; return_path: "" or a field with its line end, in the file's form. room:
+ * bytes for fields that may still be added. After the last of them message_spilled, before the next message_add. */
+void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice return_path, size_t room);
+void message_spilled(struct message *m);
+bool message_is_busy(const struct message *m);  /* the worker has something of it */
+bool message_is_full(const struct message *m);  /* so much waits to be written that the client should wait */
+int message_error(const struct message *m);     /* of a write: -ENOSPC ...; 0 */
 
-/* The whole as one run of bytes, for messages in memory: [return_path] added front head body. */
+/* Hands what is left to the worker; on_written tells. At the end of content, before anything is read. */
+void message_flush(struct message *m);
+/* Before delivery: the same, and the front. */
+void message_finish(struct message *m);
+bool message_fits(const struct message *m);     /* `added` fits into the room of every spill, and nothing was changed */
+/* The file with these line ends: fd (lent) and length of content behind start. False: there is none. */
+bool message_spill_file(const struct message *m, bool lf, int *fd, uint64_t *start, uint64_t *length);
+
+/* Fresh files for a message that was changed or outgrew its room: takes over the content of the old ones. Called instead of message_finish, with one new spill for each old
+ * one, in their order. */
+void message_rewrite(struct message *m, const int *fds, const uint64_t *starts);
+
+/* The whole as one run of bytes, for messages in memory: return_path added front head body. return_path: "" or a field with CRLF. */
 void message_print(const struct message *m, bool lf, struct slice return_path, struct buf *out);
+size_t message_print_size(const struct message *m, struct slice return_path); /* no smaller than what is printed */
 
-/* For checks: a field on top of all; changes of the head. value without CRLF (folded lines allowed). */
-void message_add_field(struct message *m, struct slice name, struct slice value);
+/* For checks: a field on top of all. value without line end (folded lines allowed, with LF or CRLF). -EMSGSIZE. */
+int message_add_field(struct message *m, struct slice name, struct slice value);
+/* Another header section, CRLF, with the blank line; at the dot only. */
+int message_set_head(struct message *m, struct slice head);
+/* Another body in memory, CRLF; at the dot only. -EMSGSIZE past `max`. */
+int message_set_body(struct message *m, struct slice body);
 
-/* Reads the body in CRLF form from `offset` on (an offset in CRLF bytes for messages in memory, in the file's bytes for spilled ones), at most `max` bytes, in the
- * worker where it is a file; done is called once, later, in the loop. n 0: the end. */
-void message_read_body(struct message *m, uint64_t offset, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next_offset, int error), void *arg);
+/* Reads the body in CRLF form, about `max` bytes at a time: cursor begins at 0 and is passed back as given. Done is called once, later, in the loop, also for messages in
+ * memory. n 0: the end. Cancelled by message_free alone: then it isn't called. */
+void message_read_body(struct message *m, uint64_t cursor, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next, int error), void *arg);
+
+/* SHA-256 of the content as received. */
+void message_digest(struct message *m, uint8_t out[CRYPTO_SHA256]);
 #endif

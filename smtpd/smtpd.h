@@ -9,6 +9,7 @@
 #include "delivery/mailbox_proto.h"
 
 /* The process that speaks SMTP: what its sessions share. One for each processor; none of them holds anything that must survive. */
+struct crowd;
 struct dns;
 struct harvest;
 struct keeper;
@@ -31,6 +32,7 @@ struct smtpd {
 	struct tls_context *tls;           /* NULL: no certificate, no STARTTLS */
 	struct dns *dns;
 	struct harvest *harvest;
+	struct crowd *crowd;
 	struct mailbox_state store;        /* what the mailbox process last said of the mail root */
 	bool store_known;
 	struct session *sessions;          /* all, in a list */
@@ -38,6 +40,9 @@ struct smtpd {
 	bool draining, stopping;
 	struct smtpd_counts counts;
 };
+
+/* From session_free: the last session of a process that drains ends it. */
+void smtpd_session_ended(struct smtpd *d);
 
 int smtpd_main(struct house *h);
 #endif

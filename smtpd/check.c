@@ -1,0 +1,267 @@
+/* The chain of checks of one session: a list of the interested kinds and a place in it. A kind may answer at once or later; the chain goes on from the same place. */
+#include "smtpd/check.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "smtpd/policy.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction.h"
+
+struct check {
+	const struct check_kind *kind;
+	void *state;
+	struct checks *chain;
+};
+
+struct checks {
+	struct session *session;
+	struct check list[CHECK_MAX_KINDS];
+	size_t count, at;
+	enum check_stage stage;
+	const struct recipient *recipient;
+	checks_done done;
+	bool waiting, refused;
+	struct mail_status refusal;
+};
+
+void checks_start(struct smtpd *d)
+{
+	for (const struct check_kind *const *k = check_kinds; *k; k++)
+		if ((*k)->start)
+			(*k)->start(d);
+}
+
+struct checks *checks_new(struct session *s)
+{
+	if (!check_kinds[0])
+		return NULL;
+	struct checks *c = MEM_NEW(struct checks);
+	c->session = s;
+	for (const struct check_kind *const *k = check_kinds; *k && c->count < CHECK_MAX_KINDS; k++) {
+		struct check *one = &c->list[c->count];
+		*one = (struct check){ *k, NULL, c };
+		one->state = (*k)->begin(one);
+		if (one->state)
+			c->count++;
+	}
+	if (c->count)
+		return c;
+	mem_free(c);
+	return NULL;
+}
+
+static void finish(struct checks *c, bool refused)
+{
+	checks_done done = c->done;
+	c->done = NULL;
+	done(c->session, refused ? &c->refusal : NULL);
+}
+
+static void log_refusal(const struct checks *c, const struct check *one)
+{
+	const struct session_facts *f = &c->session->facts;
+	log_event(LOG_INFO, "check-refused", LOG_STR("session", unique_slice(&f->id)), LOG_STR("id", f->transaction ? unique_slice(&f->transaction->id) : SLICE_NONE),
+	          LOG_STR("client", slice_of(f->ip_text)), LOG_CSTR("check", one->kind->name), LOG_UINT("code", c->refusal.code), LOG_STR("text", c->refusal.text), LOG_END);
+}
+
+/* True: the chain is over, one way or the other. */
+static bool take_step(struct checks *c, enum check_step step)
+{
+	switch (step) {
+	case CHECK_GO_ON:
+		c->at++;
+		return false;
+	case CHECK_REFUSE:
+		assert(c->refused);
+		log_refusal(c, &c->list[c->at]);
+		finish(c, true);
+		return true;
+	case CHECK_WAIT:
+		c->waiting = true;
+		return true;
+	}
+	return true;
+}
+
+static void go_on(struct checks *c)
+{
+	while (c->at < c->count) {
+		struct check *one = &c->list[c->at];
+		enum check_step step = CHECK_GO_ON;
+		if (!policy_by_passes(c->session, slice_of(one->kind->name)))
+			step = one->kind->run(one->state, one, c->stage);
+		if (take_step(c, step))
+			return;
+	}
+	finish(c, false);
+}
+
+void checks_run(struct checks *c, enum check_stage stage, const struct recipient *r, checks_done done, struct session *s)
+{
+	if (!c) {
+		done(s, NULL);
+		return;
+	}
+	assert(!c->done);
+	c->stage = stage;
+	c->recipient = r;
+	c->done = done;
+	c->at = 0;
+	c->refused = false;
+	go_on(c);
+}
+
+void check_answer(struct check *c, enum check_step step)
+{
+	struct checks *chain = c->chain;
+	assert(chain->waiting && c == &chain->list[chain->at] && step != CHECK_WAIT);
+	chain->waiting = false;
+	if (!take_step(chain, step))
+		go_on(chain);
+}
+
+void checks_cancel(struct checks *c)
+{
+	if (!c || !c->waiting)
+		return;
+	struct check *one = &c->list[c->at];
+	c->waiting = false;
+	c->done = NULL;
+	one->kind->cancel(one->state, one);
+}
+
+void checks_reset(struct checks *c)
+{
+	checks_cancel(c);
+	for (size_t i = 0; c && i < c->count; i++)
+		if (c->list[i].kind->reset)
+			c->list[i].kind->reset(c->list[i].state, &c->list[i]);
+}
+
+void checks_free(struct checks *c)
+{
+	checks_cancel(c);
+	for (size_t i = 0; c && i < c->count; i++)
+		c->list[i].kind->end(c->list[i].state);
+	mem_free(c);
+}
+
+bool checks_want_content(const struct checks *c)
+{
+	for (size_t i = 0; c && i < c->count; i++)
+		if (c->list[i].kind->on_head || c->list[i].kind->on_body)
+			return true;
+	return false;
+}
+
+void checks_head(struct checks *c, struct slice head)
+{
+	for (size_t i = 0; c && i < c->count; i++)
+		if (c->list[i].kind->on_head && !policy_by_passes(c->session, slice_of(c->list[i].kind->name)))
+			c->list[i].kind->on_head(c->list[i].state, &c->list[i], head);
+}
+
+void checks_body(struct checks *c, struct slice bytes)
+{
+	for (size_t i = 0; c && i < c->count; i++)
+		if (c->list[i].kind->on_body && !policy_by_passes(c->session, slice_of(c->list[i].kind->name)))
+			c->list[i].kind->on_body(c->list[i].state, &c->list[i], bytes);
+}
+
+/* -- for kinds ------------------------------------------------------------------------------------------------------------------------------ */
+
+void check_refuse(struct check *c, struct mail_status status)
+{
+	c->chain->refused = true;
+	c->chain->refusal = mail_status_copy(check_arena(c), status);
+}
+
+const struct session_facts *check_facts(const struct check *c)
+{
+	return &c->chain->session->facts;
+}
+
+const struct recipient *check_recipient(const struct check *c)
+{
+	return c->chain->recipient;
+}
+
+static struct transaction *transaction_of(const struct check *c)
+{
+	return c->chain->session->transaction;
+}
+
+struct message *check_message(struct check *c)
+{
+	return transaction_of(c) ? transaction_message(transaction_of(c)) : NULL;
+}
+
+struct arena *check_arena(struct check *c)
+{
+	return transaction_of(c) ? transaction_arena(transaction_of(c)) : &c->chain->session->mem;
+}
+
+struct smtpd *check_smtpd(struct check *c)
+{
+	return c->chain->session->smtpd;
+}
+
+void check_add_field(struct check *c, struct slice name, struct slice value)
+{
+	if (transaction_of(c))
+		message_add_field(transaction_message(transaction_of(c)), name, value);
+}
+
+void check_tag(struct check *c, struct slice word)
+{
+	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;
+	if (!t)
+		words_add(&c->chain->session->tags, &c->chain->session->mem, word);
+	for (size_t i = 0; t && i < t->tag_count; i++)
+		if (slice_eq(t->tags[i], word))
+			return;
+	struct slice copy = t && t->tag_count < sizeof t->tags / sizeof t->tags[0] ? arena_copy(transaction_arena(transaction_of(c)), word) : SLICE_NONE;
+	if (copy.p)
+		t->tags[t->tag_count++] = copy;
+}
+
+void check_evidence(struct check *c, const struct evidence *e)
+{
+	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;
+	if (!t || e->grade <= t->evidence.grade)
+		return;
+	struct arena *mem = transaction_arena(transaction_of(c));
+	t->evidence = (struct evidence){ e->grade, arena_copy(mem, e->who), arena_copy(mem, e->reason) };
+}
+
+void check_proven_domain(struct check *c, struct slice domain)
+{
+	struct session *s = c->chain->session;
+	if (slice_eq(s->proven_domain, domain))
+		return;
+	struct slice copy = arena_copy(&s->mem, domain);
+	if (copy.p)
+		s->proven_domain = copy;
+}
+
+void check_change_sender(struct check *c, const struct mail_path *path)
+{
+	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;
+	struct buf b = BUF_INIT(1024);
+	if (t && mail_path_print(&b, path) == 0) {
+		struct arena *mem = transaction_arena(transaction_of(c));
+		t->reverse_path = (struct mail_path){ arena_copy(mem, path->local_part), arena_copy(mem, path->domain), path->utf8 };
+		t->sender = arena_copy(mem, buf_slice(&b));
+	}
+	buf_free(&b);
+}
+
+void check_set_reverse_name(struct check *c, struct slice name)
+{
+	struct session *s = c->chain->session;
+	struct slice copy = arena_copy(&s->mem, name);
+	if (copy.p)
+		s->facts.reverse_name = copy;
+}

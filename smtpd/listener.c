@@ -1,0 +1,125 @@
+/* Clients are taken one at a time while they wait; the loop comes back for more. Where descriptors run out, a listener rests until a session has ended or a second has passed. */
+#include "smtpd/listener.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "smtpd/crowd.h"
+#include "smtpd/dialog.h"
+#include "smtpd/policy.h"
+#include "smtpd/session.h"
+#include "smtpd/smtpd_settings.h"
+
+enum { AT_ONCE = 16, REST_MS = 1000 };
+
+struct listener {
+	struct smtpd *smtpd;
+	enum listener_kind kind;
+	struct slice name, address;
+	int fd;
+	struct loop_watch *watch;
+	struct loop_timer *rest;
+};
+
+static const struct slice names[] = {
+	[LISTENER_MX] = SLICE_INIT("mx"), [LISTENER_SUBMISSION] = SLICE_INIT("submission"), [LISTENER_SUBMISSIONS] = SLICE_INIT("submissions")
+};
+
+enum listener_kind listener_kind(const struct listener *l)
+{
+	return l->kind;
+}
+
+struct slice listener_name(const struct listener *l)
+{
+	return names[l->kind];
+}
+
+static void send_away(struct listener *l, int fd, const struct net_address *peer, const char *why)
+{
+	static const char text[] = "421 4.7.0 Too many connections, try again later\r\n";
+	struct buf b = BUF_INIT(128);
+	ssize_t n = l->kind == LISTENER_SUBMISSIONS ? 0 : send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)n;
+	close(fd);
+	l->smtpd->counts.refused_sessions++;
+	net_address_print(&b, peer);
+	log_event(LOG_INFO, "session-refused", LOG_STR("client", buf_slice(&b)), LOG_CSTR("why", why), LOG_END);
+	buf_free(&b);
+}
+
+static void welcome(struct listener *l, int fd, const struct net_address *peer)
+{
+	struct smtpd *d = l->smtpd;
+	struct net_ip ip = net_ip_of(peer);
+	bool exempt = policy_is_exempt(&ip);
+	if (d->session_count >= smtpd_settings.max_sessions) {
+		send_away(l, fd, peer, "max-sessions");
+		return;
+	}
+	if (!exempt && !crowd_enter(d->crowd, &ip, smtpd_settings.max_sessions_address, smtpd_settings.max_sessions_network)) {
+		send_away(l, fd, peer, "max-sessions-address or max-sessions-network");
+		return;
+	}
+	struct session *s = session_new(d, l, fd, peer);
+	s->counted = !exempt;
+	dialog_begin(s);
+}
+
+static void rested(void *arg)
+{
+	struct listener *l = arg;
+	loop_watch_set(l->watch, LOOP_READ);
+}
+
+static void ready(void *arg, int what)
+{
+	struct listener *l = arg;
+	(void)what;
+	for (int i = 0; i < AT_ONCE; i++) {
+		struct net_address peer = { .length = sizeof peer.sa };
+		int fd = accept4(l->fd, &peer.sa.any, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			welcome(l, fd, &peer);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			log_event(LOG_WARN, "listener-rests", LOG_STR("address", l->address), LOG_ERRNO(errno), LOG_END);
+			loop_watch_set(l->watch, 0);
+			loop_timer_set(l->rest, REST_MS);
+		}
+		return;
+	}
+}
+
+struct listener *listener_new(struct smtpd *d, struct slice name, struct slice address, int fd)
+{
+	int one = 1;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		if (!slice_eq(name, names[i]))
+			continue;
+		struct listener *l = MEM_NEW(struct listener);
+		*l = (struct listener){ .smtpd = d, .kind = (enum listener_kind)i, .name = names[i], .address = address, .fd = fd };
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what is accepted inherits it */
+		l->watch = loop_watch_new(d->loop, fd, ready, l);
+		l->rest = loop_timer_new(d->loop, rested, l);
+		loop_watch_set(l->watch, LOOP_READ);
+		return l;
+	}
+	close(fd);
+	return NULL;
+}
+
+void listener_free(struct listener *l)
+{
+	if (!l)
+		return;
+	loop_watch_free(l->watch);
+	loop_timer_free(l->rest);
+	close(l->fd);
+	mem_free(l);
+}

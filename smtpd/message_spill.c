@@ -1,0 +1,390 @@
+/* The files of a large message. Pieces are gathered in one buffer while the worker writes the other; what is written first in the file is written last, since our own
+ * fields are known only at the dot. */
+#include "smtpd/message_spill.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+enum { MAX_WAITING = 64 << 20, MAX_LINE = 900 };
+
+static struct message_spill *spill_new(struct message *m, int fd, bool lf, uint64_t start)
+{
+	struct message_spill *s = MEM_NEW(struct message_spill);
+	*s = (struct message_spill){ .message = m, .worker = m->worker, .fd = fd, .lf = lf, .start = start, .copy_from = -1 };
+	buf_init(&s->front, 2 * MESSAGE_MAX_ADDED);
+	buf_init(&s->next, MAX_WAITING);
+	buf_init(&s->writing, MAX_WAITING);
+	m->spills[m->spill_count++] = s;
+	return s;
+}
+
+static void destroy(struct message_spill *s)
+{
+	file_close(&s->fd);
+	file_close(&s->copy_from);
+	buf_free(&s->front);
+	buf_free(&s->next);
+	buf_free(&s->writing);
+	mem_free(s);
+}
+
+void spill_free(struct message_spill *s)
+{
+	s->message = NULL;
+	if (!s->busy)
+		destroy(s);
+}
+
+/* -- writing -------------------------------------------------------------------------------------------------------------------------- */
+
+static int copy_body(struct message_spill *s)
+{
+	static _Thread_local char block[64 << 10];
+	uint64_t at = s->copy_at, to = s->at, left = s->copy_length;
+	while (left) {
+		size_t wanted = left < sizeof block ? (size_t)left : sizeof block;
+		ssize_t n = pread(s->copy_from, block, wanted, (off_t)at);
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		int error = file_write_at(s->fd, slice(block, (size_t)n), to);
+		if (error)
+			return error;
+		at += (uint64_t)n, to += (uint64_t)n, left -= (uint64_t)n;
+	}
+	return 0;
+}
+
+static void work(void *arg)
+{
+	struct message_spill *s = arg;
+	if (!s->error && s->writing.n)
+		s->error = file_write_at(s->fd, buf_slice(&s->writing), s->writing_at);
+	if (!s->error && s->copy_from >= 0)
+		s->error = copy_body(s);
+	if (!s->error && s->front_due)
+		s->error = file_write_at(s->fd, buf_slice(&s->front), s->start);
+}
+
+static void hand_over(struct message_spill *s);
+
+static void worked(void *arg)
+{
+	struct message_spill *s = arg;
+	s->busy = false;
+	if (!s->message) {
+		destroy(s);
+		return;
+	}
+	if (s->copy_from >= 0) {
+		s->at += s->copy_length;
+		file_close(&s->copy_from);
+	}
+	if (!s->front_due)
+		buf_clear(&s->writing);
+	else
+		buf_free(&s->writing);
+	s->front_due = false;
+	if (s->next.n >= MESSAGE_PIECE)
+		hand_over(s);
+	s->message->on_written(s->message->arg);
+}
+
+static void hand_over(struct message_spill *s)
+{
+	struct buf b = s->writing;
+	s->writing = s->next;
+	s->next = b;
+	buf_clear(&s->next);
+	s->writing_at = s->at;
+	s->at += s->writing.n;
+	s->busy = true;
+	worker_add(s->worker, work, worked, s);
+}
+
+void spill_add(struct message_spill *s, struct slice crlf)
+{
+	if (s->error)
+		return;
+	if (!s->next.cap)
+		buf_room(&s->next, MESSAGE_PIECE + (16 << 10));
+	message_add_lines(&s->next, crlf, s->lf);
+	if (buf_full(&s->next))
+		s->error = -ENOSPC;
+	if (s->next.n >= MESSAGE_PIECE && !s->busy)
+		hand_over(s);
+}
+
+void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice return_path, size_t room)
+{
+	struct message_spill *s = spill_new(m, fd, lf, start);
+	if (!m->digest) {
+		m->digest = crypto_sha256_new();
+		crypto_hash_add(m->digest, buf_slice(&m->head));
+		crypto_hash_add(m->digest, buf_slice(&m->body));
+	}
+	message_add_lines(&s->front, return_path, lf);
+	s->return_path = s->front.n;
+	message_add_lines(&s->front, buf_slice(&m->front), lf);
+	s->room = s->front.n - s->return_path + room;
+	buf_truncate(&s->front, s->return_path);
+	s->at = start + s->return_path + s->room;
+	spill_add(s, buf_slice(&m->head));
+	spill_add(s, buf_slice(&m->body));
+}
+
+void message_spilled(struct message *m)
+{
+	buf_free(&m->body);
+}
+
+bool message_is_busy(const struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (m->spills[i]->busy)
+			return true;
+	return false;
+}
+
+bool message_is_full(const struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (m->spills[i]->busy && m->spills[i]->next.n >= MESSAGE_PIECE)
+			return true;
+	return false;
+}
+
+int message_error(const struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (m->spills[i]->error)
+			return m->spills[i]->error;
+	return 0;
+}
+
+void message_flush(struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (m->spills[i]->next.n && !m->spills[i]->busy)
+			hand_over(m->spills[i]);
+}
+
+/* -- the front -------------------------------------------------------------------------------------------------------------------------- */
+
+static size_t printed_front(const struct message *m, bool lf)
+{
+	struct buf b = BUF_INIT(2 * MESSAGE_MAX_ADDED);
+	message_add_lines(&b, buf_slice(&m->added), lf);
+	message_add_lines(&b, buf_slice(&m->front), lf);
+	size_t n = b.n;
+	buf_free(&b);
+	return n;
+}
+
+bool message_fits(const struct message *m)
+{
+	if (m->changed)
+		return false;
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (printed_front(m, m->spills[i]->lf) > m->spills[i]->room)
+			return false;
+	return true;
+}
+
+/* n bytes behind the last field's text: blanks, or comments on folded lines (RFC 5322, 3.2.2: no line may be white space alone). */
+static void add_padding(struct buf *out, size_t n, bool lf)
+{
+	size_t fold = lf ? 2 : 3;
+	while (n) {
+		size_t line = n > MAX_LINE ? MAX_LINE : n;
+		if (n > MAX_LINE && n - MAX_LINE < fold + 2)
+			line = MAX_LINE - 8; /* leaves enough for a line of its own */
+		if (line < fold + 2) {
+			for (size_t i = 0; i < line; i++)
+				buf_add_byte(out, ' ');
+		} else {
+			buf_add_cstr(out, lf ? "\n\t(" : "\r\n\t(");
+			for (size_t i = 0; i < line - fold - 2; i++)
+				buf_add_byte(out, ' ');
+			buf_add_byte(out, ')');
+		}
+		n -= line;
+	}
+}
+
+static void make_front(struct message_spill *s)
+{
+	const struct message *m = s->message;
+	size_t end = s->lf ? 1 : 2, before = s->front.n;
+	message_add_lines(&s->front, buf_slice(&m->added), s->lf);
+	message_add_lines(&s->front, buf_slice(&m->front), s->lf);
+	size_t n = s->front.n - before;
+	if (n < s->room) {
+		buf_truncate(&s->front, s->front.n - end);
+		add_padding(&s->front, s->room - n, s->lf);
+		buf_add_cstr(&s->front, s->lf ? "\n" : "\r\n");
+	}
+	s->front_due = true;
+}
+
+void message_finish(struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++) {
+		make_front(m->spills[i]);
+		hand_over(m->spills[i]);
+	}
+}
+
+bool message_spill_file(const struct message *m, bool lf, int *fd, uint64_t *start, uint64_t *length)
+{
+	for (size_t i = 0; i < m->spill_count; i++) {
+		const struct message_spill *s = m->spills[i];
+		if (s->lf != lf)
+			continue;
+		*fd = s->fd;
+		*start = s->start;
+		*length = s->at - s->start;
+		return true;
+	}
+	return false;
+}
+
+/* -- writing anew ------------------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t body_at(const struct message_spill *s)
+{
+	const struct message *m = s->message;
+	return s->start + s->return_path + s->room + (s->lf ? m->received_head_lf : m->received_head);
+}
+
+static void rewrite(struct message *m, size_t place, int fd, uint64_t start)
+{
+	struct message_spill *old = m->spills[place];
+	struct slice return_path = slice_head(buf_slice(&old->front), old->return_path);
+	size_t count = m->spill_count;
+	struct message_spill *s = spill_new(m, fd, old->lf, start);
+	m->spill_count = count;
+	m->spills[place] = s;
+	buf_add(&s->front, return_path);
+	s->return_path = old->return_path;
+	s->room = printed_front(m, s->lf);
+	s->at = start + s->return_path + s->room;
+	buf_room(&s->next, m->head.n + 1);
+	message_add_lines(&s->next, buf_slice(&m->head), s->lf);
+	if (m->body_replaced) {
+		message_add_lines(&s->next, buf_slice(&m->body), s->lf);
+	} else {
+		s->copy_at = body_at(old);
+		s->copy_length = old->at - s->copy_at;
+		s->copy_from = old->fd;
+		old->fd = -1;
+	}
+	spill_free(old);
+	make_front(s);
+	hand_over(s);
+}
+
+void message_rewrite(struct message *m, const int *fds, const uint64_t *starts)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		rewrite(m, i, fds[i], starts[i]);
+	m->changed = false;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct message_reader {
+	struct message *message;    /* NULL: nobody listens any more */
+	void (*done)(void *arg, struct slice bytes, uint64_t next, int error);
+	void *arg;
+	int fd;                     /* -1: memory */
+	bool lf;
+	uint64_t at, next;
+	size_t max;
+	struct slice view;
+	struct buf bytes;
+	int error;
+};
+
+static void read_done(void *arg)
+{
+	struct message_reader *r = arg;
+	if (r->message) {
+		r->message->reader = NULL;
+		r->done(r->arg, r->fd < 0 ? r->view : buf_slice(&r->bytes), r->next, r->error);
+	}
+	file_close(&r->fd);
+	buf_free(&r->bytes);
+	mem_free(r);
+}
+
+static void add_crlf(struct buf *out, struct slice lf)
+{
+	struct slice rest = lf;
+	while (rest.n) {
+		size_t n = slice_find(rest, '\n');
+		buf_add(out, slice_head(rest, n));
+		if (n < rest.n)
+			buf_add(out, SLICE("\r\n"));
+		rest = slice_skip(rest, n + 1);
+	}
+}
+
+static void read_work(void *arg)
+{
+	struct message_reader *r = arg;
+	char *block = mem_new(r->max);
+	ssize_t n = pread(r->fd, block, r->max, (off_t)r->at);
+	if (n < 0)
+		r->error = -errno;
+	else if (r->lf)
+		add_crlf(&r->bytes, slice(block, (size_t)n));
+	else
+		buf_add(&r->bytes, slice(block, (size_t)n));
+	r->next += n > 0 ? (uint64_t)n : 0;
+	mem_free(block);
+}
+
+/* Bytes in memory take the same way, so that an answer never comes from inside the asking. */
+static void read_nothing(void *arg)
+{
+	(void)arg;
+}
+
+static const struct message_spill *spill_to_read(const struct message *m)
+{
+	for (size_t i = 0; i < m->spill_count; i++)
+		if (!m->spills[i]->lf)
+			return m->spills[i];
+	return m->spills[0];
+}
+
+void spill_read(struct message *m, uint64_t cursor, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next, int error), void *arg)
+{
+	struct message_reader *r = MEM_NEW(struct message_reader);
+	*r = (struct message_reader){ .message = m, .done = done, .arg = arg, .fd = -1, .next = cursor, .max = max };
+	buf_init(&r->bytes, 2 * max + 2);
+	m->reader = r;
+	if (!m->spill_count || m->body_replaced) {
+		r->view = slice_head(slice_skip(buf_slice(&m->body), (size_t)cursor), max);
+		r->next += r->view.n;
+		worker_add(m->worker, read_nothing, read_done, r);
+		return;
+	}
+	const struct message_spill *s = spill_to_read(m);
+	r->at = body_at(s) + cursor;
+	uint64_t left = r->at < s->at ? s->at - r->at : 0;
+	r->max = left < max ? (size_t)left : max;
+	r->lf = s->lf;
+	r->error = file_dup(s->fd, &r->fd);
+	worker_add(m->worker, r->error ? read_nothing : read_work, read_done, r);
+}
+
+void spill_forget_reader(struct message *m)
+{
+	if (m->reader)
+		m->reader->message = NULL;
+	m->reader = NULL;
+}

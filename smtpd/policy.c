@@ -1,0 +1,400 @@
+/* Policy at each step, as one straight line of questions: what the maps say is found out at once, what checks and destinations say may come later. */
+#include "smtpd/policy.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "maps/access.h"
+#include "maps/clients.h"
+#include "maps/map.h"
+#include "maps/senders.h"
+#include "smtpd/check.h"
+#include "smtpd/dialog.h"
+#include "smtpd/harvest.h"
+#include "smtpd/smtpd_settings.h"
+#include "smtpd/transaction.h"
+
+#define NO_MAPS MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Not ready yet, try again later")
+#define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
+#define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
+
+enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48 };
+
+/* -- exemption ---------------------------------------------------------------------------------------------------------------------------- */
+
+static struct {
+	bool read;
+	size_t count;
+	struct net_ip ip[MAX_RANGES];
+	unsigned prefix[MAX_RANGES];
+} exempt;
+
+static void read_exempt(void)
+{
+	struct slice rest = smtpd_settings.limit_exempt;
+	const char *why;
+	exempt.read = true;
+	while (rest.n && exempt.count < MAX_RANGES) {
+		struct slice item = slice_cut(rest, ' ', &rest);
+		if (item.n && net_range_parse(item, &exempt.ip[exempt.count], &exempt.prefix[exempt.count], &why))
+			exempt.count++;
+	}
+}
+
+bool policy_is_exempt(const struct net_ip *ip)
+{
+	if (!exempt.read)
+		read_exempt();
+	for (size_t i = 0; i < exempt.count; i++)
+		if (ip->is_v4 == exempt.ip[i].is_v4 && net_ip_in(ip, &exempt.ip[i], exempt.prefix[i]))
+			return true;
+	return false;
+}
+
+/* -- the map access -------------------------------------------------------------------------------------------------------------------------- */
+
+static bool has_access(const struct smtpd *d)
+{
+	return d->maps && map_size(d->maps, MAP_ACCESS) > 0;
+}
+
+/* What one line of access wants: words are noted, a refusal is returned. */
+static struct mail_status take_access(struct session *s, enum answer answer, const struct access *a)
+{
+	if (answer == ABSENT)
+		return MAIL_STATUS_OK;
+	if (answer == UNSURE)
+		return UNSURE_MAP;
+	for (size_t i = 0; i < a->tag_count; i++)
+		words_add(&s->tags, &s->mem, a->tags[i]);
+	for (size_t i = 0; i < a->by_pass_count; i++)
+		words_add(&s->by_pass, &s->mem, a->by_pass[i]);
+	if (a->verdict == ACCESS_NONE || a->verdict == ACCESS_ACCEPT)
+		return MAIL_STATUS_OK;
+	log_event(LOG_INFO, "access", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("key", a->key),
+	          LOG_UINT("code", a->status.code), LOG_END);
+	return a->status;
+}
+
+static struct mail_status access_of_client(struct session *s)
+{
+	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
+	return a ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &s->mem, a), a) : MAIL_STATUS_OK;
+}
+
+static struct mail_status access_of_helo(struct session *s)
+{
+	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
+	return a ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &s->mem, a), a) : MAIL_STATUS_OK;
+}
+
+typedef enum answer (*access_by_path)(struct map_set *maps, const struct mail_path *p, struct arena *mem, struct access *out);
+
+static struct mail_status access_of_path(struct session *s, access_by_path look, const struct mail_path *p)
+{
+	struct arena *mem = transaction_arena(s->transaction);
+	struct access *a = has_access(s->smtpd) ? ARENA_NEW(mem, struct access) : NULL;
+	return a ? take_access(s, look(s->smtpd->maps, p, mem, a), a) : MAIL_STATUS_OK;
+}
+
+bool policy_by_passes(const struct session *s, struct slice check)
+{
+	for (size_t i = 0; i < s->by_pass.count; i++)
+		if (slice_eq(s->by_pass.at[i], check))
+			return true;
+	return false;
+}
+
+/* -- connect --------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct harvest_who who_of(const struct session *s)
+{
+	return (struct harvest_who){ s->facts.ip, s->proven_domain, s->facts.exempt || s->facts.login.n || policy_by_passes(s, SLICE("harvest")) };
+}
+
+static void send_away(struct session *s, struct mail_status status)
+{
+	s->state = SESSION_GREETED;
+	session_answer(s, step_close(status));
+}
+
+static void greet(void *arg)
+{
+	struct session *s = arg;
+	char byte;
+	bool talks = s->talked_early || (!s->facts.tls && recv(conn_fd(s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+	if (talks && !policy_by_passes(s, SLICE("pre-greeting"))) {
+		log_event(LOG_INFO, "pre-greeting", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_END);
+		send_away(s, MAIL_STATUS(MAIL_NEVER, 554, 5, 1, "Wait for the greeting before you speak"));
+		return;
+	}
+	hello_greet(s);
+}
+
+static void connection_judged(struct session *s, const struct mail_status *refusal)
+{
+	if (refusal)
+		send_away(s, *refusal);
+	else if (smtpd_settings.greet_delay_ms && !s->facts.exempt && !s->facts.tls)
+		session_after(s, smtpd_settings.greet_delay_ms, greet);
+	else
+		greet(s);
+}
+
+void policy_connect(struct session *s)
+{
+	struct harvest_who who = who_of(s);
+	s->waiting = true;
+	if (s->smtpd->stopping || s->smtpd->draining) {
+		send_away(s, MAIL_STATUS(MAIL_LATER, 421, 3, 2, "This server is closing, try again later"));
+		return;
+	}
+	struct mail_status status = access_of_client(s);
+	if (status.fate == MAIL_OK && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_REFUSE)
+		status = MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later");
+	if (status.fate != MAIL_OK) {
+		send_away(s, status);
+		return;
+	}
+	s->checks = checks_new(s);
+	checks_run(s->checks, CHECK_CONNECT, NULL, connection_judged, s);
+}
+
+/* -- EHLO ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void judged(struct session *s, const struct mail_status *refusal)
+{
+	policy_done done = s->policy_done;
+	done(s, refusal ? *refusal : MAIL_STATUS_OK);
+}
+
+void policy_hello(struct session *s, policy_done done)
+{
+	s->policy_done = done;
+	struct mail_status status = access_of_helo(s);
+	if (status.fate != MAIL_OK)
+		done(s, status);
+	else
+		checks_run(s->checks, CHECK_HELO, NULL, judged, s);
+}
+
+/* -- MAIL ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct slice certificate_text(const struct session *s, struct arena *mem)
+{
+	struct buf b = BUF_INIT(64);
+	if (!s->facts.client_certificate)
+		return SLICE("");
+	text_add_hex(&b, slice((const char *)s->facts.certificate_sha256, sizeof s->facts.certificate_sha256));
+	struct slice text = arena_copy(mem, buf_slice(&b));
+	buf_free(&b);
+	return text;
+}
+
+/* Who is this, for this reverse-path (rule.md, "Who counts as authenticated")? SPF and DKIM come later, from checks. */
+static struct mail_status find_evidence(struct session *s)
+{
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	struct arena *mem = transaction_arena(s->transaction);
+	struct map_set *maps = s->smtpd->maps;
+	if (s->facts.login.n) {
+		enum answer may = mail_path_is_null(&t->reverse_path) ? FOUND : senders_may_use(maps, s->facts.login, &t->reverse_path, mem);
+		t->evidence = (struct evidence){ EVIDENCE_AUTH, s->facts.login, SLICE("SMTP AUTH") };
+		return may == FOUND    ? MAIL_STATUS_OK
+		       : may == UNSURE ? UNSURE_MAP
+		                       : MAIL_STATUS(MAIL_NEVER, 553, 7, 1, "This login may not use this reverse-path");
+	}
+	if (mail_path_is_null(&t->reverse_path) || map_size(maps, MAP_CLIENTS) == 0)
+		return MAIL_STATUS_OK;
+	struct slice key = SLICE("");
+	enum answer may = clients_may_speak(maps, &s->facts.ip, certificate_text(s, mem), t->reverse_path.domain, mem, &key);
+	if (may == FOUND)
+		t->evidence = (struct evidence){ EVIDENCE_CLIENT, key, SLICE("listed in clients") };
+	return may == UNSURE ? UNSURE_MAP : MAIL_STATUS_OK;
+}
+
+static bool take_rate(struct session *s, enum harvest_rate kind, struct slice key, uint64_t per_hour)
+{
+	uint64_t burst = per_hour / 10 > 5 ? per_hour / 10 : 5;
+	if (!per_hour || harvest_take(s->smtpd->harvest, kind, key, per_hour, burst < per_hour ? burst : per_hour, clock_wall_us() / 1000))
+		return true;
+	log_event(LOG_INFO, "rate", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("key", key), LOG_END);
+	return false;
+}
+
+static struct slice network_key(const struct net_ip *ip)
+{
+	static uint8_t bytes[17];
+	size_t keep = ip->is_v4 ? 12 + V4_NETWORK / 8 : V6_NETWORK / 8;
+	memset(bytes, 0, sizeof bytes);
+	memcpy(bytes, ip->bytes, keep);
+	bytes[16] = 1; /* no address has this length */
+	return slice((const char *)bytes, sizeof bytes);
+}
+
+static bool within_rates(struct session *s)
+{
+	const struct transaction_facts *t = s->facts.transaction;
+	if (s->facts.exempt || policy_by_passes(s, SLICE("rate")))
+		return true;
+	return take_rate(s, HARVEST_RATE_CLIENT, slice((const char *)s->facts.ip.bytes, 16), smtpd_settings.rate_client) &&
+	       take_rate(s, HARVEST_RATE_NETWORK, network_key(&s->facts.ip), smtpd_settings.rate_network) &&
+	       (!t->sender.n || take_rate(s, HARVEST_RATE_REVERSE_PATH, t->sender, smtpd_settings.rate_reverse_path));
+}
+
+static struct mail_status judge_mail(struct session *s)
+{
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	if (!s->smtpd->maps)
+		return NO_MAPS;
+	struct mail_status status = find_evidence(s);
+	if (status.fate != MAIL_OK)
+		return status;
+	if (s->facts.listener != LISTENER_MX && t->evidence.grade < EVIDENCE_CLIENT)
+		return MAIL_STATUS(MAIL_NEVER, 530, 7, 0, "Authentication required");
+	status = access_of_path(s, access_from, &t->reverse_path);
+	if (status.fate != MAIL_OK)
+		return status;
+	return within_rates(s) ? MAIL_STATUS_OK : TOO_FAST;
+}
+
+void policy_mail(struct session *s, policy_done done)
+{
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	s->policy_done = done;
+	struct mail_status status = judge_mail(s);
+	for (size_t i = 0; i < s->tags.count && t->tag_count < sizeof t->tags / sizeof t->tags[0]; i++)
+		t->tags[t->tag_count++] = s->tags.at[i];
+	if (status.fate != MAIL_OK)
+		done(s, status);
+	else
+		checks_run(s->checks, CHECK_MAIL, NULL, judged, s);
+}
+
+/* -- RCPT ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void answer_slowly(void *arg)
+{
+	struct session *s = arg;
+	policy_done done = s->policy_done;
+	done(s, s->slow_status);
+}
+
+/* Both horns (rule.md): an unknown recipient draws on a budget; past it the refusal comes slowly, then the client is blind. */
+static void refuse_unknown(struct session *s, struct mail_status status)
+{
+	struct harvest_who who = who_of(s);
+	s->unknown++;
+	s->smtpd->counts.unknown_recipients++;
+	switch (harvest_unknown(s->smtpd->harvest, &who, clock_wall_s())) {
+	case HARVEST_OPEN:
+		s->policy_done(s, status);
+		return;
+	case HARVEST_SLOW:
+		s->slow_status = status;
+		session_after(s, harvest_delay_ms(s->smtpd->harvest, &who, clock_wall_s()), answer_slowly);
+		return;
+	case HARVEST_BLIND:
+		transaction_facts_of(s->transaction)->blind = true;
+		s->policy_done(s, MAIL_STATUS_OK);
+		return;
+	case HARVEST_REFUSE:
+		s->policy_done(s, MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later"));
+		return;
+	}
+}
+
+static bool is_blind(struct session *s)
+{
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	struct harvest_who who = who_of(s);
+	if (!t->blind && !who.exempt && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_BLIND)
+		t->blind = true;
+	return t->blind;
+}
+
+static bool is_unknown(const struct mail_status *s)
+{
+	return s->fate == MAIL_NEVER && s->enhanced[0] == 1 && s->enhanced[1] == 1;
+}
+
+static void log_refused(const struct session *s, const struct recipient *r, const struct mail_status *status)
+{
+	const struct transaction_facts *t = s->facts.transaction;
+	log_event(LOG_INFO, "rcpt-refused", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("id", unique_slice(&t->id)),
+	          LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("helo", s->facts.helo), LOG_STR("from", t->sender), LOG_STR("to", r->address),
+	          LOG_UINT("code", status->code), LOG_STR("text", status->text), LOG_END);
+}
+
+static void added(struct session *s, struct mail_status status)
+{
+	struct harvest_who who = who_of(s);
+	if (status.fate == MAIL_OK)
+		harvest_good(s->smtpd->harvest, &who, clock_wall_s());
+	else
+		log_refused(s, s->candidate, &status);
+	if (is_unknown(&status))
+		refuse_unknown(s, status);
+	else
+		s->policy_done(s, status);
+}
+
+static void rcpt_checked(struct session *s, const struct mail_status *refusal)
+{
+	if (!refusal) {
+		transaction_add(s->transaction, s->candidate, added);
+		return;
+	}
+	log_refused(s, s->candidate, refusal);
+	s->policy_done(s, *refusal);
+}
+
+static struct mail_status judge_rcpt(struct session *s, struct recipient *r)
+{
+	const struct transaction_facts *t = s->facts.transaction;
+	if (mail_path_is_null(&t->reverse_path) && t->recipient_count) /* rule.md, "Reports that come to us" */
+		return MAIL_STATUS(MAIL_LATER, 452, 5, 3, "A report has one recipient, send it again for this one");
+	if (!s->smtpd->maps)
+		return NO_MAPS;
+	resolve_path(s->smtpd->maps, &r->path, false, transaction_arena(s->transaction), &r->resolved);
+	if (r->resolved.class == RESOLVE_FOREIGN && t->evidence.grade < EVIDENCE_CLIENT)
+		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying is for authenticated senders");
+	if (r->resolved.status.fate != MAIL_OK)
+		return r->resolved.status;
+	struct mail_status status = access_of_path(s, access_to, &r->path);
+	if (status.fate != MAIL_OK)
+		return status;
+	bool free = s->facts.exempt || policy_by_passes(s, SLICE("rate"));
+	return free || take_rate(s, HARVEST_RATE_RECIPIENT, r->address, smtpd_settings.rate_recipient) ? MAIL_STATUS_OK : TOO_FAST;
+}
+
+void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
+{
+	s->policy_done = done;
+	s->candidate = r;
+	if (is_blind(s)) {
+		done(s, MAIL_STATUS_OK); /* in constant time: nothing is looked up */
+		return;
+	}
+	struct mail_status status = judge_rcpt(s, r);
+	if (status.fate == MAIL_OK) {
+		checks_run(s->checks, CHECK_RCPT, r, rcpt_checked, s);
+		return;
+	}
+	log_refused(s, r, &status);
+	if (is_unknown(&status))
+		refuse_unknown(s, status);
+	else
+		done(s, status);
+}
+
+/* -- DATA --------------------------------------------------------------------------------------------------------------------------------------- */
+
+void policy_data(struct session *s, policy_done done)
+{
+	s->policy_done = done;
+	checks_run(s->checks, CHECK_DATA, NULL, judged, s);
+}

@@ -1,0 +1,71 @@
+/* Trace fields. Whatever the client said is written in letters that can't be mistaken for structure. */
+#include "smtpd/received.h"
+
+#include "base/mail_date.h"
+#include "base/text.h"
+
+/* Names and literals stay, the rest becomes "?". */
+static void add_tame(struct buf *out, struct slice s)
+{
+	s = slice_head(s, 255);
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+		bool good = text_is_alnum(c) || c >= 0x80 || (c && strchr(".-_:[]", c));
+		buf_add_byte(out, good ? (char)c : '?');
+	}
+}
+
+static void add_protocol(struct buf *out, const struct session_facts *f)
+{
+	if (!f->esmtp) {
+		buf_add(out, SLICE("SMTP"));
+		return;
+	}
+	buf_add(out, f->transaction->utf8 ? SLICE("UTF8SMTP") : SLICE("ESMTP"));
+	if (f->tls)
+		buf_add_byte(out, 'S');
+	if (f->login.n)
+		buf_add_byte(out, 'A');
+}
+
+void received_print(struct buf *out, const struct session_facts *f, struct slice host, int64_t now_s)
+{
+	const struct transaction_facts *t = f->transaction;
+	buf_add(out, SLICE("Received: from "));
+	add_tame(out, f->helo.n ? f->helo : SLICE("unknown"));
+	buf_add(out, SLICE(" ("));
+	if (f->reverse_name.n) {
+		add_tame(out, f->reverse_name);
+		buf_add_byte(out, ' ');
+	}
+	buf_add(out, f->ip.is_v4 ? SLICE("[") : SLICE("[IPv6:"));
+	buf_add_cstr(out, f->ip_text);
+	buf_add(out, SLICE("])\r\n\tby "));
+	buf_add(out, host);
+	buf_add(out, SLICE(" (Porter) with "));
+	add_protocol(out, f);
+	buf_add(out, SLICE(" id "));
+	buf_add(out, unique_slice(&t->id));
+	if (f->tls) {
+		buf_add(out, SLICE("\r\n\t(using "));
+		buf_add_cstr(out, f->tls_protocol ? f->tls_protocol : "TLS");
+		buf_add(out, SLICE(" with cipher "));
+		buf_add_cstr(out, f->tls_cipher ? f->tls_cipher : "unknown");
+		buf_add_byte(out, ')');
+	}
+	if (t->recipient_count == 1) {
+		buf_add(out, SLICE("\r\n\tfor <"));
+		buf_add(out, t->recipients[0]->address);
+		buf_add_byte(out, '>');
+	}
+	buf_add(out, SLICE(";\r\n\t"));
+	mail_date_print_local(out, now_s);
+	buf_add(out, SLICE("\r\n"));
+}
+
+void return_path_print(struct buf *out, const struct transaction_facts *t)
+{
+	buf_add(out, SLICE("Return-Path: <"));
+	buf_add(out, t->sender);
+	buf_add(out, SLICE(">\r\n"));
+}

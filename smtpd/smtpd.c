@@ -1,0 +1,215 @@
+/* The role `smtpd`: the process that speaks SMTP. Holds what its sessions share; ends in order. */
+#include "smtpd/smtpd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/dns.h"
+#include "base/file.h"
+#include "base/general_settings.h"
+#include "base/keeper.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/proc.h"
+#include "base/tls.h"
+#include "maps/map.h"
+#include "maps/maps_settings.h"
+#include "smtpd/check.h"
+#include "smtpd/crowd.h"
+#include "smtpd/harvest.h"
+#include "smtpd/listener.h"
+#include "smtpd/peer.h"
+#include "smtpd/session.h"
+#include "smtpd/smtpd_maps.h"
+#include "smtpd/smtpd_settings.h"
+#include "smtpd/smtpd_status.h"
+#include "smtpd/smtpd_tls.h"
+
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, WORKERS = 1, HARVEST_ENTRIES = 65536 };
+
+struct self {
+	struct smtpd d;
+	struct listener *listeners[HOUSE_MAX_LISTENERS];
+	size_t listener_count;
+	struct loop_timer *patience;
+};
+
+/* -- peers ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static int from_mailbox(void *arg, struct ipc_message *m)
+{
+	struct smtpd *d = arg;
+	if (m->type != MAILBOX_STATE)
+		return 0;
+	if (mailbox_get_state(m->payload, &d->store) < 0)
+		return -EPROTO;
+	d->store_known = true;
+	return 0;
+}
+
+static void on_peer(void *arg, struct slice role, unsigned index, int fd)
+{
+	struct smtpd *d = &((struct self *)arg)->d;
+	(void)index;
+	if (slice_eq(role, SLICE("mailbox")))
+		peer_attach(d->mailbox, fd);
+	else if (slice_eq(role, SLICE("queue")))
+		peer_attach(d->queue, fd);
+	else if (slice_eq(role, SLICE("delivery")))
+		peer_attach(d->delivery, fd);
+	else if (slice_eq(role, SLICE("login")))
+		peer_attach(d->login, fd);
+	else if (slice_eq(role, SLICE("keeper")))
+		keeper_attach(d->keeper, fd);
+	else
+		close(fd);
+}
+
+/* -- the end ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void end_now(void *arg)
+{
+	house_end(((struct smtpd *)arg)->house, 0);
+}
+
+void smtpd_session_ended(struct smtpd *d)
+{
+	if (!d->session_count && (d->draining || d->stopping))
+		loop_later(d->loop, end_now, d);
+}
+
+static void close_listeners(struct self *self)
+{
+	while (self->listener_count)
+		listener_free(self->listeners[--self->listener_count]);
+}
+
+static void on_drain(void *arg)
+{
+	struct self *self = arg;
+	close_listeners(self);
+	self->d.draining = true;
+	smtpd_session_ended(&self->d);
+}
+
+/* Each session hears 421 as soon as it has no question open. */
+static void on_stop(void *arg)
+{
+	struct self *self = arg;
+	close_listeners(self);
+	self->d.stopping = true;
+	loop_timer_set(self->patience, STOP_MS);
+	for (struct session *s = self->d.sessions, *next; s; s = next) {
+		next = s->next;
+		session_end(s, SLICE("This server is closing, try again later"));
+	}
+	smtpd_session_ended(&self->d);
+}
+
+/* -- the house ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void on_maps(void *arg, uint64_t generation)
+{
+	smtpd_maps_switch(&((struct self *)arg)->d, generation);
+}
+
+static void on_file(void *arg, struct slice name, int fd)
+{
+	smtpd_tls_file(&((struct self *)arg)->d, name, fd);
+}
+
+static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
+{
+	return smtpd_question(&((struct self *)arg)->d, words, count, answer);
+}
+
+/* The table that all smtpd processes share; where the parent has none to share, one of this process. */
+static struct harvest *attach_harvest(struct house *h)
+{
+	const struct harvest_limits limits = {
+		smtpd_settings.harvest_slow, smtpd_settings.harvest_blind, smtpd_settings.harvest_refuse, smtpd_settings.harvest_half_life_s,
+		smtpd_settings.harvest_refuse_s, smtpd_settings.harvest_good
+	};
+	struct stat st;
+	int fd = house_take_file(h, SLICE("shared:harvest"));
+	size_t size = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : harvest_size(HARVEST_ENTRIES);
+	bool shared = fd >= 0 && st.st_size > 0;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, shared ? fd : -1, 0);
+	if (fd >= 0)
+		close(fd);
+	return memory == MAP_FAILED ? NULL : harvest_attach(memory, size, &limits);
+}
+
+static void make_shared_things(struct smtpd *d)
+{
+	d->worker = worker_new(d->loop, WORKERS, "porter-files");
+	d->crowd = crowd_new();
+	d->keeper = keeper_new(d->loop);
+	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
+	d->queue = peer_new(d->loop, "queue", NULL, NULL, d);
+	d->delivery = peer_new(d->loop, "delivery", NULL, NULL, d);
+	d->login = peer_new(d->loop, "login", NULL, NULL, d);
+}
+
+static void take_listeners(struct self *self)
+{
+	struct house *h = self->d.house;
+	for (size_t i = 0; i < h->listener_count; i++) {
+		struct listener *l = listener_new(&self->d, h->listeners[i].name, h->listeners[i].address, h->listeners[i].fd);
+		if (l)
+			self->listeners[self->listener_count++] = l;
+	}
+}
+
+static void free_all(struct self *self)
+{
+	struct smtpd *d = &self->d;
+	close_listeners(self);
+	while (d->sessions)
+		session_free(d->sessions);
+	loop_timer_free(self->patience);
+	worker_free(d->worker);
+	peer_free(d->mailbox);
+	peer_free(d->queue);
+	peer_free(d->delivery);
+	peer_free(d->login);
+	tls_free(d->tls);
+	keeper_free(d->keeper);
+	map_set_close(d->maps);
+	crowd_free(d->crowd);
+}
+
+int smtpd_main(struct house *h)
+{
+	static const struct house_handler handler = {
+		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question
+	};
+	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table };
+	static struct self self;
+	struct smtpd *d = &self.d;
+	house_settings(h, tables, sizeof tables / sizeof tables[0]);
+	tzset(); /* the zone of our dates, before its files are out of reach */
+	d->house = h;
+	d->loop = h->loop;
+	proc_raise_descriptors(WANTED_DESCRIPTORS);
+	d->harvest = attach_harvest(h);
+	if (!d->harvest)
+		return 1;
+	make_shared_things(d);
+	smtpd_tls_start(d);
+	checks_start(d);
+	int root = smtpd_maps_root(d);
+	house_restrict(h, &(struct proc_plan){ "_porter", root, PROC_CALLS_NETWORK });
+	file_close(&root);
+	self.patience = loop_timer_new(d->loop, end_now, d);
+	smtpd_maps_switch(d, h->maps_generation);
+	take_listeners(&self);
+	int code = house_run(h, &handler, &self);
+	free_all(&self);
+	return code;
+}

@@ -1,0 +1,91 @@
+/* RCPT: one forward-path and its parameters. */
+#include "base/mail_param.h"
+#include "base/scan.h"
+#include "smtpd/policy.h"
+#include "smtpd/smtpd_settings.h"
+#include "smtpd/transaction.h"
+#include "smtpd/verbs.h"
+
+enum { MAX_PATH = 1024 };
+
+#define TOO_MUCH MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too much for one transaction, send the rest in another one")
+#define UNKNOWN MAIL_STATUS(MAIL_NEVER, 555, 5, 4, "A parameter is not known, or not offered here")
+
+static struct mail_status read_parameter(struct session *s, struct recipient *r, const struct mail_param *p)
+{
+	bool notify = slice_eq_nocase(p->keyword, SLICE("NOTIFY")), original = slice_eq_nocase(p->keyword, SLICE("ORCPT"));
+	if ((!notify && !original) || s->facts.listener == LISTENER_MX)
+		return UNKNOWN;
+	bool good = notify ? !r->notify && mail_param_notify(p->value, &r->notify)
+	                   : !r->original.n && mail_param_orcpt(p->value, transaction_arena(s->transaction), &r->original);
+	return good ? MAIL_STATUS_OK : MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "The value of a parameter is wrong");
+}
+
+static struct mail_status read_parameters(struct session *s, struct recipient *r, struct slice rest)
+{
+	struct mail_param p;
+	int found;
+	while ((found = mail_param_next(&rest, &p)) == 1) {
+		struct mail_status status = read_parameter(s, r, &p);
+		if (status.fate != MAIL_OK)
+			return status;
+	}
+	return found < 0 ? MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "What follows the path is no parameter") : MAIL_STATUS_OK;
+}
+
+static struct mail_status bad_path(struct arena *mem, const char *why)
+{
+	struct buf b = BUF_INIT(200);
+	buf_addf(&b, "This is no path: %s", why);
+	struct mail_status status = { MAIL_NEVER, 501, { 1, 3 }, arena_copy(mem, buf_slice(&b)) };
+	buf_free(&b);
+	return status;
+}
+
+static struct mail_status read_rcpt(struct session *s, struct recipient *r, struct slice rest)
+{
+	struct arena *mem = transaction_arena(s->transaction);
+	const char *why = "";
+	if (mail_path_parse(&rest, mem, &r->path, &why))
+		return bad_path(mem, why);
+	if (mail_path_is_null(&r->path))
+		return MAIL_STATUS(MAIL_NEVER, 501, 1, 3, "A recipient is missing");
+	struct mail_status status = read_parameters(s, r, rest);
+	if (status.fate != MAIL_OK)
+		return status;
+	if (r->path.utf8 && !s->facts.transaction->utf8)
+		return MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "This path needs SMTPUTF8");
+	struct buf address = BUF_INIT(MAX_PATH);
+	mail_path_print(&address, &r->path);
+	r->address = arena_copy(mem, buf_slice(&address));
+	buf_free(&address);
+	return r->address.p ? MAIL_STATUS_OK : TOO_MUCH;
+}
+
+static void rcpt_judged(struct session *s, struct mail_status status)
+{
+	if (status.fate == MAIL_OK) {
+		s->state = SESSION_RCPT;
+		status = MAIL_STATUS(MAIL_OK, 250, 1, 5, "Ok");
+	}
+	session_answer(s, status.code == 421 ? step_close(status) : step_reply(status));
+}
+
+struct step verb_rcpt(struct session *s, struct slice rest)
+{
+	if (!scan_word(&rest, SLICE("TO:")))
+		return REPLY(MAIL_NEVER, 501, 5, 4, "RCPT TO:<path>");
+	scan_blanks(&rest);
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	if (t->recipient_count >= smtpd_settings.max_recipients)
+		return REPLY(MAIL_LATER, 452, 5, 3, "Too many recipients, send the rest in another transaction");
+	struct recipient *r = ARENA_NEW(transaction_arena(s->transaction), struct recipient);
+	if (!r)
+		return step_reply(TOO_MUCH);
+	r->original = SLICE("");
+	struct mail_status status = read_rcpt(s, r, rest);
+	if (status.fate != MAIL_OK)
+		return step_reply(status);
+	policy_rcpt(s, r, rcpt_judged);
+	return STEP_WAITING;
+}
