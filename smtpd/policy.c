@@ -8,12 +8,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "maps/access.h"
-#include "maps/clients.h"
 #include "maps/map.h"
-#include "maps/senders.h"
 #include "smtpd/check.h"
 #include "smtpd/dialog.h"
 #include "smtpd/harvest.h"
+#include "smtpd/judge.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
@@ -194,26 +193,12 @@ static struct slice certificate_text(const struct session *s, struct arena *mem)
 	return text;
 }
 
-/* Who is this, for this reverse-path (rule.md, "Who counts as authenticated")? SPF and DKIM come later, from checks. */
 static struct mail_status find_evidence(struct session *s)
 {
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	struct arena *mem = transaction_arena(s->transaction);
-	struct map_set *maps = s->smtpd->maps;
-	if (s->facts.login.n) {
-		enum answer may = mail_path_is_null(&t->reverse_path) ? FOUND : senders_may_use(maps, s->facts.login, &t->reverse_path, mem);
-		t->evidence = (struct evidence){ EVIDENCE_AUTH, s->facts.login, SLICE("SMTP AUTH") };
-		return may == FOUND    ? MAIL_STATUS_OK
-		       : may == UNSURE ? UNSURE_MAP
-		                       : MAIL_STATUS(MAIL_NEVER, 553, 7, 1, "This login may not use this reverse-path");
-	}
-	if (mail_path_is_null(&t->reverse_path) || map_size(maps, MAP_CLIENTS) == 0)
-		return MAIL_STATUS_OK;
-	struct slice key = SLICE("");
-	enum answer may = clients_may_speak(maps, &s->facts.ip, certificate_text(s, mem), t->reverse_path.domain, mem, &key);
-	if (may == FOUND)
-		t->evidence = (struct evidence){ EVIDENCE_CLIENT, key, SLICE("listed in clients") };
-	return may == UNSURE ? UNSURE_MAP : MAIL_STATUS_OK;
+	const struct judge_client client = { &s->facts.ip, certificate_text(s, mem), s->facts.login, s->facts.listener != LISTENER_MX };
+	return judge_evidence(s->smtpd->maps, &client, &t->reverse_path, mem, &t->evidence);
 }
 
 static bool take_rate(struct session *s, enum harvest_rate kind, struct slice key, uint64_t per_hour)
@@ -253,8 +238,6 @@ static struct mail_status judge_mail(struct session *s)
 	struct mail_status status = find_evidence(s);
 	if (status.fate != MAIL_OK)
 		return status;
-	if (s->facts.listener != LISTENER_MX && t->evidence.grade < EVIDENCE_CLIENT)
-		return MAIL_STATUS(MAIL_NEVER, 530, 7, 0, "Authentication required");
 	status = access_of_path(s, access_from, &t->reverse_path);
 	if (status.fate != MAIL_OK)
 		return status;
@@ -359,12 +342,10 @@ static struct mail_status judge_rcpt(struct session *s, struct recipient *r)
 		return MAIL_STATUS(MAIL_LATER, 452, 5, 3, "A report has one recipient, send it again for this one");
 	if (!s->smtpd->maps)
 		return NO_MAPS;
-	resolve_path(s->smtpd->maps, &r->path, false, transaction_arena(s->transaction), &r->resolved);
-	if (r->resolved.class == RESOLVE_FOREIGN && t->evidence.grade < EVIDENCE_CLIENT)
-		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying is for authenticated senders");
-	if (r->resolved.status.fate != MAIL_OK)
-		return r->resolved.status;
-	struct mail_status status = access_of_path(s, access_to, &r->path);
+	struct mail_status status = judge_forward_path(s->smtpd->maps, &t->evidence, &r->path, false, transaction_arena(s->transaction), &r->resolved);
+	if (status.fate != MAIL_OK)
+		return status;
+	status = access_of_path(s, access_to, &r->path);
 	if (status.fate != MAIL_OK)
 		return status;
 	bool free = s->facts.exempt || policy_by_passes(s, SLICE("rate"));

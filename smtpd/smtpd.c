@@ -2,10 +2,6 @@
 #include "smtpd/smtpd.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,12 +21,13 @@
 #include "smtpd/listener.h"
 #include "smtpd/peer.h"
 #include "smtpd/session.h"
+#include "smtpd/smtpd_harvest.h"
 #include "smtpd/smtpd_maps.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/smtpd_status.h"
 #include "smtpd/smtpd_tls.h"
 
-enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, WORKERS = 1, HARVEST_ENTRIES = 65536 };
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, WORKERS = 1 };
 
 struct self {
 	struct smtpd d;
@@ -128,23 +125,6 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 	return smtpd_question(&((struct self *)arg)->d, words, count, answer);
 }
 
-/* The table that all smtpd processes share; where the parent has none to share, one of this process. */
-static struct harvest *attach_harvest(struct house *h)
-{
-	const struct harvest_limits limits = {
-		smtpd_settings.harvest_slow, smtpd_settings.harvest_blind, smtpd_settings.harvest_refuse, smtpd_settings.harvest_half_life_s,
-		smtpd_settings.harvest_refuse_s, smtpd_settings.harvest_good
-	};
-	struct stat st;
-	int fd = house_take_file(h, SLICE("shared:harvest"));
-	size_t size = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : harvest_size(HARVEST_ENTRIES);
-	bool shared = fd >= 0 && st.st_size > 0;
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, shared ? fd : -1, 0);
-	if (fd >= 0)
-		close(fd);
-	return memory == MAP_FAILED ? NULL : harvest_attach(memory, size, &limits);
-}
-
 static void make_shared_things(struct smtpd *d)
 {
 	d->worker = worker_new(d->loop, WORKERS, "porter-files");
@@ -197,7 +177,7 @@ int smtpd_main(struct house *h)
 	d->house = h;
 	d->loop = h->loop;
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
-	d->harvest = attach_harvest(h);
+	d->harvest = smtpd_harvest_attach(h);
 	if (!d->harvest)
 		return 1;
 	make_shared_things(d);
