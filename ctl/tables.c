@@ -9,5 +9,6 @@ const struct ctl_command *const ctl_tables[] = {
 	ctl_maps_explain_commands,
 	ctl_maps_look_commands,
 	ctl_maps_edit_commands,
+	ctl_maps_import_commands,
 	NULL
 };
