@@ -224,9 +224,9 @@ static bool next_step(struct session *s, struct step *step)
 	if (s->state == SESSION_NEW)
 		return false;
 	if (clock_mono_ms() - s->began_ms > smtpd_settings.session_timeout_s * 1000)
-		s->ending = SLICE("This session has lasted too long, good-bye");
-	if (s->ending.n) {
-		*step = step_close((struct mail_status){ MAIL_LATER, 421, { 3, 2 }, s->ending });
+		s->ending = MAIL_STATUS(MAIL_LATER, 421, 4, 2, "This session has lasted too long, good-bye");
+	if (s->ending.code) {
+		*step = step_close(s->ending);
 		return true;
 	}
 	if (s->skipping_chunk)
@@ -343,7 +343,7 @@ static void on_event(void *arg, struct conn *c, enum conn_event what)
 			return;
 		}
 		log_lost(s, "timeout");
-		s->ending = SLICE("Nothing came for too long, good-bye");
+		s->ending = MAIL_STATUS(MAIL_LATER, 421, 4, 2, "Nothing came for too long, good-bye");
 		session_reset(s);
 		dialog_run(s);
 		return;

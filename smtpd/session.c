@@ -112,9 +112,9 @@ void session_forget(struct session *s)
 	s->facts.login = SLICE("");
 }
 
-void session_end(struct session *s, struct slice text)
+void session_end(struct session *s, struct mail_status status)
 {
-	s->ending = text;
+	s->ending = status;
 	if (!s->waiting && !s->running)
 		dialog_run(s);
 }

@@ -76,7 +76,7 @@ struct session {
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */
 	struct step (*on_line)(struct session *s, struct slice line); /* takes the next line in place of the verbs (AUTH); NULL */
 	void (*then)(void *session);        /* what the timer is set for */
-	struct slice ending;                /* the process or the session ends: the text of a 421; "" not */
+	struct mail_status ending;          /* the process or the session ends: its 421; code 0: not */
 	unsigned commands, errors, syntax_errors;
 	uint64_t unknown;                   /* recipients */
 	size_t skipped;                     /* bytes of a line that is too long */
@@ -104,7 +104,7 @@ void session_reset(struct session *s);
 void session_forget(struct session *s);
 
 /* 421 and the end, as soon as the question that is open is answered. */
-void session_end(struct session *s, struct slice text);
+void session_end(struct session *s, struct mail_status status);
 
 /* Timers: one at a time, for the open question. */
 void session_after(struct session *s, uint64_t ms, void (*then)(void *session));

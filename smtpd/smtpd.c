@@ -103,7 +103,7 @@ static void on_stop(void *arg)
 	loop_timer_set(self->patience, STOP_MS);
 	for (struct session *s = self->d.sessions, *next; s; s = next) {
 		next = s->next;
-		session_end(s, SLICE("This server is closing, try again later"));
+		session_end(s, MAIL_STATUS(MAIL_LATER, 421, 3, 2, "This server is closing, try again later"));
 	}
 	smtpd_session_ended(&self->d);
 }

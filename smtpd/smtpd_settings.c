@@ -50,7 +50,7 @@ static const struct setting rows[] = {
 	{ "command-timeout", SETTING_SPAN, AT(command_timeout_s), "5m", 5, 86400, NULL, NULL, "How long a client may take for a command (RFC 5321 4.5.3.2.7: 5 minutes)." },
 	{ "data-timeout", SETTING_SPAN, AT(data_timeout_s), "3m", 5, 86400, NULL, NULL, "How long content may stand still (RFC 5321 4.5.3.2.5: 3 minutes)." },
 	{ "session-timeout", SETTING_SPAN, AT(session_timeout_s), "4h", 60, 604800, NULL, NULL, "How long a session may last in all." },
-	{ "greet-delay", SETTING_UINT, AT(greet_delay_ms), "0", 0, 60000, NULL, NULL,
+	{ "greet-delay", SETTING_UINT, AT(greet_delay_ms), "100", 0, 60000, NULL, NULL,
 	  "Milliseconds before the greeting to clients that are not exempt; who speaks before it is answered 554." },
 	{ "limit-exempt", SETTING_LIST, AT(limit_exempt), "127.0.0.0/8 ::1", 0, 0, NULL, check_ranges, "Networks without limits of sessions, rates and harvesting." },
 	{ "harvest-slow", SETTING_UINT, AT(harvest_slow), "10", 1, 1000000, NULL, NULL, "Unknown recipients of one client, after decay, from which on answers to RCPT wait." },

@@ -120,6 +120,8 @@ class Porter:
         for key, text in (maps or {}).items():
             with open(self.etc / key.lstrip('='), 'w' if key.startswith('=') else 'a') as f:
                 f.write(text.rstrip('\n') + '\n')
+        if maps:
+            self.compile()
         if start:
             self.start()
 
@@ -228,6 +230,11 @@ class Porter:
             if m or time.monotonic() > end:
                 return m
             time.sleep(.05)
+
+    def compile(self):
+        p = self.ctl('compile')
+        if p.returncode:
+            raise RuntimeError(f'porterctl compile: {p.stdout}{p.stderr}')
 
     def ctl(self, *argv, **kw):
         """porterctl -c ETC ARGV: CompletedProcess."""
