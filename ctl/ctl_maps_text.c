@@ -61,14 +61,10 @@ void edit_drop(struct edit *e)
 	file_close(&e->lock);
 }
 
-/* The file's content, read when it is first touched. NULL: told. */
-static struct edited *open_file(struct edit *e, unsigned id)
+static struct edited *open_named(struct edit *e, unsigned id, struct slice name)
 {
-	for (size_t i = 0; i < e->count; i++)
-		if (e->files[i].id == id)
-			return &e->files[i];
 	struct edited *f = &e->files[e->count++];
-	char *path = maps_path(e->c, map_name(e->set, id)), *real = realpath(path, NULL);
+	char *path = maps_path(e->c, name), *real = realpath(path, NULL);
 	*f = (struct edited){ .id = id, .path = arena_cstr(&e->c->mem, slice_of(real ? real : path)) };
 	free(real);
 	int error = ctl_read_file(f->path, MAX_TEXT, &f->before);
@@ -82,6 +78,25 @@ static struct edited *open_file(struct edit *e, unsigned id)
 		buf_init(&f->before, MAX_TEXT);
 	buf_add(&f->now, buf_slice(&f->before));
 	return f;
+}
+
+/* The file's content, read when it is first touched. NULL: told. */
+static struct edited *open_file(struct edit *e, unsigned id)
+{
+	for (size_t i = 0; i < e->count; i++)
+		if (e->files[i].id == id)
+			return &e->files[i];
+	return open_named(e, id, map_name(e->set, id));
+}
+
+int edit_whole(struct edit *e, struct slice name, struct slice text)
+{
+	unsigned id = MAP_MAX;
+	struct edited *f = map_named(e->set, name, &id) ? open_file(e, id) : open_named(e, MAP_MAX, name);
+	if (!f)
+		return -EIO;
+	buf_clear(&f->now);
+	return buf_add(&f->now, text);
 }
 
 /* Lines --------------------------------------------------------------------------------------------------------------------------------- */

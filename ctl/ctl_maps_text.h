@@ -34,6 +34,9 @@ int edit_add(struct edit *e, unsigned id, struct slice key, struct slice value);
 int edit_replace(struct edit *e, unsigned id, uint32_t line, struct slice value);
 int edit_remove(struct edit *e, unsigned id, uint32_t line);
 
+/* The whole of a map's text, also of one that is not named anywhere yet. */
+int edit_whole(struct edit *e, struct slice name, struct slice text);
+
 /* Writes, compiles, tells the running porterd; or puts everything back. The exit code. Ends the edit. */
 int edit_finish(struct edit *e);
 void edit_drop(struct edit *e);

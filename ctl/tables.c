@@ -10,5 +10,6 @@ const struct ctl_command *const ctl_tables[] = {
 	ctl_maps_look_commands,
 	ctl_maps_edit_commands,
 	ctl_maps_import_commands,
+	ctl_maps_sync_commands,
 	NULL
 };

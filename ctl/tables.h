@@ -9,6 +9,7 @@ extern const struct ctl_command ctl_auth_commands[];
 extern const struct ctl_command ctl_maps_prove_commands[];
 extern const struct ctl_command ctl_maps_explain_commands[];
 extern const struct ctl_command ctl_maps_import_commands[];
+extern const struct ctl_command ctl_maps_sync_commands[];
 extern const struct ctl_command ctl_maps_look_commands[];
 extern const struct ctl_command ctl_maps_edit_commands[];
 #endif

@@ -1,0 +1,355 @@
+/* porterctl sync: text maps whose source is a command or a directory. The file `sync` beside porter.conf says where each comes from; what comes replaces the
+ * text map only if it can be read, is not empty, has not shrunk too much, and compiles. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "base/scan.h"
+#include "ctl/ctl_maps.h"
+#include "ctl/ctl_maps_text.h"
+#include "ctl/sync_ldap.h"
+#include "ctl/tables.h"
+#include "maps/kinds.h"
+#include "maps/maps_settings.h"
+#include "maps/value.h"
+
+enum { MAX_RESULT = 1 << 30, MAX_ARGV = 64, USUAL_EVERY_S = 3600, MAX_EVERY_S = 30 * 86400 };
+
+struct source {
+	struct slice name;
+	bool is_ldap;
+	uint64_t every_s;
+	char *argv[MAX_ARGV + 1];
+	struct sync_ldap ldap;
+	const char *password_file;
+};
+
+/* The file sync ------------------------------------------------------------------------------------------------------------------------- */
+
+static const char *text_of(struct ctl *c, struct slice s)
+{
+	return arena_cstr(&c->mem, value_unquote(s, &c->mem));
+}
+
+static const char *read_command(struct ctl *c, struct slice rest, struct source *s)
+{
+	struct slice item;
+	size_t n = 0;
+	while (map_item(&rest, ' ', &item)) {
+		if (n == MAX_ARGV)
+			return "a command with more than 64 arguments";
+		s->argv[n++] = (char *)(uintptr_t)text_of(c, item);
+	}
+	return n && s->argv[0][0] == '/' ? NULL : "a command is named by its absolute path";
+}
+
+static const char *read_ldap(struct ctl *c, struct slice rest, struct source *s)
+{
+	const struct {
+		struct slice name;
+		const char **to;
+	} rows[] = { { SLICE("url"), &s->ldap.url }, { SLICE("base"), &s->ldap.base }, { SLICE("filter"), &s->ldap.filter }, { SLICE("attribute"), &s->ldap.attributes },
+		     { SLICE("bind"), &s->ldap.bind }, { SLICE("password-file"), &s->password_file }, { SLICE("value"), &s->ldap.value } };
+	struct slice item, value;
+	uint64_t page = 0;
+	while (map_item(&rest, ' ', &item)) {
+		struct slice name = value_name(item, &value);
+		size_t i = 0;
+		while (i < sizeof rows / sizeof *rows && !slice_eq(name, rows[i].name))
+			i++;
+		if (slice_eq(item, SLICE("starttls")))
+			s->ldap.start_tls = true;
+		else if (slice_eq(name, SLICE("page")) && scan_uint_all(value, 100000, &page))
+			s->ldap.page = (unsigned)page;
+		else if (i < sizeof rows / sizeof *rows && value.p)
+			*rows[i].to = text_of(c, value);
+		else
+			return "ldap takes url= base= filter= attribute= value= bind= password-file= page= and starttls";
+	}
+	return s->ldap.url && s->ldap.base ? NULL : "ldap wants at least url= and base=";
+}
+
+static const char *read_source(struct ctl *c, struct slice value, struct source *s)
+{
+	struct slice kind, item, rest, span;
+	s->every_s = USUAL_EVERY_S;
+	s->ldap.filter = "(|(proxyAddresses=*)(mail=*))";
+	s->ldap.attributes = "proxyAddresses mail";
+	s->ldap.value = "";
+	if (!map_item(&value, ' ', &kind))
+		return "a source is `command ...` or `ldap ...`";
+	rest = value;
+	if (map_item(&rest, ' ', &item) && slice_eq(value_name(item, &span), SLICE("every"))) {
+		if (!scan_span_all(span, MAX_EVERY_S, &s->every_s))
+			return "every= wants a time like 30m";
+		value = rest;
+	}
+	s->is_ldap = slice_eq(kind, SLICE("ldap"));
+	if (!s->is_ldap && !slice_eq(kind, SLICE("command")))
+		return "a source is `command ...` or `ldap ...`";
+	return s->is_ldap ? read_ldap(c, value, s) : read_command(c, value, s);
+}
+
+static const char *any_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
+{
+	(void)arg, (void)mem;
+	*out = raw;
+	return raw.n && slice_find(raw, '/') == raw.n && raw.p[0] != '.' ? NULL : "a map's name is wanted";
+}
+
+static struct map_text *read_sync(struct ctl *c, struct buf *text, int *code)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	struct map_text *t = NULL;
+	char *path = maps_path(c, SLICE("sync"));
+	int error = ctl_read_file(path, 1 << 20, text);
+	if (error)
+		*code = ctl_fail(CTL_NO_INPUT, "%s: %s; it says where maps come from, see porter-maps(5)", path, strerror(-error));
+	else if (!map_text_read(buf_slice(text), SLICE("sync"), any_key, NULL, false, &wrong, &t))
+		*code = CTL_DATA;
+	ctl_complain(&wrong);
+	complaint_free(&wrong);
+	return t;
+}
+
+/* A command ----------------------------------------------------------------------------------------------------------------------------- */
+
+static void run_child(const struct source *s, int out)
+{
+	const char *home = "/";
+	static char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL };
+	char *user = strndup(maps_settings.sync_user.p ? maps_settings.sync_user.p : "", maps_settings.sync_user.n);
+	int null = open("/dev/null", O_RDONLY);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || !user)
+		_exit(126);
+	if (geteuid() == 0 && (strcmp(user, "root") == 0 || proc_become(user, &home) < 0)) {
+		fprintf(stderr, "porterctl: sync-user %s can't be become\n", user);
+		_exit(126);
+	}
+	if (chdir("/") < 0)
+		_exit(126);
+	execve(s->argv[0], s->argv, environment);
+	fprintf(stderr, "porterctl: %s: %s\n", s->argv[0], strerror(errno));
+	_exit(127);
+}
+
+/* Everything it writes until it ends, in time; killed with its group if not. */
+static const char *collect(int fd, pid_t pid, struct buf *out)
+{
+	uint64_t until = clock_mono_ms() + maps_settings.sync_timeout_s * 1000;
+	const char *why = NULL;
+	int status = 0;
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		uint64_t now = clock_mono_ms();
+		if (now >= until || poll(&p, 1, (int)(until - now > 1000 ? 1000 : until - now)) < 0) {
+			why = "it took longer than sync-timeout";
+			break;
+		}
+		if (!p.revents)
+			continue;
+		char *room = buf_room(out, 65536);
+		ssize_t n = room ? read(fd, room, 65536) : -1;
+		if (n < 0)
+			why = room ? "its output can't be read" : "its output is larger than 1 GiB";
+		if (n <= 0)
+			break;
+		buf_used(out, (size_t)n);
+	}
+	close(fd);
+	if (why)
+		kill(-pid, SIGKILL);
+	for (uint64_t now = clock_mono_ms(); waitpid(pid, &status, why ? 0 : WNOHANG) == 0; now = clock_mono_ms()) {
+		if (now >= until) {
+			kill(-pid, SIGKILL);
+			why = "it closed its output and did not end";
+		}
+		usleep(10000);
+	}
+	return why ? why : !WIFEXITED(status) ? "it was killed" : WEXITSTATUS(status) ? "it ended with an error" : NULL;
+}
+
+static const char *run_command(const struct source *s, struct buf *out)
+{
+	int pipes[2];
+	if (pipe2(pipes, O_CLOEXEC) < 0)
+		return strerror(errno);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		run_child(s, pipes[1]);
+	}
+	close(pipes[1]);
+	if (pid < 0) {
+		close(pipes[0]);
+		return "no process for it";
+	}
+	return collect(pipes[0], pid, out);
+}
+
+static const char *run_ldap(struct ctl *c, struct source *s, struct buf *out)
+{
+	struct buf password = BUF_INIT(4096);
+	const char *why = NULL;
+	if (s->password_file) {
+		if (ctl_read_file(maps_path(c, slice_of(s->password_file)), 4095, &password))
+			return "its password-file can't be read";
+		struct slice line = slice_cut(buf_slice(&password), '\n', &(struct slice){ 0 });
+		s->ldap.password = arena_cstr(&c->mem, slice_trim(line));
+		buf_free(&password);
+	}
+	s->ldap.timeout_s = maps_settings.sync_timeout_s;
+	return sync_ldap_read(&s->ldap, &c->mem, out, &why) < 0 ? why : NULL;
+}
+
+/* The guard ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct comparing {
+	struct map_text *new;
+	uint64_t old, lost;
+};
+
+static bool compare_key(void *arg, const struct map_entry *e)
+{
+	struct comparing *x = arg;
+	x->old++;
+	x->lost += map_text_find(x->new, e->key) == NULL;
+	return true;
+}
+
+static const char *shrink_text(struct ctl *c, uint64_t lost, uint64_t old)
+{
+	struct buf b = BUF_INIT(200);
+	buf_addf(&b, "%llu of %llu keys would be gone, more than sync-shrink allows (--force takes it)", (unsigned long long)lost, (unsigned long long)old);
+	const char *text = arena_cstr(&c->mem, buf_slice(&b));
+	buf_free(&b);
+	return text;
+}
+
+/* Is what came fit to replace what is there? NULL, or why not (in c->mem). */
+static const char *judge(struct ctl *c, struct map_set *set, const struct source *s, struct slice text, bool force, struct comparing *x)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	struct kind_reading reading = { .set = set, .memo = ARENA_INIT(64 << 10) };
+	unsigned id = MAP_FIXED;
+	bool known = map_named(set, s->name, &id);
+	map_key_reader key = kind_key(id);
+	bool good = key && map_text_read(text, s->name, key, &reading, id == MAP_ALIASES, &wrong, &x->new);
+	ctl_complain(&wrong);
+	complaint_free(&wrong);
+	arena_free(&reading.memo);
+	if (!good)
+		return "what came is no text map";
+	if (map_text_count(x->new) == 0)
+		return "nothing came";
+	if (known)
+		map_each(set, id, compare_key, x);
+	if (!force && x->lost * 100 > x->old * maps_settings.sync_shrink_percent)
+		return shrink_text(c, x->lost, x->old);
+	return NULL;
+}
+
+/* One map ------------------------------------------------------------------------------------------------------------------------------- */
+
+static int alert(struct ctl *c, struct slice name, const char *why)
+{
+	struct buf text = BUF_INIT(400), reply = BUF_INIT(4096);
+	buf_addf(&text, "sync %.*s: %s; the map stays as it is", SLICE_FMT(name), why);
+	const char *words[] = { "alert", arena_cstr(&c->mem, buf_slice(&text)) };
+	ctl_ask(c, "parent", words, 2, &reply); /* that none runs, or does not know the word, is fine: it is told here, too */
+	int code = ctl_fail(CTL_DATA, "%s", words[1]);
+	buf_free(&text);
+	buf_free(&reply);
+	return code;
+}
+
+static int take(struct ctl *c, const struct source *s, struct slice text, bool force)
+{
+	struct edit e;
+	struct comparing x = { NULL, 0, 0 };
+	int code;
+	if (!edit_begin(c, &e, &code))
+		return code;
+	const char *why = judge(c, e.set, s, text, force, &x);
+	uint64_t now = x.new ? map_text_count(x.new) : 0;
+	map_text_free(x.new);
+	if (why) {
+		edit_drop(&e);
+		return alert(c, s->name, why);
+	}
+	int error = edit_whole(&e, s->name, text);
+	if (error) {
+		edit_drop(&e);
+		return ctl_fail(CTL_IO, "%.*s: %s", SLICE_FMT(s->name), strerror(-error));
+	}
+	code = edit_finish(&e);
+	if (code)
+		return alert(c, s->name, "what came does not compile");
+	printf("%.*s: %llu keys, %llu before, %llu of those gone\n", SLICE_FMT(s->name), (unsigned long long)now, (unsigned long long)x.old, (unsigned long long)x.lost);
+	return 0;
+}
+
+static int sync_one(struct ctl *c, const struct map_entry *e, bool force)
+{
+	struct source s = { .name = e->key };
+	struct buf text = BUF_INIT(MAX_RESULT);
+	const char *why = read_source(c, e->value, &s);
+	if (why)
+		return ctl_fail(CTL_DATA, "sync:%u: %.*s: %s", e->line, SLICE_FMT(e->key), why);
+	buf_addf(&text, "# by porterctl sync %.*s; changes made here are lost\n", SLICE_FMT(s.name));
+	why = s.is_ldap ? run_ldap(c, &s, &text) : run_command(&s, &text);
+	int code = why ? alert(c, s.name, why) : take(c, &s, buf_slice(&text), force);
+	buf_free(&text);
+	return code;
+}
+
+/* By the age of the text map: a source that failed is tried again at the next run. */
+static bool is_due(struct ctl *c, const struct map_entry *e)
+{
+	struct source s = { .name = e->key };
+	struct stat st;
+	if (read_source(c, e->value, &s))
+		return true;
+	return stat(maps_path(c, e->key), &st) < 0 || clock_wall_s() - st.st_mtime >= (int64_t)s.every_s;
+}
+
+static int run_sync(struct ctl *c, int argc, char **argv)
+{
+	bool due = ctl_flag(&argc, argv, "--due"), force = ctl_flag(&argc, argv, "--force");
+	struct buf text;
+	int code = 0;
+	if (due ? argc != 0 || force : argc != 1)
+		return ctl_fail(CTL_USAGE, "sync [--force] NAME, or sync --due");
+	if (!ctl_settings(c))
+		return CTL_CONFIG;
+	struct map_text *t = read_sync(c, &text, &code);
+	if (!t)
+		return code;
+	const struct map_entry *e = due ? NULL : map_text_find(t, slice_of(argv[0]));
+	if (e)
+		code = sync_one(c, e, force);
+	else if (!due)
+		code = ctl_fail(CTL_USAGE, "%s has no line in sync", argv[0]);
+	for (size_t i = 0; due && i < map_text_count(t); i++)
+		if (is_due(c, map_text_at(t, i))) {
+			int one = sync_one(c, map_text_at(t, i), false);
+			code = one ? one : code;
+		}
+	map_text_free(t);
+	buf_free(&text);
+	return code;
+}
+
+const struct ctl_command ctl_maps_sync_commands[] = {
+	{ "sync", "[--force] NAME | --due", "Fetches a map from its command or directory, as the file sync says; --due fetches all whose time has come.", run_sync },
+	{ NULL, NULL, NULL, NULL }
+};
