@@ -19,7 +19,7 @@ static const char *check_pairs(struct slice value)
 static const struct setting rows[] = {
 	{ "tls-certificates", SETTING_LIST, offsetof(struct tls_settings, certificates), "tls/cert.pem,tls/key.pem", 0, 0, NULL, check_pairs,
 	  "Pairs CERT,KEY of PEM files; a client that names no host of theirs gets the first." },
-	{ "tls-ask-certificate", SETTING_BOOL, offsetof(struct tls_settings, ask_certificate), "no", 0, 0, NULL, NULL,
+	{ "tls-ask-certificate", SETTING_BOOL, offsetof(struct tls_settings, ask_certificate), "yes", 0, 0, NULL, NULL,
 	  "Ask clients for a certificate, for the map clients and SASL EXTERNAL; few clients mind." },
 	{ "keys-directory", SETTING_PATH, offsetof(struct tls_settings, keys_directory), "keys", 0, 0, NULL, NULL,
 	  "The folder of other private keys, for root alone: mac-keys, login-salt, and DKIM keys as SELECTOR._domainkey.DOMAIN.pem." },

@@ -109,6 +109,7 @@ static bool is_http(struct slice name)
 static struct step syntax_error(struct session *s, bool http, struct mail_status status)
 {
 	s->smtpd->counts.syntax_errors++;
+	s->on_line = NULL; /* an exchange that was under way is over */
 	if (!http && ++s->syntax_errors < MAX_SYNTAX_ERRORS)
 		return step_reply(status);
 	log_event(LOG_INFO, "session-refused", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)),

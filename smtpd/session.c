@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "smtpd/auth.h"
 #include "smtpd/check.h"
 #include "smtpd/content.h"
 #include "smtpd/crowd.h"
@@ -66,6 +67,7 @@ struct session *session_new(struct smtpd *d, struct listener *l, int fd, const s
 void session_free(struct session *s)
 {
 	session_reset(s);
+	auth_free(s->auth);
 	checks_free(s->checks);
 	if (s->counted)
 		crowd_leave(s->smtpd->crowd, &s->facts.ip);

@@ -47,6 +47,7 @@ struct words {
 };
 void words_add(struct words *w, struct arena *mem, struct slice word); /* copied; once each */
 
+struct auth;
 struct listener;
 struct checks;
 struct content;
@@ -74,6 +75,8 @@ struct session {
 	struct mail_status slow_status;     /* an answer that waits for the timer */
 	struct words tags, by_pass;         /* from access */
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */
+	struct auth *auth;                  /* the SASL exchange; NULL outside of one */
+	unsigned auth_failures;
 	struct step (*on_line)(struct session *s, struct slice line); /* takes the next line in place of the verbs (AUTH); NULL */
 	void (*then)(void *session);        /* what the timer is set for */
 	struct mail_status ending;          /* the process or the session ends: its 421; code 0: not */

@@ -19,6 +19,7 @@
 #include "smtpd/crowd.h"
 #include "smtpd/harvest.h"
 #include "smtpd/listener.h"
+#include "smtpd/login_settings.h"
 #include "smtpd/peer.h"
 #include "smtpd/session.h"
 #include "smtpd/smtpd_harvest.h"
@@ -169,7 +170,7 @@ int smtpd_main(struct house *h)
 	static const struct house_handler handler = {
 		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question
 	};
-	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table };
+	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table };
 	static struct self self;
 	struct smtpd *d = &self.d;
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);

@@ -32,7 +32,7 @@ static void plan_of(struct smtpd *d, struct tls_certificate *list, struct tls_se
 {
 	for (size_t i = 0; i < held.count; i++)
 		list[i] = (struct tls_certificate){ buf_slice(&held.chain[i]), SLICE("") };
-	*plan = (struct tls_server_plan){ .certificates = list, .count = held.count, .keeper = d->keeper, .ask_certificate = true, .alpn = SLICE("smtp") };
+	*plan = (struct tls_server_plan){ .certificates = list, .count = held.count, .keeper = d->keeper, .ask_certificate = tls_settings.ask_certificate, .alpn = SLICE("smtp esmtp") };
 }
 
 void smtpd_tls_start(struct smtpd *d)

@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""AUTH on the submission ports: each mechanism, what is refused, and that guesses delay nobody (security kit T7)."""
+import base64, hashlib, hmac, os, smtplib, socket, ssl, statistics, stat, subprocess, sys, threading, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import Porter, Talk, check, finish, free_port, SLOW  # noqa: E402
+
+LOGIN, PASSWORD = 'alice@example.test', 'porter-demo'
+
+
+def b64(b):
+    return base64.b64encode(b if isinstance(b, bytes) else b.encode()).decode()
+
+
+def unb64(s):
+    return base64.b64decode(s)
+
+
+def context(cert=None, version=None):
+    c = ssl.create_default_context()
+    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+    if version:
+        c.maximum_version = version
+    if cert:
+        c.load_cert_chain(*cert)
+    return c
+
+
+class Secure(Talk):
+    """A session inside TLS, EHLO said."""
+
+    def __init__(self, porter, cert=None, version=None, ehlo=True):
+        raw = porter.connect(porter.submissions)
+        self.socket = context(cert, version).wrap_socket(raw, server_hostname='mx.example.test')
+        self.file = self.socket.makefile('rb')
+        self.greeting = self.reply()
+        self.offer = self.say('EHLO client.test')[1] if ehlo else []
+
+    def mechanisms(self):
+        return next((l[4:].split()[1:] for l in self.offer if l[4:].startswith('AUTH')), [])
+
+
+def plain(login=LOGIN, password=PASSWORD, authzid=''):
+    return b64(f'{authzid}\0{login}\0{password}')
+
+
+class Scram:
+    """A client of RFC 5802 written from the RFC; each step can be spoiled."""
+
+    def __init__(self, login=LOGIN, password=PASSWORD, gs2='n,,', binding=b'', nonce=None):
+        self.password, self.gs2, self.binding = password, gs2, binding
+        self.nonce = nonce or b64(os.urandom(18))
+        self.bare = f'n={login},r={self.nonce}'
+
+    def first(self):
+        return b64(self.gs2 + self.bare)
+
+    def final(self, challenge, spoil_nonce=False, spoil_binding=False, spoil_proof=False):
+        self.server_first = unb64(challenge).decode()
+        fields = dict(f.split('=', 1) for f in self.server_first.split(','))
+        nonce = fields['r']
+        if spoil_nonce:
+            nonce = nonce[:-1] + ('A' if nonce[-1] != 'A' else 'B')
+        channel = b64(self.gs2.encode() + (b'spoilt' if spoil_binding else self.binding))
+        without = f'c={channel},r={nonce}'
+        self.salted = hashlib.pbkdf2_hmac('sha256', self.password.encode(), unb64(fields['s']), int(fields['i']))
+        client = hmac.digest(self.salted, b'Client Key', 'sha256')
+        self.message = f'{self.bare},{self.server_first},{without}'.encode()
+        signature = hmac.digest(hashlib.sha256(client).digest(), self.message, 'sha256')
+        proof = bytes(a ^ b for a, b in zip(client, signature))
+        if spoil_proof:
+            proof = bytes([proof[0] ^ 1]) + proof[1:]
+        return b64(f'{without},p={b64(proof)}')
+
+    def server_is_right(self, last):
+        key = hmac.digest(self.salted, b'Server Key', 'sha256')
+        return unb64(last).decode() == 'v=' + b64(hmac.digest(key, self.message, 'sha256'))
+
+
+def scram(t, mechanism='SCRAM-SHA-256', **kw):
+    spoil = {k: kw.pop(k) for k in list(kw) if k.startswith('spoil')}
+    s = Scram(**kw)
+    code, lines = t.say(f'AUTH {mechanism} {s.first()}')
+    if code != 334:
+        return code
+    code, lines = t.say(s.final(lines[0][4:], **spoil))
+    if code != 334:
+        return code
+    if not s.server_is_right(lines[0][4:]):
+        return -1
+    return t.code('')
+
+
+def handshake_ms(porter):
+    began = time.monotonic()
+    with porter.connect(porter.submissions, timeout=60) as raw:
+        with context().wrap_socket(raw, server_hostname='mx.example.test') as s:
+            s.recv(100)
+    return (time.monotonic() - began) * 1000
+
+
+def mechanisms(p):
+    with Talk(p, p.submission) as t:
+        offer = t.say('EHLO client.test')[1]
+        check('AUTH is not offered before TLS', not any('AUTH' in l for l in offer), offer)
+        check('AUTH before TLS is 538', t.code(f'AUTH PLAIN {plain()}') == 538)
+        t.starttls()
+        offer = t.say('EHLO client.test')[1]
+        check('AUTH is offered inside TLS', any(l[4:].startswith('AUTH ') for l in offer), offer)
+        check('STARTTLS is not offered inside TLS', not any('STARTTLS' in l for l in offer))
+        check('AUTH after STARTTLS is 235', t.code(f'AUTH PLAIN {plain()}') == 235)
+        check('AUTH a second time is 503', t.code(f'AUTH PLAIN {plain()}') == 503)
+        check('STARTTLS after AUTH is 503', t.code('STARTTLS') == 503)
+    with p.talk() as t:
+        offer = t.say('EHLO client.test')[1]
+        check('AUTH is neither offered nor taken on the MX port', not any('AUTH' in l for l in offer) and t.code(f'AUTH PLAIN {plain()}') == 502)
+    with Secure(p) as t:
+        check('the password mechanisms and SCRAM are offered', {'PLAIN', 'LOGIN', 'SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS'} == set(t.mechanisms()), t.offer)
+        check('PLAIN without an initial response', t.say('AUTH PLAIN') == (334, ['334 ']) and t.code(plain()) == 235)
+    with Secure(p) as t:
+        check('LOGIN asks twice', t.say('AUTH LOGIN') == (334, ['334 ' + b64('Username:')]) and t.say(b64('ALICE@Example.Test')) ==
+              (334, ['334 ' + b64('Password:')]) and t.code(b64(PASSWORD)) == 235)
+    with Secure(p) as t:
+        check('SCRAM-SHA-256 proves both sides', scram(t) == 235)
+    for name, kw, want in (('a wrong password', {'password': 'x'}, 535), ('a wrong nonce', {'spoil_nonce': True}, 535), ('a wrong proof', {'spoil_proof': True}, 535),
+                           ('a wrong channel binding', {'spoil_binding': True}, 535), ('a login that does not exist', {'login': 'nobody@example.test'}, 535),
+                           ('"y" although -PLUS is offered', {'gs2': 'y,,'}, 535), ('a binding without -PLUS', {'gs2': 'p=tls-exporter,,'}, 535),
+                           ('somebody else as authzid', {'gs2': 'n,a=bob@example.test,'}, 535)):
+        with Secure(p) as t:
+            got = scram(t, **kw)
+            check(f'SCRAM with {name} is refused', got == want, got)
+    with Secure(p, version=ssl.TLSVersion.TLSv1_2) as t:
+        der = t.socket.getpeercert(True)
+        binding = hashlib.sha256(der).digest()
+        check('SCRAM-SHA-256-PLUS by tls-server-end-point', scram(t, 'SCRAM-SHA-256-PLUS', gs2='p=tls-server-end-point,,', binding=binding) == 235)
+    with Secure(p) as t:
+        check('SCRAM-SHA-256-PLUS with another certificate is refused', scram(t, 'SCRAM-SHA-256-PLUS', gs2='p=tls-server-end-point,,', binding=b'\1' * 32) == 535)
+    with Secure(p) as t:
+        check('SCRAM-SHA-256-PLUS without a binding is refused', scram(t, 'SCRAM-SHA-256-PLUS') == 535)
+    with Secure(p) as t:
+        first = [unb64(t.say(f'AUTH SCRAM-SHA-256 {Scram(login="nobody@example.test").first()}')[1][0][4:]).decode(), t.code('*')][0]
+        second = unb64(t.say(f'AUTH SCRAM-SHA-256 {Scram(login="Nobody@example.test").first()}')[1][0][4:]).decode()
+        check('the salt of a login that does not exist stays the same', first.split(',s=')[1] == second.split(',s=')[1])
+
+
+def refusals(p):
+    """T7."""
+    with Secure(p) as t:
+        check('unknown mechanisms are 504', t.code('AUTH CRAM-MD5') == 504 and t.code('AUTH GSSAPI =') == 504 and t.code('AUTH EXTERNAL =') == 504)
+        check('bad base64 is 501', t.code('AUTH PLAIN ????') == 501 and t.code('AUTH PLAIN AGE') == 501 and t.say('AUTH PLAIN')[0] == 334 and t.code('=') == 501)
+        for nuls, text in ((0, 'alice'), (1, 'alice\0x'), (3, '\0alice\0x\0y')):
+            check(f'PLAIN with {nuls} NULs is 501', t.code(f'AUTH PLAIN {b64(text)}') == 501)
+        check('"*" cancels', t.code('AUTH PLAIN') == 334 and t.code('*') == 501 and t.code('NOOP') == 250)
+        check('AUTH without a mechanism is 501', t.code('AUTH') == 501 and t.code('AUTH PLAIN x y') == 501)
+        check('AUTH inside of a transaction is 503', t.code('MAIL FROM:<alice@example.test>') in (250, 530) and t.code('RSET') == 250)
+    with Secure(p) as t:
+        t.code('AUTH PLAIN')
+        t.raw(b'A' * 1000000 + b'\r\n')
+        check('1 MB of base64 is 500, and the exchange is over', t.reply()[0] in (500, 421))
+    with Secure(p) as t:
+        check('a password of 8000 bytes is refused', t.code(f'AUTH PLAIN {plain(password="x" * 8000)}') == 535)
+    with Secure(p) as t:
+        check('a wrong password is 535', t.code(f'AUTH PLAIN {plain(password="wrong")}') == 535)
+        check('acting for somebody else is 535', t.code(f'AUTH PLAIN {plain(authzid="bob@example.test")}') == 535)
+        codes = [t.code(f'AUTH PLAIN {plain(password="wrong")}') for _ in range(3)]
+        check('after five failures the session ends', codes == [535, 535, 421], codes)
+    with Secure(p) as t:
+        t.raw(f'AUTH PLAIN {plain(password="wrong")}\r\nAUTH PLAIN {plain()}\r\nNOOP\r\n'.encode())
+        check('pipelined AUTH is answered in order', [t.reply()[0] for _ in range(3)] == [535, 235, 250])
+    with Secure(p) as t:
+        t.raw(f'AUTH PLAIN {plain()}\r\n'.encode())
+    with Secure(p) as t:
+        check('a client that leaves in the middle hurts nobody', t.code('NOOP') == 250)
+    events = '\n'.join(l for l in p.log_text().splitlines() if l[:2] == '20')     # not the demo's hint
+    check('no password is in the log', 'auth' in events and PASSWORD not in events and plain() not in events)
+
+
+def equal_time(p):
+    def took(login):
+        with Secure(p) as t:
+            began = time.monotonic()
+            t.code(f'AUTH PLAIN {plain(login, "wrong")}')
+            return time.monotonic() - began
+    known = [took(LOGIN) for _ in range(7)]
+    unknown = [took('nobody@example.test') for _ in range(7)]
+    a, b = statistics.median(known), statistics.median(unknown)
+    check('an unknown login takes as long as a wrong password', abs(a - b) < max(a, b) * .5, (a, b))
+
+
+def guesses(p):
+    """50 guesses at once: the pool is bounded, its queue answers in turn, and handshakes go on."""
+    quiet = statistics.median(handshake_ms(p) for _ in range(10))
+    results, sessions = [], [Secure(p) for _ in range(50)]
+
+    def guess(t):
+        results.append(t.code(f'AUTH PLAIN {plain(password="guess")}'))
+    threads = [threading.Thread(target=guess, args=(t,)) for t in sessions]
+    began = time.monotonic()
+    for t in threads:
+        t.start()
+    times = []
+    while any(t.is_alive() for t in threads) and len(times) < 200:
+        times.append(handshake_ms(p))
+    for t in threads:
+        t.join()
+    total = time.monotonic() - began
+    for t in sessions:
+        t.close()
+    check('50 guesses at once are all refused', results.count(535) == 50, results)
+    print(f'# handshake {quiet:.1f} ms alone, {statistics.median(times):.1f} ms median and {max(times):.1f} ms at most during {total:.1f} s of guesses ({len(times)} handshakes)')
+    check('and delay no handshake', statistics.median(times) < 100 * SLOW and max(times) < 1000 * SLOW, (quiet, statistics.median(times), max(times)))
+
+
+def certificate(p):
+    cert, key = p.dir / 'client.pem', p.dir / 'client.key'
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert, '-days', '9',
+                    '-subj', '/CN=client'], check=True, capture_output=True)
+    der = ssl.PEM_cert_to_DER_cert(cert.read_text())
+    with open(p.etc / 'clients', 'a') as f:
+        f.write(f'sha256:{hashlib.sha256(der).hexdigest()} example.test\n')
+    check('a certificate in the map clients compiles', p.ctl('compile').returncode == 0, p.ctl('compile').stdout)
+    time.sleep(.5)
+    with Secure(p, cert=(cert, key)) as t:
+        check('EXTERNAL is offered to a client with a certificate', 'EXTERNAL' in t.mechanisms(), t.offer)
+        check('EXTERNAL for another domain is refused', t.code(f'AUTH EXTERNAL {b64("x@elsewhere.test")}') == 535)
+        check('EXTERNAL names a login of its domain', t.code(f'AUTH EXTERNAL {b64("alice@example.test")}') == 235)
+    with Secure(p, cert=(cert, key)) as t:
+        check('EXTERNAL without a name', t.code('AUTH EXTERNAL =') == 235)
+
+
+def tokens(p):
+    verifier = p.dir / 'verifier'
+    verifier.write_text('#!/bin/sh\nread token\n[ "$token" = good ] && { echo alice@example.test; exit 0; }\n[ "$token" = broken ] && exit 70\nexit 1\n')
+    verifier.chmod(0o755)
+    p.stop()
+    p.set({'login-token-verifier': verifier})
+    p.start()
+
+    def bearer(token, user='alice@example.test'):
+        return b64(f'n,a={user},\1host=x\1port=587\1auth=Bearer {token}\1\1')
+
+    def xoauth2(token, user='alice@example.test'):
+        return b64(f'user={user}\1auth=Bearer {token}\1\1')
+    with Secure(p) as t:
+        check('OAUTHBEARER is offered where there is a verifier', {'OAUTHBEARER', 'XOAUTH2'} <= set(t.mechanisms()), t.offer)
+        code, lines = t.say(f'AUTH OAUTHBEARER {bearer("bad")}')
+        check('a bad token gets an error and then 535', code == 334 and b'invalid_token' in unb64(lines[0][4:]) and t.code('AQ==') == 535)
+        check('somebody else\'s token is refused', t.code(f'AUTH XOAUTH2 {xoauth2("good", "bob@example.test")}') == 334 and t.code('') == 535)
+        check('a verifier that fails is 454', t.code(f'AUTH OAUTHBEARER {bearer("broken")}') == 454)
+        check('a good token is 235', t.code(f'AUTH OAUTHBEARER {bearer("good")}') == 235)
+    with Secure(p) as t:
+        check('XOAUTH2 with a good token is 235', t.code(f'AUTH XOAUTH2 {xoauth2("good")}') == 235)
+
+
+def dovecot(p):
+    """A server that speaks Dovecot's protocol, version 1."""
+    path = p.dir / 'auth-client'
+
+    def serve(listener):
+        while True:
+            try:
+                c, _ = listener.accept()
+            except OSError:
+                return
+            with c, c.makefile('rb') as f:
+                c.sendall(b'VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n')
+                for line in f:
+                    if line.startswith(b'AUTH\t'):
+                        _, user, password = unb64(line.strip().split(b'resp=')[1]).split(b'\0')
+                        if user == b'busy':
+                            c.sendall(b'FAIL\t1\tuser=busy\ttemp\n')
+                        elif (user, password) == (b'carol', b'secret'):
+                            c.sendall(b'OK\t1\tuser=carol@example.test\n')
+                        else:
+                            c.sendall(b'FAIL\t1\tuser=x\n')
+                        break
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen(8)
+    threading.Thread(target=serve, args=(listener,), daemon=True).start()
+    p.stop()
+    p.set({'login-source': 'dovecot', 'login-dovecot-socket': path})
+    p.start()
+    with Secure(p) as t:
+        check('SCRAM is not offered where passwords are Dovecot\'s', not any('SCRAM' in m for m in t.mechanisms()), t.offer)
+        check('Dovecot says no: 535', t.code(f'AUTH PLAIN {plain("carol", "wrong")}') == 535)
+        check('Dovecot can\'t tell: 454', t.code(f'AUTH PLAIN {plain("busy", "x")}') == 454)
+        check('Dovecot says yes: 235', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 235)
+    listener.close()
+    path.unlink()
+    with Secure(p) as t:
+        check('without Dovecot: 454', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 454)
+
+
+def slowing(p):
+    """Loopback is exempt as a rule; here it isn't."""
+    p.stop()
+    p.set({'login-source': None, 'login-dovecot-socket': None, 'limit-exempt': '192.0.2.0/24', 'harvest-slow': 2, 'harvest-blind': 5, 'harvest-refuse': 100})
+    p.start()
+    codes, times = [], []
+    for i in range(8):
+        with Secure(p) as t:
+            began = time.monotonic()
+            codes.append(t.code(f'AUTH PLAIN {plain(f"u{i}@example.test", "x")}'))
+            times.append(time.monotonic() - began)
+    check('an address that keeps guessing is slowed, then not asked about any more', codes[0] == 535 and codes[-1] == 454 and max(times[3:]) > .4, (codes, times))
+    with Secure(p) as t:
+        check('and hears 454 with the right password, too', t.code(f'AUTH PLAIN {plain()}') == 454)
+
+
+with Porter('auth') as p:
+    mechanisms(p)
+    refusals(p)
+    equal_time(p)
+    guesses(p)
+    certificate(p)
+    tokens(p)
+    dovecot(p)
+    slowing(p)
+finish()
