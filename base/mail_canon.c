@@ -109,7 +109,7 @@ static size_t add_slowly(struct mail_canon_body *b, struct slice in)
 	return i;
 }
 
-/* A run ends behind a CRLF at the earliest when an empty line follows: its own CRLF is taken back, to wait with those behind it. */
+/* A line end at the end of a run is taken back: what follows may be an empty line, and then it waits with the others. */
 static void add_relaxed(struct mail_canon_body *b, struct slice in)
 {
 	while (in.n) {
@@ -119,8 +119,10 @@ static void add_relaxed(struct mail_canon_body *b, struct slice in)
 		size_t n = plain_run(in.p, in.n);
 		if (n < in.n && in.p[n] == '\n' && n && in.p[n - 1] == '\r')
 			n--;
+		if (n >= 2 && in.p[n - 1] == '\n' && in.p[n - 2] == '\r')
+			n -= 2;
 		if (n && in.p[n - 1] == '\r')
-			n--; /* the chunk's last two: CR, LF are seen together by the slow way */
+			n--; /* CR and LF are seen together by the slow way */
 		if (n)
 			put(b, in.p, n);
 		else

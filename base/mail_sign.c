@@ -75,7 +75,7 @@ static size_t write_arc_message(const struct mail_sign *p, const struct mail_dig
 	add_digest(out, body);
 	buf_addf(out, "; c=%s/%s;\r\n\td=%.*s; h=", form_name(p->header_form), form_name(p->body_form), SLICE_FMT(p->domain));
 	add_names(out, p->names);
-	buf_addf(out, ";\r\n\ti=%u; s=%.*s", p->instance, SLICE_FMT(p->selector));
+	buf_addf(out, ";\r\n i=%u; s=%.*s", p->instance, SLICE_FMT(p->selector));
 	add_time(out, "t", p->made_s);
 	buf_add_cstr(out, "\r\n");
 	return at;
