@@ -91,6 +91,7 @@ struct tls_settings {
 	struct slice certificates;
 	struct slice roots;
 	bool ask_certificate;
+	uint64_t look_s;
 	struct slice keys_directory;   /* keeper_keys.h: mac-keys, login-salt, SELECTOR._domainkey.DOMAIN.pem */
 };
 extern struct tls_settings tls_settings;

@@ -21,6 +21,8 @@ static const struct setting rows[] = {
 	  "Pairs CERT,KEY of PEM files; a client that names no host of theirs gets the first." },
 	{ "tls-ask-certificate", SETTING_BOOL, offsetof(struct tls_settings, ask_certificate), "yes", 0, 0, NULL, NULL,
 	  "Ask clients for a certificate, for the map clients and SASL EXTERNAL; few clients mind." },
+	{ "tls-look", SETTING_SPAN, offsetof(struct tls_settings, look_s), "1m", 1, 86400, NULL, NULL,
+	  "How often files of certificates and keys are looked at; those that changed are used without a reload." },
 	{ "keys-directory", SETTING_PATH, offsetof(struct tls_settings, keys_directory), "keys", 0, 0, NULL, NULL,
 	  "The folder of other private keys, for root alone: mac-keys, login-salt, and DKIM keys as SELECTOR._domainkey.DOMAIN.pem." },
 	{ "tls-roots", SETTING_TEXT, offsetof(struct tls_settings, roots), "", 0, 0, NULL, NULL,

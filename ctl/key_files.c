@@ -1,4 +1,4 @@
-/* Certificates for servers, private keys for the keeper: opened by the parent, made where a first start finds none, looked at once a minute and
+/* Certificates for servers, private keys for the keeper: opened by the parent, made where a first start finds none, looked at now and then and
  * given again when they changed, so that a renewed certificate needs no reload. */
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include "base/tls.h"
 #include "ctl/parent.h"
 
-enum { MAX_KEY_FILES = 200, LOOK_MS = 60000, MADE_DAYS = 3650, MAC_PURPOSES = 2 };
+enum { MAX_KEY_FILES = 200, MADE_DAYS = 3650, MAC_PURPOSES = 2 };
 
 struct key_file {
 	char *name, *path;            /* "tls-key:0", where it lies */
@@ -215,13 +215,7 @@ static void look(void *arg)
 			if (c->channel && files_wants(c->role, f->name))
 				child_send_file(c, slice_of(f->name), f->fd);
 	}
-	loop_timer_set(p->keys->look, LOOK_MS);
-}
-
-void key_files_look(struct parent *p)
-{
-	if (p->keys)
-		look(p);
+	loop_timer_set(p->keys->look, tls_settings.look_s * 1000);
 }
 
 void key_files_open(struct parent *p)
@@ -233,5 +227,5 @@ void key_files_open(struct parent *p)
 	close_all(p->keys);
 	add_pairs(p, p->keys);
 	add_others(p->keys);
-	loop_timer_set(p->keys->look, LOOK_MS);
+	loop_timer_set(p->keys->look, tls_settings.look_s * 1000);
 }

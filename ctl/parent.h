@@ -101,10 +101,9 @@ int files_open(struct parent *p);
 void files_give(struct parent *p, struct child *c);
 bool files_wants(const struct role *r, const char *name);
 
-/* key_files.c: certificates and private keys; again at each reload. look: now, not in a minute */
+/* key_files.c: certificates and private keys; again at each reload */
 void key_files_open(struct parent *p);
 void key_files_give(struct parent *p, struct child *c);
-void key_files_look(struct parent *p);
 
 /* generation.c */
 int generation_begin(struct parent *p);      /* at start: blocks until one is verified. 0 or -errno, told */
