@@ -111,6 +111,7 @@ static int put_conf(const char *dir, unsigned base)
 	                    "run-directory        ../run\nspool-directory      ../spool\nmail-root            ../mail\n"
 	                    "maps-directory       ../maps\nsecrets-directory    ../secrets\nmta-sts-directory    ../sts\nmail-reserve         8M\n");
 	buf_addf(&text, "listen-mx            127.0.0.1:%u\n", mx);
+	buf_add_cstr(&text, "evidence             auto        # SPF, DKIM, DMARC: once dns-resolvers names some\n");
 	demo_add_conf(&text, submission, submissions, http);
 	int error = put_file(dir, "porter.conf", 0644, text.p, text.n);
 	buf_free(&text);

@@ -3,6 +3,10 @@
 
 #include <stddef.h>
 
+#include "smtpd/evidence.h"
+
 const struct check_kind *const check_kinds[] = {
+	&evidence_check,
+	&signing_check,     /* the last: what it signs is what leaves */
 	NULL
 };

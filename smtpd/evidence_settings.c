@@ -1,6 +1,7 @@
 /* Settings of sender evidence. */
 #include "smtpd/evidence_settings.h"
 
+#include "base/dns_settings.h"
 #include "base/general_settings.h"
 
 struct evidence_settings evidence_settings;
@@ -10,7 +11,8 @@ struct evidence_settings evidence_settings;
 static const struct setting rows[] = {
 	{ "authserv-id", SETTING_TEXT, AT(id), "", 0, 0, NULL, NULL,
 	  "Our name in Authentication-Results; empty is hostname. Fields of others that bear it are removed." },
-	{ "evidence", SETTING_BOOL, AT(check), "yes", 0, 0, NULL, NULL, "Check SPF, DKIM, DMARC and ARC of mail from strangers." },
+	{ "evidence", SETTING_WORD, AT(check), "yes", 0, 0, "yes no auto", NULL,
+	  "Check SPF, DKIM, DMARC and ARC of mail from strangers. auto: where dns-resolvers names some, for houses without a network." },
 	{ "spf-fail", SETTING_WORD, AT(spf_fail), "tag", 0, 0, "take tag refuse", NULL, "What is done when SPF says fail: take, tag (X-Porter-Tag: spf-fail), or refuse with 550 5.7.23." },
 	{ "spf-helo", SETTING_BOOL, AT(spf_helo), "no", 0, 0, NULL, NULL, "Check SPF for the HELO name too and report it apart; it is evidence of nothing." },
 	{ "dmarc", SETTING_WORD, AT(dmarc), "apply", 0, 0, "apply tag ignore", NULL,
@@ -26,4 +28,9 @@ struct setting_table evidence_setting_table = { "smtpd", rows, sizeof rows / siz
 struct slice evidence_authserv_id(void)
 {
 	return evidence_settings.id.n ? evidence_settings.id : general_settings.hostname;
+}
+
+bool evidence_is_on(void)
+{
+	return slice_eq(evidence_settings.check, SLICE("yes")) || (slice_eq(evidence_settings.check, SLICE("auto")) && dns_rows.resolvers.n);
 }

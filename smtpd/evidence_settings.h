@@ -5,7 +5,7 @@
 
 struct evidence_settings {
 	struct slice id;               /* authserv-id; "" the host's name */
-	bool check;
+	struct slice check;            /* yes | no | auto */
 	struct slice spf_fail;         /* take | tag | refuse */
 	bool spf_helo;
 	struct slice dmarc;            /* apply | tag | ignore */
@@ -17,4 +17,5 @@ extern struct evidence_settings evidence_settings;
 extern struct setting_table evidence_setting_table;
 
 struct slice evidence_authserv_id(void);
+bool evidence_is_on(void);
 #endif

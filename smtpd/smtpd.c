@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/dns.h"
+#include "base/dns_settings.h"
 #include "base/file.h"
 #include "base/general_settings.h"
 #include "base/keeper.h"
@@ -17,6 +17,7 @@
 #include "maps/maps_settings.h"
 #include "smtpd/check.h"
 #include "smtpd/crowd.h"
+#include "smtpd/evidence_settings.h"
 #include "smtpd/harvest.h"
 #include "smtpd/listener.h"
 #include "smtpd/login_settings.h"
@@ -126,11 +127,23 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 	return smtpd_question(&((struct self *)arg)->d, words, count, answer);
 }
 
+/* Before the chroot: it reads /etc/resolv.conf and the trust anchor. */
+static struct dns *open_dns(struct smtpd *d)
+{
+	struct dns_settings s = dns_settings_made();
+	const char *why = "";
+	struct dns *dns = dns_new(d->loop, &s, &why);
+	if (!dns)
+		log_event(LOG_ERROR, "dns", LOG_CSTR("error", why), LOG_END);
+	return dns;
+}
+
 static void make_shared_things(struct smtpd *d)
 {
 	d->worker = worker_new(d->loop, WORKERS, "porter-files");
 	d->crowd = crowd_new();
 	d->keeper = keeper_new(d->loop);
+	d->dns = open_dns(d);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
 	d->queue = peer_new(d->loop, "queue", NULL, NULL, d);
 	d->delivery = peer_new(d->loop, "delivery", NULL, NULL, d);
@@ -161,6 +174,7 @@ static void free_all(struct self *self)
 	peer_free(d->login);
 	tls_free(d->tls);
 	keeper_free(d->keeper);
+	dns_free(d->dns);
 	map_set_close(d->maps);
 	crowd_free(d->crowd);
 }
@@ -170,7 +184,8 @@ int smtpd_main(struct house *h)
 	static const struct house_handler handler = {
 		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question
 	};
-	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table };
+	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table,
+		                                     &dns_setting_table, &evidence_setting_table };
 	static struct self self;
 	struct smtpd *d = &self.d;
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);

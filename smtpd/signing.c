@@ -1,0 +1,151 @@
+/* The check `signing`: DKIM on mail that our own people hand in. The body's digest is made while content comes; at the dot, when the head is what
+ * will leave, the keeper signs by every key of the author's domain. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mail_check.h"
+#include "base/mem.h"
+#include "delivery/sign.h"
+#include "smtpd/body_digest.h"
+#include "smtpd/evidence.h"
+#include "smtpd/evidence_seal.h"
+#include "smtpd/evidence_settings.h"
+#include "smtpd/smtpd.h"
+
+struct signing_state {
+	struct check *c;
+	struct mail_body *body;      /* NULL: nobody signs this one */
+	int number;
+	struct arena mem;
+	struct signers keys;
+	struct body_digest again;
+	struct signing *signing;
+	bool waiting;
+};
+
+static void *begin(struct check *c)
+{
+	if (!evidence_settings.dkim_sign || check_facts(c)->listener == LISTENER_MX)
+		return NULL;
+	struct signing_state *s = MEM_NEW(struct signing_state);
+	s->c = c;
+	s->mem.max = 64 << 10;
+	return s;
+}
+
+static void on_head(void *state, struct check *c, struct slice head)
+{
+	struct signing_state *s = state;
+	struct smtpd *d = check_smtpd(c);
+	struct arena mem = ARENA_INIT(8 << 20);
+	struct mail_header h;
+	struct slice domain;
+	const char *why;
+	if (!s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
+	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND) {
+		s->body = mail_body_new();
+		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);
+	}
+	arena_free(&mem);
+}
+
+static void on_body(void *state, struct check *c, struct slice bytes)
+{
+	struct signing_state *s = state;
+	(void)c;
+	if (s->body)
+		mail_body_add(s->body, bytes);
+}
+
+static void answer(struct signing_state *s, int error)
+{
+	s->waiting = false;
+	if (error) {
+		log_event(LOG_ERROR, "sign", LOG_STR("id", unique_slice(&check_facts(s->c)->transaction->id)), LOG_STR("domain", s->keys.domain), LOG_ERRNO(error), LOG_END);
+		check_refuse(s->c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now"));
+	}
+	check_answer(s->c, error ? CHECK_REFUSE : CHECK_GO_ON);
+}
+
+static void on_signed(void *arg, int error, struct slice fields)
+{
+	struct signing_state *s = arg;
+	if (!error)
+		evidence_add_fields(s->c, fields);
+	answer(s, error);
+}
+
+/* The header as it will leave: what checks put on top, then what came. */
+static bool sign(struct signing_state *s, const struct mail_digest *body)
+{
+	struct message *m = check_message(s->c);
+	struct buf head = BUF_INIT(m->head.n + m->added.n);
+	struct arena mem = ARENA_INIT(8 << 20);
+	struct mail_header h;
+	buf_add(&head, buf_slice(&m->added));
+	buf_add(&head, buf_slice(&m->head));
+	s->signing = mail_header_parse(buf_slice(&head), SIZE_MAX, &mem, &h) ? NULL :
+	             signing_dkim(check_smtpd(s->c)->keeper, &s->keys, &h, body, clock_wall_s(), on_signed, s);
+	arena_free(&mem);
+	buf_free(&head);
+	return s->signing != NULL;
+}
+
+static void on_digest(void *arg, int error, const struct mail_digest *digest)
+{
+	if (error || !sign(arg, digest))
+		answer(arg, error ? error : -EMSGSIZE);
+}
+
+static enum check_step run(void *state, struct check *c, enum check_stage stage)
+{
+	struct signing_state *s = state;
+	struct mail_digest body;
+	if (stage != CHECK_DOT || !s->body)
+		return CHECK_GO_ON;
+	s->waiting = true;
+	if (check_message(c)->body_replaced) {
+		body_digest_start(&s->again, check_message(c), on_digest, s);
+		return CHECK_WAIT;
+	}
+	mail_body_end(s->body);
+	mail_body_digest(s->body, s->number, &body);
+	if (sign(s, &body))
+		return CHECK_WAIT;
+	check_refuse(c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now"));
+	return CHECK_REFUSE;
+}
+
+static void forget(struct signing_state *s)
+{
+	signing_free(s->signing);
+	mail_body_free(s->body);
+	body_digest_end(&s->again);
+	arena_reset(&s->mem);
+	s->signing = NULL;
+	s->body = NULL;
+	s->waiting = false;
+}
+
+static void reset(void *state, struct check *c)
+{
+	(void)c;
+	forget(state);
+}
+
+static void cancel(void *state, struct check *c)
+{
+	(void)c;
+	forget(state);
+}
+
+static void end(void *state)
+{
+	struct signing_state *s = state;
+	forget(s);
+	arena_free(&s->mem);
+	mem_free(s);
+}
+
+const struct check_kind signing_check = { "signing", NULL, begin, run, on_head, on_body, cancel, reset, end };
