@@ -19,6 +19,7 @@
 #include "ctl/sync_ldap.h"
 #include "ctl/tables.h"
 #include "maps/kinds.h"
+#include "maps/map_key.h"
 #include "maps/maps_settings.h"
 #include "maps/value.h"
 
@@ -226,6 +227,28 @@ static bool compare_key(void *arg, const struct map_entry *e)
 	return true;
 }
 
+/* A map that no line of domains names yet is compared with its file. */
+static void compare_file(struct ctl *c, struct slice name, struct comparing *x)
+{
+	struct complaints ignored = { BUF_INIT(1 << 16), 0 };
+	struct kind_reading reading = { .memo = ARENA_INIT(64 << 10) };
+	struct map_text *old = NULL;
+	struct buf text;
+	if (ctl_read_file(maps_path(c, name), MAX_RESULT, &text) == 0) {
+		if (map_text_read(buf_slice(&text), name, any_key, &reading, false, &ignored, &old))
+			for (size_t i = 0; i < map_text_count(old); i++) {
+				struct slice key;
+				if (map_key_address_folded(map_text_at(old, i)->key, false, &reading.memo, &key) == NULL)
+					compare_key(x, &(struct map_entry){ key, SLICE(""), 0 });
+				arena_reset(&reading.memo);
+			}
+		map_text_free(old);
+		buf_free(&text);
+	}
+	arena_free(&reading.memo);
+	complaint_free(&ignored);
+}
+
 static const char *shrink_text(struct ctl *c, uint64_t lost, uint64_t old)
 {
 	struct buf b = BUF_INIT(200);
@@ -253,6 +276,8 @@ static const char *judge(struct ctl *c, struct map_set *set, const struct source
 		return "nothing came";
 	if (known)
 		map_each(set, id, compare_key, x);
+	else
+		compare_file(c, s->name, x);
 	if (!force && x->lost * 100 > x->old * maps_settings.sync_shrink_percent)
 		return shrink_text(c, x->lost, x->old);
 	return NULL;
