@@ -35,6 +35,7 @@ struct dns_settings {
 	struct slice trust_anchor;   /* file name; empty: no validation */
 	bool local_zones;            /* libunbound's built-in local zones (test., localhost, reverse of private ranges); default off */
 	struct slice zone_file;      /* tools only: answers come from this RFC 1035 master file alone, nothing else is asked */
+	bool zone_secure;            /* with zone_file: its answers count as validated by DNSSEC */
 	uint64_t timeout_ms;         /* for one question, all retries together; then UNSURE */
 };
 

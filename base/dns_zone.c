@@ -23,6 +23,7 @@ struct record {
 
 struct source {
 	struct loop *loop;
+	bool secure;
 	struct arena mem;
 	struct record *records;
 	size_t count, room;
@@ -384,6 +385,7 @@ static void on_timer(void *arg)
 	struct dns_answer a;
 	struct dns_query *q = t->query;
 	answer(t->owner, t->type, t->name, &mem, &a);
+	a.secure = t->owner->secure && a.answer != UNSURE;
 	a.canonical = arena_copy(&mem, a.canonical);
 	ticket_free(t);
 	dns_source_answer(q, &a);
@@ -445,6 +447,7 @@ void *dns_zone_new(struct loop *l, const struct dns_settings *settings, const st
 		return NULL;
 	struct source *s = MEM_NEW(struct source);
 	s->loop = l;
+	s->secure = settings->zone_secure;
 	const char *wrong = load(s, slice(text, size));
 	mem_free(text);
 	if (wrong) {
