@@ -353,6 +353,11 @@ struct slice conn_input(const struct conn *c)
 void conn_consume(struct conn *c, size_t n)
 {
 	buf_drop(&c->in, n);
+	if (!c->holds && !is_over(c)) {
+		if (c->in.n == 0)
+			buf_free(&c->in);
+		update_interest(c); /* a full buffer had stopped reading */
+	}
 }
 
 static void hand_on(struct conn *c)

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Content of every size comes through byte by byte, by DATA and by BDAT, in the clear and inside TLS; and what doesn't come through leaves nothing."""
+import os, random, re, socket, sys, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import SLOW, Porter, Talk, check, finish  # noqa: E402
+
+SIZES = [0, 1, 500, 40000, 48 << 10, (48 << 10) + 1, 60000, 64 << 10, 100000, 262144, 300000, 1 << 20, 5 << 20]
+
+
+def make(size, seed=1):
+    rng = random.Random(seed)
+    lines = [b'Subject: size %d' % size, b'']
+    n = 0
+    while n < size:
+        line = bytes(rng.choice(b'abc .\xc3\xa4') for _ in range(rng.randrange(0, 100)))
+        lines.append(line)
+        n += len(line) + 2
+    return b'\r\n'.join(lines) + b'\r\n'
+
+
+def begin(porter, to=('alice@example.test',), tls=False):
+    t = Talk(porter)
+    t.say('EHLO t')
+    if tls:
+        t.starttls()
+        t.say('EHLO t')
+    t.say('MAIL FROM:<a@outside.test> BODY=8BITMIME')
+    for r in to:
+        t.say(f'RCPT TO:<{r}>')
+    return t
+
+
+def by_data(t, content):
+    t.say('DATA')
+    t.raw(re.sub(rb'(?m)^\.', b'..', content) + b'.\r\n')
+    return t.reply()[0]
+
+
+def by_bdat(t, content, chunk):
+    pieces = [content[i:i + chunk] for i in range(0, len(content), chunk)]
+    for i, p in enumerate(pieces):
+        t.raw(b'BDAT %d%s\r\n' % (len(p), b' LAST' if i == len(pieces) - 1 else b'') + p)
+        code = t.reply()[0]
+        if code != 250:
+            return code
+    return code
+
+
+def newest(porter, before, user='alice'):
+    new = [v for k, v in porter.messages(user).items() if k not in before]
+    return new[0] if len(new) == 1 else b'%d new' % len(new)
+
+
+def own_fields(got):
+    """What stands in front of the client's own bytes, and those."""
+    m = re.match(rb'Return-Path: <a@outside\.test>\nReceived: from t \(\[127\.0\.0\.1\]\)\n\tby mx\.example\.test \(Porter\) with ESMTPS? id \w+'
+                 rb'(\n\t\(using TLS.*\))?(\n\tfor <.*>)?;\n\t\w+, \d+ \w+ \d+ \d\d:\d\d:\d\d [+-]\d{4}\n', got)
+    return (m[0], got[m.end():]) if m else (b'', got)
+
+
+def sizes(porter, how, tls=False):
+    bad = []
+    for size in SIZES:
+        content = make(size, size)
+        before = porter.messages()
+        with begin(porter, tls=tls) as t:
+            code = how(t, content)
+        got = own_fields(newest(porter, before))
+        if code != 250 or not got[0] or got[1] != content.replace(b'\r\n', b'\n'):
+            bad.append((size, code, got[0][:200], got[1][:100]))
+    return bad
+
+
+def lone_pieces(porter):
+    """A header section, and nothing else; a body alone; nothing at all."""
+    for name, content in (('a header section alone', b'Subject: x\r\n'), ('an empty header section', b'\r\nbody\r\n'), ('nothing', b''),
+                          ('only an empty line', b'\r\n'), ('text that is no header', b'just text\r\nmore\r\n')):
+        before = porter.messages()
+        with begin(porter) as t:
+            code = by_data(t, content)
+        got = own_fields(newest(porter, before))
+        check(f'{name} comes through as it is', code == 250 and got[1] == content.replace(b'\r\n', b'\n'), (code, got))
+
+
+def many(porter):
+    content = make(300000)
+    before = [porter.messages(u) for u in ('alice', 'bob')]
+    with begin(porter, ('alice@example.test', 'bob@example.test')) as t:
+        code = by_data(t, content)
+    got = [own_fields(newest(porter, b, u))[1] for b, u in zip(before, ('alice', 'bob'))]
+    check('a large message comes to two recipients', code == 250 and got[0] == got[1] == content.replace(b'\r\n', b'\n'), code)
+
+
+def headers(porter):
+    with begin(porter) as t:
+        t.say('DATA')
+        t.raw(b'X: y\r\n' * 60000 + b'\r\nx\r\n.\r\n')
+        check('a header section past its limit is refused, and the session goes on', t.reply()[0] == 552 and t.code('NOOP') == 250)
+    with begin(porter) as t:
+        t.say('DATA')
+        t.raw(b'X: y' + b'\r\n y' * 100000 + b'\r\n\r\nx\r\n.\r\n')
+        check('so is one field that is folded without end', t.reply()[0] == 552)
+    before = porter.messages()
+    content = b'X: y\r\n' * 40000 + b'\r\nx\r\n'
+    with begin(porter) as t:
+        code = by_data(t, content)
+    got = own_fields(newest(porter, before))
+    check('one just below it is taken', code == 250 and got[1] == content.replace(b'\r\n', b'\n'), (code, got[0], len(got[1])))
+
+
+def counts(porter):
+    return sum(len(os.listdir(f'/proc/{p}/fd')) for pids in porter.roles().values() for p in pids)
+
+
+def aborted(porter):
+    """Clients that go away in the middle leave neither files nor descriptors."""
+    with begin(porter) as t:
+        by_data(t, make(300000))
+    time.sleep(.3)
+    before, fds = porter.messages(), counts(porter)
+    for size in (100, 100000, 600000):
+        for k in range(5):
+            with begin(porter) as t:
+                t.say('DATA')
+                t.raw(re.sub(rb'(?m)^\.', b'..', make(size)))
+                if k % 2:
+                    t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        with begin(porter) as t:
+            t.raw(b'BDAT %d\r\n' % (2 * size) + make(size))
+    end = time.monotonic() + 5 * SLOW
+    while counts(porter) != fds and time.monotonic() < end:
+        time.sleep(.1)
+    check('clients that go away in the middle of content leave no message', porter.messages() == before)
+    check('and no descriptor', counts(porter) == fds, (fds, counts(porter)))
+    left = [str(p) for p in porter.mail.glob('*/*/tmp/*')]
+    check('and no file in tmp/', not left, left)
+
+
+def half_closed(porter):
+    with socket.create_connection(('127.0.0.1', porter.mx), timeout=10) as s:
+        s.recv(500)
+        s.sendall(b'EHLO x\r\nMAIL FROM:<a@outside.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\nQUIT\r\n')
+        s.shutdown(socket.SHUT_WR)
+        got = b''
+        while True:
+            piece = s.recv(4096)
+            if not piece:
+                break
+            got += piece
+    check('a client that has shut down its side hears all replies', got.rstrip().split(b'\r\n')[-1].startswith(b'221') and b'250 2.0.0 Ok, taken' in got, got[-200:])
+
+
+def slow(porter):
+    with begin(porter) as t:
+        t.say('DATA')
+        for b in b'Subject: slow\r\n\r\nx\r\n.\r\n':
+            t.raw(bytes([b]))
+        check('one byte at a time is a message, too', t.reply()[0] == 250)
+
+
+def main():
+    with Porter('content', settings={'size-limit': '20M'}) as porter:
+        bad = None
+        check('every size by DATA comes through byte by byte', not (bad := sizes(porter, by_data)), bad)
+        check('every size by DATA in TLS', not (bad := sizes(porter, by_data, True)), bad)
+        check('every size by BDAT in one chunk', not (bad := sizes(porter, lambda t, c: by_bdat(t, c, len(c) or 1))), bad)
+        check('every size by BDAT in chunks of 70000', not (bad := sizes(porter, lambda t, c: by_bdat(t, c, 70000))), bad)
+        lone_pieces(porter)
+        many(porter)
+        headers(porter)
+        half_closed(porter)
+        slow(porter)
+        aborted(porter)
+        check('no process has died', 'child-died' not in porter.log_text())
+    finish()
+
+
+if __name__ == '__main__':
+    main()
