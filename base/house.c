@@ -181,6 +181,33 @@ static void answer_question(struct house *h, uint64_t id, const struct said *s)
 	send_up(h, HOUSE_CTL_REPLY, id, &payload, -1);
 }
 
+struct house_wish {
+	uint64_t id;
+	void (*done)(void *arg, int fd);
+	void *arg;
+	struct house_wish *next;
+};
+
+static struct house_wish *take_wish(struct house *h, uint64_t id)
+{
+	for (struct house_wish **at = &h->wishes, *w; (w = *at); at = &w->next)
+		if (w->id == id) {
+			*at = w->next;
+			return w;
+		}
+	return NULL;
+}
+
+static void connected(struct house *h, struct ipc_message *m, uint64_t error)
+{
+	struct house_wish *w = take_wish(h, m->id);
+	if (!w)
+		return; /* forgotten: the descriptor is closed with the message */
+	int fd = m->fd >= 0 ? take(m) : error && error < 4096 ? -(int)error : -EIO;
+	w->done(w->arg, fd);
+	mem_free(w);
+}
+
 static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 {
 	struct house *h = arg;
@@ -218,6 +245,9 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOUSE_HELPER_DONE:
 		if (h->handler->on_helper_done)
 			h->handler->on_helper_done(h->arg, m->id, (int)(int64_t)s.number);
+		return 0;
+	case HOUSE_CONNECTED:
+		connected(h, m, s.number);
 		return 0;
 	case HOUSE_LOG_LEVEL:
 		log_set_level(s.number > LOG_DEBUG ? LOG_DEBUG : (enum log_level)s.number);
@@ -266,6 +296,22 @@ int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice u
 	int result = full ? -EMSGSIZE : ipc_send(h->parent, HOUSE_HELPER, id, buf_slice(&payload), fd);
 	buf_free(&payload);
 	return result;
+}
+
+uint64_t house_connect(struct house *h, struct slice path, void (*done)(void *arg, int fd), void *arg)
+{
+	struct house_wish *w = MEM_NEW(struct house_wish);
+	struct buf payload = BUF_INIT(PAYLOAD_MAX);
+	*w = (struct house_wish){ ++h->last_wish, done, arg, h->wishes };
+	h->wishes = w;
+	field_add(&payload, HOUSE_TAG_TEXT, path);
+	send_up(h, HOUSE_CONNECT, w->id, &payload, -1);
+	return w->id;
+}
+
+void house_connect_forget(struct house *h, uint64_t wish)
+{
+	mem_free(take_wish(h, wish));
 }
 
 void house_alert(struct house *h, struct slice text)

@@ -36,7 +36,9 @@ enum house_message {
 	HOUSE_HELPER_DONE, /* down: wait status as waitpid gives it, or -errno */
 	HOUSE_ALERT,       /* up: text */
 	HOUSE_LOG_LEVEL,   /* down: number */
-	HOUSE_NOTE         /* up: a text for the parent alone ("maps" asks for the newest generation) */
+	HOUSE_NOTE,        /* up: a text for the parent alone ("maps" asks for the newest generation) */
+	HOUSE_CONNECT,     /* up: name of a Unix socket that the settings name */
+	HOUSE_CONNECTED    /* down: errno; fd with 0. The same id */
 };
 enum house_tag { HOUSE_TAG_ROLE = 1, HOUSE_TAG_INDEX, HOUSE_TAG_DIRECTORY, HOUSE_TAG_TEXT, HOUSE_TAG_NAME, HOUSE_TAG_ADDRESS, HOUSE_TAG_NUMBER,
 	HOUSE_TAG_WORD, HOUSE_TAG_USER, HOUSE_TAG_KIND, HOUSE_TAG_PRIVATE };
@@ -60,6 +62,7 @@ struct house_peer {
 
 enum { HOUSE_MAX_LISTENERS = 64, HOUSE_MAX_FILES = 256, HOUSE_MAX_PEERS = 256 };
 
+struct house_wish;
 struct house {
 	struct loop *loop;
 	struct arena mem;             /* what lives as long as the process */
@@ -77,6 +80,8 @@ struct house {
 	uint64_t maps_generation;     /* verified by the parent; 0 none yet */
 
 	struct ipc *parent;           /* from house_run on */
+	struct house_wish *wishes;    /* open HOUSE_CONNECTs */
+	uint64_t last_wish;
 	const struct house_handler *handler;
 	void *arg;
 	int exit_code;
@@ -111,6 +116,11 @@ int house_take_file(struct house *h, struct slice name);
 /* A short-lived process: kind is a row of ctl/helpers.c, user a system user's name or "", words its arguments, fd its standard input (stays
  * the caller's). The end comes by on_helper_done with the same id. */
 int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+
+/* A connection to a Unix socket outside of our root folder, made by the parent: path is one that the settings name. done is called once, later: a connected
+ * non-blocking socket, the callee's, or -errno. Returns the question's name, never 0. */
+uint64_t house_connect(struct house *h, struct slice path, void (*done)(void *arg, int fd), void *arg);
+void house_connect_forget(struct house *h, uint64_t wish); /* done is not called; 0 and unknown ones are fine */
 
 /* Something the postmaster should see: logged as an alert, counted, in `porterctl status`. */
 void house_alert(struct house *h, struct slice text);

@@ -178,6 +178,9 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOUSE_HELPER:
 		helper_start_for(c, m->id, h.kind, h.user, h.words, h.word_count, m->fd);
 		return 0;
+	case HOUSE_CONNECT:
+		connect_for(c, m->id, h.text);
+		return 0;
 	case HOUSE_NOTE:
 		if (slice_eq(h.text, SLICE("maps")))
 			generation_switch(c->parent, NULL);

@@ -17,6 +17,7 @@
  *	ctl/key_files.c   certificates and private keys
  *	ctl/generation.c  map generations: verified in a process of its own, then told to all
  *	ctl/control.c     the control socket
+ *	ctl/connect.c     connections to Unix sockets for others
  *	ctl/helpers.c     short-lived processes */
 enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50 };
 
@@ -104,6 +105,9 @@ bool files_wants(const struct role *r, const char *name);
 /* key_files.c: certificates and private keys; again at each reload */
 void key_files_open(struct parent *p);
 void key_files_give(struct parent *p, struct child *c);
+
+/* connect.c: Unix sockets that the settings name, for children whose root folder doesn't hold them. Answers by HOUSE_CONNECTED */
+void connect_for(struct child *c, uint64_t id, struct slice path);
 
 /* generation.c */
 int generation_begin(struct parent *p);      /* at start: blocks until one is verified. 0 or -errno, told */

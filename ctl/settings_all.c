@@ -7,6 +7,7 @@
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
 #include "maps/maps_settings.h"
+#include "smtpd/filter_settings.h"
 #include "smtpd/login_settings.h"
 #include "smtpd/evidence_settings.h"
 #include "smtpd/smtpd_settings.h"
@@ -20,6 +21,7 @@ struct setting_table *const settings_all[] = {
 	&tls_setting_table,
 	&dns_setting_table,
 	&tls_policy_setting_table,
+	&filter_setting_table,
 	&mailbox_setting_table,
 };
 const size_t settings_all_count = sizeof settings_all / sizeof *settings_all;

@@ -7,6 +7,7 @@
 #include "maps/access.h"
 #include "maps/clients.h"
 #include "maps/credentials.h"
+#include "maps/header_rule.h"
 #include "maps/map_key.h"
 #include "maps/map_value.h"
 #include "maps/senders.h"
@@ -262,6 +263,12 @@ static const char *check_signer(const struct map_entry *e, struct arena *mem)
 	return signers_parse(e->value, mem, &s);
 }
 
+static const char *check_header(const struct map_entry *e, struct arena *mem)
+{
+	(void)mem;
+	return header_rule_check(e->value);
+}
+
 static const struct {
 	map_key_reader key;
 	const char *(*check)(const struct map_entry *e, struct arena *mem); /* NULL: any value */
@@ -273,7 +280,7 @@ static const struct {
 	[MAP_ACCESS] = { key_access, check_access },
 	[MAP_SENDERS] = { key_login, check_sender },
 	[MAP_CLIENTS] = { key_client, check_client },
-	[MAP_HEADER] = { NULL, NULL },
+	[MAP_HEADER] = { NULL, check_header },
 	[MAP_HOSTERS] = { key_hoster, NULL },
 	[MAP_SIGNERS] = { key_domain, check_signer },
 	[MAP_SEALERS] = { key_domain, NULL },

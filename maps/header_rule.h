@@ -1,0 +1,31 @@
+#ifndef MAPS_HEADER_RULE_H
+#define MAPS_HEADER_RULE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/answer.h"
+#include "base/slice.h"
+#include "maps/access.h"
+
+/* The map `header`, a list in the order of its lines: what a header field may not say. PCRE2 behind this file.
+ *
+ *	subject   /\bcheap watches\b/i   refuse 554 5.7.1 No watches, please.
+ *	x-mailer  !^Acme!                tag acme
+ *	*         /^X-Worm:/i            refuse
+ *
+ * A field's name, or * for all of them (then the pattern sees "Name: value"); a pattern between two equal marks, with the flags i (case) and u (UTF-8); an action as in
+ * `access` (accept ends the list). Values are unfolded before they are looked at. */
+struct header_rule;
+struct header_rules;
+
+/* NULL, or what is wrong with a line. */
+const char *header_rule_check(struct slice line);
+
+/* All lines of the map; match_limit bounds the steps of one match. NULL: the map is empty. *answer UNSURE: it could not be read. */
+struct map_set;
+struct header_rules *header_rules_new(struct map_set *s, uint32_t match_limit, enum answer *answer);
+void header_rules_free(struct header_rules *r); /* NULL is fine */
+
+/* Looks at one field, whose value is unfolded. FOUND: *out is the action of the first rule behind *from that matches, and *from is behind it. UNSURE: a pattern reached its limit. */
+enum answer header_rules_look(struct header_rules *r, struct slice name, struct slice value, size_t *from, const struct access **out);
+uint32_t header_rules_line(const struct header_rules *r, size_t from); /* of the rule before `from` in the text map */
+#endif

@@ -1,0 +1,109 @@
+/* The check `header`: the rules of the map `header`, at the dot. A process compiles the patterns once for each generation of maps. */
+#include "smtpd/header_rules.h"
+
+#include "base/log.h"
+#include "base/mail_header.h"
+#include "base/mem.h"
+#include "maps/header_rule.h"
+#include "maps/map.h"
+#include "smtpd/filter_settings.h"
+#include "smtpd/smtpd.h"
+
+enum { MAX_VALUE = 64 << 10 };
+
+static struct header_rules *rules;
+static enum answer rules_answer = ABSENT;
+static uint64_t rules_generation;
+static bool rules_known;
+
+static void renew(struct smtpd *d)
+{
+	uint64_t generation = map_set_generation(d->maps);
+	if (rules_known && generation == rules_generation)
+		return;
+	header_rules_free(rules);
+	rules = header_rules_new(d->maps, (uint32_t)filter_settings.header_match_limit, &rules_answer);
+	rules_generation = generation;
+	rules_known = true;
+}
+
+static void *begin(struct check *c)
+{
+	return c; /* whether there are rules is known at the dot: maps change */
+}
+
+static enum check_step unsure(struct check *c)
+{
+	check_refuse(c, MAIL_STATUS(MAIL_LATER, 451, 7, 1, "The content rules can't be told just now; try again later"));
+	return CHECK_REFUSE;
+}
+
+static void note(struct check *c, struct slice name, size_t from)
+{
+	log_event(LOG_INFO, "header-rule", LOG_STR("session", unique_slice(&check_facts(c)->id)), LOG_STR("field", name),
+	          LOG_UINT("line", header_rules_line(rules, from)), LOG_END);
+}
+
+/* One field against all rules. CHECK_WAIT means: an `accept` ends it. */
+static enum check_step look(struct check *c, struct slice name, struct slice value)
+{
+	const struct access *a;
+	size_t from = 0;
+	for (;;) {
+		switch (header_rules_look(rules, name, value, &from, &a)) {
+		case ABSENT:
+			return CHECK_GO_ON;
+		case UNSURE:
+			note(c, name, from);
+			return unsure(c);
+		case FOUND:
+			break;
+		}
+		note(c, name, from);
+		for (size_t i = 0; i < a->tag_count; i++)
+			check_tag(c, a->tags[i]);
+		switch (a->verdict) {
+		case ACCESS_NONE:
+			break;
+		case ACCESS_ACCEPT:
+			return CHECK_WAIT;
+		case ACCESS_REFUSE:
+		case ACCESS_DEFER:
+			check_refuse(c, a->status);
+			return CHECK_REFUSE;
+		}
+	}
+}
+
+static enum check_step run(void *state, struct check *c, enum check_stage stage)
+{
+	(void)state;
+	if (stage != CHECK_DOT || !check_smtpd(c)->maps)
+		return CHECK_GO_ON;
+	renew(check_smtpd(c));
+	if (rules_answer == UNSURE)
+		return unsure(c);
+	if (!rules)
+		return CHECK_GO_ON;
+	struct slice in = buf_slice(&check_message(c)->head);
+	struct buf value = BUF_INIT(MAX_VALUE);
+	struct mail_field f;
+	enum mail_field_kind kind;
+	enum check_step step = CHECK_GO_ON;
+	while (step == CHECK_GO_ON && (kind = mail_field_next(&in, &f)) != MAIL_FIELD_END) {
+		if (kind == MAIL_FIELD_BAD)
+			continue;
+		buf_clear(&value);
+		mail_unfold(&value, slice_head(f.value, MAX_VALUE));
+		step = look(c, f.name, buf_slice(&value));
+	}
+	buf_free(&value);
+	return step == CHECK_WAIT ? CHECK_GO_ON : step;
+}
+
+static void end(void *state)
+{
+	(void)state;
+}
+
+const struct check_kind header_check = { .name = "header", .begin = begin, .run = run, .end = end };
