@@ -1,0 +1,675 @@
+/* A milter in a session: a list of steps (what to tell, which bits spare it), and a place in it. Each stage of the session moves the goal; the walk stops where an answer is
+ * awaited and goes on when it comes. */
+#include "smtpd/milter.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/general_settings.h"
+#include "base/log.h"
+#include "base/mail_header.h"
+#include "base/mem.h"
+#include "smtpd/filter_settings.h"
+#include "smtpd/milter_apply.h"
+#include "smtpd/milter_changes.h"
+#include "smtpd/milter_proto.h"
+#include "smtpd/smtpd.h"
+
+enum { MAX_OUTPUT = 1 << 20, FLUSH_AT = 32 << 10, MAX_END_MS = 540000 /* of RFC 5321's ten minutes for the client's wait at the dot (4.5.3.2.6) */ };
+
+/* Places in the list of steps. */
+enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END };
+
+struct milter {
+	const struct filter_service *service;
+	struct check *check;
+	void (*done)(void *arg, enum check_step step);
+	void *arg;
+	struct smtpd *smtpd;
+	struct filter_dial *dial;
+	struct conn *conn;
+	struct loop_timer *timer;
+	struct buf out;
+	uint32_t actions, options;
+	unsigned at, goal;
+	enum milter_command asked;     /* whose answer is awaited; 0 none */
+	bool waiting;                  /* run said CHECK_WAIT */
+	bool reading, draining;        /* the body is being read; what was written goes out */
+	bool lost;                     /* it went away in this transaction */
+	bool passed_message, passed_session, refused_session;
+	bool ended;                    /* it has said its verdict of the whole message */
+	struct mail_status refusal;    /* of the session */
+	struct arena mem;              /* refusal's text */
+	struct buf helo;               /* as it was told */
+	bool helo_tls;
+	struct slice head;             /* header fields that it hasn't seen */
+	uint64_t cursor;               /* of the body */
+	bool body_over;
+	uint64_t end_began_ms;
+	struct milter_changes changes;
+};
+
+static void lose(struct milter *m, const char *why);
+static void walk_on(struct milter *m);
+
+/* -- what to tell ------------------------------------------------------------------------------------------------------------------------- */
+
+enum wrote { WROTE, NOTHING, BUSY };
+
+static const struct session_facts *facts(const struct milter *m)
+{
+	return check_facts(m->check);
+}
+
+static enum wrote put_options(struct milter *m)
+{
+	milter_put_negotiate(&m->out, MILTER_ALL_ACTIONS & ~(uint32_t)MILTER_SET_MACROS, MILTER_ALL_OPTIONS);
+	return WROTE;
+}
+
+static enum wrote put_connect(struct milter *m)
+{
+	const struct session_facts *f = facts(m);
+	struct buf name = BUF_INIT(400);
+	buf_add(&name, f->reverse_name);
+	if (!name.n)
+		buf_addf(&name, "[%s]", f->ip_text);
+	struct slice listener = f->listener == LISTENER_MX ? SLICE("mx") : f->listener == LISTENER_SUBMISSION ? SLICE("submission") : SLICE("submissions");
+	const struct slice macros[] = { SLICE("j"), general_settings.hostname, SLICE("{daemon_name}"), listener, SLICE("v"), SLICE("Porter"),
+		SLICE("{client_addr}"), slice_of(f->ip_text), SLICE("{client_name}"), f->reverse_name.n ? f->reverse_name : SLICE("unknown"), SLICE("_"), buf_slice(&name) };
+	milter_put_macros(&m->out, MILTER_CONNECT, macros, sizeof macros / sizeof *macros);
+	milter_put_connect(&m->out, buf_slice(&name), &f->ip, net_address_port(&f->peer));
+	buf_free(&name);
+	return WROTE;
+}
+
+static enum wrote put_helo(struct milter *m)
+{
+	const struct session_facts *f = facts(m);
+	const struct slice macros[] = { SLICE("{tls_version}"), slice_of(f->tls_protocol), SLICE("{cipher}"), slice_of(f->tls_cipher) };
+	buf_clear(&m->helo);
+	buf_add(&m->helo, f->helo);
+	m->helo_tls = f->tls;
+	milter_put_macros(&m->out, MILTER_HELO, macros, sizeof macros / sizeof *macros);
+	milter_put_words(&m->out, MILTER_HELO, &f->helo, 1);
+	return WROTE;
+}
+
+static enum wrote put_mail(struct milter *m)
+{
+	const struct session_facts *f = facts(m);
+	const struct transaction_facts *t = f->transaction;
+	struct buf path = BUF_INIT(2048), size = BUF_INIT(40);
+	const struct slice macros[] = { SLICE("i"), unique_slice(&t->id), SLICE("{auth_authen}"), f->login, SLICE("{mail_addr}"), t->sender };
+	struct slice words[4];
+	size_t count = 0;
+	buf_add_byte(&path, '<');
+	mail_path_print(&path, &t->reverse_path);
+	buf_add_byte(&path, '>');
+	words[count++] = buf_slice(&path);
+	if (t->announced) {
+		buf_addf(&size, "SIZE=%llu", (unsigned long long)t->announced);
+		words[count++] = buf_slice(&size);
+	}
+	if (t->eight_bit)
+		words[count++] = SLICE("BODY=8BITMIME");
+	if (t->utf8)
+		words[count++] = SLICE("SMTPUTF8");
+	milter_put_macros(&m->out, MILTER_MAIL, macros, sizeof macros / sizeof *macros);
+	milter_put_words(&m->out, MILTER_MAIL, words, count);
+	buf_free(&path);
+	buf_free(&size);
+	return WROTE;
+}
+
+static enum wrote put_rcpt(struct milter *m)
+{
+	const struct recipient *r = check_recipient(m->check);
+	const struct slice macros[] = { SLICE("{rcpt_addr}"), r->address };
+	struct buf path = BUF_INIT(2048);
+	buf_add_byte(&path, '<');
+	mail_path_print(&path, &r->path);
+	buf_add_byte(&path, '>');
+	struct slice word = buf_slice(&path);
+	milter_put_macros(&m->out, MILTER_RCPT, macros, sizeof macros / sizeof *macros);
+	milter_put_words(&m->out, MILTER_RCPT, &word, 1);
+	buf_free(&path);
+	return WROTE;
+}
+
+static void put_id(struct milter *m, enum milter_command command)
+{
+	const struct slice macros[] = { SLICE("i"), unique_slice(&facts(m)->transaction->id) };
+	milter_put_macros(&m->out, command, macros, sizeof macros / sizeof *macros);
+}
+
+static enum wrote put_data(struct milter *m)
+{
+	put_id(m, MILTER_DATA);
+	milter_put_empty(&m->out, MILTER_DATA);
+	return WROTE;
+}
+
+/* The next field, folds with LF alone as libmilter has them. */
+static enum wrote put_header(struct milter *m)
+{
+	struct mail_field f;
+	enum mail_field_kind kind;
+	while ((kind = mail_field_next(&m->head, &f)) == MAIL_FIELD_BAD)
+		;
+	if (kind == MAIL_FIELD_END)
+		return NOTHING;
+	struct buf value = BUF_INIT(MESSAGE_MAX_HEAD);
+	struct slice v = f.value;
+	if (!(m->options & MILTER_LEADING_SPACE))
+		v = slice_skip(v, v.n && v.p[0] == ' ' ? 1 : 0);
+	while (v.n)
+		buf_add(&value, slice_cut(v, '\r', &v));
+	const struct slice words[] = { f.name, buf_slice(&value) };
+	milter_put_words(&m->out, MILTER_HEADER, words, 2);
+	buf_free(&value);
+	return WROTE;
+}
+
+static enum wrote put_end_of_header(struct milter *m)
+{
+	put_id(m, MILTER_END_OF_HEADER);
+	milter_put_empty(&m->out, MILTER_END_OF_HEADER);
+	return WROTE;
+}
+
+static void body_was_read(void *arg, struct slice bytes, uint64_t next, int error)
+{
+	struct milter *m = arg;
+	m->reading = false;
+	if (error && !m->lost)
+		lose(m, "the body can't be read");
+	if (m->lost) {
+		; /* what was waited for is this call */
+	} else if (bytes.n) {
+		milter_put_body(&m->out, bytes);
+		m->cursor = next;
+	} else {
+		m->body_over = true;
+	}
+	walk_on(m);
+}
+
+/* The next piece: at once from memory, by the worker from a file. What the worker read lies in `out` already. */
+static enum wrote put_body(struct milter *m)
+{
+	struct message *msg = check_message(m->check);
+	if (m->out.n)
+		return WROTE;
+	if (m->body_over)
+		return NOTHING;
+	if (!message_is_spilled(msg) || msg->body_replaced) {
+		struct slice piece = slice_head(slice_skip(buf_slice(&msg->body), m->cursor), MILTER_BODY_CHUNK);
+		m->cursor += piece.n;
+		m->body_over = m->cursor >= msg->body.n;
+		if (piece.n)
+			milter_put_body(&m->out, piece);
+		return piece.n ? WROTE : NOTHING;
+	}
+	m->reading = true;
+	message_read_body(msg, m->cursor, MILTER_BODY_CHUNK, body_was_read, m);
+	return BUSY;
+}
+
+static enum wrote put_end(struct milter *m)
+{
+	milter_changes_clear(&m->changes);
+	m->end_began_ms = clock_mono_ms();
+	put_id(m, MILTER_END_OF_BODY);
+	milter_put_empty(&m->out, MILTER_END_OF_BODY);
+	return WROTE;
+}
+
+static const struct {
+	enum milter_command command;
+	uint32_t no, quiet;
+	bool repeats;                  /* until there is nothing more */
+	enum wrote (*put)(struct milter *m);
+} steps[] = {
+	[AT_OPTIONS] = { MILTER_NEGOTIATE, 0, 0, false, put_options },
+	[AT_CONNECT] = { MILTER_CONNECT, MILTER_NO_CONNECT, MILTER_QUIET_CONNECT, false, put_connect },
+	[AT_HELO] = { MILTER_HELO, MILTER_NO_HELO, MILTER_QUIET_HELO, false, put_helo },
+	[AT_MAIL] = { MILTER_MAIL, MILTER_NO_MAIL, MILTER_QUIET_MAIL, false, put_mail },
+	[AT_RCPT] = { MILTER_RCPT, MILTER_NO_RCPT, MILTER_QUIET_RCPT, false, put_rcpt },
+	[AT_DATA] = { MILTER_DATA, MILTER_NO_DATA, MILTER_QUIET_DATA, false, put_data },
+	[AT_HEADERS] = { MILTER_HEADER, MILTER_NO_HEADERS, MILTER_QUIET_HEADER, true, put_header },
+	[AT_END_OF_HEADER] = { MILTER_END_OF_HEADER, MILTER_NO_EOH, MILTER_QUIET_EOH, false, put_end_of_header },
+	[AT_BODY] = { MILTER_BODY, MILTER_NO_BODY, MILTER_QUIET_BODY, true, put_body },
+	[AT_END] = { MILTER_END_OF_BODY, 0, 0, false, put_end },
+};
+
+/* -- losing it ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void hang_up(struct milter *m)
+{
+	filter_dial_cancel(m->dial);
+	conn_free(m->conn);
+	m->dial = NULL;
+	m->conn = NULL;
+	loop_timer_stop(m->timer);
+	buf_free(&m->out);
+	m->asked = 0;
+	m->draining = false;
+	m->at = AT_OPTIONS;
+}
+
+static void lose(struct milter *m, const char *why)
+{
+	log_event(LOG_WARN, "milter-down", LOG_STR("session", unique_slice(&facts(m)->id)), LOG_STR("milter", m->service->name), LOG_CSTR("why", why),
+	          LOG_CSTR("then", m->service->accept_when_down ? "accept" : "defer"), LOG_END);
+	hang_up(m);
+	m->lost = true;
+}
+
+static enum check_step down(struct milter *m)
+{
+	if (m->service->accept_when_down)
+		return CHECK_GO_ON;
+	check_refuse(m->check, MAIL_STATUS(MAIL_LATER, 451, 7, 1, "A filter can't be asked just now; try again later"));
+	return CHECK_REFUSE;
+}
+
+/* The answer to a run that waits; while the body is being read, that has to end first. */
+static void settle(struct milter *m, enum check_step step)
+{
+	if (step == CHECK_WAIT || !m->waiting || m->reading)
+		return;
+	m->waiting = false;
+	m->done(m->arg, step);
+}
+
+/* -- the walk ------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool flush(struct milter *m)
+{
+	int error = !m->conn ? -EPIPE : buf_full(&m->out) ? -EMSGSIZE : m->out.n ? conn_write(m->conn, buf_slice(&m->out)) : 0;
+	buf_clear(&m->out);
+	if (error)
+		lose(m, "can't be written to");
+	return !error;
+}
+
+/* Tells what is due, up to the goal or the next answer. */
+static enum check_step walk(struct milter *m)
+{
+	while (!m->lost && m->at < m->goal && !m->passed_message) {
+		unsigned at = m->at;
+		enum wrote wrote = m->options & steps[at].no ? NOTHING : steps[at].put(m);
+		if (wrote == BUSY)
+			return CHECK_WAIT;
+		if (wrote == NOTHING || !steps[at].repeats)
+			m->at++;
+		if (wrote == NOTHING)
+			continue;
+		bool quiet = m->options & steps[at].quiet;
+		if (quiet && m->out.n < FLUSH_AT && at != AT_BODY)
+			continue;
+		m->asked = quiet ? 0 : steps[at].command;
+		if (!flush(m))
+			break;
+		m->draining = quiet && conn_output_pending(m->conn) > 0;
+		if (!quiet || m->draining) {
+			loop_timer_set(m->timer, m->service->timeout_ms);
+			return CHECK_WAIT;
+		}
+	}
+	if (!m->lost)
+		flush(m);
+	return m->lost ? down(m) : CHECK_GO_ON;
+}
+
+static void walk_on(struct milter *m)
+{
+	settle(m, walk(m));
+}
+
+static enum check_step refuse(struct milter *m, struct mail_status status)
+{
+	if (m->asked == MILTER_CONNECT || m->asked == MILTER_HELO) {
+		m->refused_session = true;
+		m->refusal = mail_status_copy(&m->mem, status);
+	}
+	log_event(LOG_INFO, "milter-refuses", LOG_STR("session", unique_slice(&facts(m)->id)), LOG_STR("milter", m->service->name), LOG_UINT("code", status.code),
+	          LOG_STR("text", status.text), LOG_END);
+	check_refuse(m->check, status);
+	return CHECK_REFUSE;
+}
+
+/* "550 5.7.1 text", perhaps in several lines, each with its code. */
+static enum check_step refuse_with(struct milter *m, struct slice text)
+{
+	struct slice rest, first = slice_trim(slice_cut(text, '\n', &rest));
+	unsigned code = 0;
+	for (size_t i = 0; i < 3 && i < first.n; i++)
+		code = code * 10 + (unsigned)(first.p[i] - '0');
+	if (first.n < 3 || (first.p[0] != '4' && first.p[0] != '5') || code < 400 || code > 599 || (first.n > 3 && first.p[3] != ' ' && first.p[3] != '-')) {
+		lose(m, "a reply that is none");
+		return down(m);
+	}
+	struct arena mem = ARENA_INIT(8192);
+	enum check_step step = refuse(m, mail_status_from_reply(&mem, code, slice_skip(first, 4)));
+	arena_free(&mem);
+	return step;
+}
+
+static enum check_step pass(struct milter *m)
+{
+	if (m->asked == MILTER_CONNECT || m->asked == MILTER_HELO)
+		m->passed_session = true;
+	else
+		m->passed_message = true;
+	return CHECK_GO_ON;
+}
+
+/* Its verdict of the whole message: the changes it wanted are made now. */
+static enum check_step finish(struct milter *m)
+{
+	struct mail_status status = milter_apply(&m->changes, m->check, m->service->name);
+	if (status.fate == MAIL_OK)
+		return CHECK_GO_ON;
+	return refuse(m, status);
+}
+
+static enum check_step nonsense(struct milter *m, const char *why)
+{
+	lose(m, why);
+	return down(m);
+}
+
+static enum check_step on_options(struct milter *m, const struct milter_reply *r)
+{
+	if (r->version < 2 || r->version > 99)
+		return nonsense(m, "a version that can't be");
+	m->actions = r->actions;
+	m->options = r->options & MILTER_ALL_OPTIONS; /* some filters ask for all they know; what they use is looked at when it comes */
+	return walk(m);
+}
+
+static enum check_step on_verdict(struct milter *m, const struct milter_reply *r)
+{
+	enum milter_command asked = m->asked;
+	bool end = asked == MILTER_END_OF_BODY;
+	m->ended = end;
+	switch (r->kind) {
+	case MILTER_SAYS_CONTINUE:
+		m->asked = 0;
+		return end ? finish(m) : walk(m);
+	case MILTER_SAYS_ACCEPT:
+		return end ? finish(m) : pass(m);
+	case MILTER_SAYS_SKIP:
+		if (asked != MILTER_BODY)
+			return nonsense(m, "it skips what is no body");
+		m->body_over = true;
+		return walk(m);
+	case MILTER_SAYS_REJECT:
+		return refuse(m, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Refused by policy"));
+	case MILTER_SAYS_DISCARD: /* nothing is accepted and dropped (rule.md) */
+		return refuse(m, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Refused by policy: it would be dropped"));
+	case MILTER_SAYS_LATER:
+		return refuse(m, MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Try again later"));
+	case MILTER_SAYS_SHUTDOWN:
+		return refuse(m, MAIL_STATUS(MAIL_LATER, 421, 7, 0, "Closing: try again later"));
+	case MILTER_SAYS_REPLY:
+		return refuse_with(m, r->name);
+	case MILTER_SAYS_FAIL:
+		return nonsense(m, "it says that it failed");
+	case MILTER_SAYS_NEGOTIATE:
+	case MILTER_SAYS_ADD_RCPT:
+	case MILTER_SAYS_ADD_RCPT_ARGS:
+	case MILTER_SAYS_DELETE_RCPT:
+	case MILTER_SAYS_REPLACE_BODY:
+	case MILTER_SAYS_CHANGE_FROM:
+	case MILTER_SAYS_ADD_HEADER:
+	case MILTER_SAYS_INSERT_HEADER:
+	case MILTER_SAYS_CHANGE_HEADER:
+	case MILTER_SAYS_PROGRESS:
+	case MILTER_SAYS_QUARANTINE:
+		break;
+	}
+	return nonsense(m, "an answer to no question");
+}
+
+static enum milter_action needed(enum milter_reply_kind kind)
+{
+	switch (kind) {
+	case MILTER_SAYS_ADD_RCPT: return MILTER_ADD_RCPT;
+	case MILTER_SAYS_ADD_RCPT_ARGS: return MILTER_ADD_RCPT_ARGS;
+	case MILTER_SAYS_DELETE_RCPT: return MILTER_DELETE_RCPT;
+	case MILTER_SAYS_REPLACE_BODY: return MILTER_CHANGE_BODY;
+	case MILTER_SAYS_CHANGE_FROM: return MILTER_CHANGE_FROM;
+	case MILTER_SAYS_ADD_HEADER:
+	case MILTER_SAYS_INSERT_HEADER: return MILTER_ADD_HEADERS;
+	case MILTER_SAYS_CHANGE_HEADER: return MILTER_CHANGE_HEADERS;
+	case MILTER_SAYS_QUARANTINE: return MILTER_QUARANTINE;
+	case MILTER_SAYS_SHUTDOWN:
+	case MILTER_SAYS_ACCEPT:
+	case MILTER_SAYS_CONTINUE:
+	case MILTER_SAYS_DISCARD:
+	case MILTER_SAYS_FAIL:
+	case MILTER_SAYS_PROGRESS:
+	case MILTER_SAYS_REJECT:
+	case MILTER_SAYS_SKIP:
+	case MILTER_SAYS_LATER:
+	case MILTER_SAYS_REPLY:
+	case MILTER_SAYS_NEGOTIATE: break;
+	}
+	return 0;
+}
+
+/* Before its verdict: a change, or "still at work". NULL, or what is wrong. */
+static const char *on_change(struct milter *m, const struct milter_reply *r, struct slice frame)
+{
+	if (m->asked != MILTER_END_OF_BODY)
+		return "a change before the end";
+	if (clock_mono_ms() - m->end_began_ms > MAX_END_MS)
+		return "it works for too long";
+	loop_timer_set(m->timer, m->service->timeout_ms);
+	if (r->kind == MILTER_SAYS_PROGRESS)
+		return NULL;
+	if (!(m->actions & needed(r->kind)))
+		return "a change that it didn't ask for";
+	return milter_changes_note(&m->changes, frame, r) ? "too many changes" : NULL;
+}
+
+/* -- the connection ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* One reply at the front of the input. False: there is none yet, or the walk is over. */
+static bool take_reply(struct milter *m)
+{
+	struct slice in = conn_input(m->conn), rest = in;
+	struct milter_reply r;
+	const char *why = NULL;
+	int got = milter_reply_read(&rest, &r, &why);
+	if (got == 0)
+		return false;
+	if (got > 0 && !m->asked)
+		why = "it speaks without being asked", got = -EPROTO;
+	bool verdict = got > 0 && milter_reply_is_verdict(r.kind);
+	if (got > 0 && !verdict) {
+		why = on_change(m, &r, slice_head(in, in.n - rest.n));
+		if (!why) {
+			conn_consume(m->conn, in.n - rest.n);
+			return true;
+		}
+		got = -EPROTO;
+	}
+	if (got < 0) {
+		settle(m, nonsense(m, why));
+		return false;
+	}
+	/* the views end with conn_consume: a verdict's text is copied first */
+	struct arena mem = ARENA_INIT(MILTER_MAX_FRAME + 64);
+	r.name = arena_copy(&mem, r.name);
+	conn_consume(m->conn, in.n - rest.n);
+	loop_timer_stop(m->timer);
+	enum check_step step = (r.kind == MILTER_SAYS_NEGOTIATE) == (m->asked == MILTER_NEGOTIATE) ?
+	                       r.kind == MILTER_SAYS_NEGOTIATE ? on_options(m, &r) : on_verdict(m, &r) : nonsense(m, "an answer to another question");
+	arena_free(&mem);
+	if (step != CHECK_WAIT)
+		m->asked = 0;
+	settle(m, step);
+	return false;
+}
+
+static void on_data(void *arg, struct conn *c)
+{
+	struct milter *m = arg;
+	while (m->conn == c && take_reply(m))
+		;
+}
+
+static void on_event(void *arg, struct conn *c, enum conn_event what)
+{
+	struct milter *m = arg;
+	(void)what, (void)c;
+	if (m->at > AT_MAIL || m->waiting) {
+		lose(m, "it hung up");
+		settle(m, down(m));
+	} else {
+		hang_up(m); /* between two transactions: the next one dials anew */
+	}
+}
+
+static void on_drained(void *arg, struct conn *c)
+{
+	struct milter *m = arg;
+	(void)c;
+	if (!m->draining)
+		return;
+	m->draining = false;
+	loop_timer_stop(m->timer);
+	walk_on(m);
+}
+
+static const struct conn_handler handler = { on_data, on_event, on_drained };
+
+static void out_of_time(void *arg)
+{
+	struct milter *m = arg;
+	lose(m, "no answer in time");
+	settle(m, down(m));
+}
+
+static void dialled(void *arg, struct conn *c, const char *why)
+{
+	struct milter *m = arg;
+	m->dial = NULL;
+	m->conn = c;
+	if (!c)
+		lose(m, why);
+	walk_on(m);
+}
+
+/* -- for the check ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct milter *milter_new(const struct filter_service *s, struct check *c, void (*done)(void *arg, enum check_step step), void *arg)
+{
+	struct milter *m = MEM_NEW(struct milter);
+	*m = (struct milter){ .service = s, .check = c, .done = done, .arg = arg, .smtpd = check_smtpd(c), .mem = ARENA_INIT(4096) };
+	buf_init(&m->out, MAX_OUTPUT);
+	buf_init(&m->helo, 1024);
+	milter_changes_init(&m->changes, filter_settings.milter_body_limit);
+	m->timer = loop_timer_new(m->smtpd->loop, out_of_time, m);
+	return m;
+}
+
+void milter_free(struct milter *m)
+{
+	struct buf bye = BUF_INIT(16);
+	struct conn *c = m->conn;
+	m->conn = NULL;
+	if (c && !milter_put_empty(&bye, MILTER_QUIT) && !conn_write(c, buf_slice(&bye)) && !conn_output_pending(c))
+		conn_finish(c, 1000);
+	else
+		conn_free(c);
+	buf_free(&bye);
+	hang_up(m);
+	loop_timer_free(m->timer);
+	milter_changes_free(&m->changes);
+	buf_free(&m->helo);
+	arena_free(&m->mem);
+	mem_free(m);
+}
+
+/* A new transaction begins at MAIL, at HELO where that has changed, or at the very beginning. */
+static void begin(struct milter *m)
+{
+	const struct session_facts *f = facts(m);
+	m->lost = m->passed_message = m->ended = m->body_over = false;
+	m->cursor = 0;
+	if (m->at > AT_HELO)
+		m->at = slice_eq(buf_slice(&m->helo), f->helo) && m->helo_tls == f->tls ? AT_MAIL : AT_HELO;
+	m->goal = AT_RCPT;
+}
+
+static enum check_step run_now(struct milter *m, enum check_stage stage)
+{
+	switch (stage) {
+	case CHECK_CONNECT:
+	case CHECK_HELO:
+		return CHECK_GO_ON;
+	case CHECK_MAIL:
+		begin(m);
+		break;
+	case CHECK_RCPT:
+		m->at = m->lost ? m->at : AT_RCPT;
+		m->goal = AT_DATA;
+		break;
+	case CHECK_DATA:
+		m->at = m->lost ? m->at : AT_DATA;
+		m->goal = AT_HEADERS;
+		break;
+	case CHECK_DOT:
+		m->head = buf_slice(&check_message(m->check)->head);
+		m->at = m->lost || m->at > AT_DATA ? m->at : AT_DATA;
+		m->goal = AT_END + 1;
+		break;
+	}
+	if (m->lost)
+		return down(m);
+	if (m->passed_message || m->passed_session)
+		return CHECK_GO_ON;
+	if (m->refused_session) {
+		check_refuse(m->check, m->refusal);
+		return CHECK_REFUSE;
+	}
+	if (m->conn)
+		return walk(m);
+	static const struct conn_limits limits = { MILTER_MAX_FRAME + 4096, MAX_OUTPUT };
+	m->dial = filter_dial(m->smtpd, m->service, &limits, &handler, m, dialled);
+	return CHECK_WAIT;
+}
+
+enum check_step milter_run(struct milter *m, enum check_stage stage)
+{
+	enum check_step step = run_now(m, stage);
+	m->waiting = step == CHECK_WAIT;
+	return step;
+}
+
+/* What was asked can't be taken back: the connection goes. */
+void milter_cancel(struct milter *m)
+{
+	m->waiting = m->reading = false;
+	hang_up(m);
+	m->lost = true;
+}
+
+void milter_reset(struct milter *m)
+{
+	m->reading = false;
+	if (m->conn && m->at > AT_MAIL && !m->ended) {
+		milter_put_empty(&m->out, MILTER_ABORT);
+		flush(m);
+	}
+	m->lost = m->passed_message = m->ended = false;
+	if (m->at > AT_MAIL)
+		m->at = AT_MAIL;
+	milter_changes_clear(&m->changes);
+}
