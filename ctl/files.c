@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "ctl/parent.h"
 #include "queue/attacks.h"
+#include "smtpd/filter_settings.h"
+#include "smtpd/greylist.h"
 #include "smtpd/harvest.h"
 
 enum { MAX_SHARED = 8, HARVEST_ENTRIES = 65536 };
@@ -69,6 +71,23 @@ static int open_attacks(struct parent *p)
 	return fd;
 }
 
+/* The same for those who were told to come again; of another size it begins anew. */
+static int open_greylist(void)
+{
+	char path[4200];
+	struct stat st;
+	off_t size = (off_t)greylist_size(filter_settings.greylist_entries);
+	snprintf(path, sizeof path, "%.*s/greylist", SLICE_FMT(general_settings.spool_directory));
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	int error = fstat(fd, &st) < 0 || (st.st_size != size && ftruncate(fd, 0) < 0) ? -errno : -posix_fallocate(fd, 0, size);
+	if (!error)
+		return fd;
+	close(fd);
+	return error;
+}
+
 int files_open(struct parent *p)
 {
 	key_files_open(p);
@@ -77,6 +96,7 @@ int files_open(struct parent *p)
 	p->files = MEM_NEW(struct file_set);
 	int error = add_shared(p->files, "shared:harvest", make_memory("harvest", harvest_size(HARVEST_ENTRIES)));
 	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
+	error = error ? error : add_shared(p->files, "shared:greylist", open_greylist());
 	if (error)
 		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);
 	return error;

@@ -12,7 +12,7 @@ const struct role roles[] = {
 	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
 	{ "login", login_main, false, "", "login-salt", false, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
-	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest", false, NULL },
+	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist", false, NULL },
 };
 const size_t role_count = sizeof roles / sizeof *roles;
 

@@ -258,6 +258,24 @@ void check_change_sender(struct check *c, const struct mail_path *path)
 	buf_free(&b);
 }
 
+void check_quarantine(struct check *c, struct slice reason)
+{
+	struct transaction *t = transaction_of(c);
+	if (t && !transaction_facts(t)->quarantine.n)
+		transaction_facts(t)->quarantine = arena_copy(transaction_arena(t), reason.n ? reason : SLICE("a filter says so"));
+}
+
+const char *check_add_recipient(struct check *c, struct slice address)
+{
+	return transaction_of(c) ? transaction_extend(transaction_of(c), address) : "there is no transaction";
+}
+
+void check_delete_recipient(struct check *c, struct slice address)
+{
+	if (transaction_of(c))
+		transaction_drop(transaction_of(c), address);
+}
+
 void check_set_reverse_name(struct check *c, struct slice name)
 {
 	struct session *s = c->chain->session;

@@ -43,6 +43,9 @@ void check_tag(struct check *c, struct slice word);
 void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
 void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is the domain's from now on */
 void check_change_sender(struct check *c, const struct mail_path *path);
+void check_quarantine(struct check *c, struct slice reason);           /* at the dot: kept for the postmaster instead of delivered */
+const char *check_add_recipient(struct check *c, struct slice address); /* at the dot: NULL, or why not; whether it can be taken is found out behind the checks */
+void check_delete_recipient(struct check *c, struct slice address);
 void check_set_reverse_name(struct check *c, struct slice name);
 
 /* The rows, ending with NULL (smtpd/checks.c). */

@@ -3,10 +3,20 @@
 
 #include <stddef.h>
 
+#include "smtpd/dnsbl.h"
 #include "smtpd/evidence.h"
+#include "smtpd/greylist.h"
+#include "smtpd/header_rules.h"
+#include "smtpd/milter.h"
+#include "smtpd/policy_service.h"
 
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,
+	&dnsbl_check,
+	&greylist_check,    /* behind what tags for it */
+	&policy_check,
+	&header_check,
+	&milter_check,
 	&signing_check,     /* the last: what it signs is what leaves */
 	NULL
 };

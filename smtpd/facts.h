@@ -35,6 +35,7 @@ struct transaction_facts {
 	struct recipient **recipients;      /* those that were answered 250, in order; each stays where it is */
 	size_t recipient_count;
 	struct evidence evidence;           /* of the reverse-path, graded */
+	struct slice quarantine;            /* why a filter wants it kept for the postmaster; "" not */
 	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */
 	struct slice tags[16];              /* words of access and checks, for X-Porter-Tag and greylisting */
 	size_t tag_count;

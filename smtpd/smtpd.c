@@ -18,6 +18,7 @@
 #include "smtpd/check.h"
 #include "smtpd/crowd.h"
 #include "smtpd/evidence_settings.h"
+#include "smtpd/filter_settings.h"
 #include "smtpd/harvest.h"
 #include "smtpd/listener.h"
 #include "smtpd/login_settings.h"
@@ -185,7 +186,7 @@ int smtpd_main(struct house *h)
 		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question
 	};
 	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table,
-		                                     &dns_setting_table, &evidence_setting_table };
+		                                     &dns_setting_table, &filter_setting_table, &evidence_setting_table };
 	static struct self self;
 	struct smtpd *d = &self.d;
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);

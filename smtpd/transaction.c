@@ -13,11 +13,12 @@
 #include "smtpd/received.h"
 #include "smtpd/smtpd_settings.h"
 
-enum { MAX_DESTINATIONS = 3, MEM_MAX = 16 << 20, MAX_OWN_TRACES = 4, LOGGED_RECIPIENTS = 5 };
+enum { MAX_DESTINATIONS = 3, MEM_MAX = 16 << 20, MAX_OWN_TRACES = 4, LOGGED_RECIPIENTS = 5, MAX_EXTRAS = 20 };
 
 #define DISK_TROUBLE MAIL_STATUS(MAIL_LATER, 452, 3, 1, "No room for this message just now, try again later")
 #define TOO_MUCH MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too much for one transaction, send the rest in another one")
 #define LOOP MAIL_STATUS(MAIL_NEVER, 554, 4, 6, "This message goes in circles")
+#define QUARANTINE MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Held back by a filter; try again later")
 #define BLIND MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Not taken now, try again later")
 
 enum state { COLLECTING, CHECKING, WRITING, PREPARING, COMMITTING_FIRST, COMMITTING, OVER };
@@ -52,6 +53,10 @@ struct transaction {
 	size_t pen_count;
 	bool rewriting, finished;       /* the files are written anew; their front is written or being written */
 	void (*files_ready)(struct session *s, struct mail_status status);
+
+	/* a filter's wishes */
+	struct recipient *extras[MAX_EXTRAS];
+	size_t extra_count, extra_at;
 
 	/* delivery */
 	size_t awaited;
@@ -501,6 +506,55 @@ static bool outgrew_memory(struct transaction *t)
 	return message_print_size(&t->message, SLICE_NONE) + t->facts.sender.n + 64 > MAILBOX_MAX_INLINE;
 }
 
+/* -- a filter's wishes ---------------------------------------------------------------------------------------------------------------------------------- */
+
+void transaction_drop(struct transaction *t, struct slice address)
+{
+	for (size_t i = 0; i < t->facts.recipient_count; i++) {
+		struct recipient *r = t->facts.recipients[i];
+		if (!slice_eq_nocase(r->address, address))
+			continue;
+		for (size_t k = 0; k < t->destination_count; k++)
+			t->destinations[k]->kind->give_up(t->destinations[k], r);
+		memmove(t->facts.recipients + i, t->facts.recipients + i + 1, (--t->facts.recipient_count - i) * sizeof *t->facts.recipients);
+		return;
+	}
+}
+
+const char *transaction_extend(struct transaction *t, struct slice address)
+{
+	const char *why = "too many";
+	struct recipient *r = ARENA_NEW(&t->mem, struct recipient);
+	if (!r || t->extra_count == MAX_EXTRAS || mail_path_parse_address(arena_copy(&t->mem, address), &t->mem, &r->path, &why))
+		return why;
+	r->address = arena_copy(&t->mem, address);
+	r->original = SLICE("");
+	r->status = MAIL_STATUS_OK;
+	if (!t->session->smtpd->maps)
+		return "there are no maps yet";
+	resolve_path(t->session->smtpd->maps, &r->path, false, &t->mem, &r->resolved);
+	if (r->resolved.status.fate != MAIL_OK)
+		return "it isn't taken here";
+	if (r->resolved.class == RESOLVE_FOREIGN && t->facts.evidence.grade < EVIDENCE_CLIENT)
+		return "a stranger's mail isn't relayed";
+	t->extras[t->extra_count++] = r;
+	return NULL;
+}
+
+static void decided(struct transaction *t);
+
+/* The recipients that filters added, one after the other. */
+static void added_extra(struct session *s, struct mail_status status)
+{
+	struct transaction *t = s->transaction;
+	if (status.fate != MAIL_OK)
+		reply(t, status);
+	else if (t->extra_at < t->extra_count)
+		transaction_add(t, t->extras[t->extra_at++], added_extra);
+	else
+		decided(t);
+}
+
 static void checked(struct session *s, const struct mail_status *refusal)
 {
 	struct transaction *t = s->transaction;
@@ -508,11 +562,20 @@ static void checked(struct session *s, const struct mail_status *refusal)
 		reply(t, *refusal);
 		return;
 	}
-	if (t->facts.blind || !t->facts.recipient_count) {
+	if (t->facts.blind || (!t->facts.recipient_count && !t->extra_count)) {
 		reply(t, BLIND);
 		return;
 	}
+	if (t->facts.quarantine.n) {
+		reply(t, QUARANTINE);
+		return;
+	}
 	add_tags(t);
+	added_extra(s, MAIL_STATUS_OK);
+}
+
+static void decided(struct transaction *t)
+{
 	if (message_is_spilled(&t->message))
 		write_files(t);
 	else if (outgrew_memory(t))

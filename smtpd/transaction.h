@@ -12,6 +12,11 @@ struct transaction_facts *transaction_facts_of(struct transaction *t);
 /* RCPT: r is resolved; its leaves are asked for, one after the other; done gets the verdict, perhaps inside. On MAIL_OK r belongs to the transaction. */
 void transaction_add(struct transaction *t, struct recipient *r, void (*done)(struct session *s, struct mail_status status));
 
+/* A filter's wishes at the dot, before anything is delivered. Drop: the recipient of this address, if there is one. Extend: one more, resolved now and asked for when the checks are
+ * over; what refuses it refuses the message. NULL, or a fixed phrase that says why it can't be. */
+void transaction_drop(struct transaction *t, struct slice address);
+const char *transaction_extend(struct transaction *t, struct slice address);
+
 /* Files for a body that outgrew memory; ready is called later, with MAIL_OK when they are in use, or why there are none. */
 void transaction_open_files(struct transaction *t, void (*ready)(struct session *s, struct mail_status status));
 
