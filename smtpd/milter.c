@@ -16,7 +16,7 @@
 #include "smtpd/milter_proto.h"
 #include "smtpd/smtpd.h"
 
-enum { MAX_OUTPUT = 1 << 20, FLUSH_AT = 32 << 10, MAX_END_MS = 540000 /* of RFC 5321's ten minutes for the client's wait at the dot (4.5.3.2.6) */ };
+enum { MAX_OUTPUT = 1 << 20, FLUSH_AT = 32 << 10, READ_AT_ONCE = 60000, MAX_PIECE = 1 << 20, MAX_END_MS = 540000 /* of RFC 5321's ten minutes for the client's wait at the dot (4.5.3.2.6) */ };
 
 /* Places in the list of steps. */
 enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END };
@@ -44,7 +44,8 @@ struct milter {
 	struct buf helo;               /* as it was told */
 	bool helo_tls;
 	struct slice head;             /* header fields that it hasn't seen */
-	uint64_t cursor;               /* of the body */
+	struct buf piece;              /* of the body, read and not told */
+	uint64_t cursor;               /* in the body */
 	bool body_over;
 	uint64_t end_began_ms;
 	struct milter_changes changes;
@@ -188,7 +189,7 @@ static void body_was_read(void *arg, struct slice bytes, uint64_t next, int erro
 	if (m->lost) {
 		; /* what was waited for is this call */
 	} else if (bytes.n) {
-		milter_put_body(&m->out, bytes);
+		buf_add(&m->piece, bytes);
 		m->cursor = next;
 	} else {
 		m->body_over = true;
@@ -196,12 +197,17 @@ static void body_was_read(void *arg, struct slice bytes, uint64_t next, int erro
 	walk_on(m);
 }
 
-/* The next piece: at once from memory, by the worker from a file. What the worker read lies in `out` already. */
+/* The next piece: at once from memory, by the worker from a file. What the worker read may be more than one. */
 static enum wrote put_body(struct milter *m)
 {
 	struct message *msg = check_message(m->check);
-	if (m->out.n)
+	if (m->piece.n) {
+		struct slice piece = slice_head(buf_slice(&m->piece), MILTER_BODY_CHUNK);
+		milter_put_body(&m->out, piece);
+		buf_drop(&m->piece, piece.n);
 		return WROTE;
+	}
+	buf_free(&m->piece);
 	if (m->body_over)
 		return NOTHING;
 	if (!message_is_spilled(msg) || msg->body_replaced) {
@@ -213,7 +219,7 @@ static enum wrote put_body(struct milter *m)
 		return piece.n ? WROTE : NOTHING;
 	}
 	m->reading = true;
-	message_read_body(msg, m->cursor, MILTER_BODY_CHUNK, body_was_read, m);
+	message_read_body(msg, m->cursor, READ_AT_ONCE, body_was_read, m);
 	return BUSY;
 }
 
@@ -406,6 +412,7 @@ static enum check_step on_verdict(struct milter *m, const struct milter_reply *r
 		if (asked != MILTER_BODY)
 			return nonsense(m, "it skips what is no body");
 		m->body_over = true;
+		buf_free(&m->piece);
 		return walk(m);
 	case MILTER_SAYS_REJECT:
 		return refuse(m, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Refused by policy"));
@@ -574,6 +581,7 @@ struct milter *milter_new(const struct filter_service *s, struct check *c, void 
 	*m = (struct milter){ .service = s, .check = c, .done = done, .arg = arg, .smtpd = check_smtpd(c), .mem = ARENA_INIT(4096) };
 	buf_init(&m->out, MAX_OUTPUT);
 	buf_init(&m->helo, 1024);
+	buf_init(&m->piece, MAX_PIECE);
 	milter_changes_init(&m->changes, filter_settings.milter_body_limit);
 	m->timer = loop_timer_new(m->smtpd->loop, out_of_time, m);
 	return m;
@@ -593,6 +601,7 @@ void milter_free(struct milter *m)
 	loop_timer_free(m->timer);
 	milter_changes_free(&m->changes);
 	buf_free(&m->helo);
+	buf_free(&m->piece);
 	arena_free(&m->mem);
 	mem_free(m);
 }
@@ -603,6 +612,7 @@ static void begin(struct milter *m)
 	const struct session_facts *f = facts(m);
 	m->lost = m->passed_message = m->ended = m->body_over = false;
 	m->cursor = 0;
+	buf_free(&m->piece);
 	if (m->at > AT_HELO)
 		m->at = slice_eq(buf_slice(&m->helo), f->helo) && m->helo_tls == f->tls ? AT_MAIL : AT_HELO;
 	m->goal = AT_RCPT;

@@ -10,6 +10,7 @@ import os, socket, struct, tempfile, threading
 CONTINUE, ACCEPT, REJECT, LATER, DISCARD, PROGRESS, SKIP = b'\0\0\0\1c', b'\0\0\0\1a', b'\0\0\0\1r', b'\0\0\0\1t', b'\0\0\0\1d', b'\0\0\0\1p', b'\0\0\0\1s'
 DIE, SILENCE = 'die', 'silence'
 NO_REPLY = {'D', 'A', 'Q', 'K'}
+QUIET = {'L': 0x80, 'C': 0x1000, 'H': 0x2000, 'M': 0x4000, 'R': 0x8000, 'T': 0x10000, 'U': 0x20000, 'N': 0x40000, 'B': 0x80000}
 
 
 def frame(command, data=b''):
@@ -67,6 +68,10 @@ class Milter:
             os.unlink(self.folder + '/s')
             os.rmdir(self.folder)
 
+    def now(self, says=None, options=0):
+        """What it does from here on; what it has seen is forgotten."""
+        self.says, self.options, self.seen = says or {}, options, []
+
     def commands(self):
         return ''.join(c for c, _ in self.seen)
 
@@ -100,6 +105,8 @@ class Milter:
         says = self.says.get(command)
         if says is None:
             says = [] if command in NO_REPLY else [frame('O', struct.pack('>III', self.version, self.actions, self.options))] if command == 'O' else [CONTINUE]
+            if self.options & QUIET.get(command, 0):
+                says = []
         if callable(says):
             says = says(s, data)
         if isinstance(says, (bytes, str)):
