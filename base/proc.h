@@ -9,6 +9,7 @@
 enum proc_calls {
 	PROC_CALLS_ANY,       /* no filter: the parent, and helpers that exec */
 	PROC_CALLS_NETWORK,   /* smtpd, delivery, web: sockets in hand, new ones, threads; files only below its root, read-only */
+	PROC_CALLS_NETWORK_FILES, /* web: both, below a root of its own */
 	PROC_CALLS_FILES,     /* mailbox, queue: files, folders, syncs, threads; no sockets but those in hand */
 	PROC_CALLS_PURE       /* keeper, login: only what it has in hand */
 };

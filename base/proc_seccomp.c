@@ -54,7 +54,7 @@ int proc_filter_calls(enum proc_calls calls)
 #else
 int proc_filter_calls(enum proc_calls calls)
 {
-	const char *const *extra = none;
+	const char *const *extra = none, *const *more = none;
 	switch (calls) {
 	case PROC_CALLS_ANY:
 		return 0;
@@ -63,6 +63,10 @@ int proc_filter_calls(enum proc_calls calls)
 		break;
 	case PROC_CALLS_FILES:
 		extra = files;
+		break;
+	case PROC_CALLS_NETWORK_FILES:
+		extra = network;
+		more = files;
 		break;
 	case PROC_CALLS_PURE:
 		break;
@@ -73,6 +77,7 @@ int proc_filter_calls(enum proc_calls calls)
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	int error = allow(filter, basic);
 	error = error ? error : allow(filter, extra);
+	error = error ? error : allow(filter, more);
 	error = error ? error : seccomp_load(filter);
 	seccomp_release(filter);
 	return error;

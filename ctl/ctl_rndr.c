@@ -228,7 +228,7 @@ static bool split_host(const char *text, struct slice *host, uint16_t *port)
 static int run_plan(struct run *r, const char *target, const char *catch, const char *resolver)
 {
 	struct dns_settings dns = { .resolvers = resolver ? slice_of(resolver) : SLICE(""), .timeout_ms = 10000 };
-	struct consent_plan plan = { .domain = r->setup.domain };
+	struct consent_plan plan = { .domain = r->setup.domain, .own_ok = true };
 	const char *why;
 	if (!split_host(target, &plan.host, &plan.port))
 		return ctl_fail(CTL_USAGE, "%s: HOST or HOST:PORT is wanted", target);

@@ -10,13 +10,14 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/tls.h"
+#include "ctl/web_settings.h"
 #include "maps/password.h"
 #include "smtpd/smtpd_settings.h"
 
 void demo_add_conf(struct buf *conf, unsigned submission, unsigned submissions, unsigned http)
 {
-	(void)http;
 	buf_addf(conf, "listen-submission    127.0.0.1:%u\nlisten-submissions   127.0.0.1:%u\n", submission, submissions);
+	buf_addf(conf, "listen-http          127.0.0.1:%u\nlisten-rndr-catch    127.0.0.1:%u\nrndr-directory       ../rndr\nrndr-probe-domain    [127.0.0.1]\n", http, http + 1);
 }
 
 static int write_new(const char *path, mode_t mode, struct slice text)
@@ -102,6 +103,8 @@ void demo_print_more(struct parent *p)
 {
 	unsigned submission = port_of(smtpd_settings.listen_submission), submissions = port_of(smtpd_settings.listen_submissions);
 	(void)p;
+	if (web_settings.listen_http.n)
+		printf("The RNDR check as a page: http://%.*s/\n", SLICE_FMT(web_settings.listen_http));
 	if (submission)
 		printf("Submission on port %u (STARTTLS) and %u (TLS), logins alice@example.test and bob@example.test, password porter-demo.\n", submission, submissions);
 }

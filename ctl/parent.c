@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "ctl/settings_all.h"
+#include "ctl/web_settings.h"
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
 #include "smtpd/smtpd_settings.h"
@@ -304,7 +305,8 @@ static int make_folders(struct parent *p)
 	int error = make_folder(p, general_settings.run_directory, 0755, NULL);
 	error = error ? error : make_folder(p, general_settings.spool_directory, 0700, "_porterq");
 	error = error ? error : make_folder(p, tls_policy_settings.sts_directory, 0700, "_porter");
-	return error ? error : make_folder(p, mailbox_settings.mail_root, 0755, "_portermail");
+	error = error ? error : make_folder(p, mailbox_settings.mail_root, 0755, "_portermail");
+	return error || !web_is_wanted() ? error : make_folder(p, web_settings.directory, 0700, "_porter");
 }
 
 static void write_pid(struct parent *p)

@@ -95,7 +95,7 @@ static void decide(struct consent *c)
 {
 	for (size_t i = 0; i < c->ip_count; i++) {
 		c->result.address = net_address_of_ip(&c->ips[i], c->plan.port);
-		if (consent_is_own_address(&c->ips[i]))
+		if (c->plan.own_ok && consent_is_own_address(&c->ips[i]))
 			return finish(c, true, "an address of this machine");
 		for (size_t k = 0; k < c->mx_count; k++)
 			if (same_ip(&c->ips[i], &c->mx_ips[k]) && (c->token_found || c->plan.proved))
@@ -205,7 +205,7 @@ static void begin(struct consent *c)
 	if (c->plan.host.n && net_ip_parse(host, &c->ips[0])) {
 		c->ip_count = 1;
 		buf_add(&c->result.host, host);
-		if (consent_is_own_address(&c->ips[0]))
+		if (c->plan.own_ok && consent_is_own_address(&c->ips[0]))
 			return decide(c);
 	} else if (c->plan.host.n) {
 		buf_add(&c->result.host, host);

@@ -14,6 +14,7 @@ struct consent_plan {
 	struct slice host;          /* a name or an address; "" the domain's first MX */
 	uint16_t port;
 	struct slice token;
+	bool own_ok;                /* this machine's own addresses need no consent: who asks is on this machine */
 	bool proved;                /* consent was shown in another way (the postmaster's answer): only the address is looked for, and that it is an MX */
 };
 

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/keeper.h"
+#include "ctl/web_main.h"
+#include "ctl/web_settings.h"
 #include "delivery/mailbox.h"
 #include "smtpd/login.h"
 #include "smtpd/smtpd.h"
@@ -13,6 +15,8 @@ const struct role roles[] = {
 	{ "login", login_main, false, "", "login-salt", false, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
 	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist", false, NULL },
+	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest", false, NULL },
+	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
 };
 const size_t role_count = sizeof roles / sizeof *roles;
 

@@ -3,6 +3,7 @@
 
 #include "base/dns_settings.h"
 #include "base/general_settings.h"
+#include "ctl/web_settings.h"
 #include "base/tls.h"
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
@@ -23,5 +24,6 @@ struct setting_table *const settings_all[] = {
 	&tls_policy_setting_table,
 	&filter_setting_table,
 	&mailbox_setting_table,
+	&web_setting_table,
 };
 const size_t settings_all_count = sizeof settings_all / sizeof *settings_all;

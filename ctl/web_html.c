@@ -110,19 +110,42 @@ void html_page_ask(struct buf *out, struct slice complaint, const struct web_rec
 	end(out);
 }
 
-void html_page_message(struct buf *out, struct slice title, struct slice text)
+void html_begin(struct buf *out, struct slice title)
 {
 	struct buf name = BUF_INIT(200);
 	buf_add(&name, slice_head(title, 190));
 	buf_add_byte(&name, '\0');
 	begin(out, name.p, 0);
+	buf_free(&name);
 	buf_add(out, SLICE("<h1>"));
 	html_add_text(out, title);
-	buf_add(out, SLICE("</h1>\n<p>"));
-	html_add_text(out, text);
-	buf_add(out, SLICE("</p>\n<p><a href=\"/\">To the first page</a></p>\n"));
+	buf_add(out, SLICE("</h1>\n"));
+}
+
+void html_end(struct buf *out)
+{
+	buf_add(out, SLICE("<p><a href=\"/\">To the first page</a></p>\n"));
 	end(out);
-	buf_free(&name);
+}
+
+void html_page_message(struct buf *out, struct slice title, struct slice text)
+{
+	html_begin(out, title);
+	buf_add(out, SLICE("<p>"));
+	html_add_text(out, text);
+	buf_add(out, SLICE("</p>\n"));
+	html_end(out);
+}
+
+void html_page_consent(struct buf *out, const struct web_record *r)
+{
+	html_begin(out, SLICE("May this mail server be checked?"));
+	buf_add(out, SLICE("<p>Somebody asked whether the mail server of <strong>"));
+	add_text(out, r->domain);
+	buf_add(out, SLICE("</strong> returns spam to forged senders. The check sends it at most sixteen marked, harmless messages.</p>\n<form method=\"post\" action=\"/check/"));
+	buf_addf(out, "%s/start\"><input type=\"hidden\" name=\"token\" value=\"%s\"><p><button type=\"submit\">Yes, check it</button></p></form>\n"
+	              "<p>If not, nothing has to be done: without this nothing is sent.</p>\n", r->id, r->token);
+	html_end(out);
 }
 
 /* A check --------------------------------------------------------------------------------------------------------------------------- */

@@ -15,6 +15,12 @@ void html_page_ask(struct buf *out, struct slice complaint, const struct web_rec
 void html_page_check(struct buf *out, const struct web_record *r, const struct rndr_sum *sum);
 void html_page_message(struct buf *out, struct slice title, struct slice text);
 
+void html_page_consent(struct buf *out, const struct web_record *r);
+
+/* For pages that are text: title and frame. */
+void html_begin(struct buf *out, struct slice title);
+void html_end(struct buf *out);
+
 /* One row of a result, as it is kept and shown (ctl/web_record.h). The picture: who sends, who accepts, which arrow led to the victim. */
 void html_picture(struct buf *out, const struct web_record *r);
 void web_record_text(struct buf *out, const struct web_record *r);

@@ -1,0 +1,33 @@
+#ifndef CTL_WEB_CHECKS_H
+#define CTL_WEB_CHECKS_H
+#include "base/dns.h"
+#include "base/net.h"
+#include "base/web.h"
+#include "ctl/web_record.h"
+
+/* The checks of the page: asking, limits, consent, one at a time, results, and who watches. */
+struct web_checks_setup {
+	const char *directory;        /* of the store */
+	struct slice probe_domain, helo;
+	uint64_t limit_asker, limit_domain;
+	struct dns *dns;
+	int catch_fds[4];             /* listening sockets of the catcher, -1 none */
+	/* Sends the link by which the postmaster agrees. Returns false when it can't be sent now. */
+	bool (*send_mail)(void *arg, const struct web_record *r);
+	void *arg;
+};
+
+struct web_checks;
+int web_checks_new(struct loop *l, const struct web_checks_setup *setup, struct web_checks **out);
+void web_checks_free(struct web_checks *w);
+
+/* Fills in id, token and times, and keeps the record. NULL, or what to tell the asker. */
+const char *web_checks_ask(struct web_checks *w, struct web_record *r, const struct net_ip *asker);
+
+/* "It is there: check now", or the link of the postmaster's message (token given). NULL, or what to tell. */
+const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token);
+
+bool web_checks_get(struct web_checks *w, struct slice id, struct web_record *out, struct rndr_sum *sum); /* sum: of the running one, else zeroes */
+void web_checks_watch(struct web_checks *w, struct slice id, struct web_request *request);
+void web_checks_count(const struct web_checks *w, uint64_t *asked, uint64_t *finished);
+#endif

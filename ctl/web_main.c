@@ -1,0 +1,103 @@
+/* The process `web`: the RNDR check page, /metrics, /healthz. It holds the store of checks and nothing else of the house. */
+#include "ctl/web_main.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/dns.h"
+#include "base/dns_settings.h"
+#include "base/general_settings.h"
+#include "base/log.h"
+#include "base/proc.h"
+#include "ctl/web_routes.h"
+#include "ctl/web_settings.h"
+
+struct self {
+	struct house *house;
+	struct web_site site;
+	void *memory;
+};
+
+static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
+{
+	struct self *s = arg;
+	uint64_t asked, finished;
+	if (count != 1 || !slice_eq(words[0], SLICE("status")))
+		return -ENOSYS;
+	web_checks_count(s->site.checks, &asked, &finished);
+	buf_addf(answer, "{\"connections\":%zu,\"checks_asked\":%llu,\"checks_finished\":%llu}", web_connections(s->site.web), (unsigned long long)asked, (unsigned long long)finished);
+	return 0;
+}
+
+static void on_drain(void *arg)
+{
+	house_end(((struct self *)arg)->house, 0);
+}
+
+static struct attacks *attach_attacks(struct self *s)
+{
+	int fd = house_take_file(s->house, SLICE("shared:attacks"));
+	if (fd < 0)
+		return NULL;
+	s->memory = mmap(NULL, attacks_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return s->memory == MAP_FAILED ? NULL : attacks_attach(s->memory, attacks_size());
+}
+
+/* Its folder is its root, where users and chroot apply. */
+static const char *enter_folder(struct house *h)
+{
+	const char *directory = arena_cstr(&h->mem, web_settings.directory);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		log_event(LOG_ERROR, "rndr-directory", LOG_CSTR("path", directory), LOG_ERRNO(-errno), LOG_END);
+		return NULL;
+	}
+	struct proc_plan plan = { "_porter", fd, PROC_CALLS_NETWORK_FILES };
+	int error = fchdir(fd) < 0 ? -errno : 0;
+	house_restrict(h, &plan);
+	close(fd);
+	return error ? NULL : ".";    /* Berkeley DB finds nothing in a home that is "/" */
+}
+
+int web_main(struct house *h)
+{
+	static const struct house_handler handler = { .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
+	static struct setting_table *const tables[] = { &general_setting_table, &web_setting_table, &dns_setting_table };
+	struct self self = { .house = h };
+	const char *why = "";
+	house_settings(h, tables, sizeof tables / sizeof *tables);
+	self.site.attacks = attach_attacks(&self);
+	struct dns_settings conf = dns_settings_made();
+	struct dns *dns = dns_new(h->loop, &conf, &why);
+	if (!dns) {
+		log_event(LOG_ERROR, "no-dns", LOG_CSTR("error", why), LOG_END);
+		return 1;
+	}
+	const char *directory = enter_folder(h);
+	if (!directory)
+		return 1;
+	struct web_checks_setup setup = { .directory = directory, .probe_domain = web_settings.probe_domain.n ? web_settings.probe_domain : general_settings.hostname,
+		                          .helo = general_settings.hostname, .limit_asker = web_settings.limit_asker, .limit_domain = web_settings.limit_domain, .dns = dns,
+		                          .catch_fds = { -1, -1, -1, -1 } };
+	self.site.web = web_new(h->loop, web_route, &self.site);
+	size_t catches = 0;
+	for (size_t i = 0; i < h->listener_count; i++)
+		if (slice_eq(h->listeners[i].name, SLICE("http")))
+			web_listen(self.site.web, h->listeners[i].fd);
+		else if (catches < 4)
+			setup.catch_fds[catches++] = h->listeners[i].fd;
+	int error = web_checks_new(h->loop, &setup, &self.site.checks);
+	if (error) {
+		log_event(LOG_ERROR, "no-store-of-checks", LOG_STR("path", web_settings.directory), LOG_ERRNO(error), LOG_END);
+		return 1;
+	}
+	int code = house_run(h, &handler, &self);
+	web_free(self.site.web);
+	web_checks_free(self.site.checks);
+	dns_free(dns);
+	return code;
+}
