@@ -14,8 +14,7 @@ const struct role roles[] = {
 	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
 	{ "login", login_main, false, "", "login-salt", false, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
-	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist", false, NULL },
-	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest", false, NULL },
+	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist shared:attacks", false, NULL },
 	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
 };
 const size_t role_count = sizeof roles / sizeof *roles;
