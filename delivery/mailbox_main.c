@@ -98,11 +98,11 @@ int mailbox_main(struct house *h)
 	static const struct house_handler handler = {
 		.on_peer = on_peer, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question, .on_helper_done = on_helper_done
 	};
-	static const struct proc_plan plan = { "_portermail", -1, PROC_CALLS_FILES };
 	static struct setting_table *const tables[] = { &mailbox_setting_table };
 	static char host[MAILBOX_MAX_HOST];
 	struct self self = { .house = h };
 	house_settings(h, tables, 1);
+	const struct proc_plan plan = { arena_cstr(&h->mem, mailbox_settings.mail_user), -1, PROC_CALLS_FILES };
 	mailbox_host_name(host);
 	int error = file_init(); /* while /proc is certainly there to be opened */
 	proc_raise_descriptors(WANTED_DESCRIPTORS);

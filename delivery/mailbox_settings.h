@@ -4,7 +4,7 @@
 #include "base/setting.h"
 
 struct mailbox_settings {
-	struct slice mail_root;
+	struct slice mail_root, mail_user;
 	uint64_t reserve;      /* bytes */
 	struct slice program_user;
 };
