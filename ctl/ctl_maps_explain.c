@@ -22,6 +22,7 @@ struct question {
 	struct map_set *set;
 	struct mail_path to, from;
 	bool has_from, has_client;
+	bool many;                   /* "-": a path a line on standard input, an answer a line */
 	struct net_ip ip;
 	struct judge_client client;
 	uint64_t size;
@@ -79,14 +80,20 @@ static struct mail_status ask_quota(const struct leaf *l, uint64_t size, struct 
 	return mailbox_status_of(error == -ENOENT ? 0 : error);
 }
 
+static void take_answer(struct question *q, struct mail_status answer)
+{
+	if (answer.fate != MAIL_OK)
+		q->reply = answer;
+}
+
 static void ask_destinations(struct question *q)
 {
 	for (size_t i = 0; i < q->resolved.count && q->reply.fate == MAIL_OK; i++) {
 		const struct leaf *l = &q->resolved.leaves[i];
 		if (l->size_limit && q->size > l->size_limit)
-			q->reply = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than this recipient takes");
+			q->reply = MAIL_STATUS(MAIL_NEVER, 552, 2, 3, "The message is larger than this recipient takes");
 		else if (l->kind == LEAF_MAILDIR && (l->quota_bytes || l->quota_messages))
-			q->reply = ask_quota(l, q->size, q->c);
+			take_answer(q, ask_quota(l, q->size, q->c));
 	}
 }
 
@@ -147,7 +154,7 @@ static const char *destination(const struct question *q)
 	size_t hops = 0;
 	for (size_t i = 0; i < q->resolved.count; i++)
 		hops += q->resolved.leaves[i].kind == LEAF_HOP;
-	if (!q->resolved.count)
+	if (!q->resolved.count || q->reply.fate != MAIL_OK)
 		return "none";
 	if (!hops)
 		return "mailbox: delivered inside the transaction";
@@ -162,8 +169,10 @@ static void tell(const struct question *q)
 	struct slice name = evidence_name(q->evidence.grade);
 	for (size_t i = 0; i < q->resolved.step_count; i++)
 		tell_step(&b, q->resolved.steps[i]);
+	if (q->resolved.count)
+		buf_add(&b, SLICE("leads to\n"));
 	for (size_t i = 0; i < q->resolved.count; i++)
-		buf_add(&b, i ? SLICE("") : SLICE("leads to\n")), tell_leaf(&b, &q->resolved.leaves[i]);
+		tell_leaf(&b, &q->resolved.leaves[i]);
 	if (q->has_from || q->client.login.n)
 		buf_addf(&b, "the sender counts as %.*s%s%.*s\n", SLICE_FMT(name), q->evidence.who.n ? ", by " : "", SLICE_FMT(q->evidence.who));
 	if (q->access_key.n)
@@ -230,12 +239,61 @@ static int read_question(struct question *q, int argc, char **argv)
 		return ctl_fail(CTL_USAGE, "%s is no address of a client", client);
 	if (size && !scan_size_all(slice_of(size), UINT64_MAX / 4, &q->size))
 		return ctl_fail(CTL_USAGE, "%s is no size", size);
-	if (!maps_read_path(c, argv[0], &q->to))
+	q->many = strcmp(argv[0], "-") == 0;
+	if (!q->many && !maps_read_path(c, argv[0], &q->to))
 		return CTL_USAGE;
 	q->has_from = from != NULL;
 	q->has_client = client != NULL;
 	q->client = (struct judge_client){ client ? &q->ip : NULL, SLICE(""), login ? slice_of(login) : SLICE(""), false };
 	q->evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
+	return 0;
+}
+
+/* As `RCPT TO:<LINE>` would be read. */
+static bool read_line_path(struct question *q, struct slice line)
+{
+	struct buf path = BUF_INIT(8192);
+	const char *why = "";
+	buf_addf(&path, "<%.*s>", SLICE_FMT(line));
+	struct slice in = arena_copy(&q->c->mem, buf_slice(&path));
+	buf_free(&path);
+	q->stage = "RCPT";
+	if (in.p && mail_path_parse(&in, &q->c->mem, &q->to, &why) == 0 && in.n == 0) {
+		q->reply = MAIL_STATUS(MAIL_NEVER, 501, 1, 3, "A recipient is missing");
+		return !mail_path_is_null(&q->to);
+	}
+	struct buf text = BUF_INIT(300);
+	buf_addf(&text, "This is no path: %s", why);
+	q->reply = (struct mail_status){ MAIL_NEVER, 501, { 1, 3 }, arena_copy(&q->c->mem, buf_slice(&text)) };
+	buf_free(&text);
+	return false;
+}
+
+static int explain_lines(struct question *first)
+{
+	struct buf text;
+	struct slice line;
+	if (ctl_read_file("-", 64 << 20, &text))
+		return ctl_fail(CTL_NO_INPUT, "standard input can't be read");
+	struct slice rest = buf_slice(&text);
+	while (scan_line(&rest, &line)) {
+		struct question q = *first;
+		struct arena keep = q.c->mem;         /* of one line: what was there before stays */
+		q.c->mem = (struct arena)ARENA_INIT(64 << 20);
+		if (read_line_path(&q, line))
+			ask(&q);
+		if (q.c->json) {
+			tell_json(&q);
+		} else {
+			struct buf reply = BUF_INIT(2048);
+			mail_reply_add(&reply, &q.reply);
+			printf("%.*s\t%.*s\n", SLICE_FMT(line), SLICE_FMT(slice_trim(buf_slice(&reply))));
+			buf_free(&reply);
+		}
+		arena_free(&q.c->mem);
+		q.c->mem = keep;
+	}
+	buf_free(&text);
 	return 0;
 }
 
@@ -250,6 +308,11 @@ static int run_explain(struct ctl *c, int argc, char **argv)
 		return CTL_CONFIG;
 	if (!maps_open(c, text, &q.set, &code))
 		return code;
+	if (q.many) {
+		code = explain_lines(&q);
+		map_set_close(q.set);
+		return code;
+	}
 	ask(&q);
 	if (c->json)
 		tell_json(&q);
@@ -260,7 +323,7 @@ static int run_explain(struct ctl *c, int argc, char **argv)
 }
 
 const struct ctl_command ctl_maps_explain_commands[] = {
-	{ "explain", "[--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS",
-	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now; exit 0 accepted, 1 refused, 2 later.", run_explain },
+	{ "explain", "[--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS|-",
+	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now (-: for each line of standard input); exit 0 accepted, 1 refused, 2 later.", run_explain },
 	{ NULL, NULL, NULL, NULL }
 };
