@@ -39,7 +39,7 @@ static const struct part envelope_parts[] = {
 	{ 2, PART_TEXT, true, AT(hop_envelope, place), 4096 },
 	{ 3, PART_TEXT, false, AT(hop_envelope, route) },
 	{ 4, PART_TEXT, true, AT(hop_envelope, reverse_path), 1024 },
-	{ 5, PART_TEXT, false, AT(hop_envelope, envelope_id) },
+	{ 5, PART_TEXT, false, AT(hop_envelope, envelope_id), 1024 },
 	{ 6, PART_NUMBER, false, AT(hop_envelope, size), INT64_MAX },
 	{ 7, PART_UNSIGNED, false, AT(hop_envelope, flags), HOP_FLAGS },
 	{ 8, PART_NUMBER, false, AT(hop_envelope, budget_ms), UINT32_MAX },
@@ -48,7 +48,7 @@ static const struct record envelope_record = RECORD(hop_envelope, envelope_parts
 
 static const struct part recipient_parts[] = {
 	{ 1, PART_TEXT, true, AT(hop_recipient, address), 1024 },
-	{ 2, PART_TEXT, false, AT(hop_recipient, original) },
+	{ 2, PART_TEXT, false, AT(hop_recipient, original), 1024 },
 	{ 3, PART_BYTE, false, AT(hop_recipient, notify), 15 },
 };
 static const struct record recipient_record = RECORD(hop_recipient, recipient_parts);

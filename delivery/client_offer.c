@@ -1,0 +1,111 @@
+/* What EHLO offers, and how MAIL and RCPT say what was agreed on. Keywords that we don't know are read over; parameters are written from decoded values,
+ * so that nothing of a stranger's spelling goes on. */
+#include "delivery/client_offer.h"
+
+#include "base/scan.h"
+#include "base/text.h"
+#include "queue/envelope.h"
+
+static void read_limits(struct slice words, struct client_offer *o)
+{
+	while (words.n) {
+		struct slice word = slice_cut(words, ' ', &words);
+		if (scan_word(&word, SLICE("RCPTMAX=")))
+			scan_uint_all(word, 1000000, &o->rcpt_max);
+		else if (scan_word(&word, SLICE("MAILMAX=")))
+			scan_uint_all(word, 1000000, &o->mail_max);
+	}
+}
+
+static void read_auth(struct slice words, struct client_offer *o)
+{
+	while (words.n) {
+		struct slice word = slice_cut(words, ' ', &words);
+		o->auth_plain |= slice_eq_nocase(word, SLICE("PLAIN"));
+		o->auth_login |= slice_eq_nocase(word, SLICE("LOGIN"));
+	}
+}
+
+static void read_keyword(struct slice line, struct client_offer *o)
+{
+	const struct {
+		struct slice name;
+		bool *flag;
+	} flags[] = {
+		{ SLICE("PIPELINING"), &o->pipelining }, { SLICE("8BITMIME"), &o->eight_bit }, { SLICE("SMTPUTF8"), &o->utf8 },
+		{ SLICE("CHUNKING"), &o->chunking }, { SLICE("STARTTLS"), &o->starttls }, { SLICE("DSN"), &o->dsn }, { SLICE("PRDR"), &o->prdr },
+		{ SLICE("REQUIRETLS"), &o->require_tls },
+	};
+	struct slice rest, name = slice_cut(slice_trim(line), ' ', &rest);
+	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+		if (slice_eq_nocase(name, flags[i].name))
+			*flags[i].flag = true;
+	if (slice_eq_nocase(name, SLICE("SIZE"))) {
+		o->size = true;
+		scan_uint_all(slice_trim(rest), INT64_MAX, &o->size_limit);
+	} else if (slice_eq_nocase(name, SLICE("LIMITS")))
+		read_limits(rest, o);
+	else if (slice_eq_nocase(name, SLICE("AUTH")))
+		read_auth(rest, o);
+}
+
+void client_offer_read(const struct mail_reply *r, struct client_offer *out)
+{
+	*out = (struct client_offer){ .esmtp = true };
+	for (size_t i = 1; i < r->count; i++) /* the first line greets */
+		read_keyword(r->lines[i], out);
+}
+
+void client_offer_mail(struct buf *out, const struct client_mail *m, const struct client_offer *o)
+{
+	buf_add(out, SLICE("MAIL FROM:<"));
+	buf_add(out, m->reverse_path);
+	buf_add_byte(out, '>');
+	if (o->size && m->size)
+		buf_addf(out, " SIZE=%llu", (unsigned long long)m->size);
+	if (o->eight_bit && m->eight_bit)
+		buf_add(out, SLICE(" BODY=8BITMIME"));
+	if (o->utf8 && m->utf8)
+		buf_add(out, SLICE(" SMTPUTF8"));
+	if (o->require_tls && m->require_tls)
+		buf_add(out, SLICE(" REQUIRETLS"));
+	if (o->prdr && m->prdr)
+		buf_add(out, SLICE(" PRDR"));
+	if (o->dsn && m->ret)
+		buf_add(out, m->ret == 'F' ? SLICE(" RET=FULL") : SLICE(" RET=HDRS"));
+	if (o->dsn && m->envelope_id.n) {
+		buf_add(out, SLICE(" ENVID="));
+		text_add_xtext(out, m->envelope_id);
+	}
+}
+
+static void add_notify(struct buf *out, unsigned notify)
+{
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} words[] = { { NOTIFY_NEVER, "NEVER" }, { NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" }, { NOTIFY_DELAY, "DELAY" } };
+	const char *before = " NOTIFY=";
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (notify & words[i].bit) {
+			buf_addf(out, "%s%s", before, words[i].word);
+			before = ",";
+		}
+}
+
+void client_offer_rcpt(struct buf *out, struct slice address, struct slice original, unsigned notify, const struct client_offer *o)
+{
+	buf_add(out, SLICE("RCPT TO:<"));
+	buf_add(out, address);
+	buf_add_byte(out, '>');
+	if (!o->dsn)
+		return;
+	add_notify(out, notify);
+	struct slice value, type = slice_cut(original, ';', &value);
+	if (original.n && value.p && (slice_is_ascii(original) || o->utf8)) {
+		buf_add(out, SLICE(" ORCPT="));
+		buf_add(out, type);
+		buf_add_byte(out, ';');
+		text_add_xtext(out, value);
+	}
+}

@@ -1,0 +1,47 @@
+#ifndef DELIVERY_HOPS_H
+#define DELIVERY_HOPS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/loop.h"
+#include "base/net.h"
+#include "base/slice.h"
+#include "delivery/client.h"
+#include "delivery/dead.h"
+#include "delivery/hosts.h"
+
+/* What all next hops of the process share, and the choices that a line of `routes` makes for one of them. */
+struct pool;
+struct hops {
+	struct loop *loop;
+	struct worker *worker;          /* reads content */
+	struct hosts_setup hosts;
+	struct dead *dead;
+	struct pool *pool;
+	struct slice helo;
+	struct slice tls;               /* "none", "may", "must", "verify": where a route says nothing */
+	bool chunking;                  /* use BDAT where it is offered */
+	uint64_t connect_ms;            /* patience with one address */
+	struct tls_context *any, *verified; /* made when first wanted */
+	/* The password of a route's credentials; false: there is none. */
+	bool (*credentials)(void *how, struct slice key, struct slice *login, struct slice *password);
+	/* See delivery/dial.h. */
+	int (*open_unix)(void *how, struct slice path, void (*opened)(void *arg, int fd), void *arg);
+	void *how;
+};
+
+void hops_init(struct hops *h, struct loop *l);
+void hops_free(struct hops *h);
+
+/* A route's words for one attempt. */
+struct hops_choice {
+	enum client_tls tls;
+	struct tls_context *context;    /* lent by hops */
+	bool verify;
+	struct net_address from4, from6;
+	bool has_from4, has_from6;
+	struct slice login, password;
+};
+
+/* route: value of a line of routes, "" none. NULL, or a fixed phrase that says why not now. Slices live in mem. */
+const char *hops_choose(struct hops *h, struct slice route, bool require_tls, struct arena *mem, struct hops_choice *out);
+#endif
