@@ -11,7 +11,7 @@
  * is the asker's: the answer carries the same.
  *
  *	question       answer             when
- *	HOP_BEGIN      -                  before a transaction's first HOP_RCPT: where to, who from. Dials already
+ *	HOP_BEGIN      -                  before a transaction's first HOP_RCPT: where to, who from
  *	HOP_RCPT       HOP_RCPT_DONE      at RCPT: what the next hop says to it (connect, EHLO, STARTTLS and MAIL are part of the first one)
  *	HOP_CONTENT    HOP_CONTENT_DONE   the dot; ends the transaction here (its id is free again), save that HOP_LATE may follow
  *	HOP_ABORT      -                  the transaction is over without content; unknown ones are fine. Open questions are answered 451 first
@@ -59,7 +59,7 @@ enum { HOP_FLAGS = 63 };
 /* Of a transaction or a job. */
 struct hop_envelope {
 	struct slice transaction;
-	struct slice place;           /* "mx:DOMAIN", "[host]:port", "lmtp:[host]:port", "lmtp:unix:/path" */
+	struct slice place;           /* "mx:DOMAIN", "host:port", "[address]:port", "lmtp:host:port", "lmtp:unix:/path" */
 	struct slice route;           /* value of the line of `routes` that decided; "" none */
 	struct slice reverse_path;    /* "local@domain" or "" */
 	struct slice envelope_id;     /* ENVID, decoded; "" none */

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/tls.h"
 #include "delivery/pool.h"
-#include "maps/routes.h"
+#include "maps/map_value.h"
 
 void hops_init(struct hops *h, struct loop *l)
 {
@@ -41,7 +41,7 @@ static const char *choose_tls(struct hops *h, struct slice word, bool require_tl
 	if (slice_eq(word, SLICE("none")))
 		return NULL;
 	c->verify = slice_eq(word, SLICE("verify"));
-	bool must = c->verify || slice_eq(word, SLICE("must"));
+	bool must = c->verify || slice_eq(word, SLICE("encrypt"));
 	if (!must && !slice_eq(word, SLICE("may")))
 		return "this TLS policy is not known here";
 	c->tls = must ? CLIENT_TLS_MUST : CLIENT_TLS_MAY;
@@ -68,8 +68,8 @@ static const char *choose_source(struct slice source, struct hops_choice *c)
 const char *hops_choose(struct hops *h, struct slice route, bool require_tls, struct arena *mem, struct hops_choice *out)
 {
 	struct hops_choice c = { 0 };
-	struct route r = { 0 };
-	const char *why = route.n ? routes_parse(route, SLICE("x"), mem, &r) : NULL;
+	struct map_route r = { 0 };
+	const char *why = route.n ? map_route_parse(route, mem, &r) : NULL;
 	why = why ? why : choose_tls(h, r.tls, require_tls, &c);
 	why = why ? why : choose_source(r.source, &c);
 	if (!why && r.credentials.n && (!h->credentials || !h->credentials(h->how, r.credentials, &c.login, &c.password)))

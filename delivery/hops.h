@@ -18,7 +18,7 @@ struct hops {
 	struct dead *dead;
 	struct pool *pool;
 	struct slice helo;
-	struct slice tls;               /* "none", "may", "must", "verify": where a route says nothing */
+	struct slice tls;               /* "none", "may", "encrypt", "verify": where a route says nothing */
 	bool chunking;                  /* use BDAT where it is offered */
 	uint64_t connect_ms;            /* patience with one address */
 	struct tls_context *any, *verified; /* made when first wanted */

@@ -38,10 +38,9 @@ struct hosts_query {
 static bool parse_host(struct slice s, struct hosts_place *out)
 {
 	uint64_t port;
-	if (!scan_byte(&s, '['))
-		return false;
-	size_t end = slice_rfind(s, ']');
-	struct slice rest = slice_skip(s, end + 1);
+	bool bracket = scan_byte(&s, '[');
+	size_t end = slice_rfind(s, bracket ? ']' : ':');
+	struct slice rest = slice_skip(s, end + bracket);
 	if (end == s.n || !scan_byte(&rest, ':') || !scan_uint_all(rest, 65535, &port) || port == 0)
 		return false;
 	out->kind = PLACE_HOST;

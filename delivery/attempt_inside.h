@@ -1,0 +1,84 @@
+#ifndef DELIVERY_ATTEMPT_INSIDE_H
+#define DELIVERY_ATTEMPT_INSIDE_H
+#include "delivery/attempt.h"
+#include "delivery/dial.h"
+#include "delivery/pool.h"
+
+/* The two halves of an attempt: attempt.c finds a host and deals with its loss, attempt_talk.c speaks with it. Internal to them. */
+enum { ATTEMPT_MAX_ROUNDS = 3, ATTEMPT_ARENA = 4 << 20 };
+
+enum rcpt_state { RCPT_NEW, RCPT_ASKED, RCPT_YES, RCPT_NO };
+
+struct attempt_recipient {
+	struct hop_recipient is;
+	enum rcpt_state state;
+	bool told;                     /* the owner has its answer */
+	bool yes;                      /* and it was MAIL_OK: a promise for the content */
+	bool over_limit;
+};
+
+enum talk { TALK_NONE, TALK_MAIL, TALK_OPEN };
+enum content { CONTENT_NONE, CONTENT_WAITS, CONTENT_ASKED /* DATA */, CONTENT_GOES, CONTENT_TOLD, CONTENT_LATE };
+
+struct attempt {
+	struct hops *hops;
+	const struct attempt_handler *handler;
+	void *arg;
+	struct arena mem;              /* lives as long as the attempt */
+	struct arena words;            /* of one callback */
+	struct hop_envelope envelope;
+	struct hops_choice choice;
+	unsigned busy;
+	bool freed, over;              /* over: every question from now on gets `last` */
+
+	/* the way to a host */
+	struct buf place_key;
+	struct hosts_query *query;
+	struct hosts_target *targets;  /* those not known to be dead */
+	size_t target_count, next;     /* next: the first not tried yet */
+	bool lmtp, resolved, plain_only;
+	unsigned rounds;
+	uint64_t rest_ms;
+	struct dial *dial;
+	struct link *link;
+	bool fresh;                    /* the link was dialled by us, not taken from the pool */
+	bool ready;                    /* its client is */
+	struct mail_status last;       /* why no host was good so far */
+	bool down;                     /* and that says nothing about anybody's address */
+	struct loop_timer *budget, *soon;
+
+	/* the conversation */
+	enum talk talk;
+	struct attempt_recipient *rcpts;
+	size_t count, room, untold;
+	bool broken;                   /* a promise could not be renewed at another host */
+	struct body *body;
+	enum content content;
+	uint64_t content_ms;
+	struct mail_status *each;
+	size_t each_count, each_heard;
+	bool dot_sent, unknown;
+
+	struct hop_facts facts;
+	struct buf host, address, tls;
+};
+
+/* attempt.c */
+void attempt_hold(struct attempt *a);
+void attempt_let_go(struct attempt *a);
+void attempt_go_on(struct attempt *a);                                  /* does what is due next */
+void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
+void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
+void attempt_drop_link(struct attempt *a);
+void attempt_set_budget(struct attempt *a);
+struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a copy that lives as long as the attempt */
+
+/* attempt_talk.c */
+void attempt_talk(struct attempt *a);                                   /* says what may be said to a client that is ready */
+void attempt_on_reply(void *arg, struct client *c, enum client_step step, size_t index, const struct mail_reply *r);
+bool attempt_may_serve(struct attempt *a);                              /* the host offers what the message needs; else all are answered */
+void attempt_refuse_all(struct attempt *a, struct mail_status s, struct slice reply);
+void attempt_tell_rcpt(struct attempt *a, size_t index, struct mail_status s, struct slice reply);
+void attempt_content_lost(struct attempt *a, struct mail_status s);     /* the connection is gone while content is asked for or under way */
+void attempt_content_late(struct attempt *a);                           /* the budget is over and the dot was sent */
+#endif

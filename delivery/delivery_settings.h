@@ -1,0 +1,16 @@
+#ifndef DELIVERY_DELIVERY_SETTINGS_H
+#define DELIVERY_DELIVERY_SETTINGS_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/setting.h"
+
+/* Settings of the process `delivery`. */
+struct delivery_settings {
+	struct slice tls;
+	bool chunking;
+	uint64_t port, connect_s, concurrency, positive_s, negative_s;
+};
+
+extern struct delivery_settings delivery_settings;
+extern struct setting_table delivery_setting_table;
+#endif

@@ -1,0 +1,326 @@
+/* Peers and pass-through: BEGIN, RCPT, CONTENT, ABORT to an attempt, and its answers back. */
+#include "delivery/hop.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "delivery/hop_inside.h"
+
+enum { ANSWER_MAX = 2 << 20 };
+
+/* One transaction of a peer. */
+struct passing {
+	struct hop_peer *peer;
+	struct passing *next;
+	struct arena mem;
+	struct slice transaction, place;
+	struct attempt *attempt;
+	uint64_t *ids;                 /* of HOP_RCPT, by recipient; 0 answered */
+	struct slice *addresses;
+	size_t count, room;
+	uint64_t content_id;
+	bool content_asked, content_done;
+};
+
+/* -- peers ------------------------------------------------------------------------------------------------------------------------ */
+
+static bool is_idle(const struct hop *h)
+{
+	return h->peers == NULL && h->under_way == 0;
+}
+
+bool hop_is_idle(const struct hop *h)
+{
+	return is_idle(h);
+}
+
+static void forget_peer(struct hop_peer *p)
+{
+	struct hop *h = p->hop;
+	struct hop_peer **at = &h->peers;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	mem_free(p);
+}
+
+static void tell_idle(struct hop *h)
+{
+	if (is_idle(h) && h->setup.on_idle)
+		h->setup.on_idle(h->setup.arg);
+}
+
+void hop_peer_use(struct hop_peer *p)
+{
+	p->users++;
+	p->hop->under_way++;
+}
+
+void hop_peer_leave(struct hop_peer *p)
+{
+	struct hop *h = p->hop;
+	p->users--;
+	h->under_way--;
+	if (!p->ipc && p->users == 0)
+		forget_peer(p);
+	tell_idle(h);
+}
+
+void hop_answer(struct hop_peer *p, uint16_t type, uint64_t id, struct buf *b)
+{
+	if (p->ipc)
+		ipc_send(p->ipc, type, id, buf_slice(b), -1);
+	buf_free(b);
+}
+
+/* -- answers --------------------------------------------------------------------------------------------------------------------- */
+
+static const struct hop_facts no_facts;
+
+static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f)
+{
+	struct buf b = BUF_INIT(ANSWER_MAX);
+	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ s, *f });
+	hop_answer(p, HOP_RCPT_DONE, id, &b);
+}
+
+static void answer_content(struct hop_peer *p, uint64_t id, const struct hop_content_done *d)
+{
+	struct buf b = BUF_INIT(ANSWER_MAX);
+	hop_put_content_done(&b, d);
+	hop_answer(p, HOP_CONTENT_DONE, id, &b);
+}
+
+static void passing_free(struct passing *t)
+{
+	struct hop_peer *p = t->peer;
+	struct passing **at = &p->hop->passings;
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	attempt_free(t->attempt);
+	mem_free(t->ids);
+	mem_free(t->addresses);
+	arena_free(&t->mem);
+	mem_free(t);
+	hop_peer_leave(p);
+}
+
+static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct slice reply)
+{
+	struct passing *t = arg;
+	const struct hop_facts *f = attempt_facts(t->attempt);
+	uint64_t id = t->ids[index];
+	(void)reply;
+	t->ids[index] = 0;
+	if (!f->down)
+		ask_learn(t->peer->hop->cache, t->place, t->addresses[index], s);
+	answer_rcpt(t->peer, id, *s, f);
+}
+
+static void count_fate(struct hop *h, const struct hop_content_done *d)
+{
+	if (d->status.fate == MAIL_OK)
+		h->passed++;
+	else if (d->facts.unknown)
+		h->lost++;
+	else
+		h->refused++;
+}
+
+static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
+{
+	struct passing *t = arg;
+	t->content_done = true;
+	count_fate(t->peer->hop, d);
+	log_event(LOG_INFO, "hop", LOG_STR("id", t->transaction), LOG_STR("place", t->place), LOG_STR("host", d->facts.host), LOG_STR("address", d->facts.address),
+		LOG_STR("tls", d->facts.tls), LOG_UINT("code", d->status.code), LOG_STR("reply", reply.n ? reply : d->status.text), LOG_END);
+	answer_content(t->peer, t->content_id, d);
+	if (!d->facts.unknown)
+		passing_free(t);
+}
+
+static void on_late(void *arg, const struct hop_content_done *d)
+{
+	struct passing *t = arg;
+	struct buf b = BUF_INIT(ANSWER_MAX);
+	if (d) {
+		log_event(LOG_INFO, "hop-late", LOG_STR("id", t->transaction), LOG_STR("host", d->facts.host), LOG_UINT("code", d->status.code), LOG_END);
+		hop_put_late(&b, &(struct hop_late){ t->transaction, *d });
+		hop_answer(t->peer, HOP_LATE, 0, &b);
+	}
+	passing_free(t);
+}
+
+/* -- questions ---------------------------------------------------------------------------------------------------------------------- */
+
+static struct passing *find(struct hop_peer *p, struct slice transaction)
+{
+	for (struct passing *t = p->hop->passings; t; t = t->next)
+		if (t->peer == p && !t->content_asked && slice_eq(t->transaction, transaction))
+			return t;
+	return NULL;
+}
+
+static int begin(struct hop_peer *p, struct ipc_message *m)
+{
+	static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+	struct hop_envelope e;
+	if (hop_get_envelope(m->payload, &e) < 0 || find(p, e.transaction))
+		return -EPROTO;
+	struct passing *t = MEM_NEW(struct passing);
+	*t = (struct passing){ .peer = p, .next = p->hop->passings };
+	t->transaction = arena_copy(&t->mem, e.transaction);
+	t->place = arena_copy(&t->mem, e.place);
+	t->attempt = attempt_new(p->hop->setup.hops, &e, &handler, t);
+	p->hop->passings = t;
+	hop_peer_use(p);
+	return 0;
+}
+
+/* A refusal that was heard minutes ago needs no call (rule.md, "Relayed domains": negative answers are believed for minutes). */
+static bool is_known_bad(struct passing *t, struct slice address, struct mail_status *s)
+{
+	return ask_recall(t->peer->hop->cache, t->place, address, &t->mem, s) && s->fate == MAIL_NEVER;
+}
+
+static int rcpt(struct hop_peer *p, struct ipc_message *m)
+{
+	struct hop_rcpt r;
+	struct mail_status s;
+	if (hop_get_rcpt(m->payload, &r) < 0)
+		return -EPROTO;
+	struct passing *t = find(p, r.transaction);
+	if (!t || t->count == HOP_MAX_RECIPIENTS) {
+		answer_rcpt(p, m->id, t ? MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients") : MAIL_STATUS_UNSURE("The transaction is gone"), &no_facts);
+		return 0;
+	}
+	if (is_known_bad(t, r.recipient.address, &s)) {
+		answer_rcpt(p, m->id, s, &no_facts);
+		return 0;
+	}
+	if (t->count == t->room) {
+		t->room = t->room ? t->room * 2 : 4;
+		t->ids = mem_grow(t->ids, t->room, sizeof *t->ids);
+		t->addresses = mem_grow(t->addresses, t->room, sizeof *t->addresses);
+	}
+	t->ids[t->count] = m->id;
+	t->addresses[t->count] = arena_copy(&t->mem, r.recipient.address);
+	t->count++;
+	attempt_rcpt(t->attempt, &r.recipient);
+	return 0;
+}
+
+static int content(struct hop_peer *p, struct ipc_message *m)
+{
+	struct hop_content c;
+	if (hop_get_content(m->payload, &c) < 0 || (c.from_file && m->fd < 0))
+		return -EPROTO;
+	struct passing *t = find(p, c.transaction);
+	if (!t) {
+		answer_content(p, m->id, &(struct hop_content_done){ .status = MAIL_STATUS_UNSURE("The transaction is gone") });
+		return 0;
+	}
+	struct body_plan plan = { .content = c.content, .fd = c.from_file ? m->fd : -1, .offset = c.offset, .length = c.length, .lf_ends = c.lf_ends,
+		.eight_bit = c.eight_bit };
+	if (c.from_file)
+		m->fd = -1;
+	t->content_asked = true;
+	t->content_id = m->id;
+	attempt_content(t->attempt, body_new(p->hop->loop, p->hop->setup.hops->worker, &plan), c.budget_ms);
+	return 0;
+}
+
+static void answer_open(struct passing *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->ids[i])
+			answer_rcpt(t->peer, t->ids[i], MAIL_STATUS_UNSURE("The transaction was given up"), &no_facts);
+}
+
+static int abort_one(struct hop_peer *p, struct ipc_message *m)
+{
+	struct slice transaction;
+	if (hop_get_transaction(m->payload, &transaction) < 0)
+		return -EPROTO;
+	struct passing *t = find(p, transaction);
+	if (t) {
+		answer_open(t);
+		passing_free(t);
+	}
+	return 0;
+}
+
+static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
+{
+	struct hop_peer *p = arg;
+	(void)from;
+	switch (m->type) {
+	case HOP_BEGIN: return begin(p, m);
+	case HOP_RCPT: return rcpt(p, m);
+	case HOP_CONTENT: return content(p, m);
+	case HOP_ABORT: return abort_one(p, m);
+	case HOP_ASK: return ask_take(p, m);
+	case HOP_JOB: return job_take(p, m);
+	}
+	return -EPROTO;
+}
+
+/* Before the dot: aborted. Behind it: goes on, unheard. */
+static void on_close(void *arg, struct ipc *which)
+{
+	struct hop_peer *p = arg;
+	struct hop *h = p->hop;
+	ipc_free(which);
+	p->ipc = NULL;
+	hop_peer_use(p);
+	for (struct passing *t = h->passings, *next; t; t = next) {
+		next = t->next;
+		if (t->peer == p && !t->content_asked)
+			passing_free(t);
+	}
+	hop_peer_leave(p);
+}
+
+void hop_add_peer(struct hop *h, int fd)
+{
+	static const struct ipc_handler handler = { on_message, on_close };
+	struct hop_peer *p = MEM_NEW(struct hop_peer);
+	*p = (struct hop_peer){ .hop = h, .next = h->peers };
+	h->peers = p;
+	p->ipc = ipc_new(h->loop, fd, &handler, p);
+}
+
+struct hop *hop_new(struct loop *l, const struct hop_setup *s)
+{
+	struct hop *h = MEM_NEW(struct hop);
+	*h = (struct hop){ .loop = l, .setup = *s };
+	h->lanes = lanes_new(h);
+	h->cache = ask_cache_new(h);
+	return h;
+}
+
+void hop_free(struct hop *h)
+{
+	if (!h)
+		return;
+	h->setup.on_idle = NULL;
+	while (h->passings)
+		passing_free(h->passings);
+	lanes_free(h->lanes);
+	ask_cache_free(h->cache);
+	while (h->peers) {
+		ipc_free(h->peers->ipc);
+		forget_peer(h->peers);
+	}
+	mem_free(h);
+}
+
+void hop_report(struct hop *h, struct buf *json)
+{
+	buf_addf(json, "{\"under_way\":%zu,\"passed\":%llu,\"refused\":%llu,\"unknown\":%llu", h->under_way, (unsigned long long)h->passed,
+		(unsigned long long)h->refused, (unsigned long long)h->lost);
+	lanes_report(h->lanes, json);
+	buf_add_byte(json, '}');
+}
