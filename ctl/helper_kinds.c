@@ -3,6 +3,7 @@
 
 #include "delivery/sts.h"
 #include "delivery/system_parcel.h"
+#include "delivery/unix_helper.h"
 #include "smtpd/login.h"
 
 static int system_main(int argc, char **argv)
@@ -11,12 +12,18 @@ static int system_main(int argc, char **argv)
 	return system_user_main();
 }
 
+static int unix_main(int argc, char **argv)
+{
+	return argc > 0 ? unix_helper_main(argv[0]) : 64;
+}
+
 const struct helper_kind helper_kinds[] = {
 	{ "system", "mailbox", system_main, true, NULL, 600, 0 },
 	{ "login-dovecot", "login", login_dovecot_main, true, NULL, 30, UINT64_C(1) << 30 },
 	{ "login-pam", "login", login_pam_main, true, NULL, 30, 0 },
 	{ "login-token", "login", login_token_main, true, NULL, 30, UINT64_C(4) << 30 },
 	{ "sts", "delivery", sts_main, false, "_porter", 60, UINT64_C(4) << 30 },
+	{ "connect-unix", "delivery", unix_main, false, "_porter", 10, UINT64_C(1) << 30 },
 	{ "program", "mailbox", NULL, true, NULL, 240, UINT64_C(1) << 30 },
 };
 const size_t helper_kind_count = sizeof helper_kinds / sizeof *helper_kinds;

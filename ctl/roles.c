@@ -6,6 +6,7 @@
 #include "base/keeper.h"
 #include "ctl/web_main.h"
 #include "ctl/web_settings.h"
+#include "delivery/delivery_main.h"
 #include "delivery/mailbox.h"
 #include "smtpd/login.h"
 #include "smtpd/smtpd.h"
@@ -14,6 +15,7 @@ const struct role roles[] = {
 	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
 	{ "login", login_main, false, "", "login-salt", false, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
+	{ "delivery", delivery_main, false, "", "", false, NULL },
 	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist shared:attacks", false, NULL },
 	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
 };

@@ -5,6 +5,7 @@
 #include "base/general_settings.h"
 #include "ctl/web_settings.h"
 #include "base/tls.h"
+#include "delivery/delivery_settings.h"
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
 #include "maps/maps_settings.h"
@@ -25,5 +26,6 @@ struct setting_table *const settings_all[] = {
 	&filter_setting_table,
 	&mailbox_setting_table,
 	&web_setting_table,
+	&delivery_setting_table,
 };
 const size_t settings_all_count = sizeof settings_all / sizeof *settings_all;

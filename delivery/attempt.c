@@ -395,7 +395,7 @@ void attempt_next_host(struct attempt *a, struct mail_status why)
 }
 
 /* The same again: for a kept connection that had gone stale, and for a TLS that fails where none need be. */
-static void same_host(struct attempt *a)
+void attempt_same_host(struct attempt *a)
 {
 	if (a->next < a->target_count && a->resolved)
 		a->next--; /* attempt_next_host adds one */
@@ -425,10 +425,10 @@ static void on_end(void *arg, struct client *c, enum client_end how, struct mail
 		attempt_drop_link(a);
 		attempt_content_lost(a, s);
 	} else if (stale) {
-		same_host(a);
+		attempt_same_host(a);
 	} else if (how == CLIENT_TLS_FAILED && a->choice.tls == CLIENT_TLS_MAY && !a->plain_only) {
 		a->plain_only = true; /* opportunistic: a TLS that does not work is no reason to keep the mail */
-		same_host(a);
+		attempt_same_host(a);
 	} else {
 		if (!was_ready)
 			dead_note(a->hops->dead, &a->link->address);

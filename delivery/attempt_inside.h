@@ -68,6 +68,7 @@ void attempt_hold(struct attempt *a);
 void attempt_let_go(struct attempt *a);
 void attempt_go_on(struct attempt *a);                                  /* does what is due next */
 void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
+void attempt_same_host(struct attempt *a);                               /* the connection is of no use, its host may be */
 void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
 void attempt_drop_link(struct attempt *a);
 void attempt_set_budget(struct attempt *a);

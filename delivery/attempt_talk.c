@@ -351,7 +351,9 @@ void attempt_on_reply(void *arg, struct client *c, enum client_step step, size_t
 	case CLIENT_CONTENT_REPLY:
 		content_replied(a, c, index, r);
 		break;
-	case CLIENT_RESET:
+	case CLIENT_RESET: /* of the one who had the connection before */
+		if (r->code / 100 != 2)
+			attempt_same_host(a);
 		break;
 	}
 	if (!a->freed && !a->over && a->ready)

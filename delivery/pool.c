@@ -101,7 +101,6 @@ static void on_reply(void *arg, struct client *c, enum client_step step, size_t 
 	(void)c, (void)index;
 	if (step != CLIENT_RESET)
 		return;
-	l->resetting = false;
 	if (r->code / 100 != 2) {
 		take_out(l);
 		link_free(l);
@@ -128,7 +127,7 @@ static void idle_too_long(void *arg)
 static struct link *take(struct pool *p, struct slice key, bool by_peer)
 {
 	for (struct link *l = p->first; l; l = l->next)
-		if (!l->resetting && slice_eq(buf_slice(by_peer ? &l->peer : &l->place), key)) {
+		if (slice_eq(buf_slice(by_peer ? &l->peer : &l->place), key)) {
 			take_out(l);
 			return l;
 		}
@@ -170,7 +169,6 @@ void pool_put(struct pool *p, struct link *l, bool open)
 	l->next = p->first;
 	p->first = l;
 	p->count++;
-	l->resetting = open;
 	if (open) {
 		client_reset(l->client);
 		client_go(l->client);

@@ -20,7 +20,6 @@ struct link {
 	struct link *next;             /* in the pool */
 	struct pool *pool;
 	struct loop_timer *timer;
-	bool resetting;
 };
 
 struct link *link_new(struct slice place, struct slice peer, struct slice host, const struct net_address *address);
@@ -30,7 +29,7 @@ struct pool;
 struct pool *pool_new(struct loop *l);
 void pool_free(struct pool *p);
 
-/* Takes one that leads there, newest first; NULL none. The caller owns its client from then on (client_own). */
+/* Takes one that leads there, newest first; NULL none. The caller owns its client from then on (client_own); a reply to RSET may still be on its way. */
 struct link *pool_take_place(struct pool *p, struct slice place);
 struct link *pool_take_peer(struct pool *p, struct slice peer);
 

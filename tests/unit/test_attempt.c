@@ -1,0 +1,510 @@
+/* One transaction at one next hop, against servers that play scripts: the client's dialogue, its fall-backs, hostile replies, hosts that go away. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "delivery/attempt.h"
+#include "delivery/pool.h"
+#include "tests/unit/fake_server.h"
+
+static struct loop *loop;
+static struct hops hops;
+static struct {
+	struct mail_status rcpts[20];
+	char replies[20][400], text[20][400];
+	size_t told;
+	struct hop_content_done done;
+	struct mail_status each[20];
+	char host[100], reply[400];
+	bool content, late, late_known;
+	int late_code;
+	size_t wait_told;
+	bool wait_content, wait_late;
+} got;
+
+static void look_for_end(void)
+{
+	if (got.told >= got.wait_told && (got.content || !got.wait_content) && (got.late || !got.wait_late))
+		loop_stop(loop);
+}
+
+static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct slice reply)
+{
+	(void)arg;
+	got.rcpts[index] = *s;
+	snprintf(got.replies[index], sizeof got.replies[index], "%.*s", SLICE_FMT(reply));
+	snprintf(got.text[index], sizeof got.text[index], "%.*s", SLICE_FMT(s->text));
+	got.told++;
+	look_for_end();
+}
+
+static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
+{
+	(void)arg;
+	got.done = *d;
+	memcpy(got.each, d->each, d->count * sizeof *d->each);
+	snprintf(got.reply, sizeof got.reply, "%.*s", SLICE_FMT(reply));
+	got.content = true;
+	look_for_end();
+}
+
+static void on_late(void *arg, const struct hop_content_done *d)
+{
+	(void)arg;
+	got.late = true;
+	got.late_known = d != NULL;
+	got.late_code = d ? d->status.code : 0;
+	look_for_end();
+}
+
+static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+
+static void gave_up(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+static void run_until(size_t told, bool content, bool late)
+{
+	struct loop_timer *patience = loop_timer_new(loop, gave_up, NULL);
+	got.wait_told = told;
+	got.wait_content = content;
+	got.wait_late = late;
+	loop_timer_set(patience, 15000);
+	loop_run(loop);
+	loop_timer_free(patience);
+}
+
+static struct attempt *start(const struct fake *f, unsigned flags, const char *lmtp)
+{
+	char place[100];
+	snprintf(place, sizeof place, "%s[127.0.0.1]:%d", lmtp, f->port);
+	memset(&got, 0, sizeof got);
+	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(place), .reverse_path = SLICE("a@b.test"), .flags = flags };
+	return attempt_new(&hops, &e, &handler, NULL);
+}
+
+static void ask(struct attempt *a, const char *address)
+{
+	attempt_rcpt(a, &(struct hop_recipient){ .address = slice_of(address) });
+}
+
+static void give(struct attempt *a, const char *content, bool eight_bit)
+{
+	attempt_content(a, body_new(loop, hops.worker, &(struct body_plan){ .content = slice_of(content), .fd = -1, .eight_bit = eight_bit }), 0);
+}
+
+static void assert_heard(const struct fake *f, const char *text)
+{
+	if (!fake_heard(f, text))
+		print_error("not heard: %s in:\n%.*s\n", text, (int)f->heard->n, f->heard->bytes);
+	assert_true(fake_heard(f, text));
+	assert_string_equal(f->heard->wrong, "");
+}
+
+/* One recipient and content at once, as a job does. */
+static void whole(const struct fake *f, const char *content)
+{
+	struct attempt *a = start(f, 0, "");
+	ask(a, "u@far.test");
+	give(a, content, false);
+	run_until(1, true, false);
+	attempt_free(a);
+}
+
+static void end(struct fake *f)
+{
+	pool_clear(hops.pool);
+	dead_forget_all(hops.dead);
+	fake_stop(f);
+}
+
+/* -- the usual way ------------------------------------------------------------------------------------------------------------------ */
+
+static void a_message_goes_step_by_step(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO me.test\nS: 250-far.test\nS: 250-8BITMIME\nS: 250 SIZE 1000\nC: MAIL FROM:<a@b.test> BODY=8BITMIME\n"
+		"S: 250 ok\nC: RCPT TO:<u@far.test>\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 2.0.0 taken as 7\nC: QUIT");
+	(void)state;
+	whole(&f, "Subject: x\r\n\r\n.dot\r\n..two\r\nend");
+	assert_int_equal(got.rcpts[0].code, 250);
+	assert_int_equal(got.done.status.code, 250);
+	assert_int_equal(got.done.count, 1);
+	assert_string_equal(got.reply, "250 taken as 7");
+	assert_heard(&f, "Subject: x\r\n\r\n..dot\r\n...two\r\nend\r\n.\r\n");
+	end(&f);
+}
+
+static void pipelining_sends_mail_rcpt_and_data_together(void **state)
+{
+	/* the server answers nothing before DATA is there */
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nC: RCPT\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\nC*\nS: 250 ok");
+	(void)state;
+	whole(&f, "a\r\n");
+	assert_int_equal(got.done.status.code, 250);
+	assert_heard(&f, "DATA\r\na\r\n.\r\n");
+	end(&f);
+}
+
+static void chunking_needs_no_dots(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250-PIPELINING\nS: 250 CHUNKING\nC: MAIL\nC: RCPT\nS: 250 ok\nS: 250 ok\n"
+		"C: BDAT 8 LAST\nP: 8\nS: 250 ok");
+	(void)state;
+	whole(&f, "a\r\n.\r\n\r\n");
+	assert_int_equal(got.done.status.code, 250);
+	assert_heard(&f, "BDAT 8 LAST\r\na\r\n.\r\n\r\n");
+	end(&f);
+}
+
+static void pass_through_asks_recipients_one_by_one_and_reuses_the_connection(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT TO:<u@far.test>\nS: 250 ok\nC: RCPT TO:<v@far.test>\n"
+		"S: 550 5.1.1 who is v\nC: DATA\nS: 354 go\nC*\nS: 250 ok\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RSET\nS: 250 ok\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	ask(a, "v@far.test");
+	run_until(2, false, false);
+	assert_int_equal(got.rcpts[1].code, 550);
+	assert_int_equal(got.rcpts[1].enhanced[0], 1);
+	assert_string_equal(got.text[1], "who is v");
+	assert_string_equal(got.replies[1], "550 5.1.1 who is v");
+	give(a, "x\r\n", false);
+	run_until(2, true, false);
+	assert_true(got.done.count == 1 && got.done.status.code == 250);
+	attempt_free(a);
+	for (int i = 0; i < 2; i++) { /* given up after RCPT: reset and kept */
+		a = start(&f, 0, "");
+		ask(a, "u@far.test");
+		run_until(1, false, false);
+		assert_int_equal(got.rcpts[0].code, 250);
+		attempt_free(a);
+	}
+	assert_int_equal(f.heard->connections, 1);
+	assert_string_equal(f.heard->wrong, "");
+	end(&f);
+}
+
+static void helo_is_said_where_ehlo_is_not_known(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 502 what\nC: HELO me.test\nS: 250 hi\nC: MAIL FROM:<a@b.test>\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 ok");
+	(void)state;
+	whole(&f, "a\r\n");
+	assert_int_equal(got.done.status.code, 250);
+	assert_string_equal(f.heard->wrong, "");
+	end(&f);
+}
+
+static void lmtp_answers_for_each(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: LHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nC: RCPT\nC: RCPT\nC: RCPT\nC: DATA\nS: 250 ok\nS: 250 ok\n"
+		"S: 550 5.1.1 no\nS: 250 ok\nS: 354 go\nC*\nS: 250 2.1.5 one\nS: 552 5.2.2 full");
+	(void)state;
+	struct attempt *a = start(&f, 0, "lmtp:");
+	ask(a, "u@far.test"), ask(a, "v@far.test"), ask(a, "w@far.test");
+	give(a, "a\r\n", false);
+	run_until(3, true, false);
+	assert_true(got.done.mixed && got.done.status.code == 451 && got.done.count == 2);
+	assert_true(got.each[0].code == 250 && got.each[1].code == 552);
+	attempt_free(a);
+	end(&f);
+}
+
+static void prdr_answers_for_each(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PRDR\nC: MAIL FROM:<a@b.test> PRDR\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\n"
+		"S: 354 go\nC*\nS: 353 each\nS: 250 one\nS: 550 two not\nS: 250 done");
+	(void)state;
+	struct attempt *a = start(&f, HOP_PRDR, "");
+	ask(a, "u@far.test"), ask(a, "v@far.test");
+	give(a, "a\r\n", false);
+	run_until(2, true, false);
+	assert_true(got.done.mixed && got.each[0].code == 250 && got.each[1].code == 550);
+	attempt_free(a);
+	end(&f);
+}
+
+/* -- what a hop may lack --------------------------------------------------------------------------------------------------------------- */
+
+static void eight_bit_content_is_refused_where_8bitmime_is_not_offered(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RSET\nS: 250 ok");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	give(a, "\xc3\xa4\r\n", true);
+	run_until(1, true, false);
+	assert_true(got.done.status.code == 550 && got.done.status.enhanced[0] == 6 && got.done.status.enhanced[1] == 3);
+	attempt_free(a);
+	end(&f);
+}
+
+static void smtputf8_and_requiretls_are_refused_where_not_offered(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nwait 300");
+	(void)state;
+	struct attempt *a = start(&f, HOP_UTF8, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_true(got.rcpts[0].code == 550 && got.rcpts[0].enhanced[1] == 7);
+	attempt_free(a);
+	end(&f);
+}
+
+static void bare_line_ends_never_leave(void **state)
+{
+	static const char *const bad[] = { "a\nb\r\n", "a\rb\r\n", "a\r\n.\n\r\n", "a\r\n\r", "\r\r\n", "x\n" };
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 ok");
+		whole(&f, bad[i]);
+		assert_true(got.done.status.code == 554 && got.done.status.enhanced[0] == 6 && !got.done.facts.dot_sent);
+		assert_false(fake_heard(&f, "\r\n.\r\n"));
+		end(&f);
+	}
+}
+
+/* -- hosts that go away ---------------------------------------------------------------------------------------------------------------- */
+
+static void a_hop_that_went_away_before_the_dot_is_asked_again(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nclose\nnext\n"
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT TO:<u@far.test>\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 again");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	usleep(100000);
+	give(a, "a\r\n", false);
+	run_until(1, true, false);
+	assert_int_equal(got.done.status.code, 250);
+	attempt_free(a);
+	end(&f);
+}
+
+static void a_promise_that_is_not_renewed_is_451_and_nothing_goes(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nclose\nnext\n"
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 550 5.1.1 gone\nC: DATA\nS: 354 go\nC*\nS: 250 again");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	usleep(100000);
+	give(a, "secret\r\n", false);
+	run_until(1, true, false);
+	assert_true(got.done.status.code == 451 && !got.done.facts.dot_sent);
+	assert_false(fake_heard(&f, "secret"));
+	attempt_free(a);
+	end(&f);
+}
+
+static void a_reply_lost_behind_the_dot_is_unknown(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nclose");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	give(a, "a\r\n", false);
+	run_until(1, true, true);
+	assert_true(got.done.status.code == 451 && got.done.facts.dot_sent && got.done.facts.unknown && !got.late_known);
+	assert_int_equal(f.heard->connections, 1);
+	attempt_free(a);
+	end(&f);
+}
+
+static void a_late_reply_is_told_when_it_comes(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nwait 700\nS: 250 late");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	attempt_content(a, body_new(loop, hops.worker, &(struct body_plan){ .content = SLICE("a\r\n"), .fd = -1 }), 300);
+	run_until(1, true, false);
+	assert_true(got.done.status.code == 451 && got.done.facts.unknown);
+	run_until(1, true, true);
+	assert_true(got.late_known && got.late_code == 250);
+	attempt_free(a);
+	end(&f);
+}
+
+static void nobody_there_is_down(void **state)
+{
+	struct fake f = fake_start("close");
+	int port = f.port;
+	(void)state;
+	fake_stop(&f);
+	f.port = port;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].code, 451);
+	assert_true(attempt_facts(a)->down);
+	attempt_free(a);
+	/* and remembered: the next one does not wait */
+	a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_true(got.rcpts[0].code == 451 && attempt_rest_ms(a) > 0);
+	attempt_free(a);
+	dead_forget_all(hops.dead);
+}
+
+static void the_budget_ends_a_silent_hop(void **state)
+{
+	struct fake f = fake_start("wait 5000");
+	uint64_t began = clock_mono_ms();
+	char place[64];
+	(void)state;
+	snprintf(place, sizeof place, "[127.0.0.1]:%d", f.port);
+	memset(&got, 0, sizeof got);
+	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(place), .budget_ms = 400 };
+	struct attempt *a = attempt_new(&hops, &e, &handler, NULL);
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].code, 451);
+	assert_true(clock_mono_ms() - began < 2000);
+	attempt_free(a);
+	end(&f);
+}
+
+static void a_shutdown_is_no_answer_to_a_recipient(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 421 bye\nclose");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].fate, MAIL_LATER);
+	attempt_free(a);
+	end(&f);
+}
+
+/* -- hostile servers (security-kit T5) ----------------------------------------------------------------------------------------------------- */
+
+static const char *const stages[] = {
+	"%s", "S: 220 hi\nC: EHLO\n%s", "S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\n%s", "S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\n%s",
+	"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\n%s",
+	"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\n%s"
+};
+
+static void nonsense_at_each_stage_is_a_451_in_bounded_time(void **state)
+{
+	static const char *const bad[] = { "S: 5", "S: 55", "S: ", "s: 250-a\\r\\n550 b\\r\\n", "s: 250 a", "close", "S: hello", "S: 999 x", "S: 199 x",
+		"s: 2\\050 x\\r\\n", "S: 250_x", "s: \\r\\r\\n" };
+	(void)state;
+	for (size_t s = 0; s < sizeof stages / sizeof stages[0]; s++)
+		for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+			char script[1000];
+			snprintf(script, sizeof script, stages[s], bad[i]);
+			struct fake f = fake_start(script);
+			whole(&f, "a\r\n");
+			if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
+				print_error("stage %zu, %s: rcpt %d content %d\n", s, bad[i], got.rcpts[0].code, got.done.status.code);
+			assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
+			assert_true(got.done.facts.unknown == (s == 5));
+			end(&f);
+		}
+}
+
+static void endless_lines_and_endless_replies_are_cut(void **state)
+{
+	(void)state;
+	for (int kind = 0; kind < 2; kind++) {
+		struct fake f = { .heard = NULL };
+		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		socklen_t n = sizeof a;
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		assert_true(bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 5) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
+		f.port = ntohs(a.sin_port);
+		f.pid = fork();
+		if (f.pid == 0) {
+			signal(SIGPIPE, SIG_IGN);
+			for (;;) {
+				int c = accept(fd, NULL, NULL);
+				for (int i = 0; i < 1000000; i++)
+					if (send(c, kind ? "220-x\r\n" : "2200000", 7, MSG_NOSIGNAL) < 0)
+						break;
+				close(c);
+			}
+		}
+		close(fd);
+		uint64_t began = clock_mono_ms();
+		struct attempt *at = start(&f, 0, "");
+		ask(at, "u@far.test");
+		run_until(1, false, false);
+		assert_int_equal(got.rcpts[0].code, 451);
+		assert_true(clock_mono_ms() - began < 5000);
+		attempt_free(at);
+		kill(f.pid, SIGKILL);
+		waitpid(f.pid, NULL, 0);
+		dead_forget_all(hops.dead);
+	}
+}
+
+static void control_bytes_of_a_reply_are_gone(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 550 5.7.1 a\x1b[1mb\\0c\xff\\r\\n");
+	(void)state;
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].code, 550);
+	assert_string_equal(got.text[0], "a [1mb c?");
+	attempt_free(a);
+	end(&f);
+}
+
+static void bytes_behind_a_greeting_or_starttls_end_it(void **state)
+{
+	static const char *const scripts[] = { "s: 220 hi\\r\\n250 AUTH PLAIN\\r\\n",
+		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 STARTTLS\nC: STARTTLS\ns: 220 ok\\r\\n250 AUTH PLAIN\\r\\n\nwait 300" };
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct fake f = fake_start(scripts[i]);
+		hops.tls = SLICE("encrypt");
+		whole(&f, "a\r\n");
+		hops.tls = SLICE("none");
+		assert_int_equal(got.rcpts[0].fate, MAIL_LATER);
+		assert_false(fake_heard(&f, "MAIL"));
+		end(&f);
+	}
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	int null = open("/dev/null", 1);
+	log_open(getenv("SHOW_LOG") ? 2 : null, LOG_FORM_TEXT, "test");
+	loop = loop_new();
+	hops_init(&hops, loop);
+	hops.helo = SLICE("me.test");
+	hops.tls = SLICE("none");
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_message_goes_step_by_step), cmocka_unit_test(pipelining_sends_mail_rcpt_and_data_together), cmocka_unit_test(chunking_needs_no_dots),
+		cmocka_unit_test(pass_through_asks_recipients_one_by_one_and_reuses_the_connection), cmocka_unit_test(helo_is_said_where_ehlo_is_not_known),
+		cmocka_unit_test(lmtp_answers_for_each), cmocka_unit_test(prdr_answers_for_each),
+		cmocka_unit_test(eight_bit_content_is_refused_where_8bitmime_is_not_offered), cmocka_unit_test(smtputf8_and_requiretls_are_refused_where_not_offered),
+		cmocka_unit_test(bare_line_ends_never_leave), cmocka_unit_test(a_hop_that_went_away_before_the_dot_is_asked_again),
+		cmocka_unit_test(a_promise_that_is_not_renewed_is_451_and_nothing_goes), cmocka_unit_test(a_reply_lost_behind_the_dot_is_unknown),
+		cmocka_unit_test(a_late_reply_is_told_when_it_comes), cmocka_unit_test(nobody_there_is_down), cmocka_unit_test(the_budget_ends_a_silent_hop),
+		cmocka_unit_test(a_shutdown_is_no_answer_to_a_recipient), cmocka_unit_test(nonsense_at_each_stage_is_a_451_in_bounded_time),
+		cmocka_unit_test(endless_lines_and_endless_replies_are_cut), cmocka_unit_test(control_bytes_of_a_reply_are_gone),
+		cmocka_unit_test(bytes_behind_a_greeting_or_starttls_end_it),
+	};
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
