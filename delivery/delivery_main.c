@@ -144,7 +144,7 @@ static int set_up(struct self *s)
 	s->hops.connect_ms = delivery_settings.connect_s * 1000;
 	s->hops.hosts.mx_port = (uint16_t)delivery_settings.port;
 	find_ourselves(s);
-	struct dns_settings dns = dns_settings_of_conf();
+	struct dns_settings dns = dns_settings_made();
 	s->hops.hosts.dns = dns_new(h->loop, &dns, &why);
 	if (!s->hops.hosts.dns) {
 		log_event(LOG_ERROR, "dns-unusable", LOG_CSTR("why", why), LOG_END);
