@@ -12,7 +12,7 @@
  * what is left of the room becomes a comment of white space behind Received. What comes in is clean (base/mail_dot), so both forms say the same. */
 enum {
 	MESSAGE_MAX_MEMORY = 48 << 10,     /* with our own fields below MAILBOX_MAX_INLINE */
-	MESSAGE_MAX_HEAD = 256 << 10,
+	MESSAGE_MAX_HEAD = 1 << 20,
 	MESSAGE_MAX_ADDED = 64 << 10,      /* our own fields but Received */
 	MESSAGE_ROOM = 1800,               /* at the front of a spill, where checks may add fields */
 	MESSAGE_MAX_SPILLS = 2,

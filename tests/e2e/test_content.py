@@ -96,11 +96,11 @@ def many(porter):
 def headers(porter):
     with begin(porter) as t:
         t.say('DATA')
-        t.raw(b'X: y\r\n' * 60000 + b'\r\nx\r\n.\r\n')
+        t.raw(b'X: y\r\n' * 200000 + b'\r\nx\r\n.\r\n')
         check('a header section past its limit is refused, and the session goes on', t.reply()[0] == 552 and t.code('NOOP') == 250)
     with begin(porter) as t:
         t.say('DATA')
-        t.raw(b'X: y' + b'\r\n y' * 100000 + b'\r\n\r\nx\r\n.\r\n')
+        t.raw(b'X: y' + b'\r\n y' * 300000 + b'\r\n\r\nx\r\n.\r\n')
         check('so is one field that is folded without end', t.reply()[0] == 552)
     before = porter.messages()
     content = b'X: y\r\n' * 40000 + b'\r\nx\r\n'
