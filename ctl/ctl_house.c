@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ctl/ctl_maps.h"
 #include "ctl/settings_all.h"
 #include "ctl/settings_man.h"
 #include "ctl/tables.h"
@@ -34,9 +35,8 @@ static int run_compile(struct ctl *c, int argc, char **argv)
 	if (!ctl_settings(c))
 		return CTL_CONFIG;
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
-	struct compile_plan plan = { .directory = slice_of(c->directory), .maps_directory = arena_cstr(&c->mem, maps_settings.maps_directory),
-		                     .secrets_directory = arena_cstr(&c->mem, maps_settings.secrets_directory), .keep = maps_settings.keep_generations,
-		                     .prove = !no_prove, .publish = !no_prove, .progress = ctl_progress, .arg = c };
+	struct compile_plan plan = maps_plan(c);
+	plan.prove = plan.publish = !no_prove;
 	struct compile_result result;
 	int error = compile_maps(&plan, &wrong, &result);
 	ctl_complain(&wrong);
@@ -65,7 +65,8 @@ static int run_check(struct ctl *c, int argc, char **argv)
 	if (good) {
 		for (unsigned id = 0; id < map_count_maps(set); id++)
 			entries += map_size(set, id);
-		good = compile_check(set, &wrong, ctl_progress, c);
+		struct compile_plan plan = maps_plan(c);
+		good = compile_check(set, &plan, &wrong);
 		map_set_close(set);
 	}
 	ctl_complain(&wrong);

@@ -67,12 +67,25 @@ int maps_tell(struct ctl *c)
 	return code == -ECONNREFUSED || code == 0 ? 0 : code > 0 ? code : CTL_TEMPFAIL;
 }
 
+static bool is_own_hop(void *arg, struct slice place)
+{
+	static struct maps_own *own; /* one configuration a run */
+	if (!own)
+		own = maps_own_new(arg);
+	return maps_is_ourselves(own, place);
+}
+
+struct compile_plan maps_plan(struct ctl *c)
+{
+	return (struct compile_plan){ .directory = slice_of(c->directory), .maps_directory = arena_cstr(&c->mem, maps_settings.maps_directory),
+		                      .secrets_directory = arena_cstr(&c->mem, maps_settings.secrets_directory), .keep = maps_settings.keep_generations,
+		                      .prove = true, .publish = true, .progress = ctl_progress, .is_ourselves = is_own_hop, .arg = c };
+}
+
 int maps_publish(struct ctl *c, bool quiet)
 {
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
-	struct compile_plan plan = { .directory = slice_of(c->directory), .maps_directory = arena_cstr(&c->mem, maps_settings.maps_directory),
-		                     .secrets_directory = arena_cstr(&c->mem, maps_settings.secrets_directory), .keep = maps_settings.keep_generations,
-		                     .prove = true, .publish = true, .progress = ctl_progress, .arg = c };
+	struct compile_plan plan = maps_plan(c);
 	struct compile_result result;
 	int error = compile_maps(&plan, &wrong, &result);
 	ctl_complain(&wrong);

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include "base/mail_path.h"
 #include "ctl/ctl.h"
+#include "maps/compile.h"
 #include "maps/map.h"
 
 /* What the commands about maps share. */
@@ -12,6 +13,9 @@ bool maps_open(struct ctl *c, bool text, struct map_set **out, int *code);
 
 /* Compiles, publishes, tells a running porterd; complaints go to standard error. The exit code. Quiet says nothing when all is well. */
 int maps_publish(struct ctl *c, bool quiet);
+
+/* What a compile of this configuration does: directories, progress, our own listeners. */
+struct compile_plan maps_plan(struct ctl *c);
 
 /* A running porterd takes the generation that is current; that none runs is fine. The exit code. */
 int maps_tell(struct ctl *c);

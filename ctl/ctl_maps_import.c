@@ -52,7 +52,8 @@ static void tell_rule(const char *folder)
 	struct complaints wrong = { BUF_INIT(MAX_TOLD), 0 };
 	struct map_set *set;
 	if (map_set_read(slice_of(folder), &wrong, &set) == 0) {
-		compile_check(set, &wrong, NULL, NULL);
+		struct compile_plan plan = { .directory = slice_of(folder) };
+		compile_check(set, &plan, &wrong);
 		map_set_close(set);
 	}
 	if (wrong.count) {

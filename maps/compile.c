@@ -27,8 +27,7 @@ enum { PROGRESS_EACH = 8192, MAX_PATH_TEXT = 4200 };
 
 struct check {
 	struct complaints *wrong;
-	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
-	void *arg;
+	const struct compile_plan *plan;
 };
 
 static void on_found(void *arg, const struct prove_finding *f)
@@ -42,16 +41,22 @@ static void on_found(void *arg, const struct prove_finding *f)
 static void on_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
 	const struct check *c = arg;
-	if (c->progress)
-		c->progress(c->arg, what, done, total);
+	if (c->plan->progress)
+		c->plan->progress(c->plan->arg, what, done, total);
 }
 
-bool compile_check(struct map_set *set, struct complaints *wrong, void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total), void *arg)
+static bool is_ourselves(void *arg, struct slice place)
 {
-	struct check c = { wrong, progress, arg };
-	struct prove_plan plan = { .set = set, .found = on_found, .progress = on_progress, .arg = &c };
+	const struct check *c = arg;
+	return c->plan->is_ourselves && c->plan->is_ourselves(c->plan->arg, place);
+}
+
+bool compile_check(struct map_set *set, const struct compile_plan *plan, struct complaints *wrong)
+{
+	struct check c = { wrong, plan };
+	struct prove_plan proof = { .set = set, .is_ourselves = is_ourselves, .found = on_found, .progress = on_progress, .arg = &c };
 	struct prove_summary sum;
-	return prove_run(&plan, &sum) != PROVE_REFUTED;
+	return prove_run(&proof, &sum) != PROVE_REFUTED;
 }
 
 /* Writing a generation -------------------------------------------------------------------------------------------------------------- */
@@ -335,7 +340,7 @@ int compile_maps(const struct compile_plan *plan, struct complaints *wrong, stru
 	}
 	if (!error)
 		error = map_set_read(plan->directory, wrong, &c->set);
-	if (!error && plan->prove && !compile_check(c->set, wrong, plan->progress, plan->arg))
+	if (!error && plan->prove && !compile_check(c->set, plan, wrong))
 		error = -EINVAL;
 	if (!error)
 		error = write_all(c, out);

@@ -14,6 +14,7 @@ struct compile_plan {
 	bool prove;                      /* refuse what the rule refuses: dangling and looping aliases, lists without an owner */
 	bool publish;                    /* false: written, measured, thrown away */
 	void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total); /* NULL: nobody looks */
+	bool (*is_ourselves)(void *arg, struct slice place); /* a next hop's place; NULL: not looked at */
 	void *arg;
 };
 
@@ -25,8 +26,8 @@ struct compile_result {
 /* 0; -EINVAL with complaints; or -errno of a file system call, told in complaints too. -EBUSY: another compile is under way. */
 int compile_maps(const struct compile_plan *plan, struct complaints *wrong, struct compile_result *out);
 
-/* The walk over every alias of a set that `prove` in the plan means; true: nothing is wrong. */
-bool compile_check(struct map_set *set, struct complaints *wrong, void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total), void *arg);
+/* The walk over every address of a set that `prove` in the plan means (maps/prove.h); true: nothing is wrong. */
+bool compile_check(struct map_set *set, const struct compile_plan *plan, struct complaints *wrong);
 
 /* Makes an existing generation the current one. 0, -ENOENT, -EBADMSG (its digests are wrong), -errno. */
 int compile_rollback(const char *maps_directory, const char *secrets_directory, uint64_t generation);

@@ -5,7 +5,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import Porter, check, finish, skip
 
-N = int(os.environ.get('PORTER_ADDRESSES', '10000'))
+N = int(os.environ.get('PORTER_ADDRESSES', '10200'))
 rnd = random.Random(4)
 users = [f'u{i}' for i in range(300)]
 

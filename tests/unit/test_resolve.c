@@ -142,7 +142,7 @@ static void text_and_generation_answer_alike(void **state)
 	check_networks(text);
 	map_set_close(text);
 
-	struct compile_plan plan = { slice_of(etc), maps, secrets, 3, true, true, NULL, NULL };
+	struct compile_plan plan = { slice_of(etc), maps, secrets, 3, true, true, NULL, NULL, NULL };
 	struct compile_result result;
 	assert_int_equal(compile_maps(&plan, &wrong, &result), -EINVAL);     /* dangling, loops, a list without an owner */
 	assert_true(slice_find_slice(buf_slice(&wrong.text), SLICE("dangling")) < wrong.text.n);
