@@ -22,6 +22,7 @@ struct evidence_state {
 	struct mail_check *check;    /* NULL: nothing is checked in this transaction */
 	enum waiting waiting;
 	bool graded, has_head;
+	struct slice reason;         /* of the grade that was found here */
 	struct evidence_seal *seal;
 	struct buf results;          /* our Authentication-Results, its value */
 };
@@ -100,6 +101,7 @@ static void grade(struct evidence_state *s)
 		                    .dkim = r.dkim, .dkim_count = r.dkim_count };
 	f.hoster = r.spf && r.spf->result == SPF_PASS && is_hoster(s->c, r.spf);
 	evidence_grade(&f, check_arena(s->c), &e);
+	s->reason = e.reason;
 	check_evidence(s->c, &e);
 	if (e.grade == EVIDENCE_SPF || e.grade == EVIDENCE_DKIM)
 		check_proven_domain(s->c, e.who);
@@ -200,7 +202,7 @@ static void log_results(struct evidence_state *s, const struct mail_check_result
 	          LOG_CSTR("dkim", r->dkim_count ? dkim_result_name(r->dkim[0].result) : "none"),
 	          LOG_STR("d", r->dkim_count ? r->dkim[0].domain : SLICE("")), LOG_CSTR("dmarc", r->dmarc ? dmarc_result_name(r->dmarc->result) : r->from_wrong),
 	          LOG_STR("from", r->dmarc ? r->dmarc->author : SLICE("")), LOG_CSTR("arc", r->arc ? arc_result_name(r->arc->result) : "none"),
-	          LOG_STR("grade", evidence_name(f->transaction->evidence.grade)), LOG_STR("reason", f->transaction->evidence.reason),
+	          LOG_STR("grade", evidence_name(f->transaction->evidence.grade)), LOG_STR("reason", s->reason),
 	          LOG_UINT("questions", r->questions), LOG_END);
 }
 
@@ -291,6 +293,7 @@ static void forget(struct evidence_state *s)
 	s->check = NULL;
 	s->waiting = WAITING_NO;
 	s->graded = s->has_head = false;
+	s->reason = SLICE_NONE;
 }
 
 static void reset(void *state, struct check *c)

@@ -13,7 +13,7 @@ static const struct setting rows[] = {
 	  "Our name in Authentication-Results; empty is hostname. Fields of others that bear it are removed." },
 	{ "evidence", SETTING_WORD, AT(check), "yes", 0, 0, "yes no auto", NULL,
 	  "Check SPF, DKIM, DMARC and ARC of mail from strangers. auto: where dns-resolvers names some, for houses without a network." },
-	{ "spf-fail", SETTING_WORD, AT(spf_fail), "tag", 0, 0, "take tag refuse", NULL, "What is done when SPF says fail: take, tag (X-Porter-Tag: spf-fail), or refuse with 550 5.7.23." },
+	{ "spf-fail", SETTING_WORD, AT(spf_fail), "tag", 0, 0, "take tag refuse", NULL, "What is done when SPF says fail: take, tag (X-Porter-Tags: spf-fail), or refuse with 550 5.7.23." },
 	{ "spf-helo", SETTING_BOOL, AT(spf_helo), "no", 0, 0, NULL, NULL, "Check SPF for the HELO name too and report it apart; it is evidence of nothing." },
 	{ "dmarc", SETTING_WORD, AT(dmarc), "apply", 0, 0, "apply tag ignore", NULL,
 	  "What is done with DMARC's policy: apply (reject is 550 5.7.1, quarantine a tag), only tag, or ignore." },

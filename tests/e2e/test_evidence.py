@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Sender evidence through SMTP: Authentication-Results, DMARC's policy at the dot, tags, overrides, and DNS that misbehaves."""
+import base64, re, subprocess, sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from dns import Dns
+from porter import BUILD, Porter, check, finish
+
+CTL = BUILD / 'porterctl'
+
+
+def make_key(folder, name='key'):
+    subprocess.run(['openssl', 'genrsa', '-out', folder / f'{name}.pem', '2048'], check=True, capture_output=True)
+    der = subprocess.run(['openssl', 'pkey', '-in', folder / f'{name}.pem', '-pubout', '-outform', 'der'], check=True, capture_output=True).stdout
+    return folder / f'{name}.pem', 'v=DKIM1; k=rsa; p=' + base64.b64encode(der).decode()
+
+
+def signed(key, domain, message, selector='s'):
+    return subprocess.run([CTL, 'auth', 'sign', '-', '--domain', domain, '--selector', selector, '--key', key], input=message, capture_output=True, check=True).stdout
+
+
+def mail(domain, subject='x', more=b''):
+    return more + f'From: Ann <ann@{domain}>\r\nTo: alice@example.test\r\nSubject: {subject}\r\nMessage-ID: <{subject}@{domain}>\r\n\r\nhello\r\n'.encode()
+
+
+def results(p, subject):
+    """The Authentication-Results of the message with this subject, unfolded; all of them."""
+    for raw in p.messages().values():
+        head = raw.split(b'\n\n')[0].decode(errors='replace')
+        if f'Subject: {subject}\n' in head + '\n':
+            return re.sub(r'\n[ \t]+', ' ', head)
+    return ''
+
+
+ZONE = {
+    'good.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all'], 'A': ['127.0.0.1']},
+    '_dmarc.good.test': {'TXT': ['v=DMARC1; p=reject']},
+    'bad.test': {'TXT': ['v=spf1 -all']},
+    '_dmarc.bad.test': {'TXT': ['v=DMARC1; p=reject']},
+    'odd.test': {'TXT': ['v=spf1 ?all']},
+    '_dmarc.odd.test': {'TXT': ['v=DMARC1; p=quarantine']},
+    'testing.test': {'TXT': ['v=spf1 ?all']},
+    '_dmarc.testing.test': {'TXT': ['v=DMARC1; p=reject; t=y']},
+    'none.test': {'A': ['192.0.2.1']},
+    'everybody.test': {'TXT': ['v=spf1 +all']},
+    'lame.test': {'TXT': ['v=spf1 ?all']},
+    '_dmarc.lame.test': 'SERVFAIL',
+    'garbage.test': 'GARBAGE',
+    'cut.test': 'TRUNCATE',
+    '=cut.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
+    'lists.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
+}
+
+
+def what_is_found_is_written_down(p):
+    check('mail with SPF pass is taken', p.send(mail('good.test', 'one'), sender='ann@good.test') == 250)
+    head = results(p, 'one')
+    check('and Authentication-Results say so, every method', all(w in head for w in (
+        'Authentication-Results: mx.example.test;', 'spf=pass smtp.mailfrom=ann@good.test', 'dkim=none', 'dmarc=pass header.from=good.test policy.dmarc=reject')), head)
+    check('the log has the grade and its reason', p.wait_log(r'evidence .*grade=spf.*SPF passed for good\.test') is not None)
+    false = b'Authentication-Results: mx.example.test; spf=pass; dmarc=pass header.from=bank.test\r\nAuthentication-Results: other.test; spf=pass\r\n' \
+            b'authentication-results: "MX.example.test" 1; dkim=pass header.d=bank.test\r\n'
+    check('results of others', p.send(mail('none.test', 'two', false), sender='ann@none.test') == 250)
+    head = results(p, 'two')
+    check('that bear our name are removed, those of other names stay', 'bank.test' not in head and 'other.test; spf=pass' in head, head)
+    check('and there is one of ours', len(re.findall(r'(?i)authentication-results: mx\.example\.test;', head)) == 1, head)
+    check('+all passes', p.send(mail('none.test', 'three'), sender='ann@everybody.test') == 250)
+    check('and proves nothing', p.wait_log(r'evidence .*spf=pass.*grade=none.*SPF passes for everybody') is not None)
+
+
+def the_policy_is_applied(p, key, other):
+    check('p=reject is 550', p.send(mail('bad.test'), sender='ann@bad.test') == 550)
+    with p.talk() as t:
+        t.code('EHLO client.test'), t.code('MAIL FROM:<ann@bad.test>'), t.code('RCPT TO:<alice@example.test>'), t.code('DATA')
+        t.raw(mail('bad.test') + b'.\r\n')
+        code, lines = t.reply()
+        check('5.7.1, and the text names the domain', code == 550 and '5.7.1' in lines[0] and 'bad.test' in lines[0], lines)
+    check('a signature of the author makes it pass', p.send(signed(key, 'bad.test', mail('bad.test', 'four')), sender='ann@none.test') == 250)
+    check('and is written down', 'dkim=pass header.d=bad.test' in results(p, 'four') and 'dmarc=pass' in results(p, 'four'), results(p, 'four'))
+    broken = signed(key, 'bad.test', mail('bad.test', 'five')).replace(b'hello', b'hallo')
+    check('a changed body does not', p.send(broken, sender='ann@none.test') == 550)
+    check('a signature of another domain does not', p.send(signed(other, 'none.test', mail('bad.test', 'six')), sender='ann@none.test') == 550)
+    check('p=quarantine is taken', p.send(mail('odd.test', 'seven'), sender='ann@odd.test') == 250)
+    check('and tagged', 'X-Porter-Tags: dmarc-quarantine' in results(p, 'seven'), results(p, 'seven'))
+    check('t=y is one step milder', p.send(mail('testing.test', 'eight'), sender='ann@testing.test') == 250)
+    two = mail('good.test', 'nine', b'From: ceo@bank.test\r\n')
+    check('two From fields are refused', p.send(two, sender='ann@good.test') == 550)
+    check('a From that names two domains, too', p.send(mail('good.test').replace(b'From: Ann <ann@good.test>', b'From: a@good.test, b@bank.test'), sender='ann@good.test') == 550)
+    check('the subdomain of a rejecting domain is rejected', p.send(mail('sub.bad.test'), sender='ann@none.test') == 550)
+    large = mail('bad.test', 'large').replace(b'hello', b'hello\r\n' + b'line of text  with blanks \r\n' * 8000)
+    code = p.send(signed(key, 'bad.test', large), sender='ann@none.test')
+    check('a large signed message passes, its body in a file', code == 250, code)
+    check('with its results on top', 'dkim=pass header.d=bad.test' in results(p, 'large'), results(p, 'large')[:600])
+
+
+def dns_misbehaves(p):
+    check('SERVFAIL for the policy is 451', p.send(mail('lame.test'), sender='ann@lame.test') == 451)
+    check('garbage for SPF is a temperror and taken', p.send(mail('none.test', 'ten'), sender='ann@garbage.test') == 250)
+    check('and said', 'spf=temperror' in results(p, 'ten'), results(p, 'ten'))
+    check('a truncated answer is asked again over TCP', p.send(mail('none.test', 'eleven'), sender='ann@cut.test') == 250)
+    check('and heard', 'spf=pass' in results(p, 'eleven'), results(p, 'eleven'))
+
+
+def believed_seals_override(p, tmp, key, zone):
+    text = mail('bad.test', 'twelve', b'Authentication-Results: lists.test; dmarc=pass header.from=bad.test\r\n')
+    seal = lambda: subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'lists.test', '--selector', 's', '--key', key, '--id', 'lists.test',
+                                   '--dns', zone], input=text, capture_output=True, check=True).stdout
+    check('a sealed message that passed there, whose sealer is believed, is taken', p.send(seal(), sender='list@lists.test') == 250)
+    check('with a tag', 'dmarc-arc' in results(p, 'twelve') and 'arc=pass' in results(p, 'twelve'), results(p, 'twelve'))
+    unbelieved = subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'none.test', '--selector', 's', '--key', key, '--id', 'none.test', '--dns', zone],
+                                input=text.replace(b'lists.test; dmarc', b'none.test; dmarc'), capture_output=True, check=True).stdout
+    check('one of anybody else is not', p.send(unbelieved, sender='list@lists.test') == 550)
+
+
+def main():
+    tmp = BUILD / 't'
+    tmp.mkdir(parents=True, exist_ok=True)
+    key, record = make_key(tmp, 'evidence-1')
+    other, other_record = make_key(tmp, 'evidence-2')
+    zone = dict(ZONE)
+    zone['s._domainkey.bad.test'] = zone['s._domainkey.lists.test'] = {'TXT': [record]}
+    zone['s._domainkey.none.test'] = {'TXT': [other_record]}
+    (tmp / 'evidence.zone').write_text('')
+    with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test'}) as p:
+        what_is_found_is_written_down(p)
+        the_policy_is_applied(p, key, other)
+        dns_misbehaves(p)
+        believed_seals_override(p, tmp, key, tmp / 'evidence.zone')
+    finish()
+
+
+main()
