@@ -122,6 +122,14 @@ void check_answer(struct check *c, enum check_step step)
 		go_on(chain);
 }
 
+void *check_state_of(const struct check *c, const struct check_kind *kind)
+{
+	for (size_t i = 0; i < c->chain->count; i++)
+		if (c->chain->list[i].kind == kind)
+			return c->chain->list[i].state;
+	return NULL;
+}
+
 void checks_cancel(struct checks *c)
 {
 	if (!c || !c->waiting)

@@ -30,6 +30,7 @@ struct check_kind {
 };
 
 void check_answer(struct check *c, enum check_step step);
+void *check_state_of(const struct check *c, const struct check_kind *kind); /* another kind's state in the same session; NULL: not interested */
 
 /* For kinds. Strings of status are copied. */
 void check_refuse(struct check *c, struct mail_status status);

@@ -15,7 +15,7 @@
 #include "smtpd/evidence_settings.h"
 #include "smtpd/smtpd.h"
 
-enum waiting { WAITING_NO, WAITING_SPF, WAITING_END, WAITING_SEAL };
+enum waiting { WAITING_NO, WAITING_SPF, WAITING_END };
 
 struct evidence_state {
 	struct check *c;
@@ -23,8 +23,7 @@ struct evidence_state {
 	enum waiting waiting;
 	bool graded, has_head;
 	struct slice reason;         /* of the grade that was found here */
-	struct evidence_seal *seal;
-	struct buf results;          /* our Authentication-Results, its value */
+	struct buf results;          /* our Authentication-Results, its value; empty before the dot */
 };
 
 static struct suffix_list *suffixes;
@@ -206,16 +205,7 @@ static void log_results(struct evidence_state *s, const struct mail_check_result
 	          LOG_UINT("questions", r->questions), LOG_END);
 }
 
-static void on_sealed(void *arg, struct mail_status status)
-{
-	struct evidence_state *s = arg;
-	s->waiting = WAITING_NO;
-	if (status.fate != MAIL_OK)
-		check_refuse(s->c, status);
-	check_answer(s->c, status.fate == MAIL_OK ? CHECK_GO_ON : CHECK_REFUSE);
-}
-
-/* All is known: policy, our field, and a seal if this is forwarded. */
+/* All is known: policy, and our field. */
 static enum check_step judge_all(struct evidence_state *s)
 {
 	struct mail_check_results r;
@@ -232,9 +222,7 @@ static enum check_step judge_all(struct evidence_state *s)
 		check_tag(s->c, p.tag);
 	mail_check_authres(s->check, evidence_authserv_id(), NULL, NULL, &s->results);
 	check_add_field(s->c, SLICE("Authentication-Results"), buf_slice(&s->results));
-	s->seal = evidence_seal_start(s->c, s->check, &r, buf_slice(&s->results), on_sealed, s);
-	s->waiting = s->seal ? WAITING_SEAL : WAITING_NO;
-	return s->seal ? CHECK_WAIT : CHECK_GO_ON;
+	return CHECK_GO_ON;
 }
 
 static void on_end(void *arg)
@@ -243,9 +231,7 @@ static void on_end(void *arg)
 	if (s->waiting != WAITING_END)
 		return;
 	s->waiting = WAITING_NO;
-	enum check_step step = judge_all(s);
-	if (step != CHECK_WAIT)
-		check_answer(s->c, step);
+	check_answer(s->c, judge_all(s));
 }
 
 static enum check_step at_dot(struct evidence_state *s)
@@ -262,6 +248,16 @@ static enum check_step at_dot(struct evidence_state *s)
 	s->waiting = WAITING_END;
 	mail_check_end(s->check, on_end, s);
 	return CHECK_WAIT;
+}
+
+struct evidence_seal *evidence_begin_seal(struct check *c, void (*done)(void *arg, struct mail_status status), void *arg)
+{
+	struct evidence_state *s = check_state_of(c, &evidence_check);
+	struct mail_check_results r;
+	if (!s || !s->check || !s->results.n)
+		return NULL;
+	mail_check_results(s->check, &r);
+	return evidence_seal_start(c, s->check, &r, buf_slice(&s->results), done, arg);
 }
 
 static enum check_step run(void *state, struct check *c, enum check_stage stage)
@@ -286,10 +282,8 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 
 static void forget(struct evidence_state *s)
 {
-	evidence_seal_free(s->seal);
 	mail_check_free(s->check);
 	buf_clear(&s->results);
-	s->seal = NULL;
 	s->check = NULL;
 	s->waiting = WAITING_NO;
 	s->graded = s->has_head = false;

@@ -1,4 +1,4 @@
-/* The check `signing`: DKIM on mail that our own people hand in. The body's digest is made while content comes; at the dot, when the head is what
+/* The check `signing`: DKIM on mail that our own people hand in, an ARC seal on what strangers send through us. The body's digest is made while content comes; at the dot, when the head is what
  * will leave, the keeper signs by every key of the author's domain. */
 #include <errno.h>
 
@@ -21,12 +21,13 @@ struct signing_state {
 	struct signers keys;
 	struct body_digest again;
 	struct signing *signing;
-	bool waiting;
+	struct evidence_seal *seal;
 };
 
 static void *begin(struct check *c)
 {
-	if (!evidence_settings.dkim_sign || check_facts(c)->listener == LISTENER_MX)
+	bool stranger = check_facts(c)->listener == LISTENER_MX;
+	if (stranger ? !evidence_settings.arc_seal.n : !evidence_settings.dkim_sign)
 		return NULL;
 	struct signing_state *s = MEM_NEW(struct signing_state);
 	s->c = c;
@@ -42,7 +43,7 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct mail_header h;
 	struct slice domain;
 	const char *why;
-	if (!s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
+	if (check_facts(c)->listener != LISTENER_MX && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
 	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND) {
 		s->body = mail_body_new();
 		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);
@@ -60,7 +61,6 @@ static void on_body(void *state, struct check *c, struct slice bytes)
 
 static void answer(struct signing_state *s, int error)
 {
-	s->waiting = false;
 	if (error) {
 		log_event(LOG_ERROR, "sign", LOG_STR("id", unique_slice(&check_facts(s->c)->transaction->id)), LOG_STR("domain", s->keys.domain), LOG_ERRNO(error), LOG_END);
 		check_refuse(s->c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now"));
@@ -98,13 +98,24 @@ static void on_digest(void *arg, int error, const struct mail_digest *digest)
 		answer(arg, error ? error : -EMSGSIZE);
 }
 
+static void on_sealed(void *arg, struct mail_status status)
+{
+	struct signing_state *s = arg;
+	if (status.fate != MAIL_OK)
+		check_refuse(s->c, status);
+	check_answer(s->c, status.fate == MAIL_OK ? CHECK_GO_ON : CHECK_REFUSE);
+}
+
 static enum check_step run(void *state, struct check *c, enum check_stage stage)
 {
 	struct signing_state *s = state;
 	struct mail_digest body;
-	if (stage != CHECK_DOT || !s->body)
+	if (stage != CHECK_DOT)
 		return CHECK_GO_ON;
-	s->waiting = true;
+	if (!s->body) {
+		s->seal = evidence_begin_seal(c, on_sealed, s);
+		return s->seal ? CHECK_WAIT : CHECK_GO_ON;
+	}
 	if (check_message(c)->body_replaced) {
 		body_digest_start(&s->again, check_message(c), on_digest, s);
 		return CHECK_WAIT;
@@ -120,12 +131,13 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 static void forget(struct signing_state *s)
 {
 	signing_free(s->signing);
+	evidence_seal_free(s->seal);
 	mail_body_free(s->body);
 	body_digest_end(&s->again);
 	arena_reset(&s->mem);
 	s->signing = NULL;
+	s->seal = NULL;
 	s->body = NULL;
-	s->waiting = false;
 }
 
 static void reset(void *state, struct check *c)
