@@ -18,6 +18,7 @@
 #include "base/tls.h"
 #include "delivery/delivery_settings.h"
 #include "delivery/hop.h"
+#include "delivery/tls_policy_settings.h"
 #include "delivery/unix_helper.h"
 #include "maps/maps_settings.h"
 
@@ -132,14 +133,14 @@ static void on_helper_done(void *arg, uint64_t id, int status)
 
 static int set_up(struct self *s)
 {
-	static struct setting_table *const tables[] = { &general_setting_table, &dns_setting_table, &delivery_setting_table, &maps_setting_table,
-		&tls_setting_table, &listen_table };
+	static struct setting_table *const tables[] = { &general_setting_table, &dns_setting_table, &delivery_setting_table, &tls_policy_setting_table,
+		&maps_setting_table, &tls_setting_table, &listen_table };
 	struct house *h = s->house;
 	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);
 	hops_init(&s->hops, h->loop);
 	s->hops.helo = general_settings.hostname;
-	s->hops.tls = delivery_settings.tls;
+	s->hops.tls = tls_policy_settings.standard;
 	s->hops.chunking = delivery_settings.chunking;
 	s->hops.connect_ms = delivery_settings.connect_s * 1000;
 	s->hops.hosts.mx_port = (uint16_t)delivery_settings.port;

@@ -7,8 +7,6 @@ struct delivery_settings delivery_settings;
 
 #define AT(member) offsetof(struct delivery_settings, member)
 static const struct setting rows[] = {
-	{ "hop-tls", SETTING_WORD, AT(tls), "may", 0, 0, "none may encrypt verify", NULL,
-	  "TLS to next hops for which routes says nothing: none, may (where it is offered), encrypt (always, any certificate), verify (always, a good one)." },
 	{ "hop-chunking", SETTING_BOOL, AT(chunking), "yes", 0, 0, NULL, NULL, "Content goes by BDAT (RFC 3030) to next hops that offer it." },
 	{ "hop-port", SETTING_UINT, AT(port), "25", 1, 65535, NULL, NULL, "The port of hosts that MX records name." },
 	{ "hop-connect-timeout", SETTING_SPAN, AT(connect_s), "10s", 1, 300, NULL, NULL, "How long one address of a next hop may take to be connected to." },

@@ -6,7 +6,6 @@
 
 /* Settings of the process `delivery`. */
 struct delivery_settings {
-	struct slice tls;
 	bool chunking;
 	uint64_t port, connect_s, concurrency, positive_s, negative_s;
 };

@@ -45,4 +45,5 @@ struct arena *transaction_arena(struct transaction *t);
 struct smtpd *transaction_smtpd(const struct transaction *t);
 struct slice transaction_id(const struct transaction *t);
 extern const struct destination_kind destination_mailbox;
+extern const struct destination_kind destination_hop;
 #endif

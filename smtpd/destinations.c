@@ -2,24 +2,53 @@
  * hop, asked while the client waits, for everybody else. */
 #include "smtpd/destination.h"
 
-#define NO_RELAY MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Relaying is for authenticated senders")
+#define LISTS_LATER MAIL_STATUS(MAIL_LATER, 451, 3, 0, "This list can't be served just now, try again later")
+#define SECOND MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
+
+static bool goes_to(const struct recipient *r, const struct leaf *leaf)
+{
+	for (size_t i = 0; i < r->resolved.count; i++)
+		if (r->resolved.leaves[i].kind == leaf->kind && slice_eq(r->resolved.leaves[i].place, leaf->place))
+			return true;
+	return false;
+}
+
+/* What can't be prepared is there once in a transaction: one next hop (its own destination sees to that), or one program. */
+static bool has_other_first(const struct transaction *t, const struct leaf *leaf)
+{
+	const struct transaction_facts *f = transaction_session(t)->transaction;
+	for (size_t i = 0; i < f->recipient_count; i++)
+		for (size_t k = 0; k < f->recipients[i]->resolved.count; k++) {
+			const struct leaf *other = &f->recipients[i]->resolved.leaves[k];
+			bool hop = other->kind == LEAF_HOP || other->kind == LEAF_LMTP;
+			if (leaf->kind == LEAF_PROGRAM ? hop || (other->kind == LEAF_PROGRAM && !goes_to(f->recipients[i], leaf)) : other->kind == LEAF_PROGRAM)
+				return true;
+		}
+	return false;
+}
 
 const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status)
 {
-	const struct session_facts *s = transaction_session(t);
-	bool authenticated = s->transaction->evidence.grade >= EVIDENCE_CLIENT;
 	*status = MAIL_STATUS_OK;
 	switch (leaf->kind) {
 	case LEAF_MAILDIR:
 	case LEAF_MBOX:
 	case LEAF_SYSTEM:
-	case LEAF_PROGRAM:
 		return &destination_mailbox;
+	case LEAF_PROGRAM:
 	case LEAF_LMTP:
 	case LEAF_HOP:
 		break;
 	}
-	(void)authenticated;
-	*status = MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The next hop can't be asked just now, try again later");
-	return NULL;
+	if (has_other_first(t, leaf)) {
+		*status = SECOND;
+		return NULL;
+	}
+	if (leaf->kind == LEAF_PROGRAM)
+		return &destination_mailbox;
+	if (leaf->owner.n) {
+		*status = LISTS_LATER;
+		return NULL;
+	}
+	return &destination_hop;
 }

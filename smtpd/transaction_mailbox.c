@@ -257,14 +257,21 @@ static void ask_delivery(struct mailboxes *m, bool hold)
 		transaction_delivered(&m->base, GONE, SLICE_NONE);
 }
 
+/* Where every recipient was refused there is nothing to do. */
 static void deliver(struct destination *d)
 {
-	ask_delivery(of(d), false);
+	if (of(d)->count)
+		ask_delivery(of(d), false);
+	else
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
 }
 
 static void prepare(struct destination *d)
 {
-	ask_delivery(of(d), true);
+	if (of(d)->count)
+		ask_delivery(of(d), true);
+	else
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
 }
 
 static void tell(struct mailboxes *m, enum mailbox_message what, uint64_t id)
@@ -278,6 +285,10 @@ static void tell(struct mailboxes *m, enum mailbox_message what, uint64_t id)
 static void commit(struct destination *d)
 {
 	struct mailboxes *m = of(d);
+	if (!m->count) {
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+		return;
+	}
 	m->committed = true;
 	m->question = peer_question_new(peer_of(m), DELIVER_MS, on_delivered, m);
 	if (m->question)

@@ -1,0 +1,281 @@
+/* The next hop of a transaction (rule.md, "Pass-through"): asked at RCPT while the client waits, handed the content at the dot, and its answers are ours. There is one in a
+ * transaction; a recipient that needs another one comes back in the client's next transaction. The process `delivery` does the talking (delivery/hop_proto.h). */
+#include <errno.h>
+#include <stddef.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "delivery/hop_proto.h"
+#include "queue/queue_proto.h"
+#include "smtpd/destination.h"
+#include "smtpd/peer.h"
+#include "smtpd/smtpd.h"
+#include "smtpd/transaction.h"
+
+enum { RCPT_MS = 55000, RCPT_WAIT_MS = 65000, CONTENT_MS = 240000, CONTENT_WAIT_MS = 260000, PEN_MS = 60000, CONTENT_START = 64, MAX_PLACE = 4096 };
+
+#define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The next hop can't be asked just now, try again later")
+#define SECOND MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
+#define LOST MAIL_STATUS(MAIL_LATER, 451, 4, 2, "The next hop's answer was not heard, try again later")
+
+struct taken {
+	const struct recipient *recipient;
+	struct slice address;
+};
+
+struct hop {
+	struct destination base;
+	struct slice place, route;
+	struct taken *taken;            /* recipients that it answered 250, in order */
+	size_t count, room;
+	struct peer_question *question;
+	bool begun, content_sent;
+	bool broken;                    /* it was promised a recipient that was given up since: it would get the message all the same */
+	const struct recipient *candidate;
+	struct slice candidate_address;
+};
+
+static struct hop *of(struct destination *d)
+{
+	return (struct hop *)d;
+}
+
+static struct peer *peer_of(const struct hop *h)
+{
+	return transaction_smtpd(h->base.transaction)->delivery;
+}
+
+/* -- RCPT -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void keep(struct hop *h)
+{
+	if (h->count == h->room) {
+		h->room = h->room ? h->room * 2 : 2;
+		h->taken = mem_grow(h->taken, h->room, sizeof *h->taken);
+	}
+	h->taken[h->count++] = (struct taken){ h->candidate, h->candidate_address };
+}
+
+static int on_rcpt(void *arg, struct ipc_message *m)
+{
+	struct hop *h = arg;
+	struct hop_rcpt_done d;
+	h->question = NULL;
+	if (!m) {
+		h->broken |= h->count > 0;
+		transaction_asked(&h->base, GONE);
+		return 0;
+	}
+	if (m->type != HOP_RCPT_DONE || hop_get_rcpt_done(m->payload, &d) < 0) {
+		h->broken |= h->count > 0;
+		transaction_asked(&h->base, GONE);
+		return -EPROTO;
+	}
+	if (d.status.fate == MAIL_OK)
+		keep(h);
+	else
+		log_event(LOG_INFO, "hop-refused", LOG_STR("id", transaction_id(h->base.transaction)), LOG_STR("to", h->candidate_address), LOG_STR("place", h->place),
+		          LOG_STR("host", d.facts.host), LOG_UINT("code", d.status.code), LOG_STR("text", d.status.text), LOG_END);
+	transaction_asked(&h->base, d.status);
+	return 0;
+}
+
+static unsigned flags_of(const struct transaction_facts *f)
+{
+	return (f->eight_bit ? HOP_8BIT : 0u) | (f->utf8 ? HOP_UTF8 : 0u) | (f->require_tls ? HOP_REQUIRETLS : 0u) | (f->prdr ? HOP_PRDR : 0u) |
+	       (f->return_full ? HOP_RETURN_FULL : 0u) | (f->return_headers ? HOP_RETURN_HEADERS : 0u);
+}
+
+static void begin(struct hop *h)
+{
+	struct transaction *t = h->base.transaction;
+	const struct transaction_facts *f = transaction_facts(t);
+	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = f->sender, .envelope_id = f->envelope_id,
+		                  .size = f->announced, .flags = flags_of(f), .budget_ms = RCPT_MS };
+	struct buf b = BUF_INIT(32 << 10);
+	if (hop_put_envelope(&b, &e) == 0)
+		peer_tell(peer_of(h), HOP_BEGIN, 0, buf_slice(&b));
+	h->begun = true;
+	buf_free(&b);
+}
+
+static void ask_hop(struct hop *h, const struct recipient *r)
+{
+	struct hop_rcpt question = { transaction_id(h->base.transaction), { h->candidate_address, r->original, (uint8_t)r->notify } };
+	struct buf b = BUF_INIT(32 << 10);
+	hop_put_rcpt(&b, &question);
+	h->question = buf_full(&b) ? NULL : peer_ask(peer_of(h), HOP_RCPT, buf_slice(&b), -1, RCPT_WAIT_MS, on_rcpt, h);
+	buf_free(&b);
+	if (!h->question)
+		transaction_asked(&h->base, GONE);
+}
+
+static bool is_taken(const struct hop *h, struct slice address)
+{
+	for (size_t i = 0; i < h->count; i++)
+		if (slice_eq(h->taken[i].address, address))
+			return true;
+	return false;
+}
+
+/* LMTP servers are next hops, too: their answers can't be undone either. */
+static struct slice place_of(struct transaction *t, const struct leaf *leaf)
+{
+	struct buf b = BUF_INIT(MAX_PLACE);
+	if (leaf->kind == LEAF_HOP)
+		return leaf->place;
+	buf_add(&b, SLICE("lmtp:"));
+	buf_add(&b, leaf->place);
+	struct slice place = arena_copy(transaction_arena(t), buf_slice(&b));
+	buf_free(&b);
+	return place;
+}
+
+static void ask(struct destination *d, struct recipient *r, const struct leaf *leaf)
+{
+	struct hop *h = of(d);
+	struct slice place = place_of(d->transaction, leaf);
+	if (!peer_is_up(peer_of(h))) {
+		transaction_asked(d, GONE);
+	} else if (h->count && !(slice_eq(place, h->place) && slice_eq(leaf->route, h->route))) {
+		transaction_asked(d, SECOND);
+	} else if (is_taken(h, leaf->address)) {
+		transaction_asked(d, MAIL_STATUS_OK);
+	} else {
+		if (h->begun && !h->count) { /* the one before took nobody: another one may take its place */
+			struct buf b = BUF_INIT(64);
+			hop_put_transaction(&b, transaction_id(d->transaction));
+			if (!(slice_eq(place, h->place) && slice_eq(leaf->route, h->route))) {
+				peer_tell(peer_of(h), HOP_ABORT, 0, buf_slice(&b));
+				h->begun = false;
+			}
+			buf_free(&b);
+		}
+		h->place = place;
+		h->route = leaf->route;
+		h->candidate = r;
+		h->candidate_address = leaf->address;
+		if (!h->begun)
+			begin(h);
+		ask_hop(h, r);
+	}
+}
+
+static void give_up(struct destination *d, const struct recipient *r)
+{
+	struct hop *h = of(d);
+	size_t kept = 0;
+	for (size_t i = 0; i < h->count; i++)
+		if (h->taken[i].recipient != r)
+			h->taken[kept++] = h->taken[i];
+	h->broken |= kept != h->count;
+	h->count = kept;
+}
+
+/* -- a file for a large body: the queue's, content behind the room that its envelope would need ------------------------------------------------------- */
+
+static int on_pen(void *arg, struct ipc_message *m)
+{
+	struct hop *h = arg;
+	struct mail_status status;
+	h->question = NULL;
+	if (!m || m->type != QUEUE_PEN_READY || queue_get_status(m->payload, &status) < 0 || (status.fate == MAIL_OK) != (m->fd >= 0)) {
+		transaction_pen(&h->base, GONE, -1, 0);
+		return m ? -EPROTO : 0;
+	}
+	int fd = m->fd;
+	m->fd = -1;
+	transaction_pen(&h->base, status, fd, CONTENT_START);
+	return 0;
+}
+
+static void open_pen(struct destination *d, uint64_t size)
+{
+	struct hop *h = of(d);
+	struct buf b = BUF_INIT(64);
+	(void)size;
+	queue_put_transaction(&b, transaction_id(d->transaction));
+	h->question = peer_ask(transaction_smtpd(d->transaction)->queue, QUEUE_PEN, buf_slice(&b), -1, PEN_MS, on_pen, h);
+	buf_free(&b);
+	if (!h->question)
+		transaction_pen(d, GONE, -1, 0);
+}
+
+/* -- the dot ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void print_place(const struct hop *h, const struct hop_content_done *d, struct buf *out)
+{
+	buf_addf(out, "hop=%.*s", SLICE_FMT(d->facts.host.n ? d->facts.host : h->place));
+	if (d->facts.address.n && !slice_eq(d->facts.address, d->facts.host))
+		buf_addf(out, "[%.*s]", SLICE_FMT(d->facts.address));
+}
+
+static int on_content(void *arg, struct ipc_message *m)
+{
+	struct hop *h = arg;
+	struct hop_content_done d;
+	h->question = NULL;
+	if (!m || m->type != HOP_CONTENT_DONE || hop_get_content_done(m->payload, transaction_arena(h->base.transaction), &d) < 0) {
+		transaction_delivered(&h->base, LOST, SLICE_NONE);
+		return m ? -EPROTO : 0;
+	}
+	struct buf place = BUF_INIT(600);
+	print_place(h, &d, &place);
+	transaction_delivered(&h->base, d.status, buf_slice(&place));
+	buf_free(&place);
+	return 0;
+}
+
+static bool holds_eight_bit(struct transaction *t, struct slice content)
+{
+	return transaction_facts(t)->eight_bit || !slice_is_ascii(content);
+}
+
+static void send_content(struct hop *h)
+{
+	struct transaction *t = h->base.transaction;
+	struct message *message = transaction_message(t);
+	struct hop_content question = { .transaction = transaction_id(t), .budget_ms = CONTENT_MS };
+	struct buf content = BUF_INIT(HOP_MAX_INLINE);
+	int fd = -1;
+	question.from_file = message_spill_file(message, false, &fd, &question.offset, &question.length);
+	if (!question.from_file)
+		message_print(message, false, SLICE_NONE, &content);
+	question.content = buf_slice(&content);
+	question.eight_bit = holds_eight_bit(t, question.content);
+	h->question = buf_full(&content) ? NULL : peer_question_new(peer_of(h), CONTENT_WAIT_MS, on_content, h);
+	if (h->question) {
+		h->content_sent = true;
+		hop_send_content(peer_channel(peer_of(h)), peer_question_id(h->question), &question, question.from_file ? fd : -1);
+	}
+	buf_free(&content);
+	if (!h->question)
+		transaction_delivered(&h->base, GONE, SLICE_NONE);
+}
+
+static void deliver(struct destination *d)
+{
+	struct hop *h = of(d);
+	if (!h->count && !h->broken)
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE); /* it refused all that it was asked for: the others are served without it */
+	else if (h->broken)
+		transaction_delivered(d, GONE, SLICE_NONE);
+	else
+		send_content(h);
+}
+
+static void abort_all(struct destination *d)
+{
+	struct hop *h = of(d);
+	struct buf b = BUF_INIT(64);
+	peer_cancel(h->question);
+	hop_put_transaction(&b, transaction_id(d->transaction));
+	if (h->begun && !h->content_sent)
+		peer_tell(peer_of(h), HOP_ABORT, 0, buf_slice(&b));
+	buf_free(&b);
+	mem_free(h->taken);
+}
+
+const struct destination_kind destination_hop = {
+	.name = "hop", .commits_first = true, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .abort = abort_all
+};

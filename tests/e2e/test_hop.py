@@ -1,0 +1,114 @@
+"""Pass-through: a stranger's mail for a relayed domain is asked for at RCPT and handed on at the dot; the hop's answers are ours."""
+import os, sys, time
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
+from porter import Porter, check, finish, free_port, SLOW
+from sink import Sink
+
+
+def refuse(address):
+    if address.startswith('no'):
+        return '550 5.1.1 There is no ' + address
+    if address.startswith('later'):
+        return '450 4.2.1 Come back'
+    if address.startswith('slow'):
+        return ('wait', 1, '550 5.1.1 thought about it')
+
+
+def dot(message):
+    if b'SPAM' in message.content:
+        return '554 5.7.1 We do not like this'
+    if b'DROP' in message.content:
+        return 'close'
+
+
+one = Sink(rcpt=refuse, dot=dot)
+two = Sink(rcpt=refuse, dot=dot, offer=())
+three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else None)
+dead = free_port()
+maps = {'domains': f'relay.test relay [127.0.0.1]:{one.port} recipients=ask\nplain.test relay [127.0.0.1]:{two.port} recipients=ask\n'
+                   f'also.test relay [127.0.0.1]:{one.port} recipients=ask\ndead.test relay [127.0.0.1]:{dead} recipients=ask\n'
+                   f'lmtp.test relay lmtp:127.0.0.1:{three.port} recipients=ask\n'
+                   f'loop.test relay [127.0.0.1]:LOOP recipients=ask\n',
+        'aliases': 'away@example.test good@relay.test\n'}
+
+
+def talk(p, sender, recipients, content=None):
+    """[codes of RCPT], reply to the dot (None: no DATA)"""
+    with p.talk() as t:
+        t.say('EHLO c.test')
+        t.say(f'MAIL FROM:<{sender}>')
+        replies = [t.say(f'RCPT TO:<{r}>') for r in recipients]
+        codes = [r[0] for r in replies]
+        if content is None or 250 not in codes:
+            return replies, None
+        t.say('DATA')
+        t.raw(content + b'.\r\n')
+        return replies, t.reply()
+
+
+p = Porter('hop', start=False)
+for name, text in maps.items():
+    with open(p.etc / name, 'a') as f:
+        f.write(text.replace('LOOP', str(p.mx)))
+p.compile()
+with p.start():
+    mail = b'Subject: x\r\n\r\nhello\r\n'
+    r, end = talk(p, 'a@out.test', ['good@relay.test'], mail)
+    check('a relayed recipient is taken and the content is there when 250 is said', r[0][0] == 250 and end and end[0] == 250 and len(one.messages) == 1, (r, end))
+    m = one.messages[-1] if one.messages else None
+    check('our Received field stands in front', m and m.content.startswith(b'Received:') and m.content.endswith(mail), m and m.content)
+    check('no Return-Path goes to a next hop', m and b'Return-Path' not in m.content)
+    r, _ = talk(p, 'a@out.test', ['no1@relay.test'])
+    check('its refusal at RCPT is ours, with code and text', r[0][0] == 550 and '5.1.1 There is no no1@relay.test' in r[0][1][0], r)
+    before = len(one.rcpts)
+    r, _ = talk(p, 'a@out.test', ['no1@relay.test'])
+    check('a refusal just heard is not asked for again', r[0][0] == 550 and len(one.rcpts) == before, r)
+    r, _ = talk(p, 'a@out.test', ['later1@relay.test'])
+    check('its 4xx is ours', r[0][0] == 450 and '4.2.1' in r[0][1][0], r)
+    r, end = talk(p, 'a@out.test', ['good@relay.test'], b'Subject: SPAM\r\n\r\nx\r\n')
+    check('its refusal of the content is ours', end[0] == 554 and '5.7.1' in end[1][0], end)
+    r, end = talk(p, 'a@out.test', ['good@relay.test', 'good@plain.test', 'other@also.test'], mail)
+    check('a second next hop is answered 452 4.5.3, another domain behind the same one is not', [x[0] for x in r] == [250, 452, 250] and '4.5.3' in r[1][1][0] and end[0] == 250, (r, end))
+    check('both recipients of one hop go in one transaction', one.messages[-1].recipients == ['good@relay.test', 'other@also.test'])
+    r, end = talk(p, 'a@out.test', ['good@plain.test'], mail)
+    check('a hop without any extension is served', end and end[0] == 250 and two.messages[-1].content.endswith(mail), (r, end))
+    r, end = talk(p, 'a@out.test', ['good@plain.test'], b'Subject: x\r\n\r\n\xc3\xa4\r\n')
+    check('8-bit content for a hop without 8BITMIME is refused 550 5.6.3', end[0] == 550 and '5.6.3' in end[1][0], end)
+    n, k = len(p.messages('alice')), len(one.messages)
+    r, end = talk(p, 'a@out.test', ['alice@example.test', 'good@relay.test'], mail)
+    check('mailbox and next hop in one transaction: both have it', end[0] == 250 and len(p.messages('alice')) == n + 1 and len(one.messages) == k + 1, end)
+    r, end = talk(p, 'a@out.test', ['alice@example.test', 'good@relay.test'], b'Subject: SPAM\r\n\r\nx\r\n')
+    check('a hop that refuses content that a mailbox would take: neither has it, no 250', end[0] in (451, 554) and len(p.messages('alice')) == n + 1 and len(one.messages) == k + 1, end)
+    r, end = talk(p, 'a@out.test', ['no9@relay.test', 'alice@example.test'], mail)
+    check('a hop that refused its recipient does not stand in the way of others', [x[0] for x in r] == [550, 250] and end[0] == 250, (r, end))
+    r, end = talk(p, 'a@out.test', ['away@example.test'], mail)
+    check('an alias that leads to a remote address is passed through', end and end[0] == 250 and one.messages[-1].recipients == ['good@relay.test'], (r, end))
+    r, end = talk(p, 'a@out.test', ['good@relay.test'], b'Subject: DROP\r\n\r\nx\r\n')
+    check('a reply lost behind the dot is a 451', end[0] == 451, end)
+    r, _ = talk(p, 'a@out.test', ['x@dead.test'])
+    check('a dead hop is a 451', r[0][0] == 451, r)
+    began = time.monotonic()
+    r, _ = talk(p, 'a@out.test', ['x@dead.test'])
+    check('and remembered', r[0][0] == 451 and time.monotonic() - began < 1 * SLOW, r)
+    r, _ = talk(p, 'a@out.test', ['x@loop.test'])
+    check('a place that is ourselves is a loop', r[0][0] == 550 and '5.4.6' in r[0][1][0], r)
+    r, _ = talk(p, 'a@out.test', ['x@far.test'])
+    check('a foreign domain is not relayed for strangers', r[0][0] == 550, r)
+    r, end = talk(p, 'a@out.test', ['u@lmtp.test', 'v@lmtp.test'], mail)
+    check('LMTP: an all-equal answer is passed on', end[0] == 250 and three.messages[-1].recipients == ['u@lmtp.test', 'v@lmtp.test'], end)
+    r, end = talk(p, 'a@out.test', ['full@lmtp.test', 'full2@lmtp.test'], mail)
+    check('LMTP: refused for all is refused', end[0] == 552, end)
+    r, end = talk(p, 'a@out.test', ['u@lmtp.test', 'full@lmtp.test'], mail)
+    check('LMTP: different answers are a 451', end[0] == 451, end)
+    big = b'Subject: big\r\n\r\n' + b'.x' * 39 + b'\r\n' + (b'y' * 76 + b'\r\n') * 4000
+    k = len(one.messages)
+    r, end = talk(p, 'a@out.test', ['good@relay.test'], big.replace(b'\r\n.', b'\r\n..'))
+    if p.roles().get('queue'):
+        check('a large message goes by a file', end[0] == 250 and one.messages[-1].content.endswith(big), end)
+    r, end = talk(p, '', ['good@relay.test'], mail)
+    check('a null reverse-path is passed on as such', end and end[0] == 250 and one.messages[-1].sender == '', (r, end))
+    check('connections are used again', one.connections <= 6, one.connections)
+    bare = [w for s in (one, two, three) for w in s.wire if b'\r' in w.replace(b'\r\n', b'') or (b'\n' in w.replace(b'\r\n', b''))]
+    check('no bare CR or LF went out', not bare, bare[:3])
+    check('delivery is alive', len(p.roles().get('delivery', [])) == 1)
+finish()

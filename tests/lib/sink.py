@@ -1,0 +1,141 @@
+"""Next hops for tests: an SMTP or LMTP server in threads that does what the test says and remembers everything.
+
+    hop = Sink(rcpt=lambda a: '550 5.1.1 no such user' if a.startswith('no') else None, dot=lambda m: '550 5.7.1 spam' if b'spam' in m.content else None)
+    hop.port, hop.messages, hop.connections, hop.null_senders
+
+A hook returns a reply, None for the usual one, or 'close' / ('wait', seconds, reply)."""
+import re, socket, socketserver, threading, time
+
+
+class Message:
+    def __init__(self, sender, recipients, content, line=''):
+        self.sender, self.recipients, self.content, self.mail = sender, recipients, content, line
+
+
+class Sink:
+    def __init__(self, rcpt=None, dot=None, mail=None, greet=None, offer=('PIPELINING', '8BITMIME', 'SMTPUTF8', 'SIZE 10000000', 'DSN'), lmtp=False, host='127.0.0.1', port=0,
+                 family=socket.AF_INET):
+        self.hooks = {'rcpt': rcpt, 'dot': dot, 'mail': mail, 'greet': greet}
+        self.offer, self.lmtp = offer, lmtp
+        self.messages, self.mails, self.rcpts, self.wire = [], [], [], []
+        self.connections = 0
+        self.lock = threading.Lock()
+        sink = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                with sink.lock:
+                    sink.connections += 1
+                try:
+                    sink._serve(self.request)
+                except (OSError, EOFError):
+                    pass
+
+        class Server(socketserver.ThreadingTCPServer):
+            address_family, allow_reuse_address, daemon_threads, request_queue_size = family, True, True, 200
+
+        self.server = Server((host, port), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(.05,), daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def null_senders(self):
+        return [m for m in self.mails if m == '']
+
+    def _say(self, sock, kind, argument, usual):
+        hook = self.hooks[kind]
+        reply = hook(argument) if hook else None
+        if isinstance(reply, tuple):
+            time.sleep(reply[1])
+            reply = reply[2]
+        if reply == 'close':
+            raise EOFError
+        reply = reply or usual
+        sock.sendall((reply + '\r\n').encode())
+        return reply[0] == '2'
+
+    def _serve(self, sock):
+        sock.settimeout(60)
+        f = sock.makefile('rb')
+        self._say(sock, 'greet', None, '220 sink.test')
+        sender, recipients, line = None, [], ''
+        while True:
+            raw = f.readline(100000)
+            if not raw:
+                return
+            with self.lock:
+                self.wire.append(raw)
+            line = raw.decode('utf-8', 'replace').strip()
+            verb = line.upper()
+            if verb.startswith(('EHLO', 'LHLO')):
+                words = ['sink.test', *self.offer]
+                sock.sendall(''.join(f'250{"-" if i + 1 < len(words) else " "}{w}\r\n' for i, w in enumerate(words)).encode())
+            elif verb.startswith('HELO'):
+                sock.sendall(b'250 sink.test\r\n')
+            elif verb.startswith('MAIL FROM:'):
+                sender, recipients, mail = re.search('<(.*?)>', line)[1], [], line
+                with self.lock:
+                    self.mails.append(sender)
+                if not self._say(sock, 'mail', sender, '250 2.1.0 ok'):
+                    sender = None
+            elif verb.startswith('RCPT TO:'):
+                address = re.search('<(.*?)>', line)[1]
+                with self.lock:
+                    self.rcpts.append(line)
+                if sender is None:
+                    sock.sendall(b'503 5.5.1 MAIL first\r\n')
+                elif self._say(sock, 'rcpt', address, '250 2.1.5 ok'):
+                    recipients.append(address)
+            elif verb == 'DATA' and not recipients:
+                sock.sendall(b'503 5.5.1 no recipients\r\n')
+            elif verb == 'DATA':
+                sock.sendall(b'354 go\r\n')
+                lines = []
+                while True:
+                    l = f.readline(10000000)
+                    if not l:
+                        return
+                    if l == b'.\r\n':
+                        break
+                    lines.append(l)
+                self._end(sock, Message(sender, recipients, b''.join(l[1:] if l.startswith(b'.') else l for l in lines), mail), lines)
+                sender, recipients = None, []
+            elif verb.startswith('BDAT'):
+                content = f.read(int(line.split()[1]))
+                self._end(sock, Message(sender, recipients, content, mail), [content])
+                sender, recipients = None, []
+            elif verb == 'RSET':
+                sender, recipients = None, []
+                sock.sendall(b'250 ok\r\n')
+            elif verb == 'QUIT':
+                sock.sendall(b'221 bye\r\n')
+                return
+            else:
+                sock.sendall(b'250 ok\r\n')
+
+    def _end(self, sock, message, lines):
+        with self.lock:
+            self.wire.extend(lines)
+        if self.lmtp:
+            taken = []
+            for r in message.recipients:
+                one = Message(message.sender, [r], message.content)
+                if self._say(sock, 'dot', one, '250 2.0.0 taken'):
+                    taken.append(r)
+            if taken:
+                with self.lock:
+                    self.messages.append(Message(message.sender, taken, message.content, message.mail))
+        else:
+            with self.lock:
+                self.messages.append(message)
+            good = False
+            try:
+                good = self._say(sock, 'dot', message, '250 2.0.0 taken')
+            finally:
+                if not good:
+                    with self.lock:
+                        self.messages.remove(message)
