@@ -4,6 +4,7 @@
 const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
 	ctl_rndr_commands,
+	ctl_attacks_commands,
 	ctl_auth_commands,
 	ctl_maps_prove_commands,
 	ctl_maps_explain_commands,
