@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ctl/parent.h"
+#include "delivery/tls_report.h"
 #include "queue/attacks.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/greylist.h"
@@ -88,6 +89,21 @@ static int open_greylist(void)
 	return error;
 }
 
+/* Counts of TLS reports live over restarts, too. */
+static int open_tls_report(void)
+{
+	char path[4200];
+	snprintf(path, sizeof path, "%.*s/tls-report", SLICE_FMT(general_settings.spool_directory));
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	int error = -posix_fallocate(fd, 0, (off_t)tls_report_size());
+	if (!error)
+		return fd;
+	close(fd);
+	return error;
+}
+
 int files_open(struct parent *p)
 {
 	key_files_open(p);
@@ -96,6 +112,7 @@ int files_open(struct parent *p)
 	p->files = MEM_NEW(struct file_set);
 	int error = add_shared(p->files, "shared:harvest", make_memory("harvest", harvest_size(HARVEST_ENTRIES)));
 	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
+	error = error ? error : add_shared(p->files, "shared:tls-report", open_tls_report());
 	error = error ? error : add_shared(p->files, "shared:greylist", open_greylist());
 	if (error)
 		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);

@@ -4,6 +4,7 @@
 #include "delivery/sts.h"
 #include "delivery/system_parcel.h"
 #include "delivery/unix_helper.h"
+#include "delivery/tls_report_house.h"
 #include "smtpd/login.h"
 
 static int system_main(int argc, char **argv)
@@ -24,6 +25,7 @@ const struct helper_kind helper_kinds[] = {
 	{ "login-token", "login", login_token_main, true, NULL, 30, UINT64_C(4) << 30 },
 	{ "sts", "delivery", sts_main, false, "_porter", 60, UINT64_C(4) << 30 },
 	{ "connect-unix", "delivery", unix_main, false, "_porter", 10, UINT64_C(1) << 30 },
+	{ "tls-report", "delivery", tls_report_main, false, "_porter", 90, UINT64_C(4) << 30 },
 	{ "program", "mailbox", NULL, true, NULL, 240, UINT64_C(1) << 30 },
 };
 const size_t helper_kind_count = sizeof helper_kinds / sizeof *helper_kinds;

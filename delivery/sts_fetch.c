@@ -1,9 +1,7 @@
-/* Fetching an MTA-STS policy, in a process of its own that lives for one fetch: libcurl stands behind this file, and is loaded here alone, since it brings twenty
- * libraries that no other process needs. The same process keeps policies on disk, and tells all that it kept when the delivery process starts. */
+/* Fetching an MTA-STS policy, in a process of its own that lives for one fetch. The same process keeps policies on disk, and tells all that it kept when the
+ * delivery process starts. */
 #include <ctype.h>
-#include <curl/curl.h>
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,10 +15,11 @@
 #include "base/ipc.h"
 #include "base/mem.h"
 #include "base/scan.h"
+#include "delivery/https.h"
 #include "delivery/sts.h"
 #include "delivery/sts_house.h"
 
-enum { FETCH_S = 20, MAX_KEPT = STS_MAX_DOMAINS, MAX_FILE = STS_MAX_TEXT + 1024 };
+enum { MAX_KEPT = STS_MAX_DOMAINS, MAX_FILE = STS_MAX_TEXT + 1024 };
 
 static int tell(struct slice domain, struct slice id, struct slice text, int64_t fetched_s)
 {
@@ -97,84 +96,13 @@ static int tell_all(int folder)
 	return 0;
 }
 
-/* -- over HTTPS (RFC 8461, 3.3) ---------------------------------------------------------------------------------------------------------------------- */
-
-static struct {
-	CURL *(*init)(void);
-	CURLcode (*set)(CURL *c, CURLoption o, ...);
-	CURLcode (*perform)(CURL *c);
-	CURLcode (*get)(CURL *c, CURLINFO i, ...);
-	void (*cleanup)(CURL *c);
-	const char *(*text)(CURLcode e);
-	struct curl_slist *(*append)(struct curl_slist *l, const char *s);
-	void (*free_list)(struct curl_slist *l);
-} curl;
-
-static bool load_curl(void)
-{
-	void *lib = dlopen("libcurl.so.4", RTLD_NOW);
-	static const struct {
-		const char *name;
-		void **to;
-	} wanted[] = { { "curl_easy_init", (void **)&curl.init }, { "curl_easy_setopt", (void **)&curl.set }, { "curl_easy_perform", (void **)&curl.perform },
-		{ "curl_easy_getinfo", (void **)&curl.get }, { "curl_easy_cleanup", (void **)&curl.cleanup }, { "curl_easy_strerror", (void **)&curl.text },
-		{ "curl_slist_append", (void **)&curl.append }, { "curl_slist_free_all", (void **)&curl.free_list } };
-	for (size_t i = 0; lib && i < sizeof wanted / sizeof wanted[0]; i++)
-		if (!(*wanted[i].to = dlsym(lib, wanted[i].name)))
-			return false;
-	return lib != NULL;
-}
-
-static size_t take_bytes(char *p, size_t one, size_t n, void *arg)
-{
-	return buf_add(arg, slice(p, one * n)) ? 0 : one * n;
-}
-
-static bool is_plain_text(CURL *c)
-{
-	char *type = NULL;
-	curl.get(c, CURLINFO_CONTENT_TYPE, &type);
-	return type && slice_starts_nocase(slice_of(type), SLICE("text/plain")) && (type[10] == '\0' || type[10] == ';' || type[10] == ' ');
-}
-
-/* connect_to: "HOST:PORT" in place of mta-sts.DOMAIN:443, or "". */
+/* RFC 8461, 3.3. connect_to: "HOST:PORT" in place of mta-sts.DOMAIN:443, or "". */
 static bool fetch(const char *domain, const char *connect_to, const char *roots, struct buf *out)
 {
-	char url[400], connect[400];
-	CURL *c = load_curl() ? curl.init() : NULL;
-	struct curl_slist *to = NULL;
-	long status = 0;
-	if (!c)
-		return false;
+	const struct https h = { connect_to, roots };
+	char url[400];
 	snprintf(url, sizeof url, "https://mta-sts.%s/.well-known/mta-sts.txt", domain);
-	snprintf(connect, sizeof connect, "::%.300s", connect_to);
-	curl.set(c, CURLOPT_URL, url);
-	curl.set(c, CURLOPT_PROTOCOLS_STR, "https");
-	curl.set(c, CURLOPT_FOLLOWLOCATION, 0L); /* redirects are not to be followed */
-	curl.set(c, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl.set(c, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl.set(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl.set(c, CURLOPT_TIMEOUT, (long)FETCH_S);
-	curl.set(c, CURLOPT_NOSIGNAL, 1L);
-	curl.set(c, CURLOPT_MAXFILESIZE, (long)STS_MAX_TEXT);
-	curl.set(c, CURLOPT_USERAGENT, "Porter");
-	curl.set(c, CURLOPT_WRITEFUNCTION, take_bytes);
-	curl.set(c, CURLOPT_WRITEDATA, out);
-	if (*roots)
-		curl.set(c, CURLOPT_CAINFO, roots);
-	if (*connect_to) {
-		to = curl.append(NULL, connect);
-		curl.set(c, CURLOPT_CONNECT_TO, to);
-		curl.set(c, CURLOPT_PROXY, "");
-	}
-	CURLcode result = curl.perform(c);
-	curl.get(c, CURLINFO_RESPONSE_CODE, &status);
-	bool good = result == CURLE_OK && status == 200 && is_plain_text(c);
-	if (!good)
-		fprintf(stderr, "%s: %s, status %ld\n", url, curl.text(result), status);
-	curl.free_list(to);
-	curl.cleanup(c);
-	return good;
+	return https_get_text(&h, url, out);
 }
 
 int sts_main(int argc, char **argv)

@@ -14,6 +14,8 @@ static const struct setting rows[] = {
 	{ "mta-sts", SETTING_BOOL, AT(sts), "yes", 0, 0, NULL, NULL, "Look for MTA-STS policies of domains (RFC 8461)." },
 	{ "mta-sts-directory", SETTING_PATH, AT(sts_directory), "/var/lib/porter/sts", 0, 0, NULL, NULL,
 	  "Where fetched policies are kept; the user _porter's." },
+	{ "tls-report-from", SETTING_TEXT, AT(report_from), "", 0, 0, NULL, NULL,
+	  "The address that TLS reports (RFC 8460) come from, daily, to domains that ask for them; senders must let unix:_porter use it. Empty: none are sent." },
 	{ "mta-sts-connect", SETTING_TEXT, AT(sts_connect), "", 0, 0, NULL, NULL,
 	  "HOST:PORT to fetch policies through in place of each policy host's own address, whose certificate is checked all the same. Empty: direct." },
 };

@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/mail_date.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -169,12 +169,10 @@ static void add_member(struct buf *out, const char *name, struct slice value)
 
 static void add_time(struct buf *out, const char *name, int64_t t)
 {
-	struct tm tm;
-	char text[40];
-	time_t at = (time_t)t;
-	gmtime_r(&at, &tm);
-	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	add_member(out, name, slice_of(text));
+	struct buf text = BUF_INIT(40);
+	mail_date_print_iso(&text, t);
+	add_member(out, name, buf_slice(&text));
+	buf_free(&text);
 }
 
 static void add_policy(struct buf *out, const struct tls_report_day *d)

@@ -1,0 +1,131 @@
+/* Telling one report, in a short-lived process: by mail (RFC 8460, 5.3), which it leaves in the queue's drop folder, or by HTTPS (5.4). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/ipc.h"
+#include "base/mail_date.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "base/unique.h"
+#include "delivery/https.h"
+#include "delivery/tls_report_house.h"
+#include "queue/drop.h"
+
+enum { MAX_JSON = 64 << 10, MAX_MAIL = 256 << 10, WORDS = 8, GZIP = 15 + 16, LINE = 57 };
+
+struct report {
+	const char *drop, *from, *host, *roots, *domain, *id, *first, *last;
+	struct buf gz;
+};
+
+static bool compress_into(struct slice json, struct buf *out)
+{
+	z_stream z = { 0 };
+	if (deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, GZIP, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+		return false;
+	size_t bound = deflateBound(&z, json.n);
+	char *room = buf_room(out, bound);
+	z.next_in = (Bytef *)(uintptr_t)json.p;
+	z.avail_in = (uInt)json.n;
+	z.next_out = (Bytef *)room;
+	z.avail_out = room ? (uInt)bound : 0;
+	bool good = room && deflate(&z, Z_FINISH) == Z_STREAM_END;
+	if (good)
+		buf_used(out, z.total_out);
+	deflateEnd(&z);
+	return good;
+}
+
+static void add_head(const struct report *r, struct slice to, const char *boundary, struct buf *out)
+{
+	buf_addf(out, "From: <%s>\nTo: <%.*s>\nDate: ", r->from, SLICE_FMT(to));
+	mail_date_print(out, clock_wall_s(), 0);
+	buf_addf(out, "\nMessage-ID: <%s>\nSubject: Report Domain: %s Submitter: %s Report-ID: <%s>\nTLS-Report-Domain: %s\nTLS-Report-Submitter: %s\n"
+	              "MIME-Version: 1.0\nAuto-Submitted: auto-generated\nContent-Type: multipart/report; report-type=\"tlsrpt\";\n\tboundary=\"%s\"\n\n",
+	         r->id, r->domain, r->host, r->id, r->domain, r->host, boundary);
+}
+
+/* 5.1: the file's name tells what it is. */
+static void add_parts(const struct report *r, const char *boundary, struct buf *out)
+{
+	struct slice rest = buf_slice(&r->gz);
+	buf_addf(out, "--%s\nContent-Type: text/plain; charset=us-ascii\n\nThis is a report about TLS with the mail hosts of %s (RFC 8460), from %s.\n\n"
+	              "--%s\nContent-Type: application/tlsrpt+gzip\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment;\n"
+	              "\tfilename=\"%s!%s!%s!%s.json.gz\"\n\n",
+	         boundary, r->domain, r->host, boundary, r->host, r->domain, r->first, r->last);
+	while (rest.n) {
+		text_add_base64(out, slice_head(rest, LINE));
+		buf_add_byte(out, '\n');
+		rest = slice_skip(rest, LINE);
+	}
+	buf_addf(out, "--%s--\n", boundary);
+}
+
+static int leave(const char *folder, struct slice mail)
+{
+	struct unique name = unique_new();
+	char temporary[UNIQUE_LENGTH + 8];
+	int dir, fd, error = file_open(AT_FDCWD, folder, O_PATH | O_DIRECTORY, 0, &dir);
+	if (error)
+		return error;
+	snprintf(temporary, sizeof temporary, "tmp.%s", name.text);
+	error = file_open(dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644, &fd);
+	if (!error) {
+		error = file_write(fd, mail);
+		error = error ? error : file_sync(fd);
+		file_close(&fd);
+		error = error ? error : file_rename(dir, temporary, dir, name.text);
+	}
+	file_close(&dir);
+	return error;
+}
+
+static int mail_to(const struct report *r, struct slice to)
+{
+	struct unique mark = unique_new();
+	struct buf mail = BUF_INIT(MAX_MAIL);
+	struct drop_recipient recipient = { to, 0 };
+	struct drop head = { .reverse_path = slice_of(r->from), .recipients = &recipient, .recipient_count = 1 };
+	int error = drop_put(&mail, &head);
+	add_head(r, to, mark.text, &mail);
+	add_parts(r, mark.text, &mail);
+	error = error ? error : buf_full(&mail) ? -EMSGSIZE : leave(r->drop, buf_slice(&mail));
+	if (error)
+		fprintf(stderr, "a TLS report for %s: %s\n", r->domain, strerror(-error));
+	buf_free(&mail);
+	return error;
+}
+
+/* mailto: may carry "?subject=" and the like, which is not ours to follow. */
+static int tell(const struct report *r, const char *place)
+{
+	struct slice s = slice_of(place);
+	const struct https h = { "", r->roots };
+	if (!slice_starts_nocase(s, SLICE("mailto:")))
+		return https_post(&h, place, "application/tlsrpt+gzip", buf_slice(&r->gz)) ? 0 : -EIO;
+	s = slice_skip(s, 7);
+	s = slice_head(s, slice_find(s, '?'));
+	return slice_find(s, '@') < s.n && slice_find(s, '<') == s.n && slice_find(s, '>') == s.n ? mail_to(r, s) : -EINVAL;
+}
+
+int tls_report_main(int argc, char **argv)
+{
+	struct buf payload = BUF_INIT(IPC_MAX_PAYLOAD);
+	struct ipc_message m = { .fd = -1 };
+	if (argc < WORDS + 1 || ipc_receive_blocking(STDIN_FILENO, 10000, &m, &payload) || m.payload.n > MAX_JSON)
+		return 75;
+	struct report r = { argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7], BUF_INIT(MAX_JSON * 2) };
+	bool good = compress_into(m.payload, &r.gz);
+	for (int i = WORDS; good && i < argc; i++)
+		tell(&r, argv[i]);
+	buf_free(&r.gz);
+	buf_free(&payload);
+	return good ? 0 : 75;
+}
