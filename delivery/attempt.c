@@ -12,7 +12,6 @@
 
 enum { DOT_MS = 600000, KEY_MAX = 4096, TEXT_MAX = 512, WORDS_ARENA = 64 << 10 };
 
-static void look(struct attempt *a);
 static void on_ready(void *arg, struct client *c);
 static void on_end(void *arg, struct client *c, enum client_end how, struct mail_status s);
 static const struct client_handler client_handler = { on_ready, attempt_on_reply, on_end };
@@ -42,10 +41,10 @@ struct mail_status attempt_keep(struct attempt *a, struct mail_status s)
 static void choose(struct attempt *a)
 {
 	const struct hop_envelope *e = &a->envelope;
-	const char *why = hops_choose(a->hops, e->route, e->flags & HOP_REQUIRETLS, &a->mem, &a->choice);
+	const char *why = hops_choose(a->hops, e->route, &a->mem, &a->choice);
 	buf_init(&a->place_key, KEY_MAX);
 	buf_add(&a->place_key, e->place);
-	buf_addf(&a->place_key, " %d%d ", a->choice.tls, a->choice.verify);
+	buf_addf(&a->place_key, " %d ", (e->flags & HOP_REQUIRETLS) != 0);
 	buf_add(&a->place_key, e->route);
 	if (buf_full(&a->place_key))
 		why = "the route is too long";
@@ -82,6 +81,7 @@ static void release(struct attempt *a)
 	body_free(a->body);
 	mem_free(a->rcpts);
 	mem_free(a->each);
+	attempt_free_policy(a);
 	mem_free(a->targets);
 	arena_free(&a->mem);
 	arena_free(&a->words);
@@ -104,8 +104,10 @@ static void put_back(struct attempt *a)
 static void hang_up(struct attempt *a)
 {
 	hosts_cancel(a->query);
+	tls_policy_cancel(a->policy_query);
 	dial_cancel(a->dial);
 	a->query = NULL;
+	a->policy_query = NULL;
 	a->dial = NULL;
 	put_back(a);
 	loop_timer_stop(a->budget);
@@ -204,8 +206,10 @@ void attempt_give_up(struct attempt *a, struct mail_status s, bool down)
 	a->down = down;
 	a->last = attempt_keep(a, s);
 	hosts_cancel(a->query);
+	tls_policy_cancel(a->policy_query);
 	dial_cancel(a->dial);
 	a->query = NULL;
+	a->policy_query = NULL;
 	a->dial = NULL;
 	attempt_refuse_all(a, a->last, SLICE_NONE);
 }
@@ -218,8 +222,8 @@ void attempt_go_on(struct attempt *a)
 		attempt_refuse_all(a, a->last, SLICE_NONE);
 	else if (a->ready)
 		attempt_talk(a);
-	else if (!a->link && !a->query && !a->dial)
-		look(a);
+	else if (!a->link && !a->query && !a->policy_query && !a->dial)
+		attempt_look(a);
 }
 
 /* -- hosts -------------------------------------------------------------------------------------------------------------------------- */
@@ -247,7 +251,7 @@ static void peer_key(struct attempt *a, const struct hosts_target *t, struct buf
 {
 	buf_init(out, KEY_MAX);
 	net_address_print(out, &t->address);
-	buf_addf(out, " %.*s %d%d%d ", SLICE_FMT(t->host), a->choice.tls, a->choice.verify, a->lmtp);
+	buf_addf(out, " %.*s %s%d%d ", SLICE_FMT(t->host), attempt_choice(a)->how, (a->envelope.flags & HOP_REQUIRETLS) != 0, a->lmtp);
 	buf_add(out, a->envelope.route);
 }
 
@@ -285,15 +289,18 @@ static void dialled(void *arg, int fd, size_t index)
 		a->next = a->target_count;
 		if (a->down)
 			a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop can't be reached, try again later");
-		look(a);
+		attempt_look(a);
 	} else {
 		a->next += index;
 		const struct hosts_target *t = &a->targets[a->next];
 		peer_key(a, t, &peer);
 		struct link *l = link_new(buf_slice(&a->place_key), buf_slice(&peer), t->host, &t->address);
 		buf_free(&peer);
-		struct client_plan plan = { .fd = fd, .lmtp = a->lmtp, .helo = a->hops->helo, .host = t->host, .tls = a->plain_only ? CLIENT_TLS_NEVER : a->choice.tls,
-			.context = a->choice.context, .login = a->choice.login, .password = a->choice.password };
+		const struct tls_choice *choice = attempt_choice(a);
+		static const enum client_tls uses[] = { CLIENT_TLS_NEVER, CLIENT_TLS_MAY, CLIENT_TLS_MUST };
+		bool plain = a->plain_only && choice->use != TLS_USE_MUST;
+		struct client_plan plan = { .fd = fd, .lmtp = a->lmtp, .helo = a->hops->helo, .host = t->host, .tls = plain ? CLIENT_TLS_NEVER : uses[choice->use],
+			.context = choice->context, .login = a->choice.login, .password = a->choice.password };
 		l->client = client_new(a->hops->loop, &plan, &client_handler, a);
 		use_link(a, l, true);
 	}
@@ -329,7 +336,7 @@ static void resolved(void *arg, const struct hosts_answer *found)
 		keep_targets(a, found);
 		if (a->target_count == 0)
 			a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop could not be reached lately, try again later");
-		look(a);
+		attempt_ask_policy(a, found);
 	}
 	attempt_let_go(a);
 }
@@ -346,7 +353,7 @@ static bool take_peer(struct attempt *a)
 	return l != NULL;
 }
 
-static void look(struct attempt *a)
+void attempt_look(struct attempt *a)
 {
 	if (a->freed || a->over)
 		return;
@@ -375,6 +382,8 @@ static void on_ready(void *arg, struct client *c)
 	if (tls)
 		buf_addf(&a->tls, "%s %s %s", tls->protocol, tls->cipher, tls->verified ? "verified" : "unverified");
 	if (a->fresh)
+		attempt_note_tls(a, tls);
+	if (a->fresh)
 		dead_forget(a->hops->dead, &a->link->address);
 	if (attempt_may_serve(a))
 		attempt_talk(a);
@@ -391,7 +400,7 @@ void attempt_next_host(struct attempt *a, struct mail_status why)
 			a->rcpts[i].state = RCPT_NEW;
 	if (a->content == CONTENT_ASKED || a->content == CONTENT_GOES)
 		a->content = CONTENT_WAITS;
-	look(a);
+	attempt_look(a);
 }
 
 /* The same again: for a kept connection that had gone stale, and for a TLS that fails where none need be. */
@@ -421,16 +430,18 @@ static void on_end(void *arg, struct client *c, enum client_end how, struct mail
 	a->dot_sent = client_dot_sent(c);
 	if (!stale)
 		log_end(a, how, &s);
+	if (how == CLIENT_TLS_FAILED)
+		attempt_note_tls_failed(a, &s);
 	if (a->content == CONTENT_LATE || a->content == CONTENT_TOLD || (a->content == CONTENT_GOES && a->dot_sent) || how == CLIENT_CONTENT) {
 		attempt_drop_link(a);
 		attempt_content_lost(a, s);
 	} else if (stale) {
 		attempt_same_host(a);
-	} else if (how == CLIENT_TLS_FAILED && a->choice.tls == CLIENT_TLS_MAY && !a->plain_only) {
+	} else if (how == CLIENT_TLS_FAILED && attempt_may_go_plain(a)) {
 		a->plain_only = true; /* opportunistic: a TLS that does not work is no reason to keep the mail */
 		attempt_same_host(a);
 	} else {
-		if (!was_ready)
+		if (!was_ready && how != CLIENT_TLS_FAILED) /* another domain may want less of it */
 			dead_note(a->hops->dead, &a->link->address);
 		if (was_ready && ++a->rounds < ATTEMPT_MAX_ROUNDS && a->next + 1 >= a->target_count)
 			a->next = (size_t)-1; /* it served: dialled again, from the first */

@@ -3,9 +3,12 @@
 #include "delivery/attempt.h"
 #include "delivery/dial.h"
 #include "delivery/pool.h"
+#include "delivery/tls_policy.h"
 
-/* The two halves of an attempt: attempt.c finds a host and deals with its loss, attempt_talk.c speaks with it. Internal to them. */
+/* The parts of an attempt: attempt.c finds a host and deals with its loss, attempt_tls.c says how it is protected, attempt_talk.c speaks with it. Internal to them. */
 enum { ATTEMPT_MAX_ROUNDS = 3, ATTEMPT_ARENA = 4 << 20 };
+
+struct tls_info;
 
 enum rcpt_state { RCPT_NEW, RCPT_ASKED, RCPT_YES, RCPT_NO };
 
@@ -36,6 +39,9 @@ struct attempt {
 	struct hosts_query *query;
 	struct hosts_target *targets;  /* those not known to be dead */
 	size_t target_count, next;     /* next: the first not tried yet */
+	struct tls_choice *choices;    /* for each target, contexts held; NULL before tls_policy has said */
+	struct tls_policy_query *policy_query;
+	struct slice policy_domain;    /* whose policy it is, for reports */
 	bool lmtp, resolved, plain_only;
 	unsigned rounds;
 	uint64_t rest_ms;
@@ -73,6 +79,16 @@ void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
 void attempt_drop_link(struct attempt *a);
 void attempt_set_budget(struct attempt *a);
 struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a copy that lives as long as the attempt */
+
+void attempt_look(struct attempt *a);                                   /* a kept connection, else the next target */
+
+/* attempt_tls.c: how each target is to be protected, asked between its addresses and the dialling */
+void attempt_ask_policy(struct attempt *a, const struct hosts_answer *found); /* goes on by attempt_look */
+void attempt_free_policy(struct attempt *a);
+const struct tls_choice *attempt_choice(const struct attempt *a);      /* of the target at work; NULL: it is a kept connection */
+bool attempt_may_go_plain(const struct attempt *a);                    /* TLS failed there, and none need be */
+void attempt_note_tls(struct attempt *a, const struct tls_info *tls);  /* it is up (or, NULL, was not wanted): log and report */
+void attempt_note_tls_failed(struct attempt *a, const struct mail_status *s);
 
 /* attempt_talk.c */
 void attempt_talk(struct attempt *a);                                   /* says what may be said to a client that is ready */

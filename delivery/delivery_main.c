@@ -18,7 +18,9 @@
 #include "base/tls.h"
 #include "delivery/delivery_settings.h"
 #include "delivery/hop.h"
+#include "delivery/sts_house.h"
 #include "delivery/tls_policy_settings.h"
+#include "delivery/tls_report_house.h"
 #include "delivery/unix_helper.h"
 #include "maps/maps_settings.h"
 
@@ -29,6 +31,8 @@ struct self {
 	struct hops hops;
 	struct hop *hop;
 	struct unix_helper *helper;
+	struct sts_house *sts;
+	struct tls_report_house *report;
 	struct loop_timer *patience;
 	bool ending;
 	struct net_ip own[MAX_OWN];
@@ -175,6 +179,7 @@ int delivery_main(struct house *h)
 		log_event(LOG_ERROR, "maps-directory-unusable", LOG_STR("path", maps_settings.maps_directory), LOG_ERRNO(error), LOG_END);
 		return 1;
 	}
+	self.report = tls_report_house_new(h, self.hops.hosts.dns);
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	struct proc_plan plan = { "_porter", root, PROC_CALLS_NETWORK };
 	house_restrict(h, &plan);
@@ -184,6 +189,11 @@ int delivery_main(struct house *h)
 		self.hops.open_unix = unix_helper_open;
 		self.hops.how = self.helper;
 	}
+	if (tls_policy_settings.sts)
+		self.sts = sts_house_new(h, self.hops.hosts.dns);
+	self.hops.sts = self.sts ? sts_house_sts(self.sts) : NULL;
+	self.hops.dane = tls_policy_settings.dane;
+	self.hops.report = tls_report_house_counts(self.report);
 	struct hop_setup setup = { .hops = &self.hops, .window_max = (unsigned)delivery_settings.concurrency, .positive_s = delivery_settings.positive_s,
 		.negative_s = delivery_settings.negative_s, .on_idle = on_idle, .arg = &self };
 	self.hop = hop_new(h->loop, &setup);
@@ -193,6 +203,9 @@ int delivery_main(struct house *h)
 	hop_free(self.hop);
 	struct dns *dns = self.hops.hosts.dns;
 	hops_free(&self.hops);
+	if (self.sts)
+		sts_house_free(self.sts);
+	tls_report_house_free(self.report);
 	dns_free(dns);
 	unix_helper_free(self.helper);
 	return code;

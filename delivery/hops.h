@@ -11,6 +11,9 @@
 
 /* What all next hops of the process share, and the choices that a line of `routes` makes for one of them. */
 struct pool;
+struct sts;
+struct tls_policy;
+struct tls_report;
 struct hops {
 	struct loop *loop;
 	struct worker *worker;          /* reads content */
@@ -18,10 +21,13 @@ struct hops {
 	struct dead *dead;
 	struct pool *pool;
 	struct slice helo;
-	struct slice tls;               /* "none", "may", "encrypt", "verify": where a route says nothing */
+	struct slice tls;               /* "none", "may", "encrypt", "verify", "dane": where a route says nothing */
 	bool chunking;                  /* use BDAT where it is offered */
 	uint64_t connect_ms;            /* patience with one address */
-	struct tls_context *any, *verified; /* made when first wanted */
+	struct tls_policy *policy;      /* made when first wanted, of tls and: */
+	struct sts *sts;                /* NULL: no MTA-STS */
+	bool dane;
+	struct tls_report *report;      /* NULL: TLS is not counted */
 	/* The password of a route's credentials; false: there is none. */
 	bool (*credentials)(void *how, struct slice key, struct slice *login, struct slice *password);
 	/* See delivery/dial.h. */
@@ -34,14 +40,14 @@ void hops_free(struct hops *h);
 
 /* A route's words for one attempt. */
 struct hops_choice {
-	enum client_tls tls;
-	struct tls_context *context;    /* lent by hops */
-	bool verify;
+	struct slice tls;               /* the route's word about TLS; "" none */
 	struct net_address from4, from6;
 	bool has_from4, has_from6;
 	struct slice login, password;
 };
 
 /* route: value of a line of routes, "" none. NULL, or a fixed phrase that says why not now. Slices live in mem. */
-const char *hops_choose(struct hops *h, struct slice route, bool require_tls, struct arena *mem, struct hops_choice *out);
+const char *hops_choose(struct hops *h, struct slice route, struct arena *mem, struct hops_choice *out);
+
+struct tls_policy *hops_policy(struct hops *h);
 #endif

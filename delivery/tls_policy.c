@@ -6,13 +6,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "base/text.h"
 #include "base/tls.h"
 
 enum { QUERY_MEM = 256 << 10, SMTP_PORT = 25 };
 
 struct tls_policy {
 	struct tls_policy_setup setup;
-	struct tls_context *any, *verified; /* made when first wanted */
+	struct tls_context *any, *verified, *tested; /* made when first wanted */
 };
 
 enum tlsa { TLSA_NOT_ASKED, TLSA_ABSENT, TLSA_UNSURE, TLSA_UNUSABLE, TLSA_USABLE };
@@ -55,6 +56,7 @@ void tls_policy_free(struct tls_policy *p)
 		return;
 	tls_free(p->any);
 	tls_free(p->verified);
+	tls_free(p->tested);
 	mem_free(p);
 }
 
@@ -79,10 +81,10 @@ void tls_policy_cancel(struct tls_policy_query *q)
 
 /* -- contexts ---------------------------------------------------------------------------------------------------------------------------- */
 
-static struct tls_context *shared(struct tls_context **made, enum tls_check check)
+static struct tls_context *shared(struct tls_context **made, enum tls_check check, bool must)
 {
 	const char *why;
-	struct tls_client_plan plan = { .check = check, .must = check != TLS_CHECK_NONE };
+	struct tls_client_plan plan = { .check = check, .must = must };
 	if (!*made)
 		*made = tls_client_new(&plan, &why);
 	return *made ? tls_hold(*made) : NULL;
@@ -109,17 +111,24 @@ static struct tls_choice yes(enum tls_use use, struct tls_context *context, cons
 {
 	if (use == TLS_USE_MUST && !context)
 		return no(MAIL_STATUS(MAIL_LATER, 451, 4, 7, "TLS can't be set up as it must be, try again later"), how);
-	return (struct tls_choice){ true, context ? use : TLS_USE_NEVER, context, how, MAIL_STATUS_OK };
+	return (struct tls_choice){ .usable = true, .use = context ? use : TLS_USE_NEVER, .context = context, .how = how, .status = MAIL_STATUS_OK };
 }
 
 static struct tls_choice verified(struct tls_policy_query *q, const char *how)
 {
-	return yes(TLS_USE_MUST, shared(&q->policy->verified, TLS_CHECK_NAME), how);
+	return yes(TLS_USE_MUST, shared(&q->policy->verified, TLS_CHECK_NAME, true), how);
 }
 
 static struct tls_choice encrypted(struct tls_policy_query *q, enum tls_use use, const char *how)
 {
-	return yes(use, shared(&q->policy->any, TLS_CHECK_NONE), how);
+	return yes(use, shared(&q->policy->any, TLS_CHECK_NONE, false), how);
+}
+
+/* RFC 8461, 5: what would fail is reported, and the mail goes all the same. */
+static struct tls_choice tested(struct tls_policy_query *q)
+{
+	struct tls_context *c = shared(&q->policy->tested, TLS_CHECK_NAME, false);
+	return c ? yes(TLS_USE_MAY, c, "sts-testing") : encrypted(q, TLS_USE_MAY, "sts-testing");
 }
 
 static bool is_word(const struct tls_policy_query *q, const char *word)
@@ -161,7 +170,31 @@ static struct tls_choice decide(struct tls_policy_query *q, const struct host *h
 		return verified(q, "sts");
 	if (is_word(q, "encrypt"))
 		return encrypted(q, TLS_USE_MUST, "encrypt");
-	return encrypted(q, TLS_USE_MAY, q->kept.mode == STS_TESTING ? "sts-testing" : "opportunistic");
+	return q->kept.mode == STS_TESTING ? tested(q) : encrypted(q, TLS_USE_MAY, "opportunistic");
+}
+
+/* The domain's policy as its report has it (RFC 8460, 4.4). */
+static void add_policy(struct tls_policy_query *q, struct host *h)
+{
+	struct buf text = BUF_INIT(TLS_REPORT_POLICY_TEXT);
+	static const char *const modes[] = { "none", "testing", "enforce" };
+	if (h->tlsa == TLSA_USABLE) {
+		h->choice.policy = TLS_REPORT_TLSA;
+		for (size_t i = 0; i < h->record_count; i++) {
+			const unsigned char *r = (const unsigned char *)h->records[i].p;
+			buf_addf(&text, "%u %u %u ", r[0], r[1], r[2]);
+			text_add_hex(&text, slice_skip(h->records[i], 3));
+			buf_add_byte(&text, '\n');
+		}
+	} else if (q->kept.mode != STS_NONE) {
+		h->choice.policy = TLS_REPORT_STS;
+		buf_addf(&text, "version: STSv1\nmode: %s\n", modes[q->kept.mode]);
+		for (size_t i = 0; i < q->kept.mx_count; i++)
+			buf_addf(&text, "mx: %.*s\n", SLICE_FMT(q->kept.mx[i]));
+		buf_addf(&text, "max_age: %llu\n", (unsigned long long)q->kept.max_age_s);
+	}
+	h->choice.policy_text = arena_copy(&q->mem, buf_slice(&text));
+	buf_free(&text);
 }
 
 static void all_answered(void *arg)
@@ -174,6 +207,7 @@ static void all_answered(void *arg)
 		if (h != first)
 			h->tlsa = first->tlsa, memcpy(h->records, first->records, sizeof h->records), h->record_count = first->record_count;
 		h->choice = decide(q, h);
+		add_policy(q, h);
 		all[i] = h->choice;
 	}
 	q->done(q->arg, &answer);
@@ -247,7 +281,7 @@ static size_t first_same(const struct tls_policy_query *q, size_t i)
 
 static void ask(struct tls_policy_query *q)
 {
-	bool sts = q->policy->setup.sts && q->by_mx && q->domain.n && (q->require_tls || !is_word(q, "none"));
+	bool sts = q->policy->setup.sts && q->domain.n && (q->require_tls || !is_word(q, "none"));
 	q->waiting = 1; /* ourselves, so that no answer ends it early */
 	for (size_t i = 0; i < q->count; i++) {
 		q->hosts[i].same = first_same(q, i);

@@ -8,6 +8,7 @@
 #include "base/mail_status.h"
 #include "base/slice.h"
 #include "delivery/sts.h"
+#include "delivery/tls_report.h"
 
 /* How a connection to a next hop must be protected: one decision for each host, between its addresses and the dialling, with its reason for the log.
  *
@@ -39,7 +40,7 @@ struct tls_policy_host {
 	bool secure;               /* its addresses were validated by DNSSEC */
 };
 struct tls_policy_question {
-	struct slice domain;       /* whose mail it is; "" where a route names the host */
+	struct slice domain;       /* whose mail it is, for its MTA-STS policy; "" where a route names the host */
 	bool by_mx, mx_secure;     /* the names came from MX records, validated */
 	const struct tls_policy_host *hosts;
 	size_t count;
@@ -54,6 +55,8 @@ struct tls_choice {
 	struct tls_context *context; /* NULL where use is TLS_USE_NEVER; tls_hold keeps it behind the call */
 	const char *how;           /* "none", "opportunistic", "encrypt", "verify", "dane", "dane-unusable", "sts", "sts-testing": in the log as policy=HOW */
 	struct mail_status status;
+	enum tls_report_policy policy; /* the domain's own policy, for its report */
+	struct slice policy_text;  /* its lines */
 };
 
 /* choices[i] is for hosts[i]. Valid during the call. */

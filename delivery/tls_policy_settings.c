@@ -8,7 +8,8 @@ struct tls_policy_settings tls_policy_settings;
 #define AT(member) offsetof(struct tls_policy_settings, member)
 static const struct setting rows[] = {
 	{ "hop-tls", SETTING_WORD, AT(standard), "may", 0, 0, "none may encrypt verify dane", NULL,
-	  "How connections to next hops are protected where routes say nothing and the domain neither by DANE nor by MTA-STS." },
+	  "TLS to next hops for which neither routes nor the domain (by DANE or MTA-STS) say anything: none, may (where it is offered), encrypt (always, any "
+	  "certificate), verify (always, a good one), dane (DANE or nothing)." },
 	{ "dane", SETTING_BOOL, AT(dane), "yes", 0, 0, NULL, NULL,
 	  "Look for TLSA records of hosts that DNSSEC proves (RFC 7672). Takes a trust anchor and a resolver that passes DNSSEC on." },
 	{ "mta-sts", SETTING_BOOL, AT(sts), "yes", 0, 0, NULL, NULL, "Look for MTA-STS policies of domains (RFC 8461)." },
