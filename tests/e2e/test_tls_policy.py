@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""DANE and MTA-STS towards next hops, in a signed world of DNS on loopback; each downgrade is tried, none succeeds."""
+import re, sys, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+import dnsworld  # noqa: E402
+from fakemx import Authority, FakeMX, Https  # noqa: E402
+from porter import Porter, check, finish, free_port, skip  # noqa: E402
+
+if dnsworld.missing():
+    skip('DANE and MTA-STS', f'{dnsworld.missing()} not here')
+    finish()
+
+WORLD = {}          # domain: (its host's address)
+
+
+def policy(mx, mode='enforce'):
+    return f'version: STSv1\r\nmode: {mode}\r\nmx: {mx}\r\nmax_age: 86400\r\n'
+
+
+p = Porter('tls-policy', start=False)
+port, https_port = free_port(), free_port()
+ca = Authority(p.dir / 'ca')
+own = {n: ca.leaf(f'mx.{n}.test', signed=False) for n in ('dane', 'danebad', 'bogus', 'requsage')}
+sts = {n: ca.leaf(f'mx.{n}.plain') for n in ('sts', 'strip', 'policyless')}
+sts['self'] = ca.leaf('mx.self.plain', signed=False)
+sts['wrong'] = ca.leaf('elsewhere.plain')
+sts['testing'] = ca.leaf('mx.testing.plain', signed=False)
+sts['redirect'] = ca.leaf('mx.redirect.plain', signed=False)
+sts['opp'] = ca.leaf('mx.opp.plain', signed=False)
+servers, root, plain = {}, '', ''
+
+
+def add(name, zone, cert):
+    address = f'127.0.1.{len(servers) + 1}'
+    servers[name] = FakeMX(address, port, cert)
+    return f'{name}.{zone}. MX 10 mx.{name}.{zone}.\nmx.{name}.{zone}. A {address}\n'
+
+
+for name in ('dane', 'danebad', 'danestrip', 'bogus', 'requsage'):
+    root += add(name, 'test', own.get(name))
+    shown = own['dane' if name in ('danebad', 'danestrip') else name][0]
+    root += f'_{port}._tcp.mx.{name}.test. TLSA {dnsworld.tlsa(shown, usage=1 if name == "requsage" else 3)}\n'
+for name in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'opp', 'nothing'):
+    plain += add(name, 'plain', {'strip': None, 'other': sts['self'], 'nothing': None}.get(name, sts.get(name)))
+    if name not in ('opp', 'nothing'):
+        plain += f'_mta-sts.{name}.plain. TXT "v=STSv1; id=1;"\n'
+plain += f'_{port}._tcp.mx.opp.plain. TLSA 3 1 1 {"00" * 32}\n'     # not validated: says nothing
+
+
+def spoil(text):
+    return re.sub(r'(_\d+\._tcp\.mx\.bogus\.test\.\s.*TLSA\s+3 1 1 )(..)', lambda m: m[1] + f'{int(m[2], 16) ^ 1:02x}', text)
+
+
+web = Https(https_port, {f'mta-sts.{n}.plain': ca.leaf(f'mta-sts.{n}.plain') for n in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect')})
+for name in ('sts', 'strip', 'self', 'wrong', 'testing', 'other'):
+    web.pages[f'mta-sts.{name}.plain', '/.well-known/mta-sts.txt'] = (200, 'text/plain', policy(
+        'mx.good.plain' if name == 'other' else f'mx.{name}.plain', 'testing' if name == 'testing' else 'enforce'))
+web.pages['mta-sts.redirect.plain', '/.well-known/mta-sts.txt'] = (301, 'text/plain', 'https://mta-sts.sts.plain/.well-known/mta-sts.txt')
+
+dns = dnsworld.World(p.dir / 'dns', root, insecure={'plain.': plain}, spoil=spoil)
+p.set({'dns-resolvers': dns.resolver, 'dns-trust-anchor': dns.anchor, 'hop-port': port, 'tls-roots': ca.cert, 'mta-sts-connect': f'127.0.0.1:{https_port}',
+       'hop-connect-timeout': '3s'})
+p.map('aliases', 'postmaster alice@example.test\nabuse alice@example.test\n' + ''.join(
+    f'{n}@example.test x@{n}.{"test" if n in own or n == "danestrip" else "plain"}\n' for n in servers))
+check('the maps compile', p.ctl('compile').returncode == 0, p.ctl('compile').stdout + p.ctl('compile').stderr)
+
+
+def send(name, n=[0]):
+    n[0] += 1
+    return p.send(f'Subject: {n[0]}\r\n\r\nhello\r\n'.encode(), to=f'{name}@example.test', sender='someone@outside.test')
+
+
+def expect(sentence, name, code, secure=None, how=None):
+    before = len(servers[name].messages)
+    got = send(name)
+    taken = servers[name].messages[before:]
+    good = got // 100 == code // 100 and (len(taken) == 1 and taken[0][0] == secure if code == 250 else taken == [])
+    logged = re.findall(rf'hop-tls .*host=mx\.{name}\.\S+ policy=(\S+)', p.log_text())
+    check(sentence, good and (how is None or logged[-1:] == [how]), (got, taken, logged[-3:]))
+
+
+p.start()
+try:
+    expect('DANE: the published key is verified', 'dane', 250, True, 'dane')
+    expect('DANE: another key than the published one: nothing goes', 'danebad', 451)
+    expect('DANE: STARTTLS was taken out: nothing goes', 'danestrip', 451)
+    expect('DANE: a record whose signature is broken: nothing goes', 'bogus', 451)
+    expect('DANE: records of unusable kinds demand TLS, any certificate', 'requsage', 250, True, 'dane-unusable')
+    expect('TLSA that DNSSEC does not prove says nothing: opportunistic', 'opp', 250, True, 'opportunistic')
+    expect('no TLS offered and no policy: plain text', 'nothing', 250, False, 'opportunistic')
+    expect('MTA-STS: a host of the policy with a good certificate', 'sts', 250, True, 'sts')
+    expect('MTA-STS: STARTTLS was taken out: nothing goes', 'strip', 451)
+    expect('MTA-STS: a self-signed certificate: nothing goes', 'self', 451)
+    expect('MTA-STS: a certificate of another name: nothing goes', 'wrong', 451)
+    expect('MTA-STS: an MX that the policy does not name: nothing goes', 'other', 451)
+    expect('MTA-STS: mode testing: it goes all the same', 'testing', 250, True, 'sts-testing')
+    expect('MTA-STS: a redirect is not followed, no policy is known', 'redirect', 250, True, 'opportunistic')
+    kept = sorted(f.name for f in (p.dir / 'sts').iterdir())
+    check('policies are kept on disk', kept == sorted(f'{n}.plain' for n in ('sts', 'strip', 'self', 'wrong', 'testing', 'other')), kept)
+    asked = len(web.asked)
+    expect('a policy is fetched once', 'sts', 250, True)
+    check('and not again', len(web.asked) == asked)
+    p.stop()
+    web.close()
+    dns.__exit__()
+    again = dnsworld.World(p.dir / 'dns2', root, insecure={'plain.': re.sub(r'_mta-sts\S+ TXT.*\n', '', plain)}, spoil=spoil)
+    p.set({'dns-resolvers': again.resolver, 'dns-trust-anchor': again.anchor})
+    p.start()
+    p.wait_log(r'sts-policy .*domain=self\.plain', 5)
+    time.sleep(.5)
+    expect('an attacker who hides record and policy gains nothing: it was kept', 'self', 451)
+    expect('and good hosts are served by it', 'sts', 250, True, 'sts')
+    again.__exit__()
+finally:
+    p.down()
+    dns.__exit__()
+finish()

@@ -1,0 +1,126 @@
+"""Mail servers of others, on loopback addresses of their own and one port: with STARTTLS and a certificate, or without."""
+import http.server, socket, ssl, subprocess, threading
+from pathlib import Path
+
+
+class Authority:
+    """A certificate authority of this test."""
+
+    def __init__(self, folder):
+        self.dir = Path(folder)
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.cert = self.dir / 'ca.pem'
+        self._run('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '9', '-subj', '/CN=test CA',
+                  '-addext', 'basicConstraints=critical,CA:TRUE')
+
+    def _run(self, *argv):
+        subprocess.run(['openssl', *argv], cwd=self.dir, check=True, capture_output=True)
+
+    def leaf(self, name, signed=True, days=9):
+        """(cert, key) for a host; signed=False: its own."""
+        stem = f'{name}{"" if signed else "-self"}'
+        end = [] if not signed else ['-CA', 'ca.pem', '-CAkey', 'ca.key']
+        if signed:
+            self._run('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{stem}.key', '-out', f'{stem}.csr', '-subj', f'/CN={name}')
+            (self.dir / f'{stem}.ext').write_text(f'subjectAltName=DNS:{name}\n')
+            self._run('x509', '-req', '-in', f'{stem}.csr', *end, '-CAcreateserial', '-out', f'{stem}.pem', '-days', str(days), '-extfile', f'{stem}.ext')
+        else:
+            self._run('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{stem}.key', '-out', f'{stem}.pem', '-days', str(days),
+                      '-subj', f'/CN={name}', '-addext', f'subjectAltName=DNS:{name}')
+        return self.dir / f'{stem}.pem', self.dir / f'{stem}.key'
+
+
+class FakeMX:
+    """Takes every message; messages: [(inside TLS, content)]."""
+
+    def __init__(self, address, port, cert=None):
+        self.cert, self.messages, self.sessions = cert, [], 0
+        self.listener = socket.create_server((address, port), backlog=20)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                c, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._session, args=(c,), daemon=True).start()
+
+    def _session(self, c):
+        self.sessions += 1
+        secure = False
+        try:
+            c.settimeout(20)
+            f = c.makefile('rb')
+            c.sendall(b'220 fake ESMTP\r\n')
+            while line := f.readline():
+                verb = line.strip().upper()
+                if verb.startswith((b'EHLO', b'HELO')):
+                    c.sendall(b'250-fake\r\n250-PIPELINING\r\n' + (b'250-STARTTLS\r\n' if self.cert and not secure else b'') + b'250-REQUIRETLS\r\n250 8BITMIME\r\n')
+                elif verb == b'STARTTLS' and self.cert:
+                    c.sendall(b'220 go\r\n')
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(*self.cert)
+                    f.close()
+                    c = context.wrap_socket(c, server_side=True)
+                    f, secure = c.makefile('rb'), True
+                elif verb == b'DATA':
+                    c.sendall(b'354 go\r\n')
+                    content = b''
+                    while (line := f.readline()) not in (b'.\r\n', b''):
+                        content += line
+                    self.messages.append((secure, content))
+                    c.sendall(b'250 taken\r\n')
+                elif verb == b'QUIT':
+                    c.sendall(b'221 bye\r\n')
+                    break
+                else:
+                    c.sendall(b'250 ok\r\n')
+        except (OSError, ssl.SSLError):
+            pass
+        finally:
+            c.close()
+
+    def close(self):
+        self.listener.close()
+
+
+class Https:
+    """Serves pages {(host, path): (status, type, body)} by the certificate of each host (SNI)."""
+
+    def __init__(self, port, certs):
+        self.pages, self.asked = {}, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                key = (self.headers['Host'].split(':')[0], self.path)
+                outer.asked.append(key)
+                status, kind, body = outer.pages.get(key, (404, 'text/plain', 'no'))
+                self.send_response(status)
+                self.send_header('Content-Type', kind)
+                if status // 100 == 3:
+                    self.send_header('Location', body)
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_):
+                pass
+        contexts = {}
+        for host, pair in certs.items():
+            contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            contexts[host].load_cert_chain(*pair)
+
+        def choose(s, name, _):
+            if name in contexts:
+                s.context = contexts[name]
+        first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        first.load_cert_chain(*next(iter(certs.values())))
+        first.sni_callback = choose
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
+        self.server.socket = first.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
