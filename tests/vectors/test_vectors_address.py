@@ -37,8 +37,6 @@ def cases():
 def reason(address, category, diagnosis, good):
     """Why another verdict than the suite's is right, or None."""
     local, _, domain = address.rpartition('@')
-    if not domain and good:
-        return None
     if category in TAKE and not good:
         if re.fullmatch(r'\[(?i:IPv6:).*\]', domain):
             return 'RFC 5321 4.1.3: :: stands for two groups at least, and a literal is one that a socket takes'
@@ -51,7 +49,7 @@ def reason(address, category, diagnosis, good):
         if '.' not in domain and not domain.startswith('['):
             return None
     if category not in TAKE and good:
-        if not address:
+        if not address and good:
             return 'RFC 5321 4.5.5: the null reverse-path'
         if diagnosis.endswith('TOOLONG'):
             return 'RFC 5321 4.5.3.1: limits are what must be taken, more may be; and quotes aren\'t counted'
