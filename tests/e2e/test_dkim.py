@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Keys by porterctl dkim: made, published, signing, rotated; and what submitted mail looks like then."""
+import json, re, subprocess, sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import BUILD, Porter, check, finish
+
+DOMAIN = 'example.test'
+
+
+def keys_and_records(p):
+    zone = p.dir / 'zone'
+    zone.write_text('')
+    out = p.ctl('dkim', 'new', DOMAIN, '--bits', '1024')
+    check('dkim new makes two keys and prints their records', out.returncode == 0 and out.stdout.count('IN TXT ("') + out.stdout.count('IN TXT ( "') == 2, out.stdout + out.stderr)
+    keys = json.loads(p.ctl('dkim', 'show', DOMAIN, '--json').stdout)['keys']
+    check('one of RSA and one of Ed25519, neither signs yet', sorted(k['algorithm'] for k in keys) == ['ed25519', 'rsa'] and not any(k['signing'] for k in keys), keys)
+    files = list((p.etc / 'keys').glob(f'*._domainkey.{DOMAIN}.pem'))
+    check('their files are for root alone', len(files) == 2 and all(f.stat().st_mode & 0o77 == 0 for f in files), files)
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('they don\'t sign before they are published', out.returncode == 1 and 'not published' in out.stderr, out.stderr)
+    zone.write_text(p.ctl('dkim', 'show', DOMAIN).stdout)
+    out = p.ctl('dkim', 'check', DOMAIN, '--dns', zone)
+    check('what show prints is what DNS should say', out.returncode == 0 and out.stdout.count('published: yes') == 2, out.stdout + out.stderr)
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('then they do', out.returncode == 0, out.stdout + out.stderr)
+    keys = json.loads(p.ctl('dkim', 'show', DOMAIN, '--json').stdout)['keys']
+    check('and show says so', all(k['signing'] for k in keys), keys)
+    return zone
+
+
+def submit(p, subject, sender='alice@example.test'):
+    with p.talk(port=p.submission) as t:
+        t.code('EHLO client.test')
+        t.starttls()
+        t.code('EHLO client.test')
+        import base64
+        code = t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        if code != 235:
+            return code
+        return t.deliver(f'From: {sender}\r\nTo: bob@example.test\r\nSubject: {subject}\r\n\r\nsigned  text \r\n'.encode(), ['bob@example.test'], sender)
+
+
+def delivered(p, subject):
+    for raw in p.messages('bob').values():
+        if f'Subject: {subject}\n'.encode() in raw:
+            return raw
+    return b''
+
+
+def verdicts(p, raw, zone):
+    head, _, rest = raw.partition(b'\n')
+    out = subprocess.run([BUILD / 'porterctl', 'auth', 'dkim', '-', '--dns', zone, '--json'], input=rest if head.startswith(b'Return-Path') else raw, capture_output=True)
+    return [(d['result'], d['selector']) for d in json.loads(out.stdout)['dkim']]
+
+
+def mail_is_signed(p, zone):
+    code = submit(p, 'first')
+    check('submitted mail is taken', code == 250, code)
+    raw = delivered(p, 'first')
+    found = verdicts(p, raw, zone)
+    check('and bears two good signatures', [r for r, _ in found] == ['pass', 'pass'], (found, raw[:600]))
+    check('that oversign From, To, Subject and Date', re.search(rb'h=From:From', raw) is not None and all(raw.count(n) >= 1 for n in (b':To:To', b':Subject:Subject')), raw[:600])
+    return found
+
+
+def keys_are_rotated(p, zone, old):
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('rotate makes the next keys', out.returncode == 0 and out.stdout.count('IN TXT') == 2, out.stdout + out.stderr)
+    check('the old ones sign still', submit(p, 'second') == 250 and verdicts(p, delivered(p, 'second'), zone) == old)
+    zone.write_text(p.ctl('dkim', 'show', DOMAIN).stdout)
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('and once they are published, lets them sign', out.returncode == 0, out.stderr)
+    code = 0
+    for _ in range(40):         # the house takes the new generation of maps
+        code = submit(p, 'third')
+        new = verdicts(p, delivered(p, 'third'), zone) if code == 250 else []
+        if new != old:
+            break
+    check('new mail is signed by the new keys', code == 250 and [r for r, _ in new] == ['pass', 'pass'] and {s for _, s in new}.isdisjoint({s for _, s in old}), (code, new, old))
+    check('old signatures can be checked still', all(r == 'pass' for r, _ in verdicts(p, delivered(p, 'first'), zone)))
+
+
+with Porter('dkim') as p:
+    zone = keys_and_records(p)
+    old = mail_is_signed(p, zone)
+    keys_are_rotated(p, zone, old)
+finish()
