@@ -59,6 +59,36 @@ static int help(const char *family)
 	return any ? 0 : ctl_fail(CTL_USAGE, "there is no command %s; porterctl help lists them", family);
 }
 
+/* For roff: a backslash or a hyphen is written with a backslash, a line does not begin with a dot. */
+static void roff(const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\\' || *text == '-')
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
+/* porterctl(8), made from the tables, so that it tells every command there is and no other. */
+static int man_page(void)
+{
+	fputs(".TH PORTERCTL 8 \"\" \"Porter\" \"Porter manual\"\n.SH NAME\nporterctl \\- run the Porter mail server\n.SH SYNOPSIS\n.B porterctl\n.RB [ \\-c\n.IR DIR ]\n"
+	      ".RB [ \\-\\-json ]\n.RB [ \\-\\-yes ]\n.I COMMAND\n\\&...\n.SH DESCRIPTION\n.B porterctl\nchecks, compiles and edits the configuration in\n.I DIR\n"
+	      "(default: /etc/porter), and asks the running\n.BR porterd (8)\nby its control socket. With\n.B \\-\\-json\nanswers are JSON;\n.B \\-\\-yes\nanswers questions.\n"
+	      ".SH COMMANDS\n", stdout);
+	for (size_t t = 0; ctl_tables[t]; t++)
+		for (const struct ctl_command *row = ctl_tables[t]; row->name; row++) {
+			printf(".TP\n\\fB%s\\fP ", row->name);
+			roff(row->usage);
+			printf("\n");
+			roff(row->sentence);
+			printf("\n");
+		}
+	fputs(".SH EXIT STATUS\n0: done, or the answer is yes. 1: the answer is no. 2: could not tell. 64: wrong command line. 65: wrong data (maps). 69: nothing runs here. 75: try again. 78: wrong\n"
+	      "configuration.\n.SH SEE ALSO\n.BR porterd (8),\n.BR porter.conf (5),\n.BR porter\\-maps (5)\n", stdout);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl c = { .terminal = isatty(STDERR_FILENO), .mem = ARENA_INIT(0) };
@@ -74,7 +104,7 @@ int main(int argc, char **argv)
 	c.json = ctl_flag(&argc, argv, "--json");
 	c.yes = ctl_flag(&argc, argv, "--yes");
 	if (!argc || strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0)
-		return help(argc > 1 ? argv[1] : NULL);
+		return argc > 1 && strcmp(argv[1], "--man") == 0 ? man_page() : help(argc > 1 ? argv[1] : NULL);
 	const struct ctl_command *command = find(argc, argv);
 	if (!command)
 		return help(argv[0]) ? CTL_USAGE : CTL_USAGE;

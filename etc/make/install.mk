@@ -11,6 +11,7 @@ install: all
 	for page in $(wildcard etc/man/*.5); do install -m 644 $$page $(MAN)/man5; done
 	for page in $(wildcard etc/man/*.8); do install -m 644 $$page $(MAN)/man8; done
 	$(BUILD)/porterctl settings --man > $(MAN)/man5/porter.conf.5
+	$(BUILD)/porterctl help --man > $(MAN)/man8/porterctl.8
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/porter
 	for file in etc/examples/*; do [ -e $(CONF)/$${file##*/} ] || install -m 644 $$file $(CONF); done
 	sed 's,@SBIN@,$(PREFIX)/sbin,; s,@CONF@,$(SYSCONF),' etc/porter.service > $(UNIT)/porter.service
@@ -19,6 +20,6 @@ install: all
 
 ## make uninstall       the binaries, pages and unit; configuration and mail stay
 uninstall:
-	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(UNIT)/porter.service
+	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(UNIT)/porter.service
 	rm -f $(addprefix $(MAN)/man5/,$(notdir $(wildcard etc/man/*.5))) $(addprefix $(MAN)/man8/,$(notdir $(wildcard etc/man/*.8)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/porter

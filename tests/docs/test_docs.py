@@ -1,0 +1,86 @@
+"""Words and code in step: settings and porter.conf(5), commands and porterctl(8), maps and their examples, what README says and the Makefile has, and an installation that works."""
+import json, os, re, subprocess, sys
+from pathlib import Path
+from porter import BUILD, TOP, Porter, check, finish
+
+ctl = BUILD / 'porterctl'
+
+
+def out(*argv, **kw):
+    return subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120, **kw)
+
+
+# -- settings --------------------------------------------------------------------------------------------------------------
+settings = json.loads(out(ctl, 'settings', '--json').stdout)
+page = out(ctl, 'settings', '--man').stdout
+check('porter.conf(5) tells every setting', all(f'.B {s["name"]}\n{s["sentence"]}' in page for s in settings))
+check('every setting has a sentence that ends in a full stop', all(s['sentence'].rstrip().endswith('.') for s in settings),
+      [s['name'] for s in settings if not s['sentence'].rstrip().endswith('.')])
+names = [s['name'] for s in settings]
+check('no setting stands twice', len(names) == len(set(names)), [n for n in names if names.count(n) > 1])
+
+# -- man pages -----------------------------------------------------------------------------------------------------------------
+pages = {'porter.conf.5': page, 'porterctl.8': out(ctl, 'help', '--man').stdout}
+pages |= {p.name: p.read_text() for p in (TOP / 'etc/man').glob('*.[1-8]')}
+for name, text in sorted(pages.items()):
+    r = subprocess.run(['mandoc', '-Tlint', '-Werror'], input=text, capture_output=True, text=True, timeout=60)
+    check(f'{name} is a well-formed man page', r.returncode == 0, r.stdout[:500])
+for must in ('porterd.8', 'porterctl.8', 'porter.conf.5', 'porter-maps.5'):
+    check(f'there is {must}', must in pages)
+
+# -- commands ----------------------------------------------------------------------------------------------------------------------
+listed = re.findall(r'^  (\S.*)\n      (\S.*)$', out(ctl, 'help').stdout, re.M)
+check('porterctl help tells every command with a sentence', len(listed) >= 10 and all(s.rstrip().endswith('.') for _, s in listed), [c for c, s in listed if not s.rstrip().endswith('.')])
+r = out(ctl, 'no-such-command')
+check('an unknown command says where the commands are listed', r.returncode == 64 and 'help' in r.stderr, r.stderr)
+r = out(ctl, '-c', '/nonexistent', 'check')
+check('a missing configuration says how to name another', r.returncode == 78 and '-c DIR' in r.stderr, r.stderr)
+
+# -- examples ----------------------------------------------------------------------------------------------------------------------
+with Porter('docs', start=False) as p:
+    demo_maps = {f.name for f in p.etc.iterdir() if f.is_file() and f.name != 'porter.conf'}
+    examples = {f.name for f in (TOP / 'etc/examples').iterdir()}
+    maps_page = pages.get('porter-maps.5', '')
+    for name in ('domains', 'recipients', 'aliases', 'routes', 'access', 'credentials', 'senders', 'clients'):
+        check(f'the map {name} stands in the demo, in the examples and in porter-maps(5)', name in demo_maps and name in examples and name in maps_page)
+    r = p.ctl('check')
+    check('the demo checks', r.returncode == 0, r.stderr)
+    conf = (p.etc / 'porter.conf').read_text()
+    used = {l.split()[0] for l in conf.splitlines() if l.strip() and not l.startswith('#')}
+    check('the demo\'s porter.conf has known settings alone', used <= set(names), used - set(names))
+    bad = p.etc / 'porter.conf'
+    bad.write_text(conf + 'no-such-setting 1\nsize-limit much\n')
+    r = p.ctl('check')
+    lines = len(conf.splitlines())
+    check('all errors of porter.conf are told at once, with file and line', r.returncode == 78 and f'porter.conf:{lines + 1}:' in r.stderr and f'porter.conf:{lines + 2}:' in r.stderr, r.stderr)
+    bad.write_text(conf)
+    (p.etc / 'aliases').write_text('a@example.test ghost@example.test\nb@example.test |/bin/sh\n')
+    r = p.ctl('check')
+    check('errors of a map name file and line', r.returncode == 65 and 'aliases:2:' in r.stderr, r.stderr)
+
+# -- README and Makefile --------------------------------------------------------------------------------------------------------------
+readme = (TOP / 'README.md').read_text()
+targets = set(re.findall(r'^## make ([a-z-]+)', (TOP / 'Makefile').read_text() + ''.join(f.read_text() for f in (TOP / 'etc/make').glob('*.mk')), re.M))
+told = set(re.findall(r'`make ([a-z-]+)', readme))
+check('every make target that README names is there', told and told <= targets | {'all', 'help'}, told - targets)
+check('README names the two commands', '`make run`' in readme and '`make test`' in readme)
+check('CI calls exactly README\'s test command', 'exec make test' in (TOP / '.ci/run').read_text())
+for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'):
+    card = TOP / room / 'README.md'
+    check(f'the room {room} has a card of at most thirty lines', card.exists() and len(card.read_text().splitlines()) <= 30)
+check('the licence is there', 'ISC' in (TOP / 'LICENSE').read_text() or 'Permission to use, copy, modify' in (TOP / 'LICENSE').read_text())
+
+# -- installation ---------------------------------------------------------------------------------------------------------------------------
+dest = BUILD / 't' / f'dest-{os.getpid()}'
+r = out('make', '-s', '-C', TOP, 'install', f'DESTDIR={dest}', f'BUILD={BUILD}', 'PREFIX=/usr')
+found = {str(f.relative_to(dest)) for f in dest.rglob('*') if f.is_file()} if dest.exists() else set()
+check('make install puts binaries, pages, unit and examples below DESTDIR', r.returncode == 0 and {
+    'usr/sbin/porterd', 'usr/sbin/porterctl', 'usr/share/man/man8/porterd.8', 'usr/share/man/man8/porterctl.8', 'usr/share/man/man5/porter.conf.5', 'usr/share/man/man5/porter-maps.5',
+    'lib/systemd/system/porter.service', 'etc/porter/domains'} <= found, (r.stderr, sorted(found)))
+unit = (dest / 'lib/systemd/system/porter.service').read_text() if found else ''
+check('the unit names what was installed', '/usr/sbin/porterd -c /etc/porter' in unit and '@' not in unit)
+r = out('make', '-s', '-C', TOP, 'uninstall', f'DESTDIR={dest}', f'BUILD={BUILD}', 'PREFIX=/usr')
+left = {str(f.relative_to(dest)) for f in dest.rglob('*') if f.is_file()} if dest.exists() else set()
+check('make uninstall leaves the configuration alone', r.returncode == 0 and left and all(f.startswith('etc/porter/') for f in left), sorted(left))
+subprocess.run(['rm', '-rf', str(dest)])
+finish()
