@@ -265,12 +265,10 @@ int map_set_read(struct slice directory, struct complaints *wrong, struct map_se
 		map_set_add(r.set, map_kinds[id].name);
 		read_map(&r, id, false);
 	}
-	if (!r.bad)
+	if (r.set->maps[MAP_DOMAINS].text)
 		read_named(&r);
-	if (!r.bad)
-		expand_includes(&r);
-	if (!r.bad)
-		check_values(&r);
+	check_values(&r);          /* all errors at once: a map that could not be read is passed over */
+	expand_includes(&r);
 	if (!r.bad) {
 		note_primary(&r);
 		note_first_recipients(&r);

@@ -54,9 +54,13 @@ with Porter('docs', start=False) as p:
     lines = len(conf.splitlines())
     check('all errors of porter.conf are told at once, with file and line', r.returncode == 78 and f'porter.conf:{lines + 1}:' in r.stderr and f'porter.conf:{lines + 2}:' in r.stderr, r.stderr)
     bad.write_text(conf)
-    (p.etc / 'aliases').write_text('a@example.test ghost@example.test\nb@example.test |/bin/sh\n')
+    (p.etc / 'aliases').write_text('a@example.test ghost@example.test\n')
     r = p.ctl('check')
-    check('errors of a map name file and line', r.returncode == 65 and 'aliases:2:' in r.stderr, r.stderr)
+    check('an alias that leads nowhere is named with file and line', r.returncode == 65 and 'aliases:1:' in r.stderr, r.stderr)
+    (p.etc / 'aliases').write_text('a@example.test :include:/nonexistent\nb@-x..y z\n')
+    (p.etc / 'domains').write_text('example.test mailbox quota=much\nx.test nonsense\n')
+    r = p.ctl('check')
+    check('errors of maps are told together, with file and line', r.returncode == 65 and r.stderr.count('\n') >= 2 and 'aliases:2:' in r.stderr, r.stderr)
 
 # -- README and Makefile --------------------------------------------------------------------------------------------------------------
 readme = (TOP / 'README.md').read_text()
