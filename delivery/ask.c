@@ -196,7 +196,7 @@ static void on_late(void *arg, const struct hop_content_done *d)
 
 static void call(struct question *q, const struct hop_ask *a)
 {
-	static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 	struct unique made_up = unique_new();
 	struct buf probe = BUF_INIT(1024);
 	bool known;

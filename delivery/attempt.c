@@ -269,10 +269,19 @@ static void dial_failed(void *arg, size_t index, int error)
 	buf_free(&address);
 }
 
+/* All that are left; or those of one host, where each host needs leave. */
+static size_t dial_count(const struct attempt *a)
+{
+	size_t n = 1, left = a->target_count - a->next;
+	while (n < left && (!a->handler->on_host || slice_eq(a->targets[a->next + n].host, a->targets[a->next].host)))
+		n++;
+	return n;
+}
+
 static void dial(struct attempt *a)
 {
 	struct dial_plan p = {
-		.targets = a->targets + a->next, .count = a->target_count - a->next, .timeout_ms = a->hops->connect_ms, .failed = dial_failed, .done = dialled, .arg = a,
+		.targets = a->targets + a->next, .count = dial_count(a), .timeout_ms = a->hops->connect_ms, .failed = dial_failed, .done = dialled, .arg = a,
 		.from4 = a->choice.has_from4 ? &a->choice.from4 : NULL, .from6 = a->choice.has_from6 ? &a->choice.from6 : NULL,
 		.open_unix = a->hops->open_unix, .how = a->hops->how
 	};
@@ -286,7 +295,8 @@ static void dialled(void *arg, int fd, size_t index)
 	attempt_hold(a);
 	a->dial = NULL;
 	if (fd < 0) {
-		a->next = a->target_count;
+		a->next += dial_count(a);
+		a->allowed = false;
 		if (a->down)
 			a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop can't be reached, try again later");
 		attempt_look(a);
@@ -353,19 +363,40 @@ static bool take_peer(struct attempt *a)
 	return l != NULL;
 }
 
+static void ask_leave(struct attempt *a)
+{
+	a->asking_host = true;
+	a->handler->on_host(a->arg, a->targets[a->next].host);
+}
+
 void attempt_look(struct attempt *a)
 {
-	if (a->freed || a->over)
+	if (a->asking_host || a->freed || a->over)
 		return;
-	struct link *l = a->rounds || a->plain_only ? NULL : pool_take_place(a->hops->pool, buf_slice(&a->place_key));
+	struct link *l = a->rounds || a->plain_only || a->handler->on_host ? NULL : pool_take_place(a->hops->pool, buf_slice(&a->place_key));
 	if (l)
 		use_link(a, l, false);
 	else if (!a->resolved)
 		a->query = hosts_find(a->hops->loop, &a->hops->hosts, a->envelope.place, resolved, a);
 	else if (a->next >= a->target_count)
 		attempt_give_up(a, a->last, a->down);
+	else if (a->handler->on_host && !a->allowed)
+		ask_leave(a);
 	else if (!take_peer(a))
 		dial(a);
+}
+
+void attempt_allow(struct attempt *a, bool yes)
+{
+	attempt_hold(a);
+	a->asking_host = false;
+	a->allowed = yes;
+	if (!yes && a->next < a->target_count) {
+		a->next += dial_count(a);
+		a->last = MAIL_STATUS(MAIL_LATER, 451, 7, 0, "Enough was told to this host today");
+	}
+	attempt_look(a);
+	attempt_let_go(a);
 }
 
 /* -- a client's events ------------------------------------------------------------------------------------------------------------------ */
@@ -395,6 +426,7 @@ void attempt_next_host(struct attempt *a, struct mail_status why)
 	attempt_drop_link(a);
 	a->last = attempt_keep(a, why);
 	a->next++;
+	a->allowed = a->next < a->target_count && a->next > 0 && a->allowed && slice_eq(a->targets[a->next].host, a->targets[a->next - 1].host);
 	for (size_t i = 0; i < a->count; i++)
 		if (a->rcpts[i].state != RCPT_NO)
 			a->rcpts[i].state = RCPT_NEW;

@@ -19,6 +19,8 @@ struct attempt_handler {
 	void (*on_content)(void *arg, const struct hop_content_done *d, struct slice reply);
 	/* After on_content said unknown: the reply that came later, or NULL when the connection died without one. */
 	void (*on_late)(void *arg, const struct hop_content_done *d);
+	/* NULL, or asked before a host is spoken to: attempt_allow gives leave. */
+	void (*on_host)(void *arg, struct slice host);
 };
 
 /* e is copied. */
@@ -31,6 +33,9 @@ size_t attempt_rcpt(struct attempt *a, const struct hop_recipient *r);
 size_t attempt_rcpt_count(const struct attempt *a);
 /* No recipient comes any more; the body becomes the attempt's. budget_ms: to the end of it all; 0 the usual. */
 void attempt_content(struct attempt *a, struct body *b, uint64_t budget_ms);
+
+/* The answer to on_host, once: go on with this host, or with the next one. */
+void attempt_allow(struct attempt *a, bool yes);
 
 /* What is known of the conversation; valid until the next callback. */
 const struct hop_facts *attempt_facts(struct attempt *a);

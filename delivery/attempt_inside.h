@@ -46,6 +46,7 @@ struct attempt {
 	unsigned rounds;
 	uint64_t rest_ms;
 	struct dial *dial;
+	bool asking_host, allowed;     /* leave for targets[next] is awaited; is given */
 	struct link *link;
 	bool fresh;                    /* the link was dialled by us, not taken from the pool */
 	bool ready;                    /* its client is */

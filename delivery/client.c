@@ -49,6 +49,7 @@ static void release(struct client *c)
 {
 	script_free(c->script);
 	conn_free(c->conn);
+	tls_free(c->context);
 	mem_wipe(c->password.p, c->password.n);
 	buf_free(&c->helo), buf_free(&c->host), buf_free(&c->login), buf_free(&c->password);
 	mem_free(c);
@@ -176,7 +177,7 @@ struct client *client_new(struct loop *l, const struct client_plan *p, const str
 	static const struct conn_handler conn_handler = { on_data, on_event, on_drained };
 	static const struct script_handler script_handler = { on_script_end };
 	struct client *c = MEM_NEW(struct client);
-	*c = (struct client){ .loop = l, .handler = h, .arg = arg, .lmtp = p->lmtp, .tls = p->tls, .context = p->context };
+	*c = (struct client){ .loop = l, .handler = h, .arg = arg, .lmtp = p->lmtp, .tls = p->tls, .context = p->context ? tls_hold(p->context) : NULL };
 	keep(&c->helo, p->helo), keep(&c->host, p->host), keep(&c->login, p->login), keep(&c->password, p->password);
 	c->conn = conn_new(l, p->fd, &limits, &conn_handler, c);
 	c->script = script_new(l, c->conn, &script_handler, c);

@@ -22,7 +22,7 @@ struct client_plan {
 	struct slice helo;             /* our name */
 	struct slice host;             /* theirs, for SNI and logs */
 	enum client_tls tls;
-	struct tls_context *context;   /* lent until client_free */
+	struct tls_context *context;   /* held while it is used */
 	struct slice login, password;  /* AUTH where both are given; only over TLS */
 };
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "delivery/hop_inside.h"
+#include "queue/job_proto.h"
 
 enum { ANSWER_MAX = 2 << 20 };
 
@@ -165,7 +166,7 @@ static struct passing *find(struct hop_peer *p, struct slice transaction)
 
 static int begin(struct hop_peer *p, struct ipc_message *m)
 {
-	static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 	struct hop_envelope e;
 	if (hop_get_envelope(m->payload, &e) < 0 || find(p, e.transaction))
 		return -EPROTO;
@@ -262,7 +263,9 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOP_CONTENT: return content(p, m);
 	case HOP_ABORT: return abort_one(p, m);
 	case HOP_ASK: return ask_take(p, m);
-	case HOP_JOB: return job_take(p, m);
+	case JOB_START: return job_take(p, m);
+	case JOB_CANCEL: return job_cancel(p, m);
+	case JOB_HOST_OK: return job_host_ok(p, m);
 	}
 	return -EPROTO;
 }
@@ -280,6 +283,7 @@ static void on_close(void *arg, struct ipc *which)
 		if (t->peer == p && !t->content_asked)
 			passing_free(t);
 	}
+	job_peer_gone(p);
 	hop_peer_leave(p);
 }
 

@@ -37,6 +37,9 @@ void hop_answer(struct hop_peer *p, uint16_t type, uint64_t id, struct buf *b);
 struct lanes *lanes_new(struct hop *h);
 void lanes_free(struct lanes *l);
 int job_take(struct hop_peer *p, struct ipc_message *m);
+int job_cancel(struct hop_peer *p, struct ipc_message *m);
+int job_host_ok(struct hop_peer *p, struct ipc_message *m);
+void job_peer_gone(struct hop_peer *p); /* what waits for its word ends */
 void lanes_report(const struct lanes *l, struct buf *json);
 
 /* ask.c */

@@ -115,29 +115,6 @@ static const struct part asked_parts[] = {
 };
 static const struct record asked_record = RECORD(hop_asked, asked_parts);
 
-static const struct part job_parts[] = {
-	{ 1, PART_RECORD, true, AT(hop_job, envelope), .inner = &envelope_record },
-	{ 2, PART_LIST, true, AT(hop_job, recipients), HOP_MAX_RECIPIENTS, &recipient_record, offsetof(struct hop_job, count) },
-	{ 3, PART_NUMBER, true, AT(hop_job, offset), INT64_MAX },
-	{ 4, PART_NUMBER, true, AT(hop_job, length), INT64_MAX },
-	{ 5, PART_BOOL, false, AT(hop_job, eight_bit) },
-};
-static const struct record job_record = RECORD(hop_job, job_parts);
-
-static const struct part job_result_parts[] = {
-	{ 1, PART_STATUS, true, AT(hop_job_result, status) },
-	{ 2, PART_TEXT, false, AT(hop_job_result, reply) },
-	{ 3, PART_RECORD, true, AT(hop_job_result, facts), .inner = &facts_record },
-};
-static const struct record job_result_record = RECORD(hop_job_result, job_result_parts);
-
-static const struct part job_done_parts[] = {
-	{ 1, PART_LIST, true, AT(hop_job_done, results), HOP_MAX_RECIPIENTS, &job_result_record, offsetof(struct hop_job_done, count) },
-	{ 2, PART_UNSIGNED, true, AT(hop_job_done, window), 1000000 },
-	{ 3, PART_NUMBER, false, AT(hop_job_done, rest_ms), UINT32_MAX },
-};
-static const struct record job_done_record = RECORD(hop_job_done, job_done_parts);
-
 /* -- writing ------------------------------------------------------------------------------------------------------------------ */
 
 static void put(struct buf *out, const struct record *r, const char *from);
@@ -470,39 +447,6 @@ int hop_get_asked(struct slice payload, struct hop_asked *out)
 {
 	struct hop_asked m = { 0 };
 	if (get(payload, &asked_record, 0, NULL, (char *)&m) < 0)
-		return -EPROTO;
-	*out = m;
-	return 0;
-}
-
-int hop_put_job(struct buf *out, const struct hop_job *m)
-{
-	return write_record(out, &job_record, m);
-}
-
-int hop_get_job(struct slice payload, struct arena *mem, struct hop_job *out)
-{
-	struct hop_job m = { 0 };
-	if (get(payload, &job_record, 0, mem, (char *)&m) < 0 || !is_envelope(&m.envelope) || !is_transaction(m.envelope.transaction))
-		return -EPROTO;
-	for (size_t i = 0; i < m.count; i++)
-		if (!is_recipient(&m.recipients[i]))
-			return -EPROTO;
-	if (m.offset > INT64_MAX - m.length)
-		return -EPROTO;
-	*out = m;
-	return 0;
-}
-
-int hop_put_job_done(struct buf *out, const struct hop_job_done *m)
-{
-	return write_record(out, &job_done_record, m);
-}
-
-int hop_get_job_done(struct slice payload, struct arena *mem, struct hop_job_done *out)
-{
-	struct hop_job_done m = { 0 };
-	if (get(payload, &job_done_record, 0, mem, (char *)&m) < 0 || m.window == 0)
 		return -EPROTO;
 	*out = m;
 	return 0;

@@ -7,7 +7,7 @@
 #include "base/mail_status.h"
 #include "base/slice.h"
 
-/* What smtpd (pass-through) and queue (jobs) ask the process `delivery`, over base/ipc; payloads are base/field records. The message id of base/ipc
+/* What smtpd asks the process `delivery`, over base/ipc (the queue's jobs are queue/job_proto.h); payloads are base/field records. The message id of base/ipc
  * is the asker's: the answer carries the same.
  *
  *	question       answer             when
@@ -17,10 +17,9 @@
  *	HOP_ABORT      -                  the transaction is over without content; unknown ones are fine. Open questions are answered 451 first
  *	-              HOP_LATE           a reply that was heard after HOP_CONTENT_DONE said `unknown`: for the ledger. Comes once or, when the connection died, never
  *	HOP_ASK        HOP_ASKED          is this recipient good there? From the cache or by a call with MAIL and RCPT; relayed domains with recipients=ask
- *	HOP_JOB        HOP_JOB_DONE       queue: one attempt at one place for these recipients; its descriptor is the spool file, read only
  *
  * Every question is answered once. Channel lost: what that peer has open is aborted (before the dot) or goes on unheard (behind it).
- * A transaction id names one transaction of one peer from HOP_BEGIN to HOP_CONTENT or HOP_ABORT; a job's is its own until HOP_JOB_DONE.
+ * A transaction id names one transaction of one peer from HOP_BEGIN to HOP_CONTENT or HOP_ABORT.
  *
  * Once the dot was sent to a host no other host is tried: dot_sent says so, unknown says that no reply was heard (the status is a 451 of ours then).
  * A hop that went away before the dot is dialled again and asked every accepted RCPT again; one that is refused now makes the whole a 451.
@@ -34,15 +33,13 @@ enum hop_message {
 	HOP_ABORT,
 	HOP_LATE,
 	HOP_ASK,
-	HOP_ASKED,
-	HOP_JOB,
-	HOP_JOB_DONE
+	HOP_ASKED
 };
 
 enum {
 	HOP_MAX_INLINE = 64 << 10,     /* content in the question itself; more comes as a descriptor */
 	HOP_MAX_TRANSACTION = 32,      /* bytes of a transaction id: letters, digits, '-', '_' */
-	HOP_MAX_RECIPIENTS = 1000,     /* of one transaction or job */
+	HOP_MAX_RECIPIENTS = 1000,     /* of one transaction */
 	HOP_BUDGET_MS = 60000          /* the usual budget for everything up to RCPT's reply: below every client's own patience */
 };
 
@@ -56,7 +53,6 @@ enum hop_flag {
 };
 enum { HOP_FLAGS = 63 };
 
-/* Of a transaction or a job. */
 struct hop_envelope {
 	struct slice transaction;
 	struct slice place;           /* "mx:DOMAIN", "host:port", "[address]:port", "lmtp:host:port", "lmtp:unix:/path" */
@@ -65,7 +61,7 @@ struct hop_envelope {
 	struct slice envelope_id;     /* ENVID, decoded; "" none */
 	uint64_t size;                /* announced or known; 0 not known */
 	unsigned flags;               /* HOP_ flags */
-	uint64_t budget_ms;           /* BEGIN: for each answer to RCPT; JOB: for the whole attempt; 0: the usual */
+	uint64_t budget_ms;           /* for each answer to RCPT; 0: the usual */
 };
 
 struct hop_recipient {
@@ -135,29 +131,6 @@ struct hop_asked {
 	struct hop_facts facts;
 };
 
-struct hop_job {
-	struct hop_envelope envelope;
-	struct hop_recipient *recipients;
-	size_t count;
-	uint64_t offset, length;      /* of the content in the spool file, CRLF line ends */
-	bool eight_bit;
-};
-
-struct hop_job_result {
-	struct mail_status status;    /* MAIL_OK done, MAIL_LATER try again, MAIL_NEVER failed */
-	struct slice reply;           /* the remote's words, lines joined by " / ", sanitised; "" the status is ours */
-	struct hop_facts facts;       /* of the host that decided */
-};
-
-/* results are in the question's order. window: how many jobs for this place may be open at delivery at once just now (it grows on success, shrinks
- * on 421, 4xx and dead hosts; at least 1); rest_ms: no use to try this place sooner (dead hosts); 0 none. */
-struct hop_job_done {
-	struct hop_job_result *results;
-	size_t count;
-	unsigned window;
-	uint64_t rest_ms;
-};
-
 /* Writers: 0 or -EMSGSIZE. Inline content is the last part of HOP_CONTENT's payload, sent behind the head without a copy by hop_send_content. */
 struct ipc;
 int hop_put_envelope(struct buf *out, const struct hop_envelope *e);      /* HOP_BEGIN */
@@ -169,8 +142,6 @@ int hop_put_transaction(struct buf *out, struct slice transaction);       /* HOP
 int hop_put_late(struct buf *out, const struct hop_late *m);
 int hop_put_ask(struct buf *out, const struct hop_ask *m);
 int hop_put_asked(struct buf *out, const struct hop_asked *m);
-int hop_put_job(struct buf *out, const struct hop_job *m);
-int hop_put_job_done(struct buf *out, const struct hop_job_done *m);
 /* fd: the file of from_file, else -1; it stays the caller's. */
 int hop_send_content(struct ipc *to, uint64_t id, const struct hop_content *m, int fd);
 
@@ -184,6 +155,4 @@ int hop_get_transaction(struct slice payload, struct slice *out);
 int hop_get_late(struct slice payload, struct arena *mem, struct hop_late *out);
 int hop_get_ask(struct slice payload, struct hop_ask *out);
 int hop_get_asked(struct slice payload, struct hop_asked *out);
-int hop_get_job(struct slice payload, struct arena *mem, struct hop_job *out);
-int hop_get_job_done(struct slice payload, struct arena *mem, struct hop_job_done *out);
 #endif

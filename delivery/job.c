@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/hop_inside.h"
+#include "queue/job_proto.h"
 
 enum { WINDOW_FIRST = 10, MAX_ROUNDS = 200, MAX_LANES = 10000, ANSWER_MAX = 3 << 20, REST_FIRST_MS = 5000, REST_MAX_MS = 300000 };
 
@@ -18,29 +19,40 @@ struct lane {
 	unsigned window, running, failures;
 	size_t jobs;                   /* running and waiting */
 	uint64_t until_ms;             /* rests */
-	struct job *first, **last;     /* waiting */
+	struct running *first, **last;     /* waiting */
 };
 
 struct lanes {
 	struct hop *hop;
 	struct lane *lanes;
-	struct job *running;
+	struct running *running;
 };
 
-struct job {
-	struct job *next;
+/* What the queue asked for, in the words of an attempt. */
+struct job_request {
+	struct hop_envelope envelope;
+	struct hop_recipient *recipients;
+	size_t count;
+	uint64_t offset, length;
+	bool eight_bit, ask_host;
+};
+
+struct running {
+	struct running *next;
 	struct hop_peer *peer;
 	struct lane *lane;
 	uint64_t id;
 	struct arena mem;
-	struct hop_job is;
+	struct job_request is;
 	int fd;
-	struct hop_job_result *results;
+	struct job_recipient_result *results;
 	bool *done;
 	size_t *round;                 /* index in the attempt -> recipient */
 	size_t round_count;
 	unsigned rounds;
 	struct attempt *attempt;
+	bool asked_host;               /* JOB_HOST is open */
+	bool unknown;
 	bool failed;                   /* the place itself: down, 421, all deferred */
 	uint64_t rest_ms;
 };
@@ -52,7 +64,7 @@ struct lanes *lanes_new(struct hop *h)
 	return l;
 }
 
-static void job_free(struct job *j)
+static void job_free(struct running *j)
 {
 	attempt_free(j->attempt);
 	file_close(&j->fd);
@@ -64,7 +76,7 @@ static void job_free(struct job *j)
 void lanes_free(struct lanes *all)
 {
 	while (all->running) {
-		struct job *j = all->running;
+		struct running *j = all->running;
 		all->running = j->next;
 		job_free(j);
 	}
@@ -72,7 +84,7 @@ void lanes_free(struct lanes *all)
 		struct lane *l = all->lanes;
 		all->lanes = l->next;
 		while (l->first) {
-			struct job *j = l->first;
+			struct running *j = l->first;
 			l->first = j->next;
 			job_free(j);
 		}
@@ -119,7 +131,7 @@ static void drop_idle_lanes(struct lanes *all)
 	}
 }
 
-static void lane_learn(struct lane *l, const struct job *j, unsigned max)
+static void lane_learn(struct lane *l, const struct running *j, unsigned max)
 {
 	if (!j->failed) {
 		l->failures = 0;
@@ -145,47 +157,51 @@ static uint64_t lane_rest(const struct lane *l)
 
 /* -- one job -------------------------------------------------------------------------------------------------------------------------- */
 
-static void run(struct job *j);
+static void run(struct running *j);
 static void run_lane(struct lanes *all, struct lane *l);
 
-static struct hop_facts copy_facts(struct job *j, const struct hop_facts *f)
+static struct slice host_text(struct running *j, const struct hop_facts *f)
 {
-	struct hop_facts c = *f;
-	c.host = arena_copy(&j->mem, f->host);
-	c.address = arena_copy(&j->mem, f->address);
-	c.tls = arena_copy(&j->mem, f->tls);
-	return c;
+	struct buf b = BUF_INIT(500);
+	size_t port = slice_rfind(f->address, ':');
+	if (f->host.n && !slice_starts(f->address, SLICE("unix:")) && !slice_starts(f->address, f->host))
+		buf_addf(&b, "%.*s[%.*s]%.*s", SLICE_FMT(f->host), SLICE_FMT(slice_head(f->address, port)), SLICE_FMT(slice_skip(f->address, port)));
+	else
+		buf_add(&b, f->address);
+	struct slice text = arena_copy(&j->mem, buf_slice(&b));
+	buf_free(&b);
+	return text;
 }
 
-static void set_result(struct job *j, size_t at, struct mail_status s, struct slice reply)
+static void set_result(struct running *j, size_t at, struct mail_status s)
 {
-	j->results[at] = (struct hop_job_result){ mail_status_copy(&j->mem, s), arena_copy(&j->mem, reply), copy_facts(j, attempt_facts(j->attempt)) };
+	const struct hop_facts *f = attempt_facts(j->attempt);
+	uint32_t index = j->results[at].index;
+	j->unknown |= f->unknown;
+	j->results[at] = (struct job_recipient_result){ index, mail_status_copy(&j->mem, s), host_text(j, f), f->down, s.fate == MAIL_OK && f->dsn };
 }
 
-static void answer(struct job *j)
+static void answer(struct running *j)
 {
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	struct hop_job_done d = { j->results, j->is.count, j->lane->window, lane_rest(j->lane) };
-	hop_put_job_done(&b, &d);
-	hop_answer(j->peer, HOP_JOB_DONE, j->id, &b);
+	struct job_result d = { j->lane->window, lane_rest(j->lane), j->results, j->is.count };
+	job_put_result(&b, &d);
+	hop_answer(j->peer, JOB_RESULT, j->id, &b);
 }
 
-static void note_fates(struct job *j)
+static void note_fates(struct running *j)
 {
-	bool all_later = true;
-	for (size_t i = 0; i < j->is.count; i++) {
-		all_later &= j->results[i].status.fate == MAIL_LATER;
-		j->failed |= j->results[i].status.code == 421 || j->results[i].facts.down;
-	}
-	j->failed |= all_later && j->results[0].facts.unknown;
+	for (size_t i = 0; i < j->is.count; i++)
+		j->failed |= j->results[i].status.code == 421 || j->results[i].down;
+	j->failed |= j->unknown;
 }
 
-static void finish(struct job *j)
+static void finish(struct running *j)
 {
 	struct lanes *all = j->peer->hop->lanes;
 	struct hop_peer *p = j->peer;
 	struct lane *l = j->lane;
-	struct job **at = &all->running;
+	struct running **at = &all->running;
 	while (*at != j)
 		at = &(*at)->next;
 	*at = j->next;
@@ -201,19 +217,20 @@ static void finish(struct job *j)
 
 static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct slice reply)
 {
-	struct job *j = arg;
-	set_result(j, j->round[index], *s, reply);
+	struct running *j = arg;
+	(void)reply;
+	set_result(j, j->round[index], *s);
 }
 
 /* Those of this round that have their last word; the others, for whom there was no room beside one that was taken, come in the next. */
-static bool end_round(struct job *j, const struct hop_content_done *d, struct slice reply)
+static bool end_round(struct running *j, const struct hop_content_done *d)
 {
 	size_t taken = 0;
 	bool more = false;
 	for (size_t i = 0; i < j->round_count; i++) {
 		size_t at = j->round[i];
 		if (j->results[at].status.fate == MAIL_OK) {
-			set_result(j, at, d->each[taken++], reply);
+			set_result(j, at, d->each[taken++]);
 			j->done[at] = true;
 		} else if (attempt_over_limit(j->attempt, i) && d->count && d->status.fate == MAIL_OK) {
 			more = true;
@@ -224,7 +241,7 @@ static bool end_round(struct job *j, const struct hop_content_done *d, struct sl
 	return more && j->rounds < MAX_ROUNDS;
 }
 
-static void log_job(struct job *j, const struct hop_content_done *d, struct slice reply)
+static void log_job(struct running *j, const struct hop_content_done *d, struct slice reply)
 {
 	log_event(LOG_INFO, "job", LOG_STR("id", j->is.envelope.transaction), LOG_STR("place", j->is.envelope.place), LOG_STR("host", d->facts.host),
 		LOG_STR("address", d->facts.address), LOG_STR("tls", d->facts.tls), LOG_UINT("recipients", j->round_count), LOG_UINT("taken", d->count),
@@ -233,11 +250,11 @@ static void log_job(struct job *j, const struct hop_content_done *d, struct slic
 
 static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
 {
-	struct job *j = arg;
+	struct running *j = arg;
 	uint64_t rest = attempt_rest_ms(j->attempt);
 	log_job(j, d, reply);
 	j->rest_ms = rest > j->rest_ms ? rest : j->rest_ms;
-	bool more = end_round(j, d, reply);
+	bool more = end_round(j, d);
 	attempt_free(j->attempt);
 	j->attempt = NULL;
 	if (more)
@@ -251,7 +268,20 @@ static void on_late(void *arg, const struct hop_content_done *d)
 	(void)arg, (void)d;
 }
 
-static struct body *make_body(struct job *j)
+/* A report goes to a host only if the gate has not sent it one today. */
+static void on_host(void *arg, struct slice host)
+{
+	struct running *j = arg;
+	struct buf b = BUF_INIT(1024);
+	j->asked_host = true;
+	job_put_host(&b, host);
+	bool gone = !j->peer->ipc;
+	hop_answer(j->peer, JOB_HOST, j->id, &b);
+	if (gone)
+		attempt_allow(j->attempt, false);
+}
+
+static struct body *make_body(struct running *j)
 {
 	int fd = -1;
 	if (file_dup(j->fd, &fd) < 0)
@@ -260,15 +290,15 @@ static struct body *make_body(struct job *j)
 	return body_new(j->peer->hop->loop, j->peer->hop->setup.hops->worker, &plan);
 }
 
-static void run(struct job *j)
+static void run(struct running *j)
 {
-	static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL }, careful = { on_rcpt, on_content, on_late, on_host };
 	struct hop_envelope e = j->is.envelope;
 	struct body *body = make_body(j);
 	j->rounds++;
 	j->round_count = 0;
 	e.size = j->is.length;
-	j->attempt = attempt_new(j->peer->hop->setup.hops, &e, &handler, j);
+	j->attempt = attempt_new(j->peer->hop->setup.hops, &e, j->is.ask_host ? &careful : &handler, j);
 	for (size_t i = 0; i < j->is.count; i++)
 		if (!j->done[i]) {
 			j->round[j->round_count++] = i;
@@ -280,7 +310,7 @@ static void run(struct job *j)
 static void run_lane(struct lanes *all, struct lane *l)
 {
 	while (l->first && l->running < l->window) {
-		struct job *j = l->first;
+		struct running *j = l->first;
 		l->first = j->next;
 		if (!l->first)
 			l->last = &l->first;
@@ -293,35 +323,51 @@ static void run_lane(struct lanes *all, struct lane *l)
 
 /* -- in ---------------------------------------------------------------------------------------------------------------------------------- */
 
-static void copy_job(struct job *j, const struct hop_job *from)
+static void copy_job(struct running *j, const struct job *from)
 {
-	struct hop_envelope *e = &j->is.envelope;
-	j->is = *from;
-	e->transaction = arena_copy(&j->mem, e->transaction);
-	e->place = arena_copy(&j->mem, e->place);
-	e->route = arena_copy(&j->mem, e->route);
-	e->reverse_path = arena_copy(&j->mem, e->reverse_path);
-	e->envelope_id = arena_copy(&j->mem, e->envelope_id);
-	j->is.recipients = ARENA_ARRAY(&j->mem, struct hop_recipient, from->count);
-	for (size_t i = 0; i < from->count; i++) {
-		const struct hop_recipient *r = &from->recipients[i];
-		j->is.recipients[i] = (struct hop_recipient){ arena_copy(&j->mem, r->address), arena_copy(&j->mem, r->original), r->notify };
+	struct arena *mem = &j->mem;
+	j->is = (struct job_request){
+		.envelope = { .transaction = arena_copy(mem, from->id), .place = arena_copy(mem, from->place), .route = arena_copy(mem, from->route),
+			.reverse_path = arena_copy(mem, from->reverse_path), .envelope_id = arena_copy(mem, from->envelope_id),
+			.flags = (from->eight_bit ? HOP_8BIT : 0u) | (from->utf8 ? HOP_UTF8 : 0u) | (from->require_tls ? HOP_REQUIRETLS : 0u) |
+				(from->return_full ? HOP_RETURN_FULL : 0u) },
+		.recipients = ARENA_ARRAY(mem, struct hop_recipient, from->recipient_count), .count = from->recipient_count,
+		.offset = from->content_offset, .length = from->content_length, .eight_bit = from->eight_bit, .ask_host = from->ask_host
+	};
+	j->results = mem_new_array(from->recipient_count, sizeof *j->results);
+	j->done = mem_new_array(from->recipient_count, sizeof *j->done);
+	j->round = mem_new_array(from->recipient_count, sizeof *j->round);
+	for (size_t i = 0; i < from->recipient_count; i++) {
+		const struct job_recipient *r = &from->recipients[i];
+		j->is.recipients[i] = (struct hop_recipient){ arena_copy(mem, r->address), arena_copy(mem, r->original), r->notify };
+		j->results[i] = (struct job_recipient_result){ .index = r->index, .status = MAIL_STATUS_UNSURE("Not tried") };
 	}
-	j->results = mem_new_array(from->count, sizeof *j->results);
-	j->done = mem_new_array(from->count, sizeof *j->done);
-	j->round = mem_new_array(from->count, sizeof *j->round);
+}
+
+static bool is_line(struct slice s)
+{
+	return slice_find(s, '\r') == s.n && slice_find(s, '\n') == s.n && slice_find(s, '\0') == s.n;
+}
+
+/* Addresses go out on lines of their own. */
+static bool is_fit(const struct job *j)
+{
+	bool good = is_line(j->place) && is_line(j->route) && is_line(j->reverse_path) && is_line(j->envelope_id);
+	for (size_t i = 0; good && i < j->recipient_count; i++)
+		good = j->recipients[i].address.n && is_line(j->recipients[i].address) && is_line(j->recipients[i].original);
+	return good;
 }
 
 int job_take(struct hop_peer *p, struct ipc_message *m)
 {
 	struct arena mem = ARENA_INIT(0);
-	struct hop_job in;
-	if (m->fd < 0 || hop_get_job(m->payload, &mem, &in) < 0) {
+	struct job in;
+	if (m->fd < 0 || job_get(m->payload, &mem, &in) < 0 || !is_fit(&in)) {
 		arena_free(&mem);
 		return -EPROTO;
 	}
-	struct job *j = MEM_NEW(struct job);
-	*j = (struct job){ .peer = p, .id = m->id, .fd = m->fd };
+	struct running *j = MEM_NEW(struct running);
+	*j = (struct running){ .peer = p, .id = m->id, .fd = m->fd };
 	m->fd = -1;
 	copy_job(j, &in);
 	arena_free(&mem);
@@ -333,6 +379,55 @@ int job_take(struct hop_peer *p, struct ipc_message *m)
 	hop_peer_use(p);
 	run_lane(p->hop->lanes, j->lane);
 	return 0;
+}
+
+/* Only what waits can still be left alone. */
+int job_cancel(struct hop_peer *p, struct ipc_message *m)
+{
+	for (struct lane *l = p->hop->lanes->lanes; l; l = l->next)
+		for (struct running **at = &l->first; *at; at = &(*at)->next) {
+			struct running *j = *at;
+			if (j->peer != p || j->id != m->id)
+				continue;
+			*at = j->next;
+			if (!*at)
+				l->last = at;
+			answer(j);
+			l->jobs--;
+			job_free(j);
+			hop_peer_leave(p);
+			return 0;
+		}
+	return 0;
+}
+
+int job_host_ok(struct hop_peer *p, struct ipc_message *m)
+{
+	bool yes;
+	if (job_get_host_ok(m->payload, &yes) < 0)
+		return -EPROTO;
+	for (struct running *j = p->hop->lanes->running; j; j = j->next)
+		if (j->peer == p && j->id == m->id && j->asked_host) {
+			j->asked_host = false;
+			attempt_allow(j->attempt, yes);
+			return 0;
+		}
+	return 0;
+}
+
+void job_peer_gone(struct hop_peer *p)
+{
+	struct lanes *all = p->hop->lanes;
+	for (struct running *j = all->running, *next; j; j = next) {
+		next = j->next;
+		if (j->peer == p && j->asked_host) {
+			j->asked_host = false;
+			attempt_free(j->attempt);
+			j->attempt = NULL;
+			finish(j);
+			next = all->running; /* others of the lane may have begun */
+		}
+	}
 }
 
 void lanes_report(const struct lanes *all, struct buf *json)

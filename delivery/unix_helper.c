@@ -34,7 +34,7 @@ struct unix_helper *unix_helper_new(struct house *h)
 {
 	struct unix_helper *u = MEM_NEW(struct unix_helper);
 	u->house = h;
-	u->next_id = 1;
+	u->next_id = UINT64_C(1) << 40; /* others of this process ask for helpers, too */
 	return u;
 }
 

@@ -28,7 +28,7 @@ dead = free_port()
 maps = {'domains': f'relay.test relay [127.0.0.1]:{one.port} recipients=ask\nplain.test relay [127.0.0.1]:{two.port} recipients=ask\n'
                    f'also.test relay [127.0.0.1]:{one.port} recipients=ask\ndead.test relay [127.0.0.1]:{dead} recipients=ask\n'
                    f'lmtp.test relay lmtp:127.0.0.1:{three.port} recipients=ask\n'
-                   f'loop.test relay [127.0.0.1]:LOOP recipients=ask\n',
+                   f'loop.test relay [127.9.9.9]:LOOP recipients=ask\n',
         'aliases': 'away@example.test good@relay.test\n'}
 
 

@@ -63,7 +63,7 @@ static void on_late(void *arg, const struct hop_content_done *d)
 	look_for_end();
 }
 
-static const struct attempt_handler handler = { on_rcpt, on_content, on_late };
+static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 
 static void gave_up(void *arg)
 {
