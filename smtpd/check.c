@@ -22,7 +22,7 @@ struct checks {
 	enum check_stage stage;
 	const struct recipient *recipient;
 	checks_done done;
-	bool waiting, refused;
+	bool waiting, refused, adds_fields;
 	struct mail_status refusal;
 };
 
@@ -164,6 +164,11 @@ bool checks_want_content(const struct checks *c)
 	return false;
 }
 
+bool checks_add_fields(const struct checks *c)
+{
+	return c && c->adds_fields;
+}
+
 void checks_head(struct checks *c, struct slice head)
 {
 	for (size_t i = 0; c && i < c->count; i++)
@@ -214,6 +219,11 @@ struct arena *check_arena(struct check *c)
 struct smtpd *check_smtpd(struct check *c)
 {
 	return c->chain->session->smtpd;
+}
+
+void check_adds_fields(struct check *c)
+{
+	c->chain->adds_fields = true;
 }
 
 void check_add_field(struct check *c, struct slice name, struct slice value)

@@ -39,6 +39,7 @@ const struct recipient *check_recipient(const struct check *c);        /* CHECK_
 struct message *check_message(struct check *c);                        /* from CHECK_DATA on */
 struct arena *check_arena(struct check *c);                            /* lives as long as the transaction (before MAIL: the session) */
 struct smtpd *check_smtpd(struct check *c);
+void check_adds_fields(struct check *c);                               /* a field may be added at the dot: large messages leave room for it. Without, they are written anew */
 void check_add_field(struct check *c, struct slice name, struct slice value);
 void check_tag(struct check *c, struct slice word);
 void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
@@ -61,6 +62,7 @@ struct checks *checks_new(struct session *s);                          /* NULL i
 void checks_run(struct checks *c, enum check_stage stage, const struct recipient *r, checks_done done, struct session *s); /* done may be called inside */
 void checks_cancel(struct checks *c);
 bool checks_want_content(const struct checks *c);
+bool checks_add_fields(const struct checks *c);
 void checks_head(struct checks *c, struct slice head);
 void checks_body(struct checks *c, struct slice bytes);
 void checks_reset(struct checks *c);

@@ -268,8 +268,10 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 	case CHECK_HELO:
 		return CHECK_GO_ON;
 	case CHECK_MAIL:
-		if (is_wanted(c))
+		if (is_wanted(c)) {
+			check_adds_fields(c);
 			begin_transaction(s);
+		}
 		return CHECK_GO_ON;
 	case CHECK_RCPT:
 	case CHECK_DATA:

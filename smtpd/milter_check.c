@@ -49,6 +49,7 @@ static void *begin(struct check *c)
 		return NULL;
 	struct filters *f = MEM_NEW(struct filters);
 	f->check = c;
+	check_adds_fields(c);
 	for (size_t i = 0; i < service_count; i++)
 		f->milters[i] = milter_new(&services[i], c, one_is_done, f);
 	return f;

@@ -279,6 +279,7 @@ static void *begin(struct check *c)
 		return NULL;
 	struct asker *a = MEM_NEW(struct asker);
 	a->check = c;
+	check_adds_fields(c);
 	a->timer = loop_timer_new(check_smtpd(c)->loop, out_of_time, a);
 	return a;
 }

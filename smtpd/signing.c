@@ -32,6 +32,7 @@ static void *begin(struct check *c)
 	struct signing_state *s = MEM_NEW(struct signing_state);
 	s->c = c;
 	s->mem.max = 64 << 10;
+	check_adds_fields(c);
 	return s;
 }
 

@@ -248,7 +248,7 @@ void transaction_forwarded(struct destination *d, const struct slice *targets, s
 /* Room for what checks may still add; none where nobody looks. */
 static size_t room_for_fields(const struct transaction *t)
 {
-	return t->session->checks ? MESSAGE_ROOM : 0;
+	return checks_add_fields(t->session->checks) || t->facts.tag_count ? MESSAGE_ROOM : 0;
 }
 
 static void use_pens(struct transaction *t)

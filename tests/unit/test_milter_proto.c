@@ -41,7 +41,7 @@ static void every_reply_of_the_protocol_is_read(void **state)
 	assert_true(slice_eq(r.value, SLICE("xyz")));
 	assert_int_equal(READ("\0\0\0\rO\0\0\0\6\0\0\1\xff\0\x1f\xff\xff", &r), 1);
 	assert_true(r.version == 6 && r.actions == 0x1ff && r.options == 0x1fffff);
-	assert_int_equal(READ("\0\0\0\x12O\0\0\0\6\0\0\1\xff\0\x1f\xff\xff\0\0\0\0i", &r), 0);
+	assert_int_equal(READ("\0\0\0\x12O\0\0\0\6\0\0\1\xff\0\x1f\xff\xff\0\0\0\0", &r), 0);
 	assert_int_equal(READ("\0\0\0\x12O\0\0\0\6\0\0\1\xff\0\x1f\xff\xff\0\0\0\0\0", &r), 1);
 }
 
