@@ -71,24 +71,36 @@ int ctl_read_file(const char *path, size_t max, struct buf *out)
 	return !error && out->n > max ? -EFBIG : error;
 }
 
-bool ctl_settings(struct ctl *c)
+static int read_settings(struct ctl *c, struct complaints *wrong)
 {
 	char path[4200];
 	struct buf text;
-	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
 	snprintf(path, sizeof path, "%s/porter.conf", c->directory);
 	int error = ctl_read_file(path, MAX_CONF, &text);
 	if (error) {
 		ctl_fail(0, "%s: %s (name the configuration's directory with -c DIR)", path, strerror(-error));
-		return false;
+		return -ENOENT;
 	}
 	c->conf = arena_copy(&c->mem, buf_slice(&text));
 	buf_free(&text);
-	error = setting_read(c->conf, SLICE("porter.conf"), slice_of(c->directory), settings_all, settings_all_count, &c->mem, &wrong);
-	if (error)
-		ctl_complain(&wrong);
+	return setting_read(c->conf, SLICE("porter.conf"), slice_of(c->directory), settings_all, settings_all_count, &c->mem, wrong);
+}
+
+bool ctl_settings(struct ctl *c)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	int error = read_settings(c, &wrong);
+	ctl_complain(&wrong);
 	complaint_free(&wrong);
 	return !error;
+}
+
+bool ctl_settings_to_ask(struct ctl *c)
+{
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	int error = read_settings(c, &wrong);
+	complaint_free(&wrong);
+	return error != -ENOENT;
 }
 
 /* Options ---------------------------------------------------------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ extern const struct ctl_command *const ctl_tables[];
 
 /* Reads porter.conf into every room's settings (ctl/settings_all.h); errors go to standard error. False: return CTL_CONFIG. */
 bool ctl_settings(struct ctl *c);
+/* For questions to the running house alone: it serves by what it read before, so a porter.conf that is wrong now must not keep anybody from asking. */
+bool ctl_settings_to_ask(struct ctl *c);
 
 /* "porterctl: TEXT\n" on standard error; returns code. What to do next belongs into the text. */
 int ctl_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

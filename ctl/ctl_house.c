@@ -82,7 +82,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 static int ask_parent(struct ctl *c, const char *word, const char *argument)
 {
 	const char *words[] = { word, argument ? argument : c->json ? "--json" : "" };
-	return ctl_settings(c) ? ctl_ask_and_print(c, "parent", words, argument || c->json ? 2 : 1) : CTL_CONFIG;
+	return ctl_settings_to_ask(c) ? ctl_ask_and_print(c, "parent", words, argument || c->json ? 2 : 1) : CTL_CONFIG;
 }
 
 static int run_status(struct ctl *c, int argc, char **argv)

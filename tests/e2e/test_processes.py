@@ -1,0 +1,143 @@
+"""The house's processes: a child that dies comes back and the service goes on; a parent that dies takes all with it; reload drains; SIGTERM to the whole group ends in order;
+an ordinary user runs the same processes; the control socket and the channels bear nonsense."""
+import json, os, random, shutil, signal, socket, subprocess, time
+from pathlib import Path
+from porter import BUILD, SLOW, Porter, check, finish, skip
+
+
+def wait_for(what, seconds=10):
+    end = time.monotonic() + seconds * SLOW
+    while time.monotonic() < end:
+        try:
+            if what():
+                return True
+        except OSError:
+            pass
+        time.sleep(.05)
+    return False
+
+
+def port_is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(('127.0.0.1', port))
+            return True
+        except OSError:
+            return False
+
+
+with Porter('processes') as p:
+    roles = p.roles()
+    check('the parent, two smtpd or as many as processors, mailbox and keeper run', {'parent', 'smtpd', 'mailbox', 'keeper'} <= set(roles), roles)
+    if os.geteuid() == 0:
+        import pwd
+        wait_for(lambda: all('Seccomp:\t2' in open(f'/proc/{pids[-1]}/status').read() for role, pids in p.roles().items() if role != 'parent'), 10)
+        roles = p.roles()
+        owner = {role: pwd.getpwuid(int(open(f'/proc/{pids[0]}/status').read().split('Uid:')[1].split()[0])).pw_name for role, pids in roles.items()}
+        check('each role runs as its own user', owner['smtpd'] == '_porter' and owner['mailbox'] == '_portermail' and owner['keeper'] == '_porterkey', owner)
+        status = {role: open(f'/proc/{pids[0]}/status').read() for role, pids in roles.items() if role != 'parent'}
+        check('no child may gain privileges', all('NoNewPrivs:\t1' in s for s in status.values()))
+        check('each child has a system call filter', all('Seccomp:\t2' in s for s in status.values()), [r for r, s in status.items() if 'Seccomp:\t2' not in s])
+        check('no child has a capability', all('CapEff:\t0000000000000000' in s for s in status.values()))
+        check('smtpd\'s root is the folder of map generations', os.readlink(f'/proc/{roles["smtpd"][0]}/root') == str(p.dir / 'maps'), os.readlink(f'/proc/{roles["smtpd"][0]}/root'))
+
+    # -- a child dies -------------------------------------------------------------------------------------------------
+    for role in sorted(set(roles) - {'parent'}):
+        before = set(p.roles()[role])
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        back = wait_for(lambda: len(p.roles().get(role, [])) == len(before) and victim not in p.roles()[role], 20)
+        check(f'{role} is killed and comes back', back, p.roles())
+        check(f'mail is taken after {role} came back', wait_for(lambda: p.send() == 250, 15))
+    count = len(p.messages())
+    state = p.status()
+    check('status tells the restarts and an alert for each', sum(c['restarts'] for c in state['processes']) >= len(roles) - 1 and state['alerts'], state['alerts'])
+
+    # -- log level, nonsense on the control socket ------------------------------------------------------------------------
+    check('log-level answers', p.ctl('log-level', 'debug').returncode == 0 and p.ctl('log-level', 'loud').returncode == 64)
+    control = str(p.dir / 'run/control')
+    rng = random.Random(7)
+    for i in range(200):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(control)
+        s.settimeout(5)
+        try:
+            s.sendall(rng.randbytes(rng.randrange(1, 400)))
+            if i % 3:
+                s.shutdown(socket.SHUT_WR)
+                s.recv(100)
+        except OSError:
+            pass
+        s.close()
+    check('random bytes on the control socket are cut off, and it answers on', p.ctl('status').returncode == 0)
+
+    # -- reload ------------------------------------------------------------------------------------------------------------
+    old = set(p.roles()['smtpd'])
+    with p.talk() as t:
+        check('a session begins', t.code('EHLO a') == 250 and t.code('MAIL FROM:<x@outside.test>') == 250)
+        check('reload answers', p.ctl('reload').returncode == 0)
+        new = wait_for(lambda: set(p.roles()['smtpd']) - old, 15)
+        check('new smtpd processes serve', new and wait_for(lambda: p.send() == 250, 10))
+        check('the session of before goes on to its 250', t.code('RCPT TO:<bob@example.test>') == 250 and t.code('DATA') == 354 and
+              (t.raw(b'Subject: old\r\n\r\nx\r\n.\r\n') or t.reply()[0] == 250))
+        t.say('QUIT')
+    check('the old processes end with their last session', wait_for(lambda: not old & set(p.roles()['smtpd']), 20), (old, p.roles()))
+    conf = (p.etc / 'porter.conf').read_text()
+    (p.etc / 'porter.conf').write_text(conf + 'nonsense yes\n')
+    r = p.ctl('reload')
+    check('a reload with a wrong porter.conf changes nothing and names the line', r.returncode == 78 and 'porter.conf:' in r.stdout and p.send() == 250, r.stdout)
+    (p.etc / 'porter.conf').write_text(conf)
+
+    # -- maps ----------------------------------------------------------------------------------------------------------------
+    check('an unknown recipient is refused', p.send(to='carol@example.test') == 550)
+    with open(p.etc / 'recipients', 'a') as f:
+        f.write('carol@example.test maildir\n')
+    check('compile switches the running server', p.ctl('compile').returncode == 0 and wait_for(lambda: p.send(to='carol@example.test') == 250, 10))
+    (p.etc / 'recipients').rename(p.etc / 'recipients.away')
+    check('a map removed under the running server does not disturb it', p.send(to='carol@example.test') == 250)
+    (p.etc / 'recipients.away').rename(p.etc / 'recipients')
+    generation = os.readlink(p.dir / 'maps/current')
+    db = p.dir / 'maps' / generation / 'recipients.db'
+    os.chmod(db.parent, 0o755)
+    raw = bytearray(db.read_bytes())
+    raw[len(raw) // 2] ^= 0xff
+    damaged = db.with_suffix('.new')
+    damaged.write_bytes(raw)
+    damaged.rename(db)
+    r = p.ctl('reload')
+    time.sleep(1)
+    check('a generation that was damaged on disk serves on in those who have it', p.send(to='carol@example.test') == 250)
+
+    # -- the end ----------------------------------------------------------------------------------------------------------------
+    with p.talk() as t:
+        t.say('EHLO a')
+        began = time.monotonic()
+        os.killpg(p.process.pid, signal.SIGTERM)
+        said = t.reply()
+        code = p.process.wait(20 * SLOW)
+        check('SIGTERM to the whole group: open sessions get 421, and all ends within 15 s', said[0] == 421 and code == 0 and time.monotonic() - began < 15 * SLOW, (said, code))
+    p.process = None
+    check('nothing is left behind, and the ports are free', wait_for(lambda: port_is_free(p.mx)) and not (p.dir / 'run/control').exists())
+
+    p.start()
+    check('a start on the same directory keeps the mail, and an older generation serves where the newest is damaged', len(p.messages()) >= count and p.send(to='alice@example.test') == 250)
+    r = subprocess.run([BUILD / 'porterd', '-c', p.etc], capture_output=True, text=True, timeout=20 * SLOW)
+    check('a second porterd on the same directory refuses to begin', r.returncode == 78 and 'already' in r.stderr, r.stderr)
+    pids = p.pids()
+    os.kill(p.process.pid, signal.SIGKILL)
+    p.process.wait()
+    check('the parent is killed: all children end and the port is free at once', wait_for(lambda: not any(Path(f'/proc/{pid}').exists() for pid in pids) and port_is_free(p.mx), 5), pids)
+    p.start()
+    check('and it serves again after that', p.send() == 250)
+
+if os.geteuid() == 0:
+    try:
+        with Porter('ordinary', user='nobody') as p:
+            check('an ordinary user runs the same processes', {'parent', 'smtpd', 'mailbox', 'keeper'} <= set(p.roles()) and p.send() == 250)
+            check('and ends them in order', p.stop() == 0)
+    except (RuntimeError, subprocess.CalledProcessError) as e:
+        check('an ordinary user runs the same processes', False, f'{e} {getattr(e, "stderr", "")}')
+else:
+    skip('an ordinary user beside root', 'not root')
+finish()
