@@ -1,10 +1,22 @@
 /* Verdicts of the maps, without a session. */
 #include "smtpd/judge.h"
 
+#include "base/buf.h"
 #include "maps/clients.h"
 #include "maps/senders.h"
 
 #define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
+
+/* Named, so that whoever set the mail program up sees which of the two is wrong. */
+static struct mail_status not_his(struct slice login, const struct mail_path *path, struct arena *mem)
+{
+	struct buf text = BUF_INIT(800);
+	buf_addf(&text, "The login %.*s may not use the reverse-path ", SLICE_FMT(login));
+	mail_path_print(&text, path);
+	struct slice copy = buf_full(&text) ? SLICE_NONE : arena_copy(mem, buf_slice(&text));
+	buf_free(&text);
+	return (struct mail_status){ MAIL_NEVER, 550, { 7, 1 }, copy.p ? copy : SLICE("This login may not use this reverse-path") };
+}
 
 static struct mail_status of_login(struct map_set *maps, const struct judge_client *client, const struct mail_path *path, struct arena *mem, struct evidence *out)
 {
@@ -13,7 +25,7 @@ static struct mail_status of_login(struct map_set *maps, const struct judge_clie
 		*out = (struct evidence){ EVIDENCE_AUTH, client->login, SLICE("SMTP AUTH") };
 		return MAIL_STATUS_OK;
 	case ABSENT:
-		return MAIL_STATUS(MAIL_NEVER, 553, 7, 1, "This login may not use this reverse-path");
+		return not_his(client->login, path, mem);
 	case UNSURE:
 		break;
 	}

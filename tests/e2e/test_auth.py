@@ -4,7 +4,7 @@ import base64, hashlib, hmac, os, smtplib, socket, ssl, statistics, stat, subpro
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, Talk, check, finish, free_port, SLOW  # noqa: E402
+from porter import Porter, Talk, check, finish, skip, SLOW  # noqa: E402
 
 LOGIN, PASSWORD = 'alice@example.test', 'porter-demo'
 
@@ -294,10 +294,32 @@ def dovecot(p):
         check('without Dovecot: 454', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 454)
 
 
+def pam(p):
+    """A PAM service of its own, whose passwords are a script's."""
+    service, script = f'porter-test-{os.getpid()}', p.dir / 'pam-script'
+    path = Path('/etc/pam.d') / service
+    if os.geteuid() or not path.parent.is_dir():
+        skip('PAM', 'no root, or no /etc/pam.d')
+        return
+    script.write_text('#!/bin/sh\n[ "$PAM_USER" = dave ] && [ "$(tr -d "\\000")" = secret ]\n')
+    script.chmod(0o755)
+    path.write_text(f'auth [success=1 default=ignore] pam_exec.so expose_authtok quiet {script}\nauth requisite pam_deny.so\nauth required pam_permit.so\n'
+                    'account required pam_permit.so\n')
+    try:
+        p.stop()
+        p.set({'login-source': 'pam', 'login-pam-service': service})
+        p.start()
+        with Secure(p) as t:
+            check('PAM says no: 535', t.code(f'AUTH PLAIN {plain("dave", "wrong")}') == 535)
+            check('PAM says yes: 235', t.code(f'AUTH PLAIN {plain("dave", "secret")}') == 235)
+    finally:
+        path.unlink()
+
+
 def slowing(p):
     """Loopback is exempt as a rule; here it isn't."""
     p.stop()
-    p.set({'login-source': None, 'login-dovecot-socket': None, 'limit-exempt': '192.0.2.0/24', 'harvest-slow': 2, 'harvest-blind': 5, 'harvest-refuse': 100})
+    p.set({'login-source': None, 'login-dovecot-socket': None, 'login-pam-service': None, 'limit-exempt': '192.0.2.0/24', 'harvest-slow': 2, 'harvest-blind': 5, 'harvest-refuse': 100})
     p.start()
     codes, times = [], []
     for i in range(8):
@@ -318,5 +340,6 @@ with Porter('auth') as p:
     certificate(p)
     tokens(p)
     dovecot(p)
+    pam(p)
     slowing(p)
 finish()

@@ -99,6 +99,10 @@ try:
     expect('MTA-STS: a redirect is not followed, no policy is known', 'redirect', 250, True, 'opportunistic')
     kept = sorted(f.name for f in (p.dir / 'sts').iterdir())
     check('policies are kept on disk', kept == sorted(f'{n}.plain' for n in ('sts', 'strip', 'self', 'wrong', 'testing', 'other')), kept)
+    said = {n: p.ctl('tls', n) for n in ('dane.test', 'other.plain', 'bogus.test', 'sts.plain')}
+    check('porterctl tls tells what the process decides', said['dane.test'].returncode == 0 and 'dane: TLS must' in said['dane.test'].stdout and
+          said['other.plain'].returncode == 1 and 'sts: TLS unusable' in said['other.plain'].stdout and said['bogus.test'].returncode == 1 and
+          'mx: mx.sts.plain' in said['sts.plain'].stdout, {k: v.stdout + v.stderr for k, v in said.items()})
     asked = len(web.asked)
     expect('a policy is fetched once', 'sts', 250, True)
     check('and not again', len(web.asked) == asked)
