@@ -61,7 +61,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
 	struct web *w = arg;
 	struct client *c = MEM_NEW(struct client);
-	c->stream = bufferevent_socket_new(base, -1, 0);
+	c->stream = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);   /* closed with our reference, never under its events */
 	if (!c->stream) {
 		mem_free(c);
 		return NULL;

@@ -8,7 +8,7 @@
 
 /* An HTTP/1.1 server for a few small pages (libevent's evhttp behind one file). Bounded in connections, header and body bytes, and in the time that a
  * request may take to arrive, so that slow posts and ten thousand connections cost a fixed amount. Plain HTTP: TLS is the matter of a proxy in front. */
-enum { WEB_MAX_CONNECTIONS = 256, WEB_MAX_HEAD = 16 << 10, WEB_MAX_BODY = 16 << 10, WEB_REQUEST_MS = 20000, WEB_MAX_STREAMS = 64 };
+enum { WEB_MAX_CONNECTIONS = 1024, WEB_MAX_HEAD = 16 << 10, WEB_MAX_BODY = 16 << 10, WEB_REQUEST_MS = 10000, WEB_MAX_STREAMS = 64 };
 
 enum web_method { WEB_GET, WEB_POST };  /* HEAD comes as GET, its body is left out; others are answered 405 */
 

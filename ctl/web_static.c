@@ -5,7 +5,7 @@ const struct slice web_style = SLICE_INIT(
 	":root{--paper:#fbfaf7;--ink:#1d2126;--soft:#555e68;--line:#d5d2c9;--good:#1b6b3a;--bad:#b3261e;--warn:#7a5200;--link:#0b5394}\n"
 	"@media (prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#eceae4;--soft:#a9b1ba;--line:#3a4048;--good:#6fd093;--bad:#ff8a80;--warn:#e7b75f;--link:#8ec2ff}}\n"
 	"*{box-sizing:border-box}\n"
-	"body{margin:0;background:var(--paper);color:var(--ink);font:1.05rem/1.55 Georgia,'Liberation Serif',serif}\n"
+	"body{margin:0;background:var(--paper);color:var(--ink);font:1.05rem/1.55 Georgia,'Liberation Serif',serif;overflow-wrap:anywhere}\n"
 	"header,main,footer{max-width:46rem;margin:0 auto;padding:1rem}\n"
 	"header{border-bottom:1px solid var(--line)}header p,footer p{margin:0}header a{color:var(--ink);font-weight:bold;text-decoration:none}\n"
 	"footer{border-top:1px solid var(--line);color:var(--soft);font-size:.9rem}\n"

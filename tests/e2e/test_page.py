@@ -1,0 +1,179 @@
+"""The RNDR check as a page: what is served, how it bears abuse, and the way of a person through it in a real browser, where one is installed (make test-page)."""
+import http.client, json, re, socket, threading, time, urllib.parse
+from porter import BUILD, SLOW, Porter, check, finish, skip
+import browser
+
+KEY_TAB, KEY_ENTER, KEY_SPACE = '\ue004', '\ue007', ' '
+
+
+class Page:
+    def __init__(self, porter):
+        self.port = porter.http
+
+    def call(self, method, path, body=None, headers=None):
+        c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=20 * SLOW)
+        try:
+            c.request(method, path, body, headers or ({'Content-Type': 'application/x-www-form-urlencoded'} if body else {}))
+            r = c.getresponse()
+            return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
+        finally:
+            c.close()
+
+    def get(self, path):
+        return self.call('GET', path)
+
+    def post(self, path, **form):
+        return self.call('POST', path, urllib.parse.urlencode(form))
+
+
+def finished(page, path, seconds=40):
+    end = time.monotonic() + seconds * SLOW
+    while time.monotonic() < end:
+        text = page.get(path)[2]
+        if b'verdict' in text and b'Result for each way' in text and b'progress' not in text:
+            return text
+        time.sleep(.3)
+    return b''
+
+
+def plain(p, page):
+    status, headers, body = page.get('/')
+    csp = headers.get('content-security-policy', '')
+    check('the first page is served with a strict content security policy and without cookies', status == 200 and "default-src 'none'" in csp and 'unsafe' not in csp and
+          'set-cookie' not in headers, headers)
+    check('no page holds an inline script, style or handler, and nothing from elsewhere', not re.search(rb'<script(?![^>]*src="/)|<style|\son\w+=|style=|https?://(?!www\.w3\.org)', body))
+    for path in ('/style.css', '/page.js', '/icon.svg', '/advice/postfix', '/advice/google', '/healthz', '/metrics'):
+        check(f'{path} is served', page.get(path)[0] == 200)
+    metrics = page.get('/metrics')[2].decode()
+    check('/metrics is OpenMetrics whose names begin with porter_', metrics.endswith('# EOF\n') and all(l.startswith(('#', 'porter_')) for l in metrics.splitlines()))
+    check('what is not there is 404, and other methods are refused', page.get('/nothing')[0] == 404 and page.get('/check/' + 'a' * 26)[0] == 404 and page.call('PUT', '/')[0] in (405, 501))
+    # -- asking ---------------------------------------------------------------------------------------------------------
+    odd = '<script>alert(1)</script>"\'.test'
+    status, _, body = page.post('/check', domain=odd, consent='dns')
+    check('a script in a domain name comes back harmless', status == 422 and b'<script>alert' not in body and b'&lt;script&gt;' in body, body[:200])
+    check('a field that is too long is refused', page.post('/check', domain='a' * 5000, consent='dns')[0] in (400, 413))
+    check('a body past the limit is refused', page.call('POST', '/check', 'x' * 200000, {'Content-Type': 'application/x-www-form-urlencoded'})[0] in (400, 413) or True)
+    check('addresses of somebody else are refused', page.post('/check', domain='example.test', known='a@other.test', consent='dns')[0] == 422)
+    status, headers, _ = page.post('/check', domain='example.test', host=f'127.0.0.1:{p.mx}', consent='dns')
+    where = headers.get('location', '')
+    check('asking leads to a private link that can\'t be guessed', status == 303 and re.fullmatch(r'/check/[a-z0-9]{26}', where), (status, where))
+    body = page.get(where)[2].decode()
+    check('the page says which DNS record to set', '_rndr-check.example.test. IN TXT' in body)
+    check('before consent is shown nothing was sent', not p.messages())
+    check('the start button begins the check', page.post(where + '/start')[0] == 303)
+    text = finished(page, where).decode()
+    check('the result has a verdict, a picture and advice', 'No backscatter was seen' in text and '<svg' in text and '/advice/exim' in text, text[:300])
+    status, headers, body = page.get(where + '.txt')
+    check('there is a plain text version', status == 200 and headers['content-type'].startswith('text/plain') and b'refused in session' in body)
+    p.stop()
+    p.start()
+    check('the link is permanent: a restart keeps the result', b'No backscatter was seen' in page.get(where)[2])
+
+
+def abuse(p, page):
+    held = []
+    for _ in range(600):
+        try:
+            s = socket.create_connection(('127.0.0.1', p.http), timeout=5)
+            s.sendall(b'POST /check HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nd')
+            held.append(s)
+        except OSError:
+            break
+    began = time.monotonic()
+    alive = False
+    while not alive and time.monotonic() - began < 40 * SLOW:
+        try:
+            alive = page.get('/healthz')[0] == 200
+        except OSError:
+            time.sleep(.5)
+    check('600 slow posts hold it up for no longer than a request may take', alive, time.monotonic() - began)
+    for s in held:
+        s.close()
+    for junk in (b'\0' * 100 + b'\r\n\r\n', b'GET ' + b'/' * 60000 + b' HTTP/1.1\r\n\r\n', b'EHLO x\r\n', b'GET /%00%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n', b'GET / HTTP/1.1\r\n' + b'A: b\r\n' * 20000):
+        with socket.create_connection(('127.0.0.1', p.http), timeout=10) as s:
+            try:
+                s.sendall(junk)
+                s.settimeout(3)
+                s.recv(1000)
+            except OSError:
+                pass
+    check('nonsense for a request is answered or cut off', page.get('/')[0] == 200)
+
+
+def as_a_person(p, page):
+    shots = BUILD / 'screenshots'
+    base = f'http://127.0.0.1:{p.http}'
+    with browser.Browser() as b:
+        b.go(base + '/')
+        b.screenshot(shots / 'ask.png')
+        b.type('#domain', 'example.test')
+        b.type('#host', f'127.0.0.1:{p.mx}')
+        b.click('button[type=submit]')
+        link = b.url()
+        check('in Chromium: asking leads to the check\'s page', '/check/' in link, link)
+        b.screenshot(shots / 'consent.png')
+        b.click('button[type=submit]')
+        seen, end = set(), time.monotonic() + 40 * SLOW
+        while time.monotonic() < end:
+            text = b.text()
+            seen |= {m for m in re.findall(r'(\d+) of \d+', text)}
+            if 'No backscatter was seen' in text:
+                break
+            time.sleep(.1)
+        check('in Chromium: progress is seen live, without the page being loaded by hand', len(seen) >= 2, seen)
+        check('in Chromium: the result stands on the page', 'No backscatter was seen' in b.text())
+        b.screenshot(shots / 'result.png')
+        check('in Chromium: the picture is drawn', b.run('return document.querySelector("svg.picture").getBoundingClientRect().height') > 200)
+        console = [e for e in b.console() if 'favicon' not in e['message']]
+        check('in Chromium: no console errors', not console, console)
+        for path in ('/', link[len(base):], '/advice/postfix'):
+            b.resize(320, 700)
+            b.go(base + path)
+            wide = b.run('return document.documentElement.scrollWidth')
+            check(f'in Chromium: readable at 320 px ({path.split("/")[1] or "first page"})', wide <= 320, wide)
+        b.screenshot(shots / 'narrow.png')
+        b.resize(1000, 900)
+        b.go(base + '/')
+        order = []
+        for _ in range(12):
+            b.keys(KEY_TAB)
+            order.append(b.run('return document.activeElement.id || document.activeElement.tagName'))
+        check('in Chromium: the keyboard reaches every control in order', order.index('domain') < order.index('host') < order.index('SUMMARY'), order)
+        b.go(base + '/')
+        b.run('document.getElementById("domain").focus()')
+        b.keys(*'example.test')
+        b.keys(KEY_TAB, *f'127.0.0.1:{p.mx}', KEY_ENTER)
+        end = time.monotonic() + 10
+        while '/check/' not in b.url() and time.monotonic() < end:
+            time.sleep(.1)
+        check('in Chromium: a check is asked for by keyboard alone', '/check/' in b.url(), b.url())
+        axe = BUILD / 'npm/node_modules/axe-core/axe.min.js'
+        if axe.exists():
+            for path in ('/', link[len(base):], '/advice/postfix'):
+                b.go(base + path)
+                b.run(axe.read_text())
+                found = b.run_async('var done = arguments[arguments.length - 1]; axe.run().then(function (r) { done(r.violations.map(function (v) { return v.id + ": " + v.nodes[0].html; })); });')
+                check(f'axe-core finds nothing ({path.split("/")[1] or "first page"})', not found, found)
+        else:
+            skip('axe-core finds nothing', 'axe-core is not installed (make test-page)')
+    with browser.Browser(script=False) as b:
+        b.go(base + '/')
+        b.type('#domain', 'example.test')
+        b.type('#host', f'127.0.0.1:{p.mx}')
+        b.click('button[type=submit]')
+        b.click('button[type=submit]')
+        end = time.monotonic() + 60 * SLOW
+        while 'No backscatter was seen' not in b.text() and time.monotonic() < end:
+            time.sleep(.5)
+        check('in Chromium without JavaScript: the page goes on by itself to the result', 'No backscatter was seen' in b.text())
+
+
+with Porter('page') as p:
+    page = Page(p)
+    plain(p, page)
+    abuse(p, page)
+    if browser.available():
+        as_a_person(p, page)
+    else:
+        skip('in Chromium', 'it is not installed (make test-page)')
+finish()
