@@ -294,6 +294,7 @@ AUTH_COMMAND(dmarc, true)
 AUTH_COMMAND(sign, false)
 AUTH_COMMAND(seal, true)
 AUTH_COMMAND(dns, true)
+AUTH_COMMAND(reports, false)
 
 #define AUTH_COMMON "[--dns FILE | --resolver ADDR:PORT] [--trust-anchor FILE] [--timeout MS] [--now TIME] [--json]"
 
@@ -311,5 +312,6 @@ const struct ctl_command ctl_auth_commands[] = {
 	{ "auth seal", "FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST] " AUTH_COMMON,
 	  "The message with an ARC seal on top of the chain it has, which is validated first.", run_seal },
 	{ "auth dns", "DOMAIN [--selector S] " AUTH_COMMON, "What a domain should publish for mail, and what it publishes.", run_dns },
+	{ "auth reports", "FILE|FOLDER|MAILDIR... [--json]", "DMARC aggregate reports that came in, out of mails or plain files, summed up by domain and source.", run_reports },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -70,6 +70,7 @@ int auth_dmarc(struct auth_tool *t);
 int auth_sign(struct auth_tool *t);
 int auth_seal(struct auth_tool *t);
 int auth_dns(struct auth_tool *t);
+int auth_reports(struct auth_tool *t);
 
 extern const struct ctl_command ctl_auth_commands[];
 #endif

@@ -1,0 +1,321 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/crypto.h"
+#include "base/mail_check.h"
+#include "base/mail_sign.h"
+#include "base/text.h"
+
+/* Sender evidence under load that nobody sends by mistake (security-kit S9, S10, T8): for any message at most 20 ms of CPU beside the hashing of its bytes,
+ * and 128 DNS questions. */
+enum { CPU_MS = 20, SLOW_FACTOR = 4 /* other tests run beside this one, and sanitizers */ };
+
+static struct loop *loop;
+static struct crypto_key *key;
+static char *key_text;
+
+struct outcome {
+	struct mail_check_results r;
+	double cpu_ms;
+	char spf[20], dmarc[20], arc[20], first[20], why[80];
+	size_t signatures;
+	enum arc_result arc_result;
+};
+
+static double cpu_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void stop(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+static struct dns *zone(const char *text)
+{
+	char path[] = "/tmp/porter-bounds-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	close(fd);
+	struct dns_settings s = { .zone_file = slice_of(path) };
+	const char *why = "";
+	struct dns *d = dns_new(loop, &s, &why);
+	unlink(path);
+	assert_non_null(d);
+	return d;
+}
+
+static struct outcome run(const char *zone_text, struct slice message, const char *from)
+{
+	struct dns *d = zone(zone_text);
+	struct outcome o = { .cpu_ms = 0 };
+	struct arena mem = ARENA_INIT(64 << 20);
+	struct mail_header h;
+	struct mail_check_options options = { .helo_too = true, .dkim = { .now_s = 1000000000 } };
+	struct mail_check_envelope e = { .helo = SLICE("helo.test"), .local_part = SLICE("ann"), .domain = slice_of(from) };
+	assert_true(net_ip_parse(SLICE("192.0.2.1"), &e.client));
+	double start = cpu_ms();
+	struct mail_check *c = mail_check_new(loop, d, &options);
+	mail_check_envelope(c, &e);
+	assert_int_equal(mail_header_parse(message, SIZE_MAX, &mem, &h), 0);
+	mail_check_header(c, &h);
+	mail_check_body(c, h.body);
+	mail_check_end(c, stop, NULL);
+	loop_run(loop);
+	o.cpu_ms = cpu_ms() - start;
+	mail_check_results(c, &o.r);
+	o.signatures = o.r.dkim_count;
+	o.arc_result = o.r.arc->result;
+	snprintf(o.spf, sizeof o.spf, "%s", o.r.spf ? spf_result_name(o.r.spf->result) : "");
+	snprintf(o.dmarc, sizeof o.dmarc, "%s", o.r.dmarc ? dmarc_result_name(o.r.dmarc->result) : "");
+	snprintf(o.first, sizeof o.first, "%s", o.r.dkim_count ? dkim_result_name(o.r.dkim[0].result) : "");
+	snprintf(o.why, sizeof o.why, "%s", o.r.dkim_count && o.r.dkim[0].why ? o.r.dkim[0].why : "");
+	if (o.cpu_ms > CPU_MS * SLOW_FACTOR || o.r.questions > MAIL_DNS_MAX)
+		fail_msg("%.1f ms, %u questions", o.cpu_ms, o.r.questions);
+	mail_check_free(c);
+	dns_free(d);
+	arena_free(&mem);
+	return o;
+}
+
+/* A whole DKIM-Signature by our key, over From alone; change is put into the field before it is signed. */
+static void add_signature(struct buf *out, struct slice message, const char *domain, const char *extra_tag, bool good)
+{
+	struct arena mem = ARENA_INIT(1 << 22);
+	struct mail_header h;
+	struct mail_digest body, digest;
+	struct buf field = BUF_INIT(1 << 16), signature = BUF_INIT(1024);
+	size_t at;
+	mail_header_parse(message, SIZE_MAX, &mem, &h);
+	struct mail_body *b = mail_body_new();
+	int number = mail_body_want(b, CANON_RELAXED, false, MAIL_BODY_WHOLE);
+	mail_body_add(b, h.body);
+	mail_body_end(b);
+	mail_body_digest(b, number, &body);
+	mail_body_free(b);
+	struct mail_sign p = { .kind = SIGNATURE_DKIM, .algorithm = ALGORITHM_RSA_SHA256, .header_form = CANON_RELAXED, .body_form = CANON_RELAXED,
+		               .domain = slice_of(domain), .selector = SLICE("s"), .identity = slice_of(extra_tag), .names = SLICE("From"), .made_s = 900000000 };
+	assert_int_equal(mail_sign_message(&p, &h, &body, &field, &at, &digest), 0);
+	digest.bytes[0] ^= !good;
+	assert_int_equal(crypto_sign_digest(key, slice((char *)digest.bytes, digest.n), &signature), 0);
+	assert_int_equal(mail_sign_end(SIGNATURE_DKIM, &field, at, buf_slice(&signature)), 0);
+	buf_add(out, buf_slice(&field));
+	buf_free(&field);
+	buf_free(&signature);
+	arena_free(&mem);
+}
+
+#define MESSAGE "From: ann@x.test\r\nSubject: x\r\n\r\nbody\r\n"
+
+static char *zone_with_key(const char *more)
+{
+	static char text[1 << 20];
+	snprintf(text, sizeof text, "s._domainkey.x.test. TXT %s\nx.test. TXT \"v=spf1 -all\"\n_dmarc.x.test. TXT \"v=DMARC1; p=reject\"\n%s", key_text, more);
+	return text;
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	loop = loop_new();
+	key = crypto_key_generate_rsa(2048);
+	struct buf der = BUF_INIT(2048), b = BUF_INIT(4096), text = BUF_INIT(8192);
+	crypto_key_add_public_der(key, &der);
+	text_add_base64(&b, buf_slice(&der));
+	buf_addf(&text, "\"v=DKIM1; k=rsa; p=%.*s\" \"%.*s\"", 200, b.p, (int)b.n - 200, b.p + 200);
+	key_text = strndup(text.p, text.n);
+	buf_free(&der);
+	buf_free(&b);
+	buf_free(&text);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	loop_free(loop);
+	crypto_key_free(key);
+	free(key_text);
+	return 0;
+}
+
+static void a_thousand_signatures_are_five(void **state)
+{
+	(void)state;
+	struct buf m = BUF_INIT(32 << 20), one = BUF_INIT(1 << 16);
+	add_signature(&one, SLICE(MESSAGE), "x.test", "", false);
+	for (int i = 0; i < 1000; i++)
+		buf_add(&m, buf_slice(&one));
+	buf_add(&m, SLICE(MESSAGE));
+	struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	assert_int_equal(o.signatures, DKIM_MAX_CHECKED);
+	assert_string_equal(o.first, "fail");
+	assert_string_equal(o.dmarc, "fail");
+	printf("1,000 signatures: %.2f ms, %u questions\n", o.cpu_ms, o.r.questions);
+	buf_clear(&m);
+	add_signature(&m, SLICE(MESSAGE), "x.test", "", true);
+	buf_add(&m, SLICE(MESSAGE));
+	assert_string_equal(run(zone_with_key(""), buf_slice(&m), "x.test").dmarc, "pass");
+	buf_free(&m);
+	buf_free(&one);
+}
+
+static void what_can_not_be_a_signature_is_told_and_passes_nothing(void **state)
+{
+	(void)state;
+	static const struct { const char *field, *result; } rows[] = {
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=!!!!", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AA=A", "neutral" },
+		{ "v=1; v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA; b=AAAA", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x..test; s=s; h=from; bh=AAAA; b=AAAA", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=to; bh=AAAA; b=AAAA", "neutral" },
+		{ "v=1; a=rsa-sha512; d=x.test; s=s; h=from; bh=AAAA; b=AAAA", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA; x=5; t=6", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA; t=99999999999999999999", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA; i=@y.test", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA\x01", "neutral" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA; x=100", "fail" },
+		{ "v=1; a=rsa-sha1; d=x.test; s=s; h=from; bh=AAAA; b=AAAA", "fail" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA", "fail" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=none; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=ed25519-sha256; d=x.test; s=s; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=loop; h=from; bh=AAAA; b=AAAA", "temperror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=junk; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=empty; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=twice; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=ed25519-sha256; d=x.test; s=short; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=chat; h=from; bh=AAAA; b=AAAA", "permerror" },
+		{ "v=1; a=rsa-sha256; d=x.test; s=new; h=from; bh=AAAA; b=AAAA", "permerror" },
+	};
+	const char *more = "loop._domainkey.x.test. CNAME loop._domainkey.x.test.\njunk._domainkey.x.test. TXT \"v=DKIM1; p=AAAA====\"\n"
+	                   "empty._domainkey.x.test. TXT \"v=DKIM1; p=\"\ntwice._domainkey.x.test. TXT \"v=DKIM1; p=AAAA; p=AAAA\"\n"
+	                   "short._domainkey.x.test. TXT \"v=DKIM1; k=ed25519; p=AAAA\"\nchat._domainkey.x.test. TXT \"v=DKIM1; s=chat; p=AAAA\"\n"
+	                   "new._domainkey.x.test. TXT \"v=DKIM2; p=AAAA\"\n";
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf m = BUF_INIT(1 << 16);
+		buf_addf(&m, "DKIM-Signature: %s\r\n" MESSAGE, rows[i].field);
+		struct outcome o = run(zone_with_key(more), buf_slice(&m), "x.test");
+		if (strcmp(o.first, rows[i].result) != 0 || strcmp(o.dmarc, "pass") == 0)
+			fail_msg("%s: %s (%s), dmarc %s", rows[i].field, o.first, o.why, o.dmarc);
+		buf_free(&m);
+	}
+}
+
+static void length_and_double_from_never_pass(void **state)
+{
+	(void)state;
+	struct buf m = BUF_INIT(1 << 16), field = BUF_INIT(1 << 16);
+	add_signature(&field, SLICE(MESSAGE), "x.test", "@x.test; l=6", true); /* as an identity, so that it is signed, too */
+	buf_add(&m, buf_slice(&field));
+	buf_add(&m, SLICE(MESSAGE));
+	struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	assert_string_equal(o.first, "policy");
+	assert_string_equal(o.dmarc, "fail");
+	buf_clear(&m);
+	add_signature(&m, SLICE(MESSAGE), "x.test", "", true);
+	buf_add(&m, SLICE("From: ceo@bank.test\r\n" MESSAGE));
+	o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	assert_string_equal(o.first, "pass");
+	assert_string_equal(o.dmarc, "");
+	assert_string_equal(o.r.from_wrong, "more than one From");
+	buf_free(&m);
+	buf_free(&field);
+}
+
+static void odd_headers_cost_no_more_than_their_bytes(void **state)
+{
+	(void)state;
+	struct buf m = BUF_INIT(64 << 20);
+	buf_add(&m, slice("\0\xff\x80: x\r\nDKIM-Signature\0: v=1\r\n", 31));
+	buf_add_cstr(&m, "X-Long: ");
+	for (int i = 0; i < 200000; i++)
+		buf_add_cstr(&m, "word with blanks, fifty bytes of it all together \r\n ");
+	buf_add(&m, SLICE("\r\n" MESSAGE));
+	run(zone_with_key(""), buf_slice(&m), "x.test");
+	buf_clear(&m);
+	buf_add_cstr(&m, "DKIM-Signature: v=1; a=rsa-sha256; d=x.test; s=s; bh=AAAA; b=AAAA; h=from");
+	for (int i = 0; i < 9000; i++)
+		buf_add_cstr(&m, ":nn\r\n ");
+	buf_add_cstr(&m, "\r\n");
+	for (int i = 0; i < 5000; i++)
+		buf_add_cstr(&m, "nn: x\r\n");
+	buf_add(&m, SLICE(MESSAGE));
+	struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	printf("500 of 9,000 names over 5,000 fields: %.2f ms\n", o.cpu_ms);
+	buf_free(&m);
+}
+
+static void spf_asks_no_more_than_it_may(void **state)
+{
+	(void)state;
+	struct buf z = BUF_INIT(1 << 20);
+	for (int i = 0; i < 12; i++) {
+		buf_addf(&z, "i%d.test. TXT \"v=spf1 mx:m%d.test include:i%d.test ?all\"\n", i, i, i + 1);
+		for (int k = 0; k < 10; k++)
+			buf_addf(&z, "m%d.test. MX %d h%d-%d.test.\n", i, k, i, k);
+	}
+	buf_addf(&z, "helo.test. TXT \"v=spf1 redirect=i0.test\"\nloop.test. TXT \"v=spf1 include:loop.test -all\"\n"
+	             "macro.test. TXT \"v=spf1 exists:%%{S255r}.%%{L}.%%{i} -all\"\nvoid.test. TXT \"v=spf1 a:v1.test a:v2.test a:v3.test -all\"\n"
+	             "many.test. TXT \"v=spf1 mx -all\"\n");
+	for (int i = 0; i < 500; i++)
+		buf_addf(&z, "many.test. MX 1 q%d.test.\n", i);
+	buf_add_cstr(&z, "big.test. TXT ");
+	for (int i = 0; i < 257; i++)
+		buf_addf(&z, "\"%s%.*s\" ", i ? "" : "v=spf1 ", 240, "ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 "
+		         "ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ip4:192.0.2.7 ");
+	buf_add_cstr(&z, "\n");
+	char *text = strndup(z.p, z.n);
+	struct outcome o = run(text, SLICE(MESSAGE), "i0.test");
+	printf("the deepest SPF: %s, %u questions, %.2f ms\n", o.spf, o.r.questions, o.cpu_ms);
+	assert_string_equal(o.spf, "permerror");
+	assert_string_equal(run(text, SLICE(MESSAGE), "loop.test").spf, "permerror");
+	assert_string_equal(run(text, SLICE(MESSAGE), "macro.test").spf, "fail");
+	assert_string_equal(run(text, SLICE(MESSAGE), "void.test").spf, "permerror");
+	assert_string_equal(run(text, SLICE(MESSAGE), "many.test").spf, "permerror");
+	o = run(text, SLICE(MESSAGE), "big.test");
+	printf("an SPF record of 60 kB: %s, %.2f ms\n", o.spf, o.cpu_ms);
+	free(text);
+	buf_free(&z);
+}
+
+static void fifty_arc_sets_are_checked_and_fifty_one_fail(void **state)
+{
+	(void)state;
+	for (unsigned count = 50; count < 52; count++) {
+		struct buf m = BUF_INIT(8 << 20);
+		for (unsigned i = 1; i <= count; i++)
+			buf_addf(&m, "ARC-Seal: i=%u; a=rsa-sha256; cv=%s; d=d%u.test; s=s; b=AAAA\r\nARC-Message-Signature: i=%u; a=rsa-sha256; d=d%u.test; s=s; h=from; "
+			             "bh=AAAA; b=AAAA\r\nARC-Authentication-Results: i=%u; x.test; none\r\n", i, i == 1 ? "none" : "pass", i, i, i, i);
+		buf_add(&m, SLICE(MESSAGE));
+		struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+		assert_int_equal(o.arc_result, ARC_FAIL);
+		printf("%u ARC sets: %u questions, %.2f ms\n", count, o.r.questions, o.cpu_ms);
+		buf_free(&m);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_thousand_signatures_are_five),
+		cmocka_unit_test(what_can_not_be_a_signature_is_told_and_passes_nothing),
+		cmocka_unit_test(length_and_double_from_never_pass),
+		cmocka_unit_test(odd_headers_cost_no_more_than_their_bytes),
+		cmocka_unit_test(spf_asks_no_more_than_it_may),
+		cmocka_unit_test(fifty_arc_sets_are_checked_and_fifty_one_fail),
+	};
+	return cmocka_run_group_tests(tests, begin, end);
+}
