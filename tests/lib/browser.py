@@ -69,7 +69,13 @@ class Browser:
         self.call('POST', f'/element/{self.find(css)}/value', {'text': text})
 
     def text(self, css='body'):
-        return self.call('GET', f'/element/{self.find(css)}/text')
+        for last in (False,) * 20 + (True,):        # the page may be loading itself anew just now
+            try:
+                return self.call('GET', f'/element/{self.find(css)}/text')
+            except RuntimeError:
+                if last:
+                    raise
+                time.sleep(.1)
 
     def keys(self, *keys):
         """Presses keys one after the other, wherever the focus is."""
