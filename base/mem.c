@@ -47,6 +47,7 @@ char *mem_copy(const char *p, size_t n)
 {
 	char *q = mem_new(n + 1);
 	if (n)
+		if (n)
 		memcpy(q, p, n);
 	return q;
 }
@@ -58,5 +59,6 @@ void mem_free(void *p)
 
 void mem_wipe(void *p, size_t n)
 {
-	explicit_bzero(p, n);
+	if (n) /* p may be NULL then */
+		explicit_bzero(p, n);
 }

@@ -33,7 +33,8 @@ int ctl_fail(int code, const char *format, ...)
 
 void ctl_complain(const struct complaints *wrong)
 {
-	fwrite(wrong->text.p, 1, wrong->text.n, stderr);
+	if (wrong->text.n)
+		fwrite(wrong->text.p, 1, wrong->text.n, stderr);
 	if (wrong->count > 50)
 		fprintf(stderr, "... and %zu more\n", wrong->count - 50);
 }

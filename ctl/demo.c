@@ -151,7 +151,8 @@ static int compile(const char *dir)
 			                     .prove = true, .publish = true };
 		error = compile_maps(&plan, &wrong, &result);
 	}
-	fwrite(wrong.text.p, 1, wrong.text.n, stderr);
+	if (wrong.text.n)
+		fwrite(wrong.text.p, 1, wrong.text.n, stderr);
 	buf_free(&text);
 	complaint_free(&wrong);
 	arena_free(&mem);

@@ -84,8 +84,10 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 	set_environment(user, home);
 	if (chdir(home) < 0 && chdir("/") < 0)
 		_exit(75);
+#ifndef __SANITIZE_ADDRESS__ /* whose shadow is larger than any limit */
 	if (k->memory)
 		limit(RLIMIT_AS, k->memory);
+#endif
 	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, k->seconds);
 	if (!k->main) {

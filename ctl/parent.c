@@ -326,7 +326,8 @@ static int begin(struct parent *p)
 	struct buf told = BUF_INIT(1 << 20);
 	int error = read_conf(p->directory, &p->mem, &p->conf);
 	error = error ? error : parse_conf(p->directory, p->conf, &p->mem, &told);
-	fwrite(told.p, 1, told.n, stderr);
+	if (told.n)
+		fwrite(told.p, 1, told.n, stderr);
 	buf_free(&told);
 	error = error ? error : open_log(p);
 	error = error ? error : make_folders(p);

@@ -182,10 +182,9 @@ def equal_time(p):
             began = time.monotonic()
             t.code(f'AUTH PLAIN {plain(login, "wrong")}')
             return time.monotonic() - began
-    known = [took(LOGIN) for _ in range(7)]
-    unknown = [took('nobody@example.test') for _ in range(7)]
-    a, b = statistics.median(known), statistics.median(unknown)
-    check('an unknown login takes as long as a wrong password', abs(a - b) < max(a, b) * .5, (a, b))
+    pairs = [(took(LOGIN), took('nobody@example.test')) for _ in range(8)]
+    a, b = min(x for x, _ in pairs), min(y for _, y in pairs)       # what the machine does beside only adds
+    check('an unknown login takes as long as a wrong password', abs(a - b) < max(a, b) * .3, (a, b))
 
 
 def guesses(p):
