@@ -140,7 +140,7 @@ static void kit_pair_run(struct loop *l, unsigned ms)
 }
 
 /* A handshake between two contexts, and one word each way. */
-static void kit_pair_make(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
+static inline void kit_pair_make(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
 {
 	int fds[2];
 	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
@@ -151,7 +151,7 @@ static void kit_pair_make(struct kit_pair *p, struct loop *l, struct tls_context
 	assert(conn_start_tls(p->client.conn, client, slice_of(name)) == 0);
 }
 
-static void kit_pair_free(struct kit_pair *p)
+static inline void kit_pair_free(struct kit_pair *p)
 {
 	conn_free(p->server.conn);
 	conn_free(p->client.conn);
@@ -159,7 +159,7 @@ static void kit_pair_free(struct kit_pair *p)
 	buf_free(&p->client.got);
 }
 
-static void kit_pair_handshake(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
+static inline void kit_pair_handshake(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
 {
 	kit_pair_make(p, l, server, client, name);
 	conn_write(p->client.conn, SLICE("hello!"));
