@@ -76,10 +76,12 @@ static void prove_owner(struct proof *p, unsigned map, const struct map_entry *e
 		return;
 	}
 	resolve_path(p->plan->set, &path, false, &p->mem, &r);
-	bool local = r.status.fate == MAIL_OK && r.class == RESOLVE_OURS;
-	for (size_t i = 0; i < r.count; i++)
-		local = local && r.leaves[i].kind != LEAF_HOP;
-	if (!local)
+	bool all = true, own = false; /* a mailbox of its own will do, also where copies go elsewhere */
+	for (size_t i = 0; i < r.count; i++) {
+		all = all && r.leaves[i].kind != LEAF_HOP;
+		own = own || (r.leaves[i].kind != LEAF_HOP && slice_eq_nocase(r.leaves[i].address, key));
+	}
+	if (r.status.fate != MAIL_OK || r.class != RESOLVE_OURS || !(all || own))
 		tell(p, PROVE_REFUTED, map, e, path_of(p, from), "the list's owner %.*s is no local mailbox: reports would have nowhere to go", SLICE_FMT(owner));
 }
 

@@ -15,9 +15,11 @@ enum { MAX_PENDING = 2000, MAX_STEPS = 20000, MAX_DOMAIN_HOPS = 8 };
 struct pending {
 	struct slice key;                    /* local@domain, canonical */
 	const struct resolve_step *cause;
-	const struct pending *parent;
+	struct pending *parent;
 	unsigned depth;
 	struct slice owner;                  /* named on the way */
+	struct slice only;                   /* the mailbox that it leads to, where locals is 1 */
+	unsigned locals;                     /* how many mailboxes it leads to; 2 is several */
 	bool plain;                          /* an alias led back to it: its mailbox is meant, not its alias again */
 	struct pending *below;               /* on the stack */
 };
@@ -32,6 +34,7 @@ struct resolver {
 	struct pending *stack;               /* popped ones stay alive as parents */
 	size_t pending_all;
 	size_t leaf_room;
+	const struct pending **nodes;        /* beside out->leaves: whence each came first */
 };
 
 #define TOO_LARGE MAIL_STATUS_UNSURE("This address leads to more places than can be looked at, try again later")
@@ -96,8 +99,21 @@ static void fail(struct resolver *r, struct mail_status status)
 		r->out->status = mail_status_copy(r->mem, status);
 }
 
-static void add_leaf(struct resolver *r, const struct leaf *leaf)
+/* Every address on the way here leads to this mailbox. */
+static void count_local(struct pending *p, struct slice address)
 {
+	for (; p; p = p->parent) {
+		if (p->locals == 1 && slice_eq(p->only, address))
+			continue;
+		p->locals += p->locals < 2;
+		p->only = address;
+	}
+}
+
+static void add_leaf(struct resolver *r, struct pending *p, const struct leaf *leaf)
+{
+	if (leaf->kind != LEAF_HOP)
+		count_local(p, leaf->address);
 	for (size_t i = 0; i < r->out->count; i++) {
 		struct leaf *known = &r->out->leaves[i];
 		if (known->kind == leaf->kind && slice_eq(known->place, leaf->place) &&
@@ -109,13 +125,18 @@ static void add_leaf(struct resolver *r, const struct leaf *leaf)
 	if (r->out->count == r->leaf_room) {
 		size_t room = r->leaf_room ? r->leaf_room * 4 : 2;
 		struct leaf *more = ARENA_ARRAY(r->mem, struct leaf, room);
-		if (!more)
+		const struct pending **nodes = ARENA_ARRAY(r->mem, const struct pending *, room);
+		if (!more || !nodes)
 			return fail(r, TOO_LARGE);
-		if (r->out->count)
+		if (r->out->count) {
 			memcpy(more, r->out->leaves, r->out->count * sizeof *more);
+			memcpy(nodes, r->nodes, r->out->count * sizeof *nodes);
+		}
 		r->out->leaves = more;
+		r->nodes = nodes;
 		r->leaf_room = room;
 	}
+	r->nodes[r->out->count] = p;
 	r->out->leaves[r->out->count++] = *leaf;
 }
 
@@ -137,13 +158,12 @@ static struct slice maildir_place(struct resolver *r, struct slice local, struct
 	return place;
 }
 
-static void add_mailbox(struct resolver *r, const struct pending *p, struct slice address, const struct map_domain *d, struct slice value, const struct resolve_step *cause)
+static void add_mailbox(struct resolver *r, struct pending *p, struct slice address, const struct map_domain *d, struct slice value, const struct resolve_step *cause)
 {
 	struct map_mailbox m;
 	struct slice local, domain;
 	if (map_mailbox_parse(value, r->mem, &m) || !map_key_split(address, &local, &domain))
 		return fail(r, DOUBT);
-	(void)p;
 	struct leaf leaf = { .kind = m.kind, .address = address, .domain = domain, .place = m.place, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
 	leaf.quota_bytes = m.quota_given ? m.quota_bytes : d->quota_bytes;
 	leaf.quota_messages = m.messages_given ? m.quota_messages : d->quota_messages;
@@ -152,7 +172,7 @@ static void add_mailbox(struct resolver *r, const struct pending *p, struct slic
 		leaf.place = maildir_place(r, local, domain);
 	if (!leaf.place.p)
 		return fail(r, DOUBT);
-	add_leaf(r, &leaf);
+	add_leaf(r, p, &leaf);
 }
 
 /* routes: address, domain, ".parent" of each parent, "*"; the last not for a relayed domain, whose own line names its next hop. */
@@ -178,7 +198,7 @@ static struct slice mx_place(struct resolver *r, struct slice domain)
 	return place;
 }
 
-static void add_hop(struct resolver *r, const struct pending *p, struct slice address, struct slice domain, const struct map_domain *relay, const struct resolve_step *cause)
+static void add_hop(struct resolver *r, struct pending *p, struct slice address, struct slice domain, const struct map_domain *relay, const struct resolve_step *cause)
 {
 	struct leaf leaf = { .kind = LEAF_HOP, .address = address, .domain = domain, .place = relay ? relay->target : SLICE("mx:"), .route = SLICE(""), .owner = p->owner,
 		             .relayed = relay != NULL, .ask = relay && relay->ask, .size_limit = relay ? relay->size_limit : 0 };
@@ -196,19 +216,20 @@ static void add_hop(struct resolver *r, const struct pending *p, struct slice ad
 	if (slice_eq(leaf.place, SLICE("mx:")))
 		leaf.place = mx_place(r, domain);
 	leaf.cause = cause;
-	add_leaf(r, &leaf);
+	add_leaf(r, p, &leaf);
 }
 
 /* One address ----------------------------------------------------------------------------------------------------------------------- */
 
-static void push(struct resolver *r, const struct pending *parent, struct slice key, struct slice owner, bool plain, const struct resolve_step *cause)
+static void push(struct resolver *r, struct pending *parent, struct slice key, struct slice owner, bool plain, const struct resolve_step *cause)
 {
 	if (r->pending_all == MAX_PENDING || parent->depth + 1 > RESOLVE_MAX_DEPTH)
 		return fail(r, parent->depth + 1 > RESOLVE_MAX_DEPTH ? LOOPS : TOO_LARGE);
 	struct pending *p = ARENA_NEW(r->mem, struct pending);
 	if (!p || !key.p)
 		return fail(r, TOO_LARGE);
-	*p = (struct pending){ key, cause, parent, parent->depth + 1, owner.n ? owner : parent->owner, plain, r->stack };
+	*p = (struct pending){ .key = key, .cause = cause, .parent = parent, .depth = parent->depth + 1, .owner = owner.n ? owner : parent->owner,
+		               .plain = plain, .below = r->stack };
 	r->stack = p;
 	r->pending_all++;
 }
@@ -222,7 +243,7 @@ static bool is_ancestor(const struct pending *p, struct slice key)
 }
 
 /* aliases(5): a program or a file as target. */
-static void add_direct(struct resolver *r, struct slice target, struct slice address, struct slice domain, const struct resolve_step *cause)
+static void add_direct(struct resolver *r, struct pending *p, struct slice target, struct slice address, struct slice domain, const struct resolve_step *cause)
 {
 	struct leaf leaf = { .address = address, .domain = domain, .place = target, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
 	leaf.kind = target.p[0] == '|' ? LEAF_PROGRAM : slice_ends(target, SLICE("/")) ? LEAF_MAILDIR : LEAF_MBOX;
@@ -230,7 +251,7 @@ static void add_direct(struct resolver *r, struct slice target, struct slice add
 		leaf.place = slice_skip(target, 1);
 	else if (leaf.kind == LEAF_MAILDIR)
 		leaf.place = slice_head(target, target.n - 1);
-	add_leaf(r, &leaf);
+	add_leaf(r, p, &leaf);
 }
 
 /* The first mailbox domain of the text. "" where there is none, or where it can't be read. */
@@ -241,18 +262,18 @@ static struct slice primary_domain(struct resolver *r, const struct resolve_step
 }
 
 /* Bare targets are in the alias's own domain; those of an alias that is bare itself, in the first mailbox domain. One that names an address on the way here means the mailbox of that name. */
-static void follow_target(struct resolver *r, const struct pending *p, struct slice target, struct slice at_key, struct slice domain, struct slice owner,
+static void follow_target(struct resolver *r, struct pending *p, struct slice target, struct slice at_key, struct slice domain, struct slice owner,
                           const struct resolve_step *cause)
 {
 	if (target.p[0] == '|' || target.p[0] == '/')
-		return add_direct(r, target, at_key, domain, cause);
+		return add_direct(r, p, target, at_key, domain, cause);
 	if (slice_find(target, '@') == target.n)
 		target = map_key_join(target, domain, r->mem);
 	bool itself = target.p && (slice_eq_nocase(target, at_key) || is_ancestor(p, target));
 	push(r, p, target, owner, itself, cause);
 }
 
-static void follow_alias(struct resolver *r, const struct pending *p, struct slice at_key, struct slice domain, const struct map_entry *e, const struct resolve_step *cause)
+static void follow_alias(struct resolver *r, struct pending *p, struct slice at_key, struct slice domain, const struct map_entry *e, const struct resolve_step *cause)
 {
 	struct map_alias a;
 	if (map_alias_parse(e->value, r->mem, &a))
@@ -264,7 +285,7 @@ static void follow_alias(struct resolver *r, const struct pending *p, struct sli
 }
 
 /* Tries one spelling of the address. ABSENT: nothing of that name. */
-static enum answer try_name(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
+static enum answer try_name(struct resolver *r, struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	struct map_entry e;
 	const struct resolve_step *cause = p->cause;
@@ -289,14 +310,14 @@ static enum answer try_name(struct resolver *r, const struct pending *p, struct 
 	return answer;
 }
 
-static enum answer try_subaddress(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
+static enum answer try_subaddress(struct resolver *r, struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	size_t cut = d->delimiter.n ? slice_find(slice_skip(local, 1), d->delimiter.p[0]) + 1 : local.n;
 	return cut < local.n ? try_name(r, p, slice_head(local, cut), domain, d) : ABSENT;
 }
 
 /* "@domain": what the domain does not know otherwise. */
-static enum answer try_default(struct resolver *r, const struct pending *p, struct slice address, struct slice domain, const struct map_domain *d)
+static enum answer try_default(struct resolver *r, struct pending *p, struct slice address, struct slice domain, const struct map_domain *d)
 {
 	struct map_entry e;
 	const struct resolve_step *cause = p->cause;
@@ -314,7 +335,7 @@ static enum answer try_default(struct resolver *r, const struct pending *p, stru
 
 /* RFC 5321, 4.5.1: postmaster is always there. Named by the domain's entry, else the domain's first recipient, else the first mailbox domain's postmaster,
  * and where nobody is there yet, a Maildir of that name waits for somebody. */
-static enum answer try_postmaster(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
+static enum answer try_postmaster(struct resolver *r, struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	struct map_entry e;
 	const struct resolve_step *cause = p->cause;
@@ -343,7 +364,7 @@ static void unknown(struct resolver *r)
 	fail(r, MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "There is no such recipient here"));
 }
 
-static void resolve_mailbox(struct resolver *r, const struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
+static void resolve_mailbox(struct resolver *r, struct pending *p, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	enum answer answer = try_name(r, p, local, domain, d);
 	if (answer == ABSENT)
@@ -364,7 +385,7 @@ static void resolve_mailbox(struct resolver *r, const struct pending *p, struct 
 		unknown(r);
 }
 
-static void resolve_relayed(struct resolver *r, const struct pending *p, struct slice key, struct slice local, struct slice domain, const struct map_domain *d)
+static void resolve_relayed(struct resolver *r, struct pending *p, struct slice key, struct slice local, struct slice domain, const struct map_domain *d)
 {
 	const struct resolve_step *cause = p->cause;
 	struct map_entry e;
@@ -430,24 +451,21 @@ static void resolve_one(struct resolver *r, struct pending *p)
 
 /* The whole ------------------------------------------------------------------------------------------------------------------------- */
 
-/* rule.md, "Aliases that fan out": several leaves of which one is remote are a list; it has an owner, named, or the one local mailbox among them. */
+/* rule.md, "Aliases that fan out": several leaves of which one is remote are a list; it has an owner, named, or the one local mailbox that an address on the
+ * way leads to. */
 static void settle_list(struct resolver *r)
 {
 	struct resolved *out = r->out;
-	size_t local = 0;
-	struct slice only = SLICE("");
-	for (size_t i = 0; i < out->count; i++)
-		if (out->leaves[i].kind != LEAF_HOP) {
-			local++;
-			only = out->leaves[i].address;
-		}
 	for (size_t i = 0; i < out->count; i++) {
 		struct leaf *l = &out->leaves[i];
-		if (l->kind != LEAF_HOP || out->count == 1)
+		if (l->kind != LEAF_HOP || out->count == 1) {
 			l->owner = SLICE("");       /* alone, it is passed through */
-		else if (!l->owner.n && local == 1)
-			l->owner = only;
-		else if (!l->owner.n)
+			continue;
+		}
+		for (const struct pending *p = r->nodes[i]; !l->owner.n && p; p = p->parent)
+			if (p->locals == 1)
+				l->owner = p->only;
+		if (!l->owner.n)
 			return fail(r, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, its postmaster has to name one"));
 	}
 }
@@ -515,7 +533,7 @@ void resolve_targets(struct map_set *maps, const struct leaf *system, const stru
 		if (!t.n)
 			continue;
 		if (slice_eq(t, system->place) || slice_eq_nocase(t, local) || slice_eq_nocase(t, system->address))
-			add_leaf(&r, system);
+			add_leaf(&r, first, system);
 		else
 			follow_target(&r, first, t, system->address, system->domain, SLICE(""), system->cause);
 	}

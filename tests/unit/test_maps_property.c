@@ -109,32 +109,40 @@ struct outcome {
 	bool failed;
 	int leaves[MAX_MODEL];       /* address of a mailbox, or -1 - n */
 	int owners[MAX_MODEL];       /* -1 none */
+	size_t nodes[MAX_MODEL];     /* whence each came first */
 	size_t count;
+	size_t parents[2000];
+	unsigned locals[2000];       /* mailboxes that a node leads to, a bit each */
 	size_t visits;
 };
 
-static void add(struct outcome *o, int leaf, int owner)
+static void add(struct outcome *o, int leaf, int owner, size_t node)
 {
+	for (size_t n = node; leaf >= 0 && n; n = o->parents[n])
+		o->locals[n] |= 1u << leaf;
 	for (size_t i = 0; i < o->count; i++)
 		if (o->leaves[i] == leaf)
 			return;
 	o->leaves[o->count] = leaf;
+	o->nodes[o->count] = node;
 	o->owners[o->count++] = owner;
 }
 
-static void expand(const struct world *w, int a, const int *path, size_t depth, bool plain, int owner, struct outcome *o)
+static void expand(const struct world *w, int a, const int *path, size_t depth, bool plain, int owner, size_t parent, struct outcome *o)
 {
 	int here[64];
-	if (++o->visits > 1900 || depth > RESOLVE_MAX_DEPTH) {
+	size_t node = ++o->visits;
+	o->parents[node] = parent;
+	if (node > 1900 || depth > RESOLVE_MAX_DEPTH) {
 		o->failed = true;
 		return;
 	}
 	if (a < 0)
-		return add(o, a, owner);
+		return add(o, a, owner, node);
 	const struct alias *exact = &w->alias[a], *bare = &w->bare[a % NAMES], *alias = plain ? NULL : exact->there ? exact : bare->there ? bare : NULL;
 	if (!alias) {
 		if (w->mailbox[a])
-			add(o, a, owner);
+			add(o, a, owner, node);
 		else
 			o->failed = true;
 		return;
@@ -148,23 +156,23 @@ static void expand(const struct world *w, int a, const int *path, size_t depth, 
 		bool ancestor = false;
 		for (size_t k = 0; t >= 0 && k <= depth; k++)
 			ancestor |= here[k] == t;
-		expand(w, t, here, depth + 1, ancestor, alias->has_owner ? alias->owner : owner, o);
+		expand(w, t, here, depth + 1, ancestor, alias->has_owner ? alias->owner : owner, node, o);
 	}
 }
 
 static void model(const struct world *w, int a, struct outcome *o)
 {
-	size_t hops = 0, local = 0;
-	bool orphans = false;
-	*o = (struct outcome){ 0 };
-	expand(w, a, NULL, 0, false, -1, o);
-	for (size_t i = 0; i < o->count; i++) {
-		hops += o->leaves[i] < 0;
-		local += o->leaves[i] >= 0;
-		orphans |= o->leaves[i] < 0 && o->owners[i] < 0;
+	memset(o, 0, sizeof *o);
+	expand(w, a, NULL, 0, false, -1, 0, o);
+	for (size_t i = 0; o->count > 1 && i < o->count; i++) {
+		if (o->leaves[i] >= 0)
+			continue;
+		for (size_t n = o->nodes[i]; o->owners[i] < 0 && n; n = o->parents[n])
+			if (o->locals[n] && (o->locals[n] & (o->locals[n] - 1)) == 0)
+				o->owners[i] = __builtin_ctz(o->locals[n]);
+		if (o->owners[i] < 0)
+			o->failed = true;
 	}
-	if (o->count > 1 && hops && orphans && local != 1)
-		o->failed = true;
 }
 
 /* The comparison ------------------------------------------------------------------------------------------------------------------------ */
@@ -247,27 +255,22 @@ static bool bad_owner(const struct world *w, int owner)
 {
 	struct outcome o;
 	model(w, owner, &o);
-	bool bad = o.failed;
-	for (size_t i = 0; i < o.count; i++)
-		bad |= o.leaves[i] < 0;
-	return bad;
+	bool all = true, own = false;
+	for (size_t i = 0; i < o.count; i++) {
+		all &= o.leaves[i] >= 0;
+		own |= o.leaves[i] == owner;
+	}
+	return o.failed || !(all || own);
 }
 
 static bool should_refute(const struct world *w, int a)
 {
 	struct outcome o;
-	size_t hops = 0;
 	model(w, a, &o);
 	if (o.failed)
 		return true;
-	for (size_t i = 0; i < o.count; i++)
-		hops += o.leaves[i] < 0;
-	int only = -1;
-	for (size_t i = 0; i < o.count; i++)
-		if (o.leaves[i] >= 0)
-			only = o.leaves[i];
 	for (size_t i = 0; o.count > 1 && i < o.count; i++)
-		if (o.leaves[i] < 0 && bad_owner(w, o.owners[i] >= 0 ? o.owners[i] : only))
+		if (o.leaves[i] < 0 && bad_owner(w, o.owners[i]))
 			return true;
 	return false;
 }

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Maps at the command line and under a running server: prove, explain, lookup, list, diff, rollback, editing, and generations that come and go."""
+import json, os, pty, re, select, subprocess, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import Porter, check, finish, BUILD, TOP
+
+
+def rcpt(p, address, source=None):
+    with p.smtp() as s:
+        s.ehlo()
+        s.docmd('MAIL FROM:<someone@outside.test>')
+        return s.docmd(f'RCPT TO:<{address}>')[0]
+
+
+def soon(what, seconds=5):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(.05)
+    return False
+
+
+def prove(p, **kw):
+    r = p.ctl('prove', '--json')
+    return r.returncode, json.loads(r.stdout) if r.stdout.startswith('{') else r.stdout + r.stderr
+
+
+with Porter('maps') as p:
+    # -- the demo -----------------------------------------------------------------------------------------------------
+    code, got = prove(p)
+    check('the demo proves', code == 0 and got['verdict'] == 'proved' and got['addresses'] >= 2, got)
+    text = p.ctl('prove').stdout
+    check('prove ends with a summary of the three ways and of the fifteen leaks', re.search(r'mailbox: delivered inside', text) and ' 15  ' in text and text.rstrip().splitlines()[-1].startswith('proved'), text)
+
+    # -- refutations, each with its line and way ------------------------------------------------------------------------
+    def refuted(name, maps, *pieces, code=1):
+        old = {m: (p.etc / m).read_text() if (p.etc / m).exists() else None for m in maps}
+        for m, t in maps.items():
+            p.map(m, (old[m] or '') + t)
+        rc, got = prove(p)
+        for m, t in old.items():
+            (p.etc / m).unlink() if t is None else (p.etc / m).write_text(t)
+        found = json.dumps(got)
+        check(f'prove refutes {name}', rc == code and all(x in found for x in pieces), (rc, got))
+
+    refuted('a loop', {'aliases': '\nx@example.test y@example.test\ny@example.test x@example.test\n'}, 'leads back to itself', 'aliases:', 'x@example.test')
+    refuted('a dangling target', {'aliases': '\nx@example.test ghost@example.test\n'}, 'leads nowhere', '550')
+    refuted('a list without an owner', {'aliases': '\nx@example.test a@far.test, b@far.test\n'}, 'has no owner')
+    refuted('an owner that is not a mailbox here', {'aliases': '\nx@example.test a@far.test, b@far.test, owner=o@example.test\no@example.test c@far.test\n'}, 'no local mailbox')
+    refuted('a relayed domain without a source of recipients', {'domains': '\nr.test relay mx\n'}, 'source of valid recipients')
+    refuted('a next hop that is this server', {'domains': f'\nr.test relay 127.0.0.1:{p.mx} recipients=ask\n'}, 'this server itself')
+    refuted('a route to this server', {'routes': f'\nfar.test localhost:{p.mx}\n'}, 'this server itself')
+    refuted('a socket that does not exist', {'recipients': '\nx@example.test lmtp:unix:/nowhere/lmtp\n'}, 'LMTP socket')
+    refuted('a program that does not exist', {'recipients': '\nx@example.test program:/nowhere/prog\n'}, 'program it leads to')
+    refuted('a system user who does not exist', {'recipients': '\nx@example.test system:nobodyofthisname\n'}, 'no system user')
+    refuted('a trusted range that is too wide', {'clients': '\n10.0.0.0/8 *\n'}, 'wide')
+    refuted('credentials of a route that are not there', {'routes': '\nfar.test mx credentials=ghost\n'}, 'credentials names ghost')
+    refuted('a mail root that does not exist', {'porter.conf': ''}, code=0)
+    for name, maps, piece in (('a catch-all', {'domains': '\n*.c.test mailbox catch-all=alice@example.test\n'}, 'hides typing errors'),
+                              ('a quota below the size limit', {'recipients': '\nq@example.test quota=1k\n'}, 'below the size limit')):
+        refuted_note = {m: (p.etc / m).read_text() for m in maps}
+        for m, t in maps.items():
+            p.map(m, refuted_note[m] + t)
+        rc, got = prove(p)
+        for m, t in refuted_note.items():
+            (p.etc / m).write_text(t)
+        check(f'prove notes {name} and still proves', rc == 0 and any(piece in f['text'] and f['grade'] == 'note' for f in got['findings']), got)
+
+    # -- an accept-all hop, by --probe -------------------------------------------------------------------------------------
+    import socket
+    hop = socket.create_server(('127.0.0.1', 0))
+
+    def accept_all():
+        while True:
+            try:
+                c, _ = hop.accept()
+            except OSError:
+                return
+            with c, c.makefile('rb') as f:
+                c.sendall(b'220 hop\r\n')
+                for line in f:
+                    c.sendall(b'250 fine\r\n' if not line.startswith(b'QUIT') else b'221 bye\r\n')
+    threading.Thread(target=accept_all, daemon=True).start()
+    domains = (p.etc / 'domains').read_text()
+    p.map('domains', domains + f'\nall.test relay 127.0.0.1:{hop.getsockname()[1]} recipients=ask\n')
+    r = p.ctl('prove', '--probe', '--json')
+    check('prove --probe refutes a hop that accepts everybody', r.returncode == 1 and 'random name' in r.stdout, r.stdout[-500:])
+    hop.close()
+    p.map('domains', domains)
+
+    # -- looking up ---------------------------------------------------------------------------------------------------------
+    r = p.ctl('lookup', 'recipients', 'ALICE@Example.TEST')
+    check('lookup finds a key in any spelling, with its line', r.returncode == 0 and 'alice@example.test' in r.stdout and 'recipients:' in r.stdout, r.stdout + r.stderr)
+    check('lookup of an absent key ends with 1', p.ctl('lookup', 'recipients', 'ghost@example.test').returncode == 1)
+    r = p.ctl('list', 'recipients', 'a*@example.test')
+    check('list takes a pattern', r.returncode == 0 and 'alice@' in r.stdout and 'bob@' not in r.stdout, r.stdout)
+    check('list keeps secrets', '$argon2' not in p.ctl('list', 'credentials').stdout)
+
+    # -- editing, seen by the running server at once --------------------------------------------------------------------------
+    p.map('recipients', (p.etc / 'recipients').read_text() + '# a comment that stays\n')
+    check('an unknown recipient is refused first', rcpt(p, 'carol@example.test') == 550)
+    r = p.ctl('user', 'add', '--quota', '10M', 'carol@example.test')
+    check('user add adds a line and compiles', r.returncode == 0 and 'carol@example.test' in (p.etc / 'recipients').read_text(), r.stdout + r.stderr)
+    check('the running server takes it without a restart', soon(lambda: rcpt(p, 'carol@example.test') == 250))
+    check('comments stay', '# a comment that stays' in (p.etc / 'recipients').read_text())
+    check('user add twice is told with its line', 'line' in p.ctl('user', 'add', 'carol@example.test').stderr)
+    check('user quota changes the line', p.ctl('user', 'quota', 'carol@example.test', '20M').returncode == 0 and 'quota=20M' in (p.etc / 'recipients').read_text())
+    r = p.ctl('user', 'passwd', 'carol@example.test', input='secret word\n')
+    line = (p.etc / 'credentials').read_text()
+    check('user passwd writes an argon2id hash and a SCRAM verifier from standard input', r.returncode == 0 and '$argon2id$' in line and 'SCRAM-SHA-256$' in line, r.stderr)
+    check('the password is in no file and no argument', 'secret word' not in line)
+
+    def on_terminal():
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execv(BUILD / 'porterctl', ['porterctl', '-c', str(p.etc), 'user', 'passwd', 'carol@example.test'])
+        said, sent = b'', 0
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if select.select([fd], [], [], .2)[0]:
+                try:
+                    got = os.read(fd, 4096)
+                except OSError:
+                    break
+                if not got:
+                    break
+                said += got
+            if sent < said.count(b': '):
+                sent += 1
+                os.write(fd, b'another word\n')
+        os.close(fd)     # a hang-up ends it, if it still waits
+        status = os.waitpid(pid, 0)[1]
+        return status == 0 and b'another word' not in said
+    check('user passwd asks twice on a terminal, without echo', on_terminal())
+    check('alias add makes an alias', p.ctl('alias', 'add', 'team@example.test', 'alice', 'carol').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 250))
+    before = (p.etc / 'recipients').read_text()
+    r = p.ctl('user', 'del', 'carol@example.test')
+    check('what the rule refuses is put back', r.returncode != 0 and (p.etc / 'recipients').read_text() == before and 'aliases:' in r.stderr, r.stderr)
+    check('alias del takes one target away', p.ctl('alias', 'del', 'team@example.test', 'carol').returncode == 0 and 'carol' not in (p.etc / 'aliases').read_text())
+    check('user del takes recipients and credentials away', p.ctl('user', 'del', 'carol@example.test').returncode == 0 and 'carol' not in (p.etc / 'credentials').read_text())
+    check('and the running server refuses again', soon(lambda: rcpt(p, 'carol@example.test') == 550))
+    check('domain add takes a U-label', p.ctl('domain', 'add', 'bücher.test', 'alias-of', 'example.test').returncode == 0 and soon(lambda: rcpt(p, 'alice@xn--bcher-kva.test') == 250))
+    check('domain del takes its A-label', p.ctl('domain', 'del', '--yes', 'xn--bcher-kva.test').returncode == 0 and 'bücher' not in (p.etc / 'domains').read_text())
+    check('user list shows the mailboxes', 'alice@example.test' in p.ctl('user', 'list').stdout)
+
+    # -- diff and rollback ---------------------------------------------------------------------------------------------------
+    check('diff of nothing ends with 0', p.ctl('diff').returncode == 0)
+    keep = {m: (p.etc / m).read_text() for m in ('recipients', 'aliases')}
+    p.map('recipients', keep['recipients'].replace('bob@example.test', '# bob') + '\ndora@example.test maildir:d/ora\n')
+    p.map('aliases', 'postmaster: alice\nteam@example.test alice@example.test, dora@example.test\n')
+    r = p.ctl('diff')
+    check('diff says who is added, gone, and led elsewhere', r.returncode == 1 and re.search(r'added\s+dora@', r.stdout) and re.search(r'gone\s+bob@', r.stdout) and re.search(r'changed\s+team@', r.stdout), r.stdout)
+    check('compile takes it', p.ctl('compile').returncode == 0 and soon(lambda: rcpt(p, 'dora@example.test') == 250))
+    check('rollback returns to the generation before', p.ctl('rollback').returncode == 0 and soon(lambda: rcpt(p, 'dora@example.test') == 550) and soon(lambda: rcpt(p, 'bob@example.test') == 250))
+    for m, t in keep.items():
+        p.map(m, t)
+
+    # -- bad input under a running server -----------------------------------------------------------------------------------------
+    p.map('recipients', keep['recipients'] + '\x00\x01 binary\n')
+    r = p.ctl('compile')
+    check('a bad map is refused with file and line, and the old generation serves', r.returncode == 65 and 'recipients:' in r.stderr and rcpt(p, 'alice@example.test') == 250, r.stderr)
+    p.map('recipients', keep['recipients'])
+    check('compile --no-prove publishes nothing', p.ctl('compile', '--no-prove').returncode == 0)
+
+    # -- kill -9 of a compile at any moment ----------------------------------------------------------------------------------------
+    big = keep['recipients'] + ''.join(f'k{i}@example.test\n' for i in range(60000))
+    p.map('recipients', big)
+    t0 = time.monotonic()
+    ok = p.ctl('compile').returncode == 0
+    length = time.monotonic() - t0
+    good = True
+    for i in range(12):
+        p.map('recipients', big + f'extra{i}@example.test\n')
+        c = subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'compile'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(length * (i + .5) / 12)
+        c.kill()
+        c.wait()
+        current = os.readlink(p.dir / 'maps/current')
+        good = good and rcpt(p, 'alice@example.test') == 250 and p.ctl('explain', 'k59999@example.test').returncode == 0 and current.isdigit()
+    check('kill -9 of a compile at any moment leaves the old generation', ok and good)
+    r = p.ctl('compile')
+    check('and the next compile cleans up and works', r.returncode == 0 and not list((p.dir / 'maps').glob('*.tmp')), r.stderr)
+
+    # -- maps removed under the running server ----------------------------------------------------------------------------------------
+    (p.etc / 'aliases').unlink()
+    check('a text map that is gone counts as empty, and compiles', p.ctl('compile').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 550))
+    generation = p.dir / 'maps' / os.readlink(p.dir / 'maps/current')
+    subprocess.run(['chmod', '-R', 'u+w', generation]), subprocess.run(['rm', '-rf', generation])
+    check('a generation removed under a running server goes on serving', rcpt(p, 'alice@example.test') == 250)
+    p.map('aliases', keep['aliases'])
+    check('and a compile makes a new one', p.ctl('compile').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 250))
+
+# -- the examples -----------------------------------------------------------------------------------------------------------------------------
+with Porter('examples', start=False) as p:
+    for f in (TOP / 'etc/examples').iterdir():
+        if f.name in ('porter.conf', 'sync', 'header'):
+            continue
+        text = f.read_text()
+        p.map(f.name, '\n'.join(l[1:] if re.match(r'#(\S|  +\S)', l) else l for l in text.splitlines()))
+    p.map('inner-recipients', 'known@inner.example.org')
+    (p.etc / 'lists').mkdir(exist_ok=True)
+    (p.etc / 'lists/everyone').write_text('alice@example.org\nbob@example.org\n')
+    r = p.ctl('compile')
+    check('every line of the examples compiles', r.returncode == 0, r.stderr)
+    page = (TOP / 'etc/man/porter-maps.5').read_text()
+    missing = [f.name for f in (TOP / 'etc/examples').iterdir() if f.name not in page]
+    check('porter-maps(5) names every map that has an example', not [m for m in missing if m != 'porter.conf'], missing)
+finish()
