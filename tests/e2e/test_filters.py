@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""What has a say beside milters: policy services, DNS lists, greylisting, header rules; each with a partner that lies, hangs up or is dead."""
+import re, socket, threading, time
+from dns import Dns
+from porter import Porter, check, finish
+
+MAIL = b'Subject: %s\r\nX-Mailer: Acme Bulk 2\r\n\r\nhello\r\n'
+
+
+class Policy:
+    """Answers each question by a function of its attributes, or with the bytes it is told to; keeps the questions."""
+
+    def __init__(self, says):
+        self.says, self.asked, self.connections = says, [], 0
+        self.server = socket.create_server(('127.0.0.1', 0))
+        self.address = '127.0.0.1:%d' % self.server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                s, _ = self.server.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+
+    def _serve(self, s):
+        try:
+            self._talk(s)
+        except OSError:
+            pass
+
+    def _talk(self, s):
+        with s, s.makefile('rb') as f:
+            q = {}
+            for line in f:
+                line = line.rstrip(b'\n').decode(errors='replace')
+                if line:
+                    k, _, v = line.partition('=')
+                    q[k] = v
+                    continue
+                self.asked.append(q)
+                says = self.says(q) if callable(self.says) else self.says
+                q = {}
+                if says is None:
+                    return
+                try:
+                    s.sendall(says if isinstance(says, bytes) else f'action={says}\n\n'.encode())
+                except OSError:
+                    return
+
+    def close(self):
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+
+
+def policy():
+    service = Policy('DUNNO')
+    with Porter('policy', settings={'policy-services': f'test={service.address},timeout=1s end={service.address},at=dot,timeout=1s', 'smtpd-processes': '1', 'evidence': 'no'}) as p:
+        good = p.send(MAIL % b'x', to=['alice@example.test', 'bob@example.test']) == 250
+        q = service.asked
+        check('a policy service is asked at each RCPT and at the dot', good and [a['protocol_state'] for a in q] == ['RCPT', 'RCPT', 'END-OF-MESSAGE'], q)
+        check('it is told client, EHLO name, sender, recipient, size', q[0]['client_address'] == '127.0.0.1' and q[0]['helo_name'] == 'client.test' and q[0]['recipient'] == 'alice@example.test'
+              and q[0]['sender'] == 'someone@outside.test' and int(q[2]['size']) == len(MAIL % b'x') and q[2]['recipient_count'] == '2' and q[0]['instance'] == q[2]['instance'], q)
+        for _ in range(5):
+            p.send()
+        check('connections are kept over sessions', service.connections <= 2, service.connections)
+        for says, code in (('REJECT go away', 554), ('550 5.7.1 no', 550), ('450 4.2.0 full', 450), ('DEFER later', 450), ('DEFER_IF_PERMIT later', 450), ('DISCARD', 554), ('OK', 250), ('dunno', 250),
+                           ('WARN hm', 250), ('DEFER_IF_REJECT', 250), ('REDIRECT x@y.test', 451), ('FILTER smtp:x', 451), ('BCC a@b.test', 451), ('nonsense', 451),
+                           (b'action=\n\n', 451), (b'hello\n\n', 451), (b'x' * 20000, 451), (b'action=DUNNO\n\naction=DUNNO\n\n', 250), (None, 451)):
+            service.says = says
+            got = p.send()
+            check(f'{says if not isinstance(says, bytes) else says[:30]!r} is answered {code}', got == code, got)
+        service.says = lambda q: 'PREPEND X-Policy: seen' if q['protocol_state'] == 'RCPT' else 'DUNNO'
+        p.clean()
+        p.send()
+        check('PREPEND adds a field', all(m.count(b'X-Policy: seen\n') == 1 for m in p.messages().values()) and p.messages())
+        service.says = lambda q: 'REJECT' if q['recipient'].startswith('bob') else 'DUNNO'
+        p.clean()
+        p.send(to=['alice@example.test', 'bob@example.test'])
+        check('one recipient is refused, the other gets it', len(p.messages()) == 1 and not p.messages('bob'))
+
+        def slow(q):
+            time.sleep(3)
+            return 'OK'
+        service.says = slow
+        began = time.monotonic()
+        check('one that hangs is waited for as long as is set', p.send() == 451 and time.monotonic() - began < 3)
+        service.close()
+        service.says = None
+        p.send()
+        check('mail is deferred while a policy service is down', p.send() == 451 and 'policy-down' in p.log_text())
+
+
+def dns_lists():
+    zone = {'1.0.0.127.dead.test': 'DROP', '1.0.0.127.black.test': {'A': ['127.0.0.2']}, '1.0.0.127.grey.test': {'A': ['127.0.0.4']}, '1.0.0.127.white.test': {'A': ['127.0.0.9']},
+            '1.0.0.127.closed.test': {'A': ['127.255.255.254']}, '*.lapsed.test': {'A': ['203.0.113.9']}}
+    common = {'limit-exempt': '192.0.2.1/32', 'greet-delay': '0', 'score-refuse': '5', 'smtpd-processes': '1', 'evidence': 'no', 'harvest-slow': '1000', 'harvest-blind': '10000',
+              'harvest-refuse': '100000'}
+    with Dns(zone) as d:
+        for lists, code in (('black.test*5', 550), ('black.test*3 grey.test*2', 550), ('black.test*3 grey.test*1', 250), ('black.test*9 white.test*-5', 250), ('black.test=127.0.0.3*9', 250),
+                            ('grey.test=127.0.0.4/31*9', 550), ('closed.test*9 lapsed.test*9 nowhere.test*9', 250)):
+            with Porter('dnsbl', settings=dict(common, **{'dnsbl-zones': lists, 'dns-resolvers': d.resolver})) as p:
+                got = p.send()
+                check(f'lists {lists}: {code}', got == code, (got, p.log_text()[-300:]))
+        with Porter('dnsbl-spare', settings=dict(common, **{'dnsbl-zones': 'black.test*5 dead.test*9', 'dns-resolvers': d.resolver, 'dns-timeout': '1'})) as p:
+            began = time.monotonic()
+            codes = p.send(to='postmaster@example.test'), p.send()
+            check('postmaster is written to from a listed address; a dead list has no say, and holds nobody up', codes == (250, 550) and time.monotonic() - began < 9, codes)
+            check('one line of the log has the score and the lists', re.search(r'score .*score=5 lists=black.test', p.log_text()), p.log_text()[-500:])
+        with Porter('score', settings=dict(common, **{'score-no-name': '3', 'score-bad-helo': '2', 'dns-resolvers': d.resolver})) as p:
+            def helo(name):
+                with p.talk() as t:
+                    return t.deliver(MAIL % b'x', ehlo=name)
+            codes = helo('mail.outside.test'), helo('localhost'), helo('mx.example.test')
+            check('a missing name and a bad EHLO name are weights, not cliffs', codes == (250, 550, 550), codes)
+
+
+def greylist():
+    settings = {'limit-exempt': '192.0.2.1/32', 'greet-delay': '0', 'greylist-delay': '1s', 'evidence': 'no'}
+    with Porter('greylist', settings=settings, maps={'access': 'from:new@outside.test tag greylist'}) as p:
+        codes = p.send(sender='new@outside.test'), p.send(sender='new@outside.test'), p.send(sender='other@outside.test')
+        check('who is tagged for it is greylisted, nobody else', codes == (451, 451, 250), codes)
+        time.sleep(1.1)
+        check('and taken when it comes again', p.send(sender='new@outside.test') == 250)
+        check('and from then on at once', p.send(sender='new@outside.test') == 250 and p.send(sender='new@outside.test', to='bob@example.test') == 451)
+        p.stop()
+        p.start()
+        check('a restart forgets nobody', p.send(sender='new@outside.test') == 250)
+    with Porter('greylist-all', settings=dict(settings, greylist='yes')) as p:
+        check('all strangers, where so set', p.send() == 451)
+
+
+def header_rules():
+    rules = 'subject /cheap\\s+watches/i refuse 554 5.7.1 No watches, please.\nx-mailer /^Acme Bulk/ tag bulk\n* /^X-Worm:/ refuse\nx-slow /^(a+)+$/ refuse\nsubject /later/ defer\n'
+    with Porter('header', settings={'evidence': 'no'}, maps={'=header': rules}) as p:
+        codes = [p.send(MAIL % s) for s in (b'Cheap\r\n watches', b'hello', b'later')]
+        check('header rules refuse by pattern, over folds, and defer', codes == [554, 250, 450], codes)
+        check('and tag', [m for m in p.messages().values() if re.search(rb'X-Porter-Tags?: bulk\n', m)], p.messages())
+        check('a rule for all fields sees their names', p.send(b'x-worm: 1\r\n\r\nx\r\n') == 250 and p.send(b'X-Worm: 1\r\n\r\nx\r\n') == 550)
+        began = time.monotonic()
+        check('a pattern without end is 451 in bounded time', p.send(b'X-Slow: ' + b'a' * 60 + b'b\r\n\r\nx\r\n') == 451 and time.monotonic() - began < 2)
+        p.map('header', 'subject /(/ refuse')
+        check('compile refuses what is no pattern', p.ctl('compile').returncode != 0)
+
+
+policy()
+dns_lists()
+greylist()
+header_rules()
+finish()
