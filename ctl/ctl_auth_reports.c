@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "ctl/ctl_auth.h"
 
-enum { MAX_FILE = 32 << 20, MAX_SOURCES = 20000, MAX_REPORTS = 100000 };
+enum { MAX_FILE = 32 << 20, MAX_SOURCES = 20000, MAX_REPORTS = 20000 };
 
 struct source {
 	struct slice domain, ip, from;
@@ -24,6 +24,7 @@ struct source {
 struct summing {
 	struct auth_tool *t;
 	struct source *sources;
+	struct slice *known;           /* reports */
 	size_t count, reports, files, bad;
 	int64_t begin_s, end_s;
 	struct buf told;               /* the reports themselves */
@@ -46,9 +47,27 @@ static struct source *find_source(struct summing *k, struct slice domain, const 
 	return &k->sources[k->count++];
 }
 
+/* A report that was sent twice counts once. */
+static bool is_known(struct summing *k, const struct dmarc_report *r)
+{
+	struct buf name = BUF_INIT(8192);
+	buf_addf(&name, "%.*s\n%.*s\n%.*s", SLICE_FMT(r->org_name), SLICE_FMT(r->report_id), SLICE_FMT(r->domain));
+	for (size_t i = 0; i < k->reports; i++)
+		if (slice_eq(k->known[i], buf_slice(&name))) {
+			buf_free(&name);
+			return true;
+		}
+	k->known = mem_grow(k->known, k->reports + 1, sizeof *k->known);
+	k->known[k->reports] = keep(k, buf_slice(&name));
+	buf_free(&name);
+	return false;
+}
+
 static void add_report(struct summing *k, const struct dmarc_report *r)
 {
 	uint64_t total = 0;
+	if (is_known(k, r))
+		return;
 	k->reports++;
 	if (!k->begin_s || r->begin_s < k->begin_s)
 		k->begin_s = r->begin_s;
@@ -232,6 +251,7 @@ int auth_reports(struct auth_tool *t)
 		(t->ctl->json ? tell_json : tell_words)(&k);
 	}
 	mem_free(k.sources);
+	mem_free(k.known);
 	buf_free(&k.told);
 	return code;
 }
