@@ -15,35 +15,27 @@ static void add_lower(struct buf *out, struct slice s)
 		buf_add_byte(out, text_lower_byte(s.p[i]));
 }
 
-/* The hash over up to three parts, SRS_HASH letters. */
-static void make_hash(struct slice key, struct slice a, struct slice b, struct slice c, char out[SRS_HASH])
+/* SRS_HASH letters of a MAC. */
+static void print_hash(const uint8_t mac[32], char out[SRS_HASH])
 {
-	uint8_t mac[CRYPTO_SHA256];
-	struct buf data = BUF_INIT(4096);
-	add_lower(&data, a);
-	buf_add_byte(&data, 0);
-	add_lower(&data, b);
-	buf_add_byte(&data, 0);
-	add_lower(&data, c);
-	crypto_hmac_sha256(key, buf_slice(&data), mac);
-	buf_free(&data);
 	for (size_t i = 0; i < SRS_HASH; i++)
 		out[i] = base32[mac[i] & 31];
 }
 
-static bool is_hash_of(const struct srs_keys *keys, struct slice hash, struct slice a, struct slice b, struct slice c)
+static int set_data(struct srs_plan *p, struct slice a, struct slice b, struct slice c, bool proven)
 {
-	char want[SRS_HASH], got[SRS_HASH];
-	bool good = false;
-	if (hash.n != SRS_HASH)
-		return false;
-	for (size_t i = 0; i < SRS_HASH; i++)
-		got[i] = hash.p[i] >= 'a' && hash.p[i] <= 'z' ? (char)(hash.p[i] - 32) : hash.p[i];
-	for (size_t i = 0; i < keys->count; i++) {
-		make_hash(keys->keys[i], a, b, c, want);
-		good |= slice_eq_secret(slice(want, SRS_HASH), slice(got, SRS_HASH));
+	struct slice parts[3] = { a, b, c };
+	size_t n = 0;
+	if (a.n + b.n + c.n > SRS_MAX_TEXT)
+		return -EMSGSIZE;
+	for (int i = 0; i < 3; i++) {
+		for (size_t k = 0; k < parts[i].n; k++)
+			p->data[n++] = text_lower_byte(parts[i].p[k]);
+		p->data[n++] = 0;
 	}
-	return good;
+	p->data[n++] = proven ? 's' : 'n';
+	p->data_n = n;
+	return 0;
 }
 
 static int64_t day_of(int64_t now_s)
@@ -98,74 +90,137 @@ static bool split(struct slice in, struct slice *hash, struct slice *first, stru
 	return hash->n && first->n && rest->p && rest->n;
 }
 
-static int forward_again(const struct srs_keys *keys, struct slice host, struct slice rest, struct buf *out)
+/* "=a=b" behind the hash; b begins with its own separator in SRS1. */
+static int set_tail(struct srs_plan *p, const char *head, struct slice a, struct slice b, struct slice c)
+{
+	struct buf t = BUF_INIT(SRS_MAX_TEXT);
+	buf_addf(&t, "=%.*s=", SLICE_FMT(a));
+	buf_add(&t, b);
+	if (c.p) {
+		buf_add_byte(&t, '=');
+		buf_add(&t, c);
+	}
+	bool full = buf_full(&t);
+	if (!full) {
+		memcpy(p->tail, t.p, t.n);
+		p->tail_n = t.n;
+		p->head = head;
+	}
+	buf_free(&t);
+	return full ? -EMSGSIZE : 0;
+}
+
+int srs_plan_forward(struct slice local, struct slice domain, bool proven, int64_t now_s, struct srs_plan *out)
+{
+	struct slice rest = local, hash, first = domain;
+	char stamp[2];
+	if (!local.n || !domain.n)
+		return -EINVAL;
+	if (scan_mark(&rest, "SRS0") || (scan_mark(&rest, "SRS1") && split(rest, &hash, &first, &rest))) {
+		int failed = set_data(out, first, rest, SLICE(""), proven);
+		return failed ? failed : set_tail(out, "SRS1=", first, rest, SLICE_NONE);
+	}
+	make_stamp(now_s, stamp);
+	int failed = set_data(out, slice(stamp, 2), domain, local, proven);
+	return failed ? failed : set_tail(out, "SRS0=", slice(stamp, 2), domain, local);
+}
+
+int srs_print(const struct srs_plan *p, const uint8_t mac[32], struct buf *out)
 {
 	char hash[SRS_HASH];
-	make_hash(keys->keys[0], host, rest, SLICE(""), hash);
-	buf_add_cstr(out, "SRS1=");
-	buf_add(out, slice(hash, SRS_HASH));
-	buf_add_byte(out, '=');
-	buf_add(out, host);
-	buf_add_byte(out, '=');
-	return buf_add(out, rest);
-}
-
-int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, int64_t now_s, struct buf *out)
-{
-	struct slice rest = local, hash, first;
-	char stamp[2], mac[SRS_HASH];
-	if (!local.n || !domain.n || !keys->count)
-		return -EINVAL;
 	size_t before = out->n;
-	int failed;
-	if (scan_mark(&rest, "SRS0")) {
-		failed = forward_again(keys, domain, rest, out);
-	} else if (scan_mark(&rest, "SRS1") && split(rest, &hash, &first, &rest)) {
-		failed = forward_again(keys, first, rest, out);
-	} else {
-		make_stamp(now_s, stamp);
-		make_hash(keys->keys[0], slice(stamp, 2), domain, local, mac);
-		failed = buf_addf(out, "SRS0=%.*s=%.*s=", SRS_HASH, mac, 2, stamp);
-		buf_add(out, domain);
-		buf_add_byte(out, '=');
-		buf_add(out, local);
-		failed = buf_full(out) ? -EMSGSIZE : failed;
-	}
-	if (failed)
-		buf_truncate(out, before);
-	return failed;
+	print_hash(mac, hash);
+	buf_add_cstr(out, p->head);
+	buf_add(out, slice(hash, SRS_HASH));
+	buf_add(out, slice(p->tail, p->tail_n));
+	if (!buf_full(out))
+		return 0;
+	buf_truncate(out, before);
+	return -EMSGSIZE;
 }
 
-static enum srs_answer reverse_first(const struct srs_keys *keys, struct slice in, int64_t now_s, struct slice *local, struct slice *domain)
+static enum srs_answer read_first(struct slice in, int64_t now_s, struct srs_found *f)
 {
-	struct slice hash, stamp, host, user, rest;
-	if (!split(in, &hash, &stamp, &rest))
+	struct slice stamp, rest;
+	if (!split(in, &f->hash, &stamp, &rest))
 		return SRS_FORGED;
-	host = slice_cut(rest, '=', &user);
-	if (!host.n || !user.n || !is_hash_of(keys, hash, stamp, host, user))
-		return SRS_FORGED;
-	*local = user;
-	*domain = host;
-	return is_fresh(stamp, now_s) ? SRS_GOOD : SRS_OLD;
+	f->domain = slice_cut(rest, '=', &f->local);
+	f->a = stamp;
+	f->b = f->domain;
+	f->c = f->local;
+	f->old = !is_fresh(stamp, now_s);
+	return f->domain.n && f->local.n ? SRS_GOOD : SRS_FORGED;
 }
 
-enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain)
+enum srs_answer srs_read(struct slice local, int64_t now_s, struct arena *mem, struct srs_found *out)
 {
-	struct slice in = local, hash, first, rest;
+	struct slice in = local, first, rest;
+	*out = (struct srs_found){ .c = SLICE("") };
 	if (scan_mark(&in, "SRS0"))
-		return reverse_first(keys, in, now_s, to_local, to_domain);
+		return read_first(in, now_s, out);
 	if (!scan_mark(&in, "SRS1"))
 		return SRS_NOT;
-	if (!split(in, &hash, &first, &rest) || !is_separator(rest.p[0]) || !is_hash_of(keys, hash, first, rest, SLICE("")))
+	if (!split(in, &out->hash, &first, &rest) || !is_separator(rest.p[0]))
 		return SRS_FORGED;
 	char *p = arena_new(mem, rest.n + 4); /* its age is for the host that made the SRS0 to judge */
 	if (!p)
 		return SRS_FORGED;
 	memcpy(p, "SRS0", 4);
 	memcpy(p + 4, rest.p, rest.n);
-	*to_local = slice(p, rest.n + 4);
-	*to_domain = first;
+	out->local = slice(p, rest.n + 4);
+	out->domain = out->a = first;
+	out->b = rest;
 	return SRS_GOOD;
+}
+
+int srs_plan_check(const struct srs_found *f, bool proven, struct srs_plan *out)
+{
+	return set_data(out, f->a, f->b, f->c, proven);
+}
+
+bool srs_matches(const struct srs_found *f, const uint8_t mac[32])
+{
+	char want[SRS_HASH], got[SRS_HASH];
+	if (f->hash.n != SRS_HASH)
+		return false;
+	print_hash(mac, want);
+	for (size_t i = 0; i < SRS_HASH; i++)
+		got[i] = f->hash.p[i] >= 'a' && f->hash.p[i] <= 'z' ? (char)(f->hash.p[i] - 32) : f->hash.p[i];
+	return slice_eq_secret(slice(want, SRS_HASH), slice(got, SRS_HASH));
+}
+
+int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, bool proven, int64_t now_s, struct buf *out)
+{
+	struct srs_plan p;
+	uint8_t mac[CRYPTO_SHA256];
+	int failed = keys->count ? srs_plan_forward(local, domain, proven, now_s, &p) : -EINVAL;
+	if (failed)
+		return failed;
+	crypto_hmac_sha256(keys->keys[0], slice(p.data, p.data_n), mac);
+	return srs_print(&p, mac, out);
+}
+
+enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain,
+                            bool *proven)
+{
+	struct srs_found f;
+	struct srs_plan p;
+	uint8_t mac[CRYPTO_SHA256];
+	enum srs_answer a = srs_read(local, now_s, mem, &f);
+	if (a != SRS_GOOD)
+		return a;
+	for (size_t i = 0; i < keys->count * 2; i++) {
+		if (srs_plan_check(&f, i % 2 == 0, &p))
+			return SRS_FORGED;
+		crypto_hmac_sha256(keys->keys[i / 2], slice(p.data, p.data_n), mac);
+		if (!srs_matches(&f, mac))
+			continue;
+		*to_local = f.local;
+		*to_domain = f.domain;
+		*proven = i % 2 == 0;
+		return f.old ? SRS_OLD : SRS_GOOD;
+	}
+	return SRS_FORGED;
 }
 
 /* -- BATV ----------------------------------------------------------------------------------------------------------------- */

@@ -24,11 +24,32 @@ struct srs_keys {
 /* NOT: no tag of this kind; FORGED: no key of ours made it; OLD: made by us, but too long ago. */
 enum srs_answer { SRS_GOOD, SRS_NOT, SRS_FORGED, SRS_OLD };
 
-/* The local-part that a forward of local@domain gets. -EINVAL: the null path or an address without a domain; -EMSGSIZE: longer than out takes. */
-int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, int64_t now_s, struct buf *out);
+/* What a forward of local@domain is called: head, hash of data, tail. proven goes into the hash: was the sender's evidence at least `spf` when it
+ * was forwarded? Only then may a report that comes back go on to it (rule.md). -EINVAL: the null path, or no domain; -EMSGSIZE: too long. */
+enum { SRS_MAX_TEXT = 700 };
+struct srs_plan {
+	char data[SRS_MAX_TEXT + 16], tail[SRS_MAX_TEXT];
+	size_t data_n, tail_n;
+	const char *head;         /* "SRS0=" or "SRS1=" */
+};
+int srs_plan_forward(struct slice local, struct slice domain, bool proven, int64_t now_s, struct srs_plan *out);
+int srs_print(const struct srs_plan *p, const uint8_t mac[32], struct buf *out);
 
-/* What a report to a local-part of ours goes back to; in mem. */
-enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain);
+/* A local-part of ours, taken apart; its data for either kind of hash is made by srs_plan_check. */
+struct srs_found {
+	struct slice hash, local, domain; /* what a report to it goes back to; in mem */
+	struct slice a, b, c;             /* what was hashed */
+	bool old;
+};
+/* SRS_NOT, SRS_FORGED for a broken form, SRS_GOOD: *out is set and the hash is to be checked. */
+enum srs_answer srs_read(struct slice local, int64_t now_s, struct arena *mem, struct srs_found *out);
+int srs_plan_check(const struct srs_found *f, bool proven, struct srs_plan *out);
+bool srs_matches(const struct srs_found *f, const uint8_t mac[32]);
+
+/* The same in one, for keys in hand. */
+int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, bool proven, int64_t now_s, struct buf *out);
+enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain,
+                            bool *proven);
 
 /* The address local@domain with a prvs tag, as local-part; key's place in the list is not its number: number 0..9. */
 int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out);

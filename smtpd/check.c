@@ -201,6 +201,11 @@ const struct recipient *check_recipient(const struct check *c)
 	return c->chain->recipient;
 }
 
+struct recipient *check_candidate(struct check *c)
+{
+	return c->chain->session->candidate;
+}
+
 static struct transaction *transaction_of(const struct check *c)
 {
 	return c->chain->session->transaction;
@@ -262,6 +267,13 @@ void check_proven_domain(struct check *c, struct slice domain)
 	struct slice copy = arena_copy(&s->mem, domain);
 	if (copy.p)
 		s->proven_domain = copy;
+}
+
+void check_set_forward_sender(struct check *c, struct slice path)
+{
+	struct slice copy = arena_copy(check_arena(c), path);
+	if (copy.p)
+		transaction_facts_of(transaction_of(c))->forward_sender = copy;
 }
 
 void check_change_sender(struct check *c, const struct mail_path *path)

@@ -36,6 +36,7 @@ void *check_state_of(const struct check *c, const struct check_kind *kind); /* a
 void check_refuse(struct check *c, struct mail_status status);
 const struct session_facts *check_facts(const struct check *c);
 const struct recipient *check_recipient(const struct check *c);        /* CHECK_RCPT: the one asked about */
+struct recipient *check_candidate(struct check *c);                    /* the same, for one who resolves it anew */
 struct message *check_message(struct check *c);                        /* from CHECK_DATA on */
 struct arena *check_arena(struct check *c);                            /* lives as long as the transaction (before MAIL: the session) */
 struct smtpd *check_smtpd(struct check *c);
@@ -44,6 +45,7 @@ void check_add_field(struct check *c, struct slice name, struct slice value);
 void check_tag(struct check *c, struct slice word);
 void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
 void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is the domain's from now on */
+void check_set_forward_sender(struct check *c, struct slice path);     /* what a forward of this transaction bears as reverse-path */
 void check_change_sender(struct check *c, const struct mail_path *path);
 void check_quarantine(struct check *c, struct slice reason);           /* at the dot: kept for the postmaster instead of delivered */
 const char *check_add_recipient(struct check *c, struct slice address); /* at the dot: NULL, or why not; whether it can be taken is found out behind the checks */

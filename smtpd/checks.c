@@ -9,6 +9,7 @@
 #include "smtpd/header_rules.h"
 #include "smtpd/milter.h"
 #include "smtpd/policy_service.h"
+#include "smtpd/returns.h"
 
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,
@@ -17,6 +18,7 @@ const struct check_kind *const check_kinds[] = {
 	&policy_check,
 	&header_check,
 	&milter_check,
+	&returns_check,
 	&signing_check,     /* the last: what it signs is what leaves */
 	NULL
 };

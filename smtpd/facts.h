@@ -26,6 +26,7 @@ struct transaction_facts {
 	struct unique id;                   /* in the log, in file names and in Received */
 	struct mail_path reverse_path;
 	struct slice sender;                /* the reverse-path as "local@domain", "" is null */
+	struct slice forward_sender;        /* what a forward bears as reverse-path (SRS); "" the sender's own */
 	uint64_t announced;                 /* SIZE; 0 not said */
 	bool eight_bit, utf8, require_tls, return_full, return_headers, prdr;
 	struct slice envelope_id;           /* ENVID */

@@ -13,6 +13,7 @@
 #include "smtpd/dialog.h"
 #include "smtpd/harvest.h"
 #include "smtpd/judge.h"
+#include "smtpd/returns.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
@@ -327,10 +328,13 @@ static void added(struct session *s, struct mail_status status)
 
 static void rcpt_checked(struct session *s, const struct mail_status *refusal)
 {
-	if (!refusal) {
+	static const struct mail_status nowhere = { MAIL_LATER, 451, { 3, 0 }, SLICE_INIT("This address can't be resolved just now") };
+	if (!refusal && s->candidate->resolved.count) {
 		transaction_add(s->transaction, s->candidate, added);
 		return;
 	}
+	if (!refusal)
+		refusal = &nowhere;
 	log_refused(s, s->candidate, refusal);
 	s->policy_done(s, *refusal);
 }
@@ -342,7 +346,10 @@ static struct mail_status judge_rcpt(struct session *s, struct recipient *r)
 		return MAIL_STATUS(MAIL_LATER, 452, 5, 3, "A report has one recipient, send it again for this one");
 	if (!s->smtpd->maps)
 		return NO_MAPS;
-	struct mail_status status = judge_forward_path(s->smtpd->maps, &t->evidence, &r->path, false, transaction_arena(s->transaction), &r->resolved);
+	bool tagged = returns_is_srs(s->smtpd->maps, &r->path); /* without leaves until its check has resolved it */
+	struct mail_status status = MAIL_STATUS_OK;
+	if (!tagged)
+		status = judge_forward_path(s->smtpd->maps, &t->evidence, &r->path, false, transaction_arena(s->transaction), &r->resolved);
 	if (status.fate != MAIL_OK)
 		return status;
 	status = access_of_path(s, access_to, &r->path);

@@ -30,6 +30,7 @@ struct hop {
 	size_t count, room;
 	struct peer_question *question;
 	bool begun, content_sent;
+	bool forward;                   /* an alias of ours led here */
 	bool broken;                    /* it was promised a recipient that was given up since: it would get the message all the same */
 	const struct recipient *candidate;
 	struct slice candidate_address;
@@ -90,7 +91,7 @@ static void begin(struct hop *h)
 {
 	struct transaction *t = h->base.transaction;
 	const struct transaction_facts *f = transaction_facts(t);
-	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = f->sender, .envelope_id = f->envelope_id,
+	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = h->forward && f->forward_sender.n ? f->forward_sender : f->sender, .envelope_id = f->envelope_id,
 		                  .size = f->announced, .flags = flags_of(f), .budget_ms = RCPT_MS };
 	struct buf b = BUF_INIT(32 << 10);
 	if (hop_put_envelope(&b, &e) == 0)
@@ -153,6 +154,7 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 		}
 		h->place = place;
 		h->route = leaf->route;
+		h->forward = leaf->kind == LEAF_HOP && !leaf->relayed;
 		h->candidate = r;
 		h->candidate_address = leaf->address;
 		if (!h->begun)

@@ -11,6 +11,7 @@
 
 enum { NOW = 20780 * 86400 + 3600 };
 static const struct srs_keys keys = { { SLICE_INIT("new key"), SLICE_INIT("old key") }, 2 };
+static bool proven;
 static const struct srs_keys old_keys = { { SLICE_INIT("old key") }, 1 };
 
 static void same(struct slice got, const char *want)
@@ -30,16 +31,16 @@ static void a_forward_comes_back(void **state)
 			struct arena mem = ARENA_INIT(4096);
 			struct buf b = BUF_INIT(400);
 			struct slice local, domain;
-			assert_int_equal(srs_forward(&keys, slice_of(rows[i].local), slice_of(rows[i].domain), NOW, &b), 0);
+			assert_int_equal(srs_forward(&keys, slice_of(rows[i].local), slice_of(rows[i].domain), true, NOW, &b), 0);
 			for (size_t k = 0; fold && k < 12; k++)
 				b.p[k] = b.p[k] >= 'A' && b.p[k] <= 'Z' ? (char)(b.p[k] | 32) : b.p[k];
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 86400, &mem, &local, &domain), SRS_GOOD);
+			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 86400, &mem, &local, &domain, &proven), SRS_GOOD);
 			same(local, rows[i].local);
 			same(domain, rows[i].domain);
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 30 * 86400, &mem, &local, &domain), SRS_OLD);
-			assert_int_equal(srs_reverse(&old_keys, buf_slice(&b), NOW, &mem, &local, &domain), SRS_FORGED);
+			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 30 * 86400, &mem, &local, &domain, &proven), SRS_OLD);
+			assert_int_equal(srs_reverse(&old_keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
 			b.p[b.n - 1] ^= 1;
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain), SRS_FORGED);
+			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
 			buf_free(&b);
 			arena_free(&mem);
 		}
@@ -51,14 +52,18 @@ static void a_forward_of_a_forward_goes_back_to_the_first(void **state)
 	struct arena mem = ARENA_INIT(4096);
 	struct buf b = BUF_INIT(400), c = BUF_INIT(400);
 	struct slice local, domain;
-	assert_int_equal(srs_forward(&old_keys, SLICE("SRS0+abcd+EF=plus.example=carl"), SLICE("one.example"), NOW, &b), 0);
-	assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain), SRS_GOOD);
+	assert_int_equal(srs_forward(&old_keys, SLICE("SRS0+abcd+EF=plus.example=carl"), SLICE("one.example"), true, NOW, &b), 0);
+	assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
 	same(local, "SRS0+abcd+EF=plus.example=carl");
 	same(domain, "one.example");
-	assert_int_equal(srs_forward(&keys, buf_slice(&b), SLICE("two.example"), NOW, &c), 0);
-	assert_int_equal(srs_reverse(&keys, buf_slice(&c), NOW, &mem, &local, &domain), SRS_GOOD);
+	assert_int_equal(srs_forward(&keys, buf_slice(&b), SLICE("two.example"), true, NOW, &c), 0);
+	assert_int_equal(srs_reverse(&keys, buf_slice(&c), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
 	same(domain, "one.example");
-	assert_int_equal(srs_forward(&keys, SLICE(""), SLICE(""), NOW, &b), -EINVAL);
+	buf_clear(&b);
+	assert_int_equal(srs_forward(&keys, SLICE("ann"), SLICE("x.test"), false, NOW, &b), 0);
+	assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
+	assert_false(proven);
+	assert_int_equal(srs_forward(&keys, SLICE(""), SLICE(""), true, NOW, &b), -EINVAL);
 	buf_free(&b);
 	buf_free(&c);
 	arena_free(&mem);
@@ -75,7 +80,7 @@ static void what_is_no_tag_or_a_broken_one_is_told(void **state)
 	struct arena mem = ARENA_INIT(4096);
 	struct slice local, domain;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		assert_int_equal(srs_reverse(&keys, slice_of(rows[i].local), NOW, &mem, &local, &domain), rows[i].want);
+		assert_int_equal(srs_reverse(&keys, slice_of(rows[i].local), NOW, &mem, &local, &domain, &proven), rows[i].want);
 	arena_free(&mem);
 }
 
@@ -166,12 +171,12 @@ static void mail_srs_addresses_have_our_form(void **state)
 		size_t place = slice_rfind(slice_of(in), '@');
 		struct slice local = slice_head(slice_of(in), place), domain = slice_skip(slice_of(in), place + 1);
 		struct buf b = BUF_INIT(300), back = BUF_INIT(300);
-		assert_int_equal(srs_forward(&keys, local, domain, NOW, &b), 0);
+		assert_int_equal(srs_forward(&keys, local, domain, true, NOW, &b), 0);
 		struct slice theirs = slice_head(slice_of(forward), slice_rfind(slice_of(forward), '@')), to_local, to_domain;
 		assert_int_equal(b.n, theirs.n);
 		assert_true(slice_eq(slice_head(buf_slice(&b), 5), slice_head(theirs, 5)));
 		assert_true(slice_eq(slice_skip(buf_slice(&b), 9), slice_skip(theirs, 9)));
-		assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &to_local, &to_domain), SRS_GOOD);
+		assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &to_local, &to_domain, &proven), SRS_GOOD);
 		buf_addf(&back, "%.*s@%.*s", SLICE_FMT(to_local), SLICE_FMT(to_domain));
 		same(buf_slice(&back), reverse);
 		buf_free(&b);

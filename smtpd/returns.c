@@ -1,0 +1,295 @@
+/* The check `returns`. The keeper makes the keyed hashes, one question at a time; an address doesn't name its key, so each of ours is tried. */
+#include "smtpd/returns.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/keeper.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "delivery/srs.h"
+#include "maps/domains.h"
+#include "queue/queue_proto.h"
+#include "smtpd/peer.h"
+#include "smtpd/smtpd.h"
+
+enum { KEY_NUMBERS = 10, MAX_IDS = 50, LOOK_MS = 10000, MAX_READ = 256 << 10 };
+
+struct returns_state {
+	struct check *c;
+	struct keeper_question *question;
+	struct peer_question *look;
+	struct arena mem;
+	struct srs_plan plan;
+	struct srs_found found;
+	int number;                  /* of the key under trial; -1 the newest */
+	bool proven;                 /* which kind of hash is under trial */
+	struct buf text;             /* head and body, for the Message-IDs */
+};
+
+static void *begin(struct check *c)
+{
+	if (check_facts(c)->listener != LISTENER_MX)
+		return NULL;
+	struct returns_state *s = MEM_NEW(struct returns_state);
+	s->c = c;
+	s->mem.max = 64 << 10;
+	buf_init(&s->text, MAX_READ);
+	return s;
+}
+
+static bool has_srs(struct map_set *maps, struct slice domain)
+{
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain d;
+	bool yes = maps && domains_find(maps, domain, &mem, &d) == FOUND && d.srs;
+	arena_free(&mem);
+	return yes;
+}
+
+bool returns_is_srs(struct map_set *maps, const struct mail_path *p)
+{
+	struct slice l = p->local_part;
+	bool marked = l.n > 5 && (slice_starts_nocase(l, SLICE("SRS0")) || slice_starts_nocase(l, SLICE("SRS1"))) && strchr("=+-", l.p[4]) && l.p[4];
+	return marked && has_srs(maps, p->domain);
+}
+
+static enum check_step refuse(struct returns_state *s, struct mail_status status)
+{
+	check_refuse(s->c, status);
+	return CHECK_REFUSE;
+}
+
+/* -- a report comes back ---------------------------------------------------------------------------------------------------- */
+
+#define UNPROVEN MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "The sender of what was forwarded was not proven, so nobody is told")
+#define FORGED MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "There is no such address")
+#define OLD MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "This address was valid for some weeks only")
+#define NOT_NOW MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The address can't be checked just now")
+
+static bool try_key(struct returns_state *s);
+
+/* The address is ours: on to whom it stands for. */
+static enum check_step go_back(struct returns_state *s)
+{
+	struct recipient *r = check_candidate(s->c);
+	struct smtpd *d = check_smtpd(s->c);
+	struct mail_path to = { .local_part = arena_copy(check_arena(s->c), s->found.local), .domain = arena_copy(check_arena(s->c), s->found.domain) };
+	if (s->found.old)
+		return refuse(s, OLD);
+	if (!s->proven)
+		return refuse(s, UNPROVEN);
+	if (!d->maps || !to.local_part.p || !to.domain.p)
+		return refuse(s, NOT_NOW);
+	resolve_path(d->maps, &to, false, check_arena(s->c), &r->resolved);
+	if (r->resolved.status.fate != MAIL_OK)
+		return refuse(s, r->resolved.status);
+	log_event(LOG_INFO, "srs-return", LOG_STR("id", unique_slice(&check_facts(s->c)->transaction->id)), LOG_STR("to", r->address), LOG_STR("local", to.local_part),
+	          LOG_STR("domain", to.domain), LOG_END);
+	return CHECK_GO_ON;
+}
+
+static void on_hash(void *arg, int error, struct slice out, unsigned number)
+{
+	struct returns_state *s = arg;
+	(void)number;
+	s->question = NULL;
+	if (error && error != -ENOENT) {
+		check_answer(s->c, refuse(s, NOT_NOW));
+		return;
+	}
+	if (!error && out.n == 32 && srs_matches(&s->found, (const uint8_t *)out.p)) {
+		check_answer(s->c, go_back(s));
+		return;
+	}
+	/* the other kind of hash by the same key, then the next key */
+	if (s->proven && !error) {
+		s->proven = false;
+	} else {
+		s->proven = true;
+		s->number++;
+	}
+	if (s->number >= KEY_NUMBERS || !try_key(s))
+		check_answer(s->c, refuse(s, FORGED));
+}
+
+static bool try_key(struct returns_state *s)
+{
+	if (srs_plan_check(&s->found, s->proven, &s->plan))
+		return false;
+	s->question = keeper_mac(check_smtpd(s->c)->keeper, SLICE("srs"), s->number, 256, slice(s->plan.data, s->plan.data_n), on_hash, s);
+	return true;
+}
+
+static enum check_step read_address(struct returns_state *s)
+{
+	const struct recipient *r = check_recipient(s->c);
+	if (check_facts(s->c)->transaction->sender.n)
+		return refuse(s, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "This address takes reports only, with the null reverse-path"));
+	arena_reset(&s->mem);
+	if (srs_read(r->path.local_part, clock_wall_s(), &s->mem, &s->found) != SRS_GOOD)
+		return refuse(s, FORGED);
+	s->number = -1;
+	s->proven = true;
+	return try_key(s) ? CHECK_WAIT : refuse(s, FORGED);
+}
+
+/* -- a message goes on ------------------------------------------------------------------------------------------------------ */
+
+static void on_made(void *arg, int error, struct slice out, unsigned number)
+{
+	struct returns_state *s = arg;
+	struct buf b = BUF_INIT(1024);
+	(void)number;
+	s->question = NULL;
+	bool good = !error && out.n == 32 && srs_print(&s->plan, (const uint8_t *)out.p, &b) == 0;
+	buf_addf(&b, "@%.*s", SLICE_FMT(check_recipient(s->c)->path.domain));
+	if (good && !buf_full(&b))
+		check_set_forward_sender(s->c, buf_slice(&b));
+	buf_free(&b);
+	check_answer(s->c, good ? CHECK_GO_ON : refuse(s, NOT_NOW));
+}
+
+/* An alias of ours leads outside, and not as a list, which has its owner. */
+static bool is_forward(const struct recipient *r)
+{
+	for (size_t i = 0; i < r->resolved.count; i++)
+		if (r->resolved.leaves[i].kind == LEAF_HOP && !r->resolved.leaves[i].relayed && !r->resolved.leaves[i].owner.n)
+			return true;
+	return false;
+}
+
+static bool is_ours(struct map_set *maps, struct slice domain)
+{
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain d;
+	bool ours = domains_find(maps, domain, &mem, &d) != ABSENT;
+	arena_free(&mem);
+	return ours;
+}
+
+static enum check_step rewrite_sender(struct returns_state *s)
+{
+	const struct transaction_facts *t = check_facts(s->c)->transaction;
+	const struct recipient *r = check_recipient(s->c);
+	struct smtpd *d = check_smtpd(s->c);
+	if (t->forward_sender.n || !t->sender.n || !is_forward(r) || !has_srs(d->maps, r->path.domain) || is_ours(d->maps, t->reverse_path.domain))
+		return CHECK_GO_ON;
+	if (srs_plan_forward(t->reverse_path.local_part, t->reverse_path.domain, t->evidence.grade >= EVIDENCE_SPF, clock_wall_s(), &s->plan))
+		return CHECK_GO_ON; /* too long for a local-part of ours: as it was */
+	s->question = keeper_mac(d->keeper, SLICE("srs"), -1, 256, slice(s->plan.data, s->plan.data_n), on_made, s);
+	return CHECK_WAIT;
+}
+
+/* -- did we send what is reported? ------------------------------------------------------------------------------------------ */
+
+static bool wants_proof(struct returns_state *s)
+{
+	const struct transaction_facts *t = check_facts(s->c)->transaction;
+	struct smtpd *d = check_smtpd(s->c);
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain domain;
+	if (t->sender.n || t->recipient_count != 1 || !d->maps)
+		return false;
+	const struct mail_path *p = &t->recipients[0]->path;
+	bool exempt = slice_eq_nocase(p->local_part, SLICE("postmaster")) || slice_eq_nocase(p->local_part, SLICE("abuse"));
+	bool wants = !exempt && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
+	arena_free(&mem);
+	return wants;
+}
+
+static enum check_step judge_answer(struct returns_state *s, enum answer a)
+{
+	switch (a) {
+	case FOUND:
+		return CHECK_GO_ON;
+	case ABSENT:
+		return refuse(s, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "This reports on a message that was not sent from here"));
+	case UNSURE:
+		check_tag(s->c, SLICE("unproven-report"));
+		return CHECK_GO_ON;
+	}
+	return CHECK_GO_ON;
+}
+
+static int on_looked(void *arg, struct ipc_message *m)
+{
+	struct returns_state *s = arg;
+	enum answer a = UNSURE;
+	s->look = NULL;
+	int error = m && (m->type != QUEUE_SENT_LOOKED || queue_get_answer(m->payload, &a)) ? -EPROTO : 0;
+	check_answer(s->c, judge_answer(s, error ? UNSURE : a));
+	return error;
+}
+
+static void on_head(void *state, struct check *c, struct slice head)
+{
+	struct returns_state *s = state;
+	(void)c;
+	buf_clear(&s->text);
+	if (!check_facts(s->c)->transaction->sender.n)
+		buf_add(&s->text, slice_head(head, MAX_READ));
+}
+
+static void on_body(void *state, struct check *c, struct slice bytes)
+{
+	struct returns_state *s = state;
+	(void)c;
+	if (s->text.n)
+		buf_add(&s->text, slice_head(bytes, s->text.max - s->text.n));
+}
+
+static enum check_step look_up(struct returns_state *s)
+{
+	struct arena mem = ARENA_INIT(4 << 20);
+	struct slice ids[MAX_IDS];
+	struct buf b = BUF_INIT(128 << 10);
+	size_t count = returns_message_ids(buf_slice(&s->text), &mem, ids, MAX_IDS);
+	struct peer *queue = check_smtpd(s->c)->queue;
+	enum check_step step = CHECK_WAIT;
+	if (!count)
+		ids[count++] = SLICE("<>"); /* names nothing: the ledger says no, or that it can't tell yet */
+	if (queue_put_texts(&b, ids, count) || !(s->look = peer_ask(queue, QUEUE_SENT_LOOK, buf_slice(&b), -1, LOOK_MS, on_looked, s)))
+		step = judge_answer(s, UNSURE);
+	buf_free(&b);
+	arena_free(&mem);
+	return step;
+}
+
+/* -- the kind --------------------------------------------------------------------------------------------------------------- */
+
+static enum check_step run(void *state, struct check *c, enum check_stage stage)
+{
+	struct returns_state *s = state;
+	if (stage == CHECK_RCPT)
+		return check_recipient(c)->resolved.count ? rewrite_sender(s) : read_address(s);
+	return stage == CHECK_DOT && wants_proof(s) ? look_up(s) : CHECK_GO_ON;
+}
+
+static void forget(struct returns_state *s)
+{
+	keeper_cancel(s->question);
+	peer_cancel(s->look);
+	s->question = NULL;
+	s->look = NULL;
+	arena_reset(&s->mem);
+	buf_clear(&s->text);
+}
+
+static void cancel(void *state, struct check *c)
+{
+	(void)c;
+	forget(state);
+}
+
+static void end(void *state)
+{
+	struct returns_state *s = state;
+	forget(s);
+	arena_free(&s->mem);
+	buf_free(&s->text);
+	mem_free(s);
+}
+
+const struct check_kind returns_check = { .name = "returns", .begin = begin, .run = run, .on_head = on_head, .on_body = on_body, .cancel = cancel, .reset = cancel,
+	                                  .end = end };

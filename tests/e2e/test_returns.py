@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Forwards and what comes back: SRS reverse-paths, ARC seals at pass-through, reports to SRS addresses, and null reverse-paths for a sole-sender domain."""
+import json, re, subprocess, sys, time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from dns import Dns
+from porter import BUILD, Porter, check, finish, free_port
+from sink import Sink
+
+ZONE = {'proven.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']}, 'nobody.test': {'TXT': ['v=spf1 ?all']}}
+
+
+def paths(sink):
+    return [m.sender for m in sink.messages]
+
+
+def forward(p, sink, sender):
+    before = len(sink.messages)
+    code = p.send(b'From: <%s>\r\nSubject: forwarded\r\nMessage-ID: <1@x.test>\r\n\r\nhello\r\n' % sender.encode(), ['fwd@srs.test'], sender)
+    end = time.monotonic() + 5
+    while len(sink.messages) == before and time.monotonic() < end:
+        time.sleep(.05)
+    return code, (paths(sink)[-1] if len(sink.messages) > before else None)
+
+
+def report(p, to, sender=''):
+    with p.talk() as t:
+        t.code('EHLO mx.far.test')
+        t.code(f'MAIL FROM:<{sender}>')
+        code, lines = t.say(f'RCPT TO:<{to}>')
+        if code != 250:
+            return code, lines
+        t.code('DATA')
+        t.raw(b'Subject: failed\r\n\r\nno\r\n.\r\n')
+        return t.reply()
+
+
+def srs(p, sink):
+    code, path = forward(p, sink, 'ann@proven.test')
+    check('a forward is passed through', code == 250, code)
+    check('with a reverse-path of ours', re.fullmatch(r'SRS0=\w{4}=\w\w=proven\.test=ann@srs\.test', path or '') is not None, path)
+    code, other = forward(p, sink, 'bob@nobody.test')
+    check('also where the sender is not proven', code == 250 and (other or '').startswith('SRS0='), (code, other))
+    code, lines = report(p, path)
+    check('a report to a proven sender\'s address goes back to it', code == 250, lines)
+    check('with the null reverse-path', paths(sink)[-1] == '', paths(sink)[-1:])
+    code, lines = report(p, other)
+    check('one to an address of an unproven sender goes nowhere', code == 550, lines)
+    code, lines = report(p, path.replace('proven.test=ann', 'proven.test=bob'))
+    check('a changed tag is no address', code == 550, lines)
+    code, lines = report(p, path, 'spammer@nobody.test')
+    check('it is no address for anything but reports', code == 550, lines)
+    code, again = forward(p, sink, 'SRS0=abcd=EF=first.test=carl@one.test')
+    check('a forward of a forward is SRS1', code == 250 and re.fullmatch(r'SRS1=\w{4}=one\.test==abcd=EF=first\.test=carl@srs\.test', again or '') is not None, again)
+    code, plain = forward(p, sink, 'alice@example.test')
+    check('our own senders keep their path', plain == 'alice@example.test', (code, plain))
+
+
+def seals(p, sink, zone):
+    raw = sink.messages[-1].content
+    (p.dir / 'm').write_bytes(raw)
+    found = json.loads(subprocess.run([BUILD / 'porterctl', 'auth', 'arc', p.dir / 'm', '--dns', zone, '--json'], capture_output=True).stdout)['arc']
+    check('what was passed through is sealed, and the seal is good', found['result'] == 'pass' and found['instance'] == 1 and found['sealer'] == 'srs.test', (found, raw[:800]))
+
+
+def sole_sender(p):
+    def say(to, text):
+        with p.talk() as t:
+            t.code('EHLO mx.far.test'), t.code('MAIL FROM:<>')
+            code = t.code(f'RCPT TO:<{to}>')
+            if code != 250:
+                return code
+            t.code('DATA')
+            t.raw(text + b'.\r\n')
+            return t.reply()[0]
+    code = say('alice@sole.test', b'Subject: failed\r\n\r\nMessage-ID: <never@sole.test>\r\n')
+    check('a report for a sole-sender domain is taken and tagged while the ledger can\'t tell, or refused', code in (250, 550), code)
+
+
+def main():
+    zone_file = BUILD / 't' / f'returns-{free_port()}.zone'
+    zone_file.parent.mkdir(parents=True, exist_ok=True)
+    sink = Sink()
+    with Dns(ZONE) as d:
+        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender', 'aliases': 'fwd@srs.test ann@far.test', 'recipients': 'alice@sole.test maildir',
+                'routes': f'* [127.0.0.1]:{sink.port}'}
+        with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test'}, maps=maps) as p:
+            out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
+            zone_file.write_text(out.stdout)
+            p.stop()
+            p.start()
+            srs(p, sink)
+            seals(p, sink, zone_file)
+            sole_sender(p)
+    zone_file.unlink()
+    finish()
+
+
+main()
