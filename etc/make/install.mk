@@ -13,13 +13,13 @@ install: all
 	$(BUILD)/porterctl settings --man > $(MAN)/man5/porter.conf.5
 	$(BUILD)/porterctl help --man > $(MAN)/man8/porterctl.8
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/porter
-	for file in etc/examples/*; do [ -e $(CONF)/$${file##*/} ] || install -m 644 $$file $(CONF); done
-	sed 's,@SBIN@,$(PREFIX)/sbin,; s,@CONF@,$(SYSCONF),' etc/porter.service > $(UNIT)/porter.service
+	for file in etc/examples/*; do [ -e $(CONF)/$${file##*/} ] || install -m $$([ $${file##*/} = credentials ] && echo 600 || echo 644) $$file $(CONF); done
+	for unit in porter.service porter-sync.service porter-sync.timer; do sed 's,@SBIN@,$(PREFIX)/sbin,; s,@CONF@,$(SYSCONF),' etc/$$unit > $(UNIT)/$$unit; done
 	install -d -m 755 $(DESTDIR)$(STATE)
 	[ -n "$(DESTDIR)" ] || etc/users
 
 ## make uninstall       the binaries, pages and unit; configuration and mail stay
 uninstall:
-	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(UNIT)/porter.service
+	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(addprefix $(UNIT)/,porter.service porter-sync.service porter-sync.timer)
 	rm -f $(addprefix $(MAN)/man5/,$(notdir $(wildcard etc/man/*.5))) $(addprefix $(MAN)/man8/,$(notdir $(wildcard etc/man/*.8)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/porter
