@@ -8,6 +8,7 @@ const struct ctl_command *const ctl_tables[] = {
 	ctl_auth_commands,
 	ctl_dkim_commands,
 	ctl_tls_commands,
+	ctl_tls_report_commands,
 	ctl_maps_prove_commands,
 	ctl_maps_explain_commands,
 	ctl_maps_look_commands,

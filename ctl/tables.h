@@ -9,6 +9,7 @@ extern const struct ctl_command ctl_attacks_commands[];
 extern const struct ctl_command ctl_auth_commands[];
 extern const struct ctl_command ctl_dkim_commands[];
 extern const struct ctl_command ctl_tls_commands[];
+extern const struct ctl_command ctl_tls_report_commands[];
 extern const struct ctl_command ctl_maps_prove_commands[];
 extern const struct ctl_command ctl_maps_explain_commands[];
 extern const struct ctl_command ctl_maps_import_commands[];

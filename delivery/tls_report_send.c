@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/inflate.h"
 #include "base/ipc.h"
 #include "base/mail_date.h"
 #include "base/mem.h"
@@ -18,30 +18,12 @@
 #include "delivery/tls_report_house.h"
 #include "queue/drop.h"
 
-enum { MAX_JSON = 64 << 10, MAX_MAIL = 256 << 10, WORDS = 8, GZIP = 15 + 16, LINE = 57 };
+enum { MAX_JSON = 64 << 10, MAX_MAIL = 256 << 10, WORDS = 8, LINE = 57 };
 
 struct report {
 	const char *drop, *from, *host, *roots, *domain, *id, *first, *last;
 	struct buf gz;
 };
-
-static bool compress_into(struct slice json, struct buf *out)
-{
-	z_stream z = { 0 };
-	if (deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, GZIP, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-		return false;
-	size_t bound = deflateBound(&z, json.n);
-	char *room = buf_room(out, bound);
-	z.next_in = (Bytef *)(uintptr_t)json.p;
-	z.avail_in = (uInt)json.n;
-	z.next_out = (Bytef *)room;
-	z.avail_out = room ? (uInt)bound : 0;
-	bool good = room && deflate(&z, Z_FINISH) == Z_STREAM_END;
-	if (good)
-		buf_used(out, z.total_out);
-	deflateEnd(&z);
-	return good;
-}
 
 static void add_head(const struct report *r, struct slice to, const char *boundary, struct buf *out)
 {
@@ -122,7 +104,7 @@ int tls_report_main(int argc, char **argv)
 	if (argc < WORDS + 1 || ipc_receive_blocking(STDIN_FILENO, 10000, &m, &payload) || m.payload.n > MAX_JSON)
 		return 75;
 	struct report r = { argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7], BUF_INIT(MAX_JSON * 2) };
-	bool good = compress_into(m.payload, &r.gz);
+	bool good = deflate_gzip(m.payload, &r.gz) == 0;
 	for (int i = WORDS; good && i < argc; i++)
 		tell(&r, argv[i]);
 	buf_free(&r.gz);
