@@ -89,7 +89,7 @@ static int make_folders(const char *dir)
 		const char *name, *user;
 		mode_t mode;
 	} folders[] = {
-		{ "", NULL, 0755 }, { "etc", NULL, 0755 }, { "etc/tls", NULL, 0755 }, { "mail", "_portermail", 0755 }, { "spool", "_porterq", 0700 },
+		{ "", NULL, 0755 }, { "etc", NULL, 0755 }, { "etc/tls", NULL, 0755 }, { "mail", "_portermail", 0755 }, { "spool", "_porterq", 0711 },
 		{ "run", NULL, 0755 }, { "rndr", "_porter", 0700 },
 	};
 	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {

@@ -303,7 +303,7 @@ static int make_folder(struct parent *p, struct slice path, mode_t mode, const c
 static int make_folders(struct parent *p)
 {
 	int error = make_folder(p, general_settings.run_directory, 0755, NULL);
-	error = error ? error : make_folder(p, general_settings.spool_directory, 0700, "_porterq");
+	error = error ? error : make_folder(p, general_settings.spool_directory, 0711, "_porterq"); /* drop/ in it is for everybody (queue/drop.h) */
 	error = error ? error : make_folder(p, tls_policy_settings.sts_directory, 0700, "_porter");
 	error = error ? error : make_folder(p, mailbox_settings.mail_root, 0755, arena_cstr(&p->mem, mailbox_settings.mail_user));
 	return error || !web_is_wanted() ? error : make_folder(p, web_settings.directory, 0700, "_porter");

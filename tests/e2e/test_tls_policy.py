@@ -46,6 +46,7 @@ for name in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'o
     plain += add(name, 'plain', {'strip': None, 'other': sts['self'], 'nothing': None}.get(name, sts.get(name)))
     if name not in ('opp', 'nothing'):
         plain += f'_mta-sts.{name}.plain. TXT "v=STSv1; id=1;"\n'
+root += '_smtp._tls.danebad.test. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n'
 plain += f'_{port}._tcp.mx.opp.plain. TLSA 3 1 1 {"00" * 32}\n'     # not validated: says nothing
 
 
@@ -110,8 +111,29 @@ try:
     web.close()
     dns.__exit__()
     again = dnsworld.World(p.dir / 'dns2', root, insecure={'plain.': re.sub(r'_mta-sts\S+ TXT.*\n', '', plain)}, spoil=spoil)
+    drop = p.spool / 'drop'
+    drop.mkdir(exist_ok=True)
+    drop.chmod(0o1733)
+    counts = bytearray((p.spool / 'tls-report').read_bytes())
+    size = int.from_bytes(counts[12:16], 'little')                       # all of today becomes yesterday
+    for at in range(24, len(counts) - size + 1, size):
+        day = int.from_bytes(counts[at:at + 4], 'little')
+        counts[at:at + 4] = (day - 1 if day else 0).to_bytes(4, 'little')
+    (p.spool / 'tls-report').write_bytes(counts)
+    p.set({'tls-report-from': 'tls-reports@example.test'})
     p.set({'dns-resolvers': again.resolver, 'dns-trust-anchor': again.anchor})
     p.start()
+    report = p.wait_log(r'tls-report .*domain=danebad\.test', 20)
+    check('a day that is over is reported to who asks for it', report)
+    end = time.monotonic() + 20
+    while not [f for f in drop.iterdir() if not f.name.startswith('tmp.')] and time.monotonic() < end:
+        time.sleep(.1)
+    left = [f.read_bytes() for f in drop.iterdir()]
+    check('by one mail, left for the queue', len(left) == 1 and b'TLS-Report-Domain: danebad.test' in left[0] and b'reports@danebad.test' in left[0], left)
+    (p.dir / 'report').write_bytes(left[0][left[0].index(b'From: <'):] if left else b'')
+    told = p.ctl('tls-reports', p.dir / 'report')
+    check('which our own reader understands', told.returncode == 0 and re.search(r'danebad\.test  tlsa  good 0 bad 1', told.stdout) and
+          'validation-failure mx.danebad.test' in told.stdout, told.stdout + told.stderr)
     p.wait_log(r'sts-policy .*domain=self\.plain', 5)
     time.sleep(.5)
     expect('an attacker who hides record and policy gains nothing: it was kept', 'self', 451)
