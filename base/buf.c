@@ -41,7 +41,7 @@ char *buf_room(struct buf *b, size_t n)
 		b->p = mem_grow(b->p, cap, 1);
 		b->cap = cap;
 	}
-	return b->p + b->n;
+	return b->p ? b->p + b->n : NULL;
 }
 
 void buf_used(struct buf *b, size_t n)

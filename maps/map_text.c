@@ -183,10 +183,68 @@ static bool is_sorted(const struct map_text *t)
 	return true;
 }
 
+/* The first eight bytes of a key, of which most differ; keys that don't are sorted by the whole. */
+struct head {
+	uint64_t bytes;
+	uint32_t at;
+};
+
+static uint64_t head_of(struct slice key)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < 8; i++)
+		bytes = bytes << 8 | (i < key.n ? (unsigned char)key.p[i] : 0);
+	return bytes;
+}
+
+/* By one byte of the heads, stable. False: they all have the same, nothing was moved. */
+static bool sort_by_byte(const struct head *from, struct head *to, size_t n, unsigned shift)
+{
+	size_t starts[256] = { 0 }, sum = 0;
+	for (size_t i = 0; i < n; i++)
+		starts[from[i].bytes >> shift & 0xff]++;
+	if (starts[from[0].bytes >> shift & 0xff] == n)
+		return false;
+	for (size_t i = 0; i < 256; i++) {
+		size_t count = starts[i];
+		starts[i] = sum;
+		sum += count;
+	}
+	for (size_t i = 0; i < n; i++)
+		to[starts[from[i].bytes >> shift & 0xff]++] = from[i];
+	return true;
+}
+
+static void sort_heads(struct map_text *t)
+{
+	struct head *heads = mem_new_array(t->count, sizeof *heads), *other = mem_new_array(t->count, sizeof *other);
+	struct map_entry *sorted = mem_new_array(t->room, sizeof *sorted);
+	for (size_t i = 0; i < t->count; i++)
+		heads[i] = (struct head){ head_of(t->entries[i].key), (uint32_t)i };
+	for (unsigned shift = 0; shift < 64; shift += 8)
+		if (sort_by_byte(heads, other, t->count, shift)) {
+			struct head *moved = other;
+			other = heads;
+			heads = moved;
+		}
+	for (size_t i = 0; i < t->count; i++)
+		sorted[i] = t->entries[heads[i].at];
+	for (size_t from = 0, to; from < t->count; from = to) {
+		for (to = from + 1; to < t->count && heads[to].bytes == heads[from].bytes;)
+			to++;
+		if (to - from > 1)
+			qsort(sorted + from, to - from, sizeof *sorted, by_key);
+	}
+	mem_free(heads);
+	mem_free(other);
+	mem_free(t->entries);
+	t->entries = sorted;
+}
+
 void map_text_sort(struct map_text *t)
 {
 	if (t->count > 1 && !is_sorted(t))
-		qsort(t->entries, t->count, sizeof *t->entries, by_key);
+		sort_heads(t);
 }
 
 static void refuse_duplicates(struct reader *r)
