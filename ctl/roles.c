@@ -8,12 +8,14 @@
 #include "ctl/web_settings.h"
 #include "delivery/delivery_main.h"
 #include "delivery/mailbox.h"
+#include "queue/queue.h"
 #include "smtpd/login.h"
 #include "smtpd/smtpd.h"
 
 const struct role roles[] = {
 	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
 	{ "login", login_main, false, "", "login-salt", false, NULL },
+	{ "queue", queue_main, false, "", "shared:attacks", true, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
 	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL },
 	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist shared:attacks", false, NULL },

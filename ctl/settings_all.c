@@ -9,6 +9,7 @@
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
 #include "maps/maps_settings.h"
+#include "queue/queue_settings.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/login_settings.h"
 #include "smtpd/evidence_settings.h"
@@ -25,6 +26,7 @@ struct setting_table *const settings_all[] = {
 	&tls_policy_setting_table,
 	&filter_setting_table,
 	&mailbox_setting_table,
+	&queue_setting_table,
 	&web_setting_table,
 	&delivery_setting_table,
 };

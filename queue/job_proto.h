@@ -27,7 +27,7 @@ enum job_message {
 	JOB_HOST_OK
 };
 
-enum { JOB_MAX_RECIPIENTS = 500 };
+enum { JOB_MAX_RECIPIENTS = 1000 };
 
 #define JOB_PLACE_MAILBOX SLICE("mailbox:")
 

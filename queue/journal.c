@@ -144,9 +144,22 @@ static void fold_one(struct message_state *m, struct recipient_state *r, const s
 	}
 }
 
+/* A dead letter that the postmaster released: tried once more, and what fails then is judged anew. */
+static void revive(struct message_state *m, struct recipient_state *r, const struct event *e)
+{
+	if (r->fate != RECIPIENT_FAILED)
+		return;
+	r->fate = RECIPIENT_WAITING;
+	r->reported = false;
+	r->next_s = e->at_s;
+	m->waiting++;
+}
+
 static void fold(struct message_state *m, size_t count, const struct event *e)
 {
-	if (e->kind == EVENT_HOLD || e->kind == EVENT_RELEASE)
+	if (e->kind == EVENT_RELEASE && e->recipient < count)
+		revive(m, &m->recipients[e->recipient], e);
+	else if (e->kind == EVENT_HOLD || e->kind == EVENT_RELEASE)
 		m->held = e->kind == EVENT_HOLD;
 	if (e->recipient < count)
 		fold_one(m, &m->recipients[e->recipient], e);

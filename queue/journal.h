@@ -17,7 +17,7 @@ enum event_kind {
 	EVENT_REPORTED,    /* recipient: its failure was reported, or the report withheld (text says which and why) */
 	EVENT_DELAYED,     /* recipient: the delay notice went out or was withheld */
 	EVENT_HOLD,        /* message: by the postmaster */
-	EVENT_RELEASE,
+	EVENT_RELEASE,     /* message; of one recipient: a dead letter is released, tried once more */
 	EVENT_REROUTE      /* recipient: text is the new place */
 };
 enum { EVENT_KINDS = EVENT_REROUTE + 1, EVENT_MAX = 4096 };

@@ -337,6 +337,13 @@ struct item *schedule_add_item(struct schedule *s, struct message *m, struct sli
 	return i;
 }
 
+void schedule_shrink(struct schedule *s, struct item *i, uint32_t by)
+{
+	by = by < i->recipients ? by : i->recipients;
+	i->recipients -= by;
+	s->recipients -= by;
+}
+
 void schedule_remove_item(struct schedule *s, struct item *i)
 {
 	struct message *m = i->message;

@@ -66,6 +66,8 @@ struct message *schedule_add(struct schedule *s, struct slice id, struct slice s
 struct message *schedule_find(struct schedule *s, struct slice id);
 /* Its recipients at one place, to be tried at due_s (wall time). */
 struct item *schedule_add_item(struct schedule *s, struct message *m, struct slice place, uint32_t recipients, uint8_t attempts, int64_t due_s);
+/* So many of its recipients don't wait any more. */
+void schedule_shrink(struct schedule *s, struct item *i, uint32_t by);
 /* The item is over: none of its recipients waits any more. */
 void schedule_remove_item(struct schedule *s, struct item *i);
 /* The message with all its items; none may be out. */

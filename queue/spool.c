@@ -17,13 +17,14 @@
 #include "base/mem.h"
 #include "base/unique.h"
 
-enum { FOLDER_MODE = 0700 };
+enum { FOLDER_MODE = 0700, FIRST_READ = 8192 };
 static const char magic[8] = "PorterQ\1";
 static const char *const folder_names[] = { [SPOOL_QUEUE] = "queue", [SPOOL_DEAD] = "dead", [SPOOL_ASIDE] = "aside" };
 
 struct spool {
 	int dir, tmp;
 	int folders[3];
+	uid_t owner;                  /* of the folder, and so of every file in it: porterctl reads as root */
 	enum pen_way way;
 	struct syncer *syncer;
 };
@@ -123,6 +124,9 @@ int spool_open(struct loop *l, int dir, struct spool **out)
 		spool_close(s);
 		return error;
 	}
+	struct stat st;
+	error = file_stat_fd(dir, &st);
+	s->owner = error ? geteuid() : st.st_uid;
 	s->way = probe_way(s);
 	uint64_t before = clock_mono_us();
 	bool works = file_sync_store(dir) == 0;
@@ -214,7 +218,10 @@ static int write_message(struct spool_put *p)
 	struct buf envelope = BUF_INIT(ENVELOPE_MAX);
 	char front[SPOOL_HEAD];
 	int error = 0;
-	if (p->pen.fd < 0) {
+	if (p->copy >= 0) {
+		error = spool_pen(p->spool, &p->pen);
+		error = error ? error : file_copy(p->copy, p->pen.fd, p->content_offset + p->content_length);
+	} else if (p->pen.fd < 0) {
 		error = spool_pen(p->spool, &p->pen);
 		p->content_offset = SPOOL_HEAD;
 		p->content_length = p->content.n;
@@ -340,18 +347,19 @@ static int open_message(struct spool *s, enum spool_folder where, struct slice i
 	return file_open(s->folders[where], path, flags | O_NOFOLLOW | O_NONBLOCK, 0, fd);
 }
 
-static int read_parts(int fd, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *m, const char **why)
+static int read_parts(const struct spool *s, int fd, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *m, const char **why)
 {
 	struct stat st;
 	struct head h;
 	int error = file_stat_fd(fd, &st);
 	if (error)
 		return error;
-	*why = !S_ISREG(st.st_mode) ? "not a plain file" : st.st_uid != geteuid() ? "owned by another user" : st.st_size < SPOOL_HEAD ? "truncated" : NULL;
+	*why = !S_ISREG(st.st_mode) ? "not a plain file" : st.st_uid != s->owner ? "owned by another user" : st.st_size < SPOOL_HEAD ? "truncated" : NULL;
 	if (*why)
 		return -EBADMSG;
 	buf_clear(raw);
-	error = read_at(fd, 0, SPOOL_HEAD, raw);
+	size_t first = (uint64_t)st.st_size < FIRST_READ ? (size_t)st.st_size : FIRST_READ; /* most messages are read whole by one call */
+	error = read_at(fd, 0, first, raw);
 	if (error)
 		return error;
 	if ((*why = get_head(raw->p, (uint64_t)st.st_size, &h)))
@@ -360,10 +368,15 @@ static int read_parts(int fd, struct slice id, struct buf *raw, struct arena *me
 	uint64_t journal_n = (uint64_t)st.st_size - journal_at;
 	if (journal_n > SPOOL_JOURNAL_MAX)
 		journal_n = SPOOL_JOURNAL_MAX;
-	error = read_at(fd, envelope_at, (size_t)(h.envelope_length + journal_n), raw);
-	if (error)
-		return error;
-	struct slice envelope = slice(raw->p + SPOOL_HEAD, h.envelope_length), journal = slice(raw->p + SPOOL_HEAD + h.envelope_length, journal_n);
+	size_t start = (size_t)envelope_at;
+	if (journal_at + journal_n > first) {
+		buf_clear(raw);
+		start = 0;
+		error = read_at(fd, envelope_at, (size_t)(h.envelope_length + journal_n), raw);
+		if (error)
+			return error;
+	}
+	struct slice envelope = slice(raw->p + start, h.envelope_length), journal = slice(raw->p + start + h.envelope_length, journal_n);
 	*why = "the envelope is damaged";
 	if (journal_checksum(envelope) != h.envelope_check || envelope_get(envelope, mem, &m->envelope) || !slice_eq(m->envelope.id, id))
 		return -EBADMSG;
@@ -386,7 +399,7 @@ int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct
 	}
 	if (error)
 		return error;
-	error = read_parts(m.fd, id, raw, mem, &m, why);
+	error = read_parts(s, m.fd, id, raw, mem, &m, why);
 	if (error) {
 		file_close(&m.fd);
 		return error;
@@ -444,6 +457,52 @@ void spool_append(struct spool *s, struct spool_append *a, bool durable)
 	syncer_add(s->syncer, &a->job);
 }
 
+/* -- forgetting --------------------------------------------------------------------------------------------------------------------- */
+
+static struct spool_gone *gone_of(struct syncer_job *j)
+{
+	return (struct spool_gone *)j;
+}
+
+static int gone_publish(struct syncer_job *j)
+{
+	int error = spool_remove(gone_of(j)->spool, SPOOL_QUEUE, slice_of(gone_of(j)->id));
+	return error == -ENOENT ? 0 : error;
+}
+
+static int gone_sync(struct syncer_job *j)
+{
+	int folder = -1, error = shard_of(gone_of(j)->spool, SPOOL_QUEUE, slice_of(gone_of(j)->id), &folder);
+	error = error ? error : file_sync(folder);
+	file_close(&folder);
+	return error;
+}
+
+static void gone_nothing(struct syncer_job *j)
+{
+	(void)j;
+}
+
+static void gone_done(struct syncer_job *j)
+{
+	gone_of(j)->done(gone_of(j));
+}
+
+static int gone_write(struct syncer_job *j)
+{
+	(void)j;
+	return 0;
+}
+
+static const struct syncer_verbs gone_verbs = { gone_write, gone_publish, gone_write, gone_sync, gone_nothing, gone_nothing, gone_done };
+
+void spool_forget(struct spool *s, struct spool_gone *g)
+{
+	g->spool = s;
+	g->job = (struct syncer_job){ .verbs = &gone_verbs, .goal = SYNCER_COMMIT, .names = 1 };
+	syncer_add(s->syncer, &g->job);
+}
+
 /* -- moving ------------------------------------------------------------------------------------------------------------------------- */
 
 int spool_remove(struct spool *s, enum spool_folder where, struct slice id)
@@ -498,6 +557,21 @@ static bool walk_shard(void *arg, const char *name)
 	each_entry(fd, walk_entry, w);
 	file_close(&fd);
 	return w->go_on;
+}
+
+int spool_shards(struct spool *s, bool (*found)(void *arg, struct slice name), void *arg)
+{
+	struct walk w = { s, SPOOL_QUEUE, found, arg, true };
+	return each_entry(s->folders[SPOOL_QUEUE], walk_entry, &w);
+}
+
+int spool_scan_shard(struct spool *s, struct slice shard, bool (*found)(void *arg, struct slice id), void *arg)
+{
+	struct walk w = { s, SPOOL_QUEUE, found, arg, true };
+	char name[SPOOL_ID_MAX + 1];
+	snprintf(name, sizeof name, "%.*s", SLICE_FMT(slice_head(shard, SPOOL_ID_MAX)));
+	walk_shard(&w, name);
+	return 0;
 }
 
 int spool_scan(struct spool *s, enum spool_folder where, bool (*found)(void *arg, struct slice id), void *arg)

@@ -44,7 +44,8 @@ struct spool_put {
 	bool hop_down;
 	struct pen pen;                      /* PEN_NONE: one is made from content */
 	struct slice content;
-	uint64_t content_offset, content_length; /* with a pen */
+	uint64_t content_offset, content_length; /* with a pen, or of `copy` */
+	int copy;                            /* -1, or a file whose content (at content_offset) is copied into a pen of our own; the caller's */
 	bool dead;                           /* straight into dead/ */
 	void (*done)(struct spool_put *p);
 };
@@ -75,9 +76,22 @@ struct spool_append {
 };
 void spool_append(struct spool *s, struct spool_append *a, bool durable);
 
-/* Removes a settled message; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue. 0 or -errno. */
+/* Removes a settled message, durably, together with what else is being synced. done in the loop. */
+struct spool_gone {
+	struct syncer_job job;               /* first */
+	struct spool *spool;
+	char id[SPOOL_ID_MAX + 1];
+	void (*done)(struct spool_gone *g);
+};
+void spool_forget(struct spool *s, struct spool_gone *g);
+
+/* Removes at once; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue. 0 or -errno. */
 int spool_remove(struct spool *s, enum spool_folder where, struct slice id);
 int spool_move(struct spool *s, enum spool_folder from, enum spool_folder to, struct slice id);
+
+/* Messages below one of queue/'s folders, "XX": for several workers side by side. */
+int spool_shards(struct spool *s, bool (*found)(void *arg, struct slice name), void *arg);
+int spool_scan_shard(struct spool *s, struct slice shard, bool (*found)(void *arg, struct slice id), void *arg);
 
 /* Walks a folder: found is called for each name, in no order, until it returns false. For a worker. */
 int spool_scan(struct spool *s, enum spool_folder where, bool (*found)(void *arg, struct slice id), void *arg);

@@ -1,0 +1,248 @@
+/* porterctl's questions to the running queue: what it is doing, and acts on messages by id. Looking at messages is not asked here: porterctl reads the spool itself, so that a
+ * million of them never stop the loop. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "queue/queue_inside.h"
+#include "queue/report_gate.h"
+
+enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20 };
+
+/* Status -------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool add_paused(void *arg, struct slice place)
+{
+	struct buf *out = arg;
+	if (out->p[out->n - 1] != '[')
+		buf_add_byte(out, ',');
+	text_add_json(out, place);
+	return true;
+}
+
+static int status(struct queue *q, struct buf *out)
+{
+	struct schedule_counts c;
+	struct ledger_counts l;
+	uint64_t withheld = 0;
+	schedule_count(q->schedule, &c);
+	ledger_count(q->ledger, &l);
+	for (size_t k = 0; k < REPORT_KINDS; k++)
+		withheld += report_gate_counts(q->gate)->withheld[k];
+	buf_addf(out, "{\"messages\":%zu,\"recipients\":%zu,\"out\":%zu,\"ready\":%zu,\"held\":%zu,\"places\":%zu,\"senders\":%zu,\"scanned\":%s,", c.messages, c.recipients, c.out,
+	         c.ready, c.held, c.places, c.senders, queue_is_scanned(q) ? "true" : "false");
+	buf_addf(out, "\"taken\":%llu,\"done\":%llu,\"failed\":%llu,\"later\":%llu,\"reports\":%llu,\"withheld\":%llu,\"dead\":%llu,\"damaged\":%llu,\"dropped_in\":%llu,",
+	         (unsigned long long)q->counts.taken, (unsigned long long)q->counts.done, (unsigned long long)q->counts.failed, (unsigned long long)q->counts.later,
+	         (unsigned long long)q->counts.reports, (unsigned long long)withheld, (unsigned long long)q->counts.dead, (unsigned long long)q->counts.damaged,
+	         (unsigned long long)q->counts.dropped_in);
+	buf_addf(out, "\"free_bytes\":%llu,\"read_only\":%s,\"full\":%s,\"ledger\":{\"outcomes\":%llu,\"sent\":%llu,\"seen\":%llu,\"asked\":%llu,\"begun_anew\":%llu,\"since\":%lld},\"paused\":[",
+	         (unsigned long long)q->state.free_bytes, q->state.read_only ? "true" : "false", q->state.full ? "true" : "false", (unsigned long long)l.outcomes,
+	         (unsigned long long)l.sent, (unsigned long long)l.seen, (unsigned long long)l.asked, (unsigned long long)l.begun_anew, (long long)l.since_s);
+	schedule_each_paused(q->schedule, add_paused, out);
+	buf_add_cstr(out, "]}");
+	return 0;
+}
+
+/* Acts ----------------------------------------------------------------------------------------------------------------------------------- */
+
+enum act { ACT_RETRY, ACT_HOLD, ACT_RELEASE, ACT_REMOVE, ACT_BOUNCE, ACT_REROUTE };
+
+struct acting {
+	struct queue *queue;
+	enum act act;
+	char id[SPOOL_ID_MAX + 1];
+	struct spool_append append;
+};
+
+/* The message as its file says now, into the schedule, in place of what the schedule had. */
+static void take_anew(struct queue *q, struct slice id)
+{
+	struct buf raw = BUF_INIT(MAX_RAW);
+	struct arena mem = ARENA_INIT(MAX_MEMORY);
+	struct spool_message m;
+	struct taken t;
+	const char *why;
+	struct message *old = schedule_find(q->schedule, id);
+	if (old && !q->scan)
+		schedule_remove(q->schedule, old);
+	if (spool_read(q->spool, SPOOL_QUEUE, id, &raw, &mem, &m, &why) == 0) {
+		if (taken_from(&m.envelope, &m.state, &mem, &t))
+			queue_take(q, &t);
+		file_close(&m.fd);
+	}
+	buf_free(&raw);
+	arena_free(&mem);
+	queue_wake(q);
+}
+
+static void on_written(struct spool_append *s)
+{
+	struct acting *a = (struct acting *)((char *)s - offsetof(struct acting, append));
+	struct queue *q = a->queue;
+	if (s->job.error)
+		queue_alert(q, "an act on the message %s can't be written: %s", a->id, strerror(-s->job.error));
+	else
+		take_anew(q, slice_of(a->id));
+	buf_free(&s->records);
+	mem_free(a);
+	queue_end(q);
+}
+
+static void write_event(struct queue *q, enum act act, struct slice id, const struct event *e)
+{
+	struct acting *a = MEM_NEW(struct acting);
+	a->queue = q;
+	a->act = act;
+	memcpy(a->id, id.p, id.n);
+	memcpy(a->append.id, id.p, id.n);
+	a->append.done = on_written;
+	buf_init(&a->append.records, SPOOL_JOURNAL_MAX);
+	event_put(&a->append.records, e);
+	queue_begin(q);
+	spool_append(q->spool, &a->append, true);
+}
+
+static void retry(struct queue *q, struct message *m)
+{
+	for (struct item *i = message_items(m); i; i = i->next)
+		if (i->state == ITEM_WAITING)
+			schedule_retry(q->schedule, i, 0);
+	queue_wake(q);
+}
+
+static bool remove_now(struct queue *q, struct message *m, struct slice id)
+{
+	if (spool_remove(q->spool, SPOOL_QUEUE, id))
+		return false;
+	log_event(LOG_INFO, "removed", LOG_STR("id", id), LOG_CSTR("by", "postmaster"), LOG_END);
+	scan_forget(q, m);
+	return true;
+}
+
+/* False: not there, or out just now. */
+static bool act_on(struct queue *q, enum act act, struct slice id, struct slice place)
+{
+	struct message *m = id.n == SCHEDULE_ID ? schedule_find(q->schedule, id) : NULL;
+	struct event e = { .at_s = clock_wall_s(), .recipient = EVENT_ALL_RECIPIENTS, .status = MAIL_STATUS_OK };
+	if (!m || m->gone || m->settling)
+		return false;
+	if (act == ACT_RETRY) {
+		retry(q, m);
+		return true;
+	}
+	if (m->out)
+		return false;
+	switch (act) {
+	case ACT_REMOVE:
+		return remove_now(q, m, id);
+	case ACT_HOLD:
+	case ACT_RELEASE:
+		e.kind = act == ACT_HOLD ? EVENT_HOLD : EVENT_RELEASE;
+		break;
+	case ACT_BOUNCE:
+		e.kind = EVENT_FAILED;
+		e.status = MAIL_STATUS(MAIL_NEVER, 550, 7, 0, "Given up by the postmaster");
+		break;
+	case ACT_REROUTE:
+		e.kind = EVENT_REROUTE;
+		e.status.text = place;
+		break;
+	case ACT_RETRY:
+		return false;
+	}
+	write_event(q, act, id, &e);
+	return true;
+}
+
+static int acts(struct queue *q, enum act act, const struct slice *words, size_t count, struct buf *answer)
+{
+	struct slice place = act == ACT_REROUTE && count ? words[0] : SLICE("");
+	size_t done = 0, from = act == ACT_REROUTE ? 1 : 0;
+	for (size_t i = from; i < count; i++)
+		done += act_on(q, act, words[i], place);
+	buf_addf(answer, "{\"done\":%zu,\"left\":%zu}\n", done, count > from ? count - from - done : 0);
+	return 0;
+}
+
+/* Dead letters --------------------------------------------------------------------------------------------------------------------------- */
+
+/* Released: its failed recipients are tried once more, as if they had only been deferred. */
+static bool dead_release(struct queue *q, struct slice id)
+{
+	struct buf raw = BUF_INIT(MAX_RAW);
+	struct arena mem = ARENA_INIT(MAX_MEMORY);
+	struct spool_message m;
+	const char *why;
+	bool good = spool_read(q->spool, SPOOL_DEAD, id, &raw, &mem, &m, &why) == 0;
+	if (good) {
+		file_close(&m.fd);
+		good = spool_move(q->spool, SPOOL_DEAD, SPOOL_QUEUE, id) == 0;
+	}
+	if (good) {
+		struct acting *a = MEM_NEW(struct acting);
+		a->queue = q;
+		memcpy(a->id, id.p, id.n);
+		memcpy(a->append.id, id.p, id.n);
+		a->append.done = on_written;
+		buf_init(&a->append.records, SPOOL_JOURNAL_MAX);
+		for (uint32_t i = 0; i < m.envelope.recipient_count; i++)
+			if (m.state.recipients[i].fate == RECIPIENT_FAILED) {
+				struct event e = { .kind = EVENT_RELEASE, .at_s = clock_wall_s(), .recipient = i, .status = MAIL_STATUS_OK };
+				event_put(&a->append.records, &e);
+			}
+		queue_begin(q);
+		spool_append(q->spool, &a->append, true);
+	}
+	buf_free(&raw);
+	arena_free(&mem);
+	return good;
+}
+
+static int dead(struct queue *q, bool release, const struct slice *words, size_t count, struct buf *answer)
+{
+	size_t done = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (words[i].n > SPOOL_ID_MAX || slice_find(words[i], '/') < words[i].n)
+			continue;
+		done += release ? dead_release(q, words[i]) : spool_remove(q->spool, SPOOL_DEAD, words[i]) == 0;
+	}
+	buf_addf(answer, "{\"done\":%zu,\"left\":%zu}\n", done, count - done);
+	return 0;
+}
+
+static int pause_place(struct queue *q, bool paused, struct slice place, struct buf *answer)
+{
+	schedule_pause(q->schedule, place, paused);
+	queue_wake(q);
+	buf_addf(answer, "{\"place\":");
+	text_add_json(answer, place);
+	buf_addf(answer, ",\"paused\":%s}\n", paused ? "true" : "false");
+	return 0;
+}
+
+int queue_question(struct queue *q, const struct slice *words, size_t count, struct buf *answer)
+{
+	static const struct {
+		struct slice word;
+		enum act act;
+	} all[] = { { SLICE_INIT("retry"), ACT_RETRY }, { SLICE_INIT("hold"), ACT_HOLD }, { SLICE_INIT("release"), ACT_RELEASE }, { SLICE_INIT("remove"), ACT_REMOVE },
+		    { SLICE_INIT("bounce"), ACT_BOUNCE }, { SLICE_INIT("reroute"), ACT_REROUTE } };
+	if (count == 1 && slice_eq(words[0], SLICE("status")))
+		return status(q, answer);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (slice_eq(words[0], all[i].word))
+			return acts(q, all[i].act, words + 1, count - 1, answer);
+	if (slice_eq(words[0], SLICE("dead-release")) || slice_eq(words[0], SLICE("dead-drop")))
+		return dead(q, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
+	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
+		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
+	if (count == 1 && slice_eq(words[0], SLICE("drop"))) {
+		drop_scan(q);
+		return 0;
+	}
+	return -ENOSYS;
+}

@@ -1,0 +1,137 @@
+#ifndef QUEUE_QUEUE_INSIDE_H
+#define QUEUE_QUEUE_INSIDE_H
+#include "base/heap.h"
+#include "base/ipc.h"
+#include "maps/map.h"
+#include "queue/index.h"
+#include "queue/job_proto.h"
+#include "queue/ledger.h"
+#include "queue/queue.h"
+#include "queue/queue_proto.h"
+#include "queue/report_gate.h"
+#include "queue/schedule.h"
+#include "queue/spool.h"
+
+/* What the files of the queue process share, and nobody else.
+ *
+ *	queue.c      peers, their questions, the state of the disk, the house
+ *	intake.c     PEN, PUT, COMMIT, ABORT: transactions of peers
+ *	scan.c       what lies in the spool at start, the drop folder
+ *	attempt.c    an item is due: read, resolve, hand out; what came back
+ *	settle.c     events, reports, the end of a message */
+
+struct peer {
+	struct peer *next;
+	struct queue *queue;
+	struct ipc *ipc;                 /* NULL: gone; lives until its last question is answered */
+	enum { PEER_ASKER, PEER_DELIVERY, PEER_MAILBOX } kind;
+	struct index transactions;       /* intake.c */
+	size_t open;                     /* questions under way */
+};
+
+struct queue_counts {
+	uint64_t taken, done, failed, later, reports, dead, damaged, dropped_in, refused;
+};
+
+struct queue {
+	struct loop *loop;
+	struct queue_setup setup;
+	struct slice host;
+	char *host_text, *postmaster_text, *maps_directory;
+	struct spool *spool;
+	struct schedule *schedule;
+	struct report_gate *gate;
+	struct ledger *ledger;
+	struct map_set *maps;            /* NULL: none */
+	struct worker *files;            /* reads for attempts, settling, dead letters */
+	struct worker *scanner;
+	struct hash_key key;
+	struct peer *peers;
+	struct index attempts;           /* by job id */
+	uint64_t last_job;
+	struct loop_timer *timer, *second;
+	struct queue_state state, told_state, looked;
+	uint64_t seconds;
+	struct vacations *vacations;
+	bool dropping;
+	struct ledger_hints hints;
+	uint64_t waiting_bytes;          /* inline content in memory */
+	int64_t digest_day;
+	struct scan *scan;               /* NULL: over */
+	int64_t clock_offset_ms;         /* wall minus monotonic: when it leaps, the clock was set */
+	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
+	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
+	struct queue_counts counts;
+	bool draining, dispatching, gate_dirty, looking;
+};
+
+/* queue.c */
+void queue_alert(struct queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void queue_wake(struct queue *q);                    /* something may be due */
+void queue_begin(struct queue *q);                   /* one more thing under way */
+void queue_end(struct queue *q);
+struct ipc *queue_channel(struct queue *q, bool mailbox, struct slice place);
+void peer_release(struct peer *p);
+void peer_send(struct peer *p, uint16_t type, uint64_t id, struct buf *record, int fd); /* frees record */
+void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_status s);
+int64_t queue_expiry(int64_t from_s);
+void queue_find_postmaster(struct queue *q);
+struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
+
+/* intake.c */
+int intake_message(struct peer *p, struct ipc_message *m);
+void intake_peer_gone(struct peer *p);
+/* What the schedule must know of a message: its waiting recipients by place. state NULL: nothing happened to it yet. Views of e; the groups in mem. */
+struct taken_group {
+	struct slice place;
+	uint32_t recipients;
+	uint8_t attempts;
+	int64_t next_s;
+};
+struct taken {
+	struct slice id, sender;
+	int8_t priority;
+	bool held, wants_settling;
+	struct taken_group *groups;
+	size_t group_count;
+};
+bool taken_from(const struct envelope *e, const struct message_state *state, struct arena *mem, struct taken *out);
+/* The message is ours, its file stands: into the schedule, if it isn't there. */
+void queue_take(struct queue *q, const struct taken *t);
+void queue_take_in(struct queue *q, const struct envelope *e);
+
+/* scan.c */
+void scan_start(struct queue *q);
+void scan_forget(struct queue *q, struct message *m);     /* the message is over: gone from the schedule, or as soon as the scan is */
+void scan_free(struct queue *q);
+
+/* drop_in.c */
+void drop_prepare(struct queue *q);                       /* the folder, at start */
+void drop_scan(struct queue *q);
+
+/* told.c: reports on what was delivered at once; automatic replies */
+int told_message(struct peer *p, struct ipc_message *m);
+void vacation_look(struct queue *q);
+void vacation_put_list(struct queue *q, struct buf *out);
+void vacation_free(struct queue *q);
+void queue_tell_vacations(struct queue *q);
+
+/* dead_letter.c */
+void dead_letter_daily(struct queue *q);
+/* A message of ours (a report, a notice, a digest): stored and scheduled. content is taken. */
+void queue_post(struct queue *q, const struct envelope *e, struct buf *content, void (*done)(void *arg, int error), void *arg);
+/* Where an address of any kind leads: a local place, or the hop. Strings live in mem. */
+struct envelope_recipient queue_address(struct queue *q, struct slice address, struct arena *mem);
+
+/* attempt.c */
+void attempt_start(struct queue *q, struct item *i);
+int attempt_result(struct queue *q, struct ipc *from, const struct ipc_message *m);
+int attempt_host(struct queue *q, struct ipc *from, const struct ipc_message *m);
+void attempt_channel_gone(struct queue *q, const struct ipc *channel);
+
+/* settle.c */
+struct attempt;
+void settle_check(struct queue *q, struct message *m);    /* none of it is out: reports that are due, the end */
+void settle_remove(struct queue *q, struct message *m);   /* all done, nobody wants to hear of it: the file goes */
+int64_t queue_backoff(const struct queue *q, struct slice id, unsigned attempts);
+#endif
