@@ -1,8 +1,8 @@
-/* Canonical forms. A body is looked at sixteen bytes at a time for places where the form changes something; all between them is one run. */
+/* Canonical forms. A body is looked at a block at a time for places where the form changes something; all between them is one run. */
 #include "base/mail_canon.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
+#ifdef __x86_64__
+#include <immintrin.h>
 #endif
 
 #include "base/text.h"
@@ -62,24 +62,59 @@ static inline bool is_trouble(const char *p)
 	return p[0] == '\t' || (p[0] == ' ' && (is_blank(p[1]) || p[1] == '\r')) || (p[0] == '\n' && p[1] == '\r');
 }
 
-/* How many bytes at the front may go on as they are. The last two of a chunk never do: what follows them isn't known. */
-static size_t plain_run(const char *p, size_t n)
+#ifdef __x86_64__
+/* Both look for the first byte that is_trouble, a block at a time, and stop where a block and the byte behind it are not all there. */
+static size_t skip_blocks_sse2(const char *p, size_t n)
 {
-	size_t i = 0;
-#ifdef __SSE2__
 	const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
+	size_t i = 0;
 	for (; i + 17 < n; i += 16) {
 		__m128i here = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
 		__m128i next = _mm_loadu_si128((const __m128i *)(const void *)(p + i + 1));
-		__m128i next_cr = _mm_cmpeq_epi8(next, cr);
+		__m128i at_space = _mm_cmpeq_epi8(here, space), at_tab = _mm_cmpeq_epi8(here, tab), next_cr = _mm_cmpeq_epi8(next, cr);
 		__m128i next_blank = _mm_or_si128(_mm_cmpeq_epi8(next, space), _mm_cmpeq_epi8(next, tab));
-		__m128i at_space = _mm_and_si128(_mm_cmpeq_epi8(here, space), _mm_or_si128(next_blank, next_cr));
-		__m128i at_line = _mm_and_si128(_mm_cmpeq_epi8(here, lf), next_cr);
-		int mask = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(here, tab), at_space), at_line));
+		__m128i at_end = _mm_and_si128(next_cr, _mm_or_si128(at_space, _mm_cmpeq_epi8(here, lf)));
+		int mask = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(at_tab, at_end), _mm_and_si128(at_space, next_blank)));
 		if (mask)
 			return i + (size_t)__builtin_ctz((unsigned)mask);
 	}
+	return i;
+}
+
+__attribute__((target("avx2"))) static size_t skip_blocks_avx2(const char *p, size_t n)
+{
+	const __m256i space = _mm256_set1_epi8(' '), tab = _mm256_set1_epi8('\t'), cr = _mm256_set1_epi8('\r'), lf = _mm256_set1_epi8('\n');
+	size_t i = 0;
+	for (; i + 33 < n; i += 32) {
+		__m256i here = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
+		__m256i next = _mm256_loadu_si256((const __m256i *)(const void *)(p + i + 1));
+		__m256i at_space = _mm256_cmpeq_epi8(here, space), at_tab = _mm256_cmpeq_epi8(here, tab), next_cr = _mm256_cmpeq_epi8(next, cr);
+		__m256i next_blank = _mm256_or_si256(_mm256_cmpeq_epi8(next, space), _mm256_cmpeq_epi8(next, tab));
+		__m256i at_end = _mm256_and_si256(next_cr, _mm256_or_si256(at_space, _mm256_cmpeq_epi8(here, lf)));
+		unsigned mask = (unsigned)_mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(at_tab, at_end), _mm256_and_si256(at_space, next_blank)));
+		if (mask)
+			return i + (size_t)__builtin_ctz(mask);
+	}
+	return i;
+}
+
+static size_t skip_blocks(const char *p, size_t n)
+{
+	return n > 64 && __builtin_cpu_supports("avx2") ? skip_blocks_avx2(p, n) : skip_blocks_sse2(p, n);
+}
+#else
+static size_t skip_blocks(const char *p, size_t n)
+{
+	(void)p;
+	(void)n;
+	return 0;
+}
 #endif
+
+/* How many bytes at the front may go on as they are. The last two of a chunk never do: what follows them isn't known. */
+static size_t plain_run(const char *p, size_t n)
+{
+	size_t i = skip_blocks(p, n);
 	while (i + 2 < n && !is_trouble(p + i))
 		i++;
 	return i;

@@ -38,6 +38,14 @@ static size_t utf8_length(struct slice s)
 bool text_is_utf8(struct slice s)
 {
 	while (s.n) {
+		uint64_t eight;
+		if (s.n >= sizeof eight) {
+			memcpy(&eight, s.p, sizeof eight);
+			if (!(eight & UINT64_C(0x8080808080808080))) {
+				s = slice_skip(s, sizeof eight);
+				continue;
+			}
+		}
 		size_t n = utf8_length(s);
 		if (n == 0)
 			return false;

@@ -21,3 +21,11 @@ fuzz-evidence:
 			> $(BUILD)/fuzz/$$t.log 2>&1 || { tail -30 $(BUILD)/fuzz/$$t.log; exit 1; }; \
 		grep -E 'number_of_executed_units|average_exec' $(BUILD)/fuzz/$$t.log; \
 	done
+
+.PHONY: bench-dkim
+## make bench-dkim      DKIM verify and sign beside OpenSSL's own hash and RSA
+bench-dkim: deps
+	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
+	@mkdir -p $(BUILD)/bench
+	@$(CC) $(CFLAGS) -Wno-missing-prototypes -o $(BUILD)/bench/dkim tests/bench/dkim.c $(BUILD)/libporter.a $(LDFLAGS) $(LDLIBS)
+	@$(BUILD)/bench/dkim
