@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { MAX_WAITING = 64 << 20, MAX_LINE = 900 };
+enum { MAX_WAITING = 64 << 20, MAX_LINE = 900, PAGE = 4096 };
 
 static struct message_spill *spill_new(struct message *m, int fd, bool lf, uint64_t start)
 {
@@ -57,18 +57,28 @@ static int copy_body(struct message_spill *s)
 	return 0;
 }
 
+/* The page that the front ends in is written by a call of its own: the page cache keeps a large write in large folios, and each is written to the disk whole again
+ * when a byte of it changes behind somebody's sync. */
+static int write_piece(struct message_spill *s)
+{
+	struct slice piece = buf_slice(&s->writing), first = slice_head(piece, (size_t)((PAGE - s->writing_at % PAGE) % PAGE));
+	int error = first.n ? file_write_at(s->fd, first, s->writing_at) : 0;
+	piece = slice_skip(piece, first.n);
+	return error || !piece.n ? error : file_write_at(s->fd, piece, s->writing_at + first.n);
+}
+
 static void work(void *arg)
 {
 	struct message_spill *s = arg;
 	if (!s->error && s->writing.n)
-		s->error = file_write_at(s->fd, buf_slice(&s->writing), s->writing_at);
+		s->error = write_piece(s);
 	if (!s->error && s->copy_from >= 0)
 		s->error = copy_body(s);
 	if (!s->error && s->front_due)
 		s->error = file_write_at(s->fd, buf_slice(&s->front), s->start);
 }
 
-static void hand_over(struct message_spill *s);
+static void hand_over(struct message_spill *s, bool whole);
 
 static void worked(void *arg)
 {
@@ -88,17 +98,23 @@ static void worked(void *arg)
 		buf_free(&s->writing);
 	s->front_due = false;
 	if (s->next.n >= MESSAGE_PIECE)
-		hand_over(s);
+		hand_over(s, false);
 	s->message->on_written(s->message->arg);
 }
 
-static void hand_over(struct message_spill *s)
+/* What was gathered goes to the worker; but for the last time it ends with a page, so that none is written twice. */
+static void hand_over(struct message_spill *s, bool whole)
 {
 	struct buf b = s->writing;
 	s->writing = s->next;
 	s->next = b;
 	buf_clear(&s->next);
 	s->writing_at = s->at;
+	size_t rest = whole ? 0 : (size_t)((s->at + s->writing.n) % PAGE);
+	if (rest && rest < s->writing.n) {
+		buf_add(&s->next, slice_skip(buf_slice(&s->writing), s->writing.n - rest));
+		buf_truncate(&s->writing, s->writing.n - rest);
+	}
 	s->at += s->writing.n;
 	s->busy = true;
 	worker_add(s->worker, work, worked, s);
@@ -114,7 +130,7 @@ void spill_add(struct message_spill *s, struct slice crlf)
 	if (buf_full(&s->next))
 		s->error = -ENOSPC;
 	if (s->next.n >= MESSAGE_PIECE && !s->busy)
-		hand_over(s);
+		hand_over(s, false);
 }
 
 void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice return_path, size_t room)
@@ -168,7 +184,7 @@ void message_flush(struct message *m)
 {
 	for (size_t i = 0; i < m->spill_count; i++)
 		if (m->spills[i]->next.n && !m->spills[i]->busy)
-			hand_over(m->spills[i]);
+			hand_over(m->spills[i], true);
 }
 
 /* -- the front -------------------------------------------------------------------------------------------------------------------------- */
@@ -233,7 +249,7 @@ void message_finish(struct message *m)
 {
 	for (size_t i = 0; i < m->spill_count; i++) {
 		make_front(m->spills[i]);
-		hand_over(m->spills[i]);
+		hand_over(m->spills[i], true);
 	}
 }
 
@@ -283,7 +299,7 @@ static void rewrite(struct message *m, size_t place, int fd, uint64_t start)
 	}
 	spill_free(old);
 	make_front(s);
-	hand_over(s);
+	hand_over(s, true);
 }
 
 void message_rewrite(struct message *m, const int *fds, const uint64_t *starts)

@@ -587,6 +587,8 @@ static void decided(struct transaction *t)
 static void run_checks(struct transaction *t)
 {
 	t->state = CHECKING;
+	if (t->session->checks)
+		message_flush(&t->message); /* what the worker was too busy to take before */
 	if (!message_is_busy(&t->message))
 		checks_run(t->session->checks, CHECK_DOT, NULL, checked, t->session);
 }
@@ -620,7 +622,5 @@ void transaction_decide(struct transaction *t)
 		reply(t, LOOP);
 		return;
 	}
-	if (t->session->checks)
-		message_flush(m);
 	run_checks(t);
 }
