@@ -46,4 +46,5 @@ struct smtpd *transaction_smtpd(const struct transaction *t);
 struct slice transaction_id(const struct transaction *t);
 extern const struct destination_kind destination_mailbox;
 extern const struct destination_kind destination_hop;
+extern const struct destination_kind destination_queue;
 #endif

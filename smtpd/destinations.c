@@ -2,7 +2,6 @@
  * hop, asked while the client waits, for everybody else. */
 #include "smtpd/destination.h"
 
-#define LISTS_LATER MAIL_STATUS(MAIL_LATER, 451, 3, 0, "This list can't be served just now, try again later")
 #define SECOND MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
 
 static bool goes_to(const struct recipient *r, const struct leaf *leaf)
@@ -27,6 +26,14 @@ static bool has_other_first(const struct transaction *t, const struct leaf *leaf
 	return false;
 }
 
+/* What the queue takes: remote copies of a list of ours; and, for senders whose failure can be reported to them, what goes abroad. A relayed recipient that only the next hop
+ * knows is asked there, whoever the sender is. */
+static bool is_queued(const struct transaction *t, const struct leaf *leaf)
+{
+	const struct transaction_facts *f = transaction_session(t)->transaction;
+	return leaf->kind == LEAF_HOP && (leaf->owner.n || (f->evidence.grade >= EVIDENCE_CLIENT && !leaf->ask));
+}
+
 const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status)
 {
 	*status = MAIL_STATUS_OK;
@@ -40,15 +47,13 @@ const struct destination_kind *destination_kind_for(const struct transaction *t,
 	case LEAF_HOP:
 		break;
 	}
+	if (is_queued(t, leaf))
+		return &destination_queue;
 	if (has_other_first(t, leaf)) {
 		*status = SECOND;
 		return NULL;
 	}
 	if (leaf->kind == LEAF_PROGRAM)
 		return &destination_mailbox;
-	if (leaf->owner.n) {
-		*status = LISTS_LATER;
-		return NULL;
-	}
 	return &destination_hop;
 }

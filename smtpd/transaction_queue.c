@@ -1,0 +1,317 @@
+/* The queue as a destination of a transaction (rule.md, "No queue for strangers"): what an authenticated sender sends abroad, and the remote copies of lists of ours. It can be
+ * prepared, so any number of recipients go with mailboxes and a next hop in one transaction. A PUT carries one envelope for the sender's own recipients and one for each
+ * list's owner. */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/mail_header.h"
+#include "base/mem.h"
+#include "base/unique.h"
+#include "queue/queue_proto.h"
+#include "queue/spool.h"
+#include "smtpd/destination.h"
+#include "smtpd/peer.h"
+#include "smtpd/smtpd.h"
+#include "smtpd/transaction.h"
+
+enum { GATE_MS = 30000, PEN_MS = 60000, PUT_MS = 240000, MAX_FIELDS = 2000 };
+
+#define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The queue can't be reached just now, try again later")
+#define LISTS MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
+
+struct wanted {
+	const struct recipient *recipient;
+	struct slice address, place, route, owner;
+	enum envelope_way way;
+};
+
+struct queued {
+	struct destination base;
+	struct wanted *wanted;
+	size_t count, room;
+	struct wanted candidate;
+	struct peer_question *question;
+	bool pen, asked, held;
+	struct unique ids[QUEUE_MAX_ENVELOPES];
+	size_t id_count;
+};
+
+static struct queued *of(struct destination *d)
+{
+	return (struct queued *)d;
+}
+
+static struct peer *peer_of(const struct queued *q)
+{
+	return transaction_smtpd(q->base.transaction)->queue;
+}
+
+/* -- RCPT -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void keep(struct queued *q)
+{
+	for (size_t i = 0; i < q->count; i++)
+		if (slice_eq(q->wanted[i].address, q->candidate.address) && slice_eq(q->wanted[i].owner, q->candidate.owner))
+			return;
+	if (q->count == q->room) {
+		q->room = q->room ? q->room * 2 : 2;
+		q->wanted = mem_grow(q->wanted, q->room, sizeof *q->wanted);
+	}
+	q->wanted[q->count++] = q->candidate;
+}
+
+static size_t owners(const struct queued *q, struct slice with)
+{
+	size_t n = 1;
+	bool known = !with.n;
+	for (size_t i = 0; i < q->count; i++) {
+		bool first = q->wanted[i].owner.n != 0;
+		for (size_t k = 0; first && k < i; k++)
+			first = !slice_eq(q->wanted[k].owner, q->wanted[i].owner);
+		n += first;
+		known |= slice_eq(q->wanted[i].owner, with);
+	}
+	return n + !known;
+}
+
+static int on_gated(void *arg, struct ipc_message *m)
+{
+	struct queued *q = arg;
+	struct mail_status status;
+	q->question = NULL;
+	if (!m || m->type != QUEUE_GATED || queue_get_status(m->payload, &status) < 0) {
+		transaction_asked(&q->base, GONE);
+		return m ? -EPROTO : 0;
+	}
+	if (status.fate == MAIL_OK)
+		keep(q);
+	transaction_asked(&q->base, status);
+	return 0;
+}
+
+/* An outgoing null reverse-path from inside passes the gate (rule.md, "One gate"). */
+static void ask_gate(struct queued *q, const struct leaf *leaf)
+{
+	struct queue_gate g = { transaction_id(q->base.transaction), leaf->address, leaf->relayed };
+	struct buf b = BUF_INIT(4096);
+	queue_put_gate(&b, &g);
+	q->question = buf_full(&b) ? NULL : peer_ask(peer_of(q), QUEUE_GATE, buf_slice(&b), -1, GATE_MS, on_gated, q);
+	buf_free(&b);
+	if (!q->question)
+		transaction_asked(&q->base, GONE);
+}
+
+static void ask(struct destination *d, struct recipient *r, const struct leaf *leaf)
+{
+	struct queued *q = of(d);
+	const struct transaction_facts *f = transaction_facts(d->transaction);
+	q->candidate = (struct wanted){ r, leaf->address, leaf->place, leaf->route, leaf->owner,
+		                        leaf->owner.n ? WAY_LIST : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
+	if (!peer_is_up(peer_of(q))) {
+		transaction_asked(d, GONE);
+	} else if (leaf->owner.n && owners(q, leaf->owner) > QUEUE_MAX_ENVELOPES) {
+		transaction_asked(d, LISTS);
+	} else if (!f->sender.n && !leaf->owner.n) {
+		ask_gate(q, leaf);
+	} else {
+		keep(q);
+		transaction_asked(d, MAIL_STATUS_OK);
+	}
+}
+
+static void give_up(struct destination *d, const struct recipient *r)
+{
+	struct queued *q = of(d);
+	size_t kept = 0;
+	for (size_t i = 0; i < q->count; i++)
+		if (q->wanted[i].recipient != r)
+			q->wanted[kept++] = q->wanted[i];
+	q->count = kept;
+}
+
+/* -- a file for a large body -------------------------------------------------------------------------------------------------------------------- */
+
+static int on_pen(void *arg, struct ipc_message *m)
+{
+	struct queued *q = arg;
+	struct mail_status status;
+	q->question = NULL;
+	if (!m || m->type != QUEUE_PEN_READY || queue_get_status(m->payload, &status) < 0 || (status.fate == MAIL_OK) != (m->fd >= 0)) {
+		transaction_pen(&q->base, GONE, -1, 0);
+		return m ? -EPROTO : 0;
+	}
+	int fd = m->fd;
+	m->fd = -1;
+	transaction_pen(&q->base, status, fd, SPOOL_HEAD);
+	return 0;
+}
+
+static void open_pen(struct destination *d, uint64_t size)
+{
+	struct queued *q = of(d);
+	struct buf b = BUF_INIT(64);
+	(void)size;
+	queue_put_transaction(&b, transaction_id(d->transaction));
+	q->pen = true;
+	q->question = peer_ask(peer_of(q), QUEUE_PEN, buf_slice(&b), -1, PEN_MS, on_pen, q);
+	buf_free(&b);
+	if (!q->question)
+		transaction_pen(d, GONE, -1, 0);
+}
+
+/* -- the dot ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct slice message_id_of(struct transaction *t)
+{
+	struct slice head = buf_slice(&transaction_message(t)->head);
+	struct mail_header h;
+	struct arena *mem = transaction_arena(t);
+	if (mail_header_parse(head, MAX_FIELDS, mem, &h) < 0)
+		return SLICE("");
+	const struct mail_field *f = mail_header_find(&h, SLICE("Message-ID"), 0);
+	struct slice id = f ? slice_trim(mail_field_unfold(f, mem)) : SLICE("");
+	return id.n <= 998 && slice_is_ascii(id) ? id : SLICE("");
+}
+
+static void fill_recipients(const struct queued *q, struct slice owner, struct envelope *e)
+{
+	for (size_t i = 0; i < q->count; i++) {
+		const struct wanted *w = &q->wanted[i];
+		if (!slice_eq(w->owner, owner))
+			continue;
+		e->recipients[e->recipient_count++] = (struct envelope_recipient){ .address = w->address, .place = w->place, .route = w->route, .original = w->recipient->original,
+			                                                           .way = w->way, .notify = owner.n ? 0 : (uint8_t)w->recipient->notify };
+	}
+}
+
+static bool make_envelope(struct queued *q, struct slice owner, struct slice message_id, struct queue_put *put)
+{
+	struct transaction *t = q->base.transaction;
+	const struct transaction_facts *f = transaction_facts(t);
+	struct envelope *e = &put->envelopes[put->envelope_count];
+	q->ids[put->envelope_count] = unique_new();
+	*e = (struct envelope){ .id = unique_slice(&q->ids[put->envelope_count]), .hold_until_s = f->hold_until_s, .evidence = f->evidence, .reverse_path = owner.n ? owner : f->sender,
+		                .envelope_id = owner.n ? SLICE("") : f->envelope_id, .return_full = f->return_full, .utf8 = f->utf8,
+		                .eight_bit = f->eight_bit || !slice_is_ascii(put->content), .require_tls = f->require_tls, .priority = (int8_t)f->priority, .deliver_by_s = f->deliver_by_s,
+		                .deliver_by_return = f->deliver_by_return, .client = slice_of(transaction_session(t)->ip_text), .transaction = transaction_id(t),
+		                .message_id = message_id };
+	e->recipients = ARENA_ARRAY(transaction_arena(t), struct envelope_recipient, q->count);
+	if (!e->recipients)
+		return false;
+	fill_recipients(q, owner, e);
+	if (e->recipient_count)
+		put->envelope_count++;
+	return true;
+}
+
+static bool make_envelopes(struct queued *q, struct queue_put *put)
+{
+	struct transaction *t = q->base.transaction;
+	struct slice message_id = message_id_of(t);
+	put->envelopes = ARENA_ARRAY(transaction_arena(t), struct envelope, owners(q, SLICE("")) + 1);
+	bool good = put->envelopes && make_envelope(q, SLICE(""), message_id, put);
+	for (size_t i = 0; good && i < q->count; i++) {
+		bool first = q->wanted[i].owner.n != 0;
+		for (size_t k = 0; first && k < i; k++)
+			first = !slice_eq(q->wanted[k].owner, q->wanted[i].owner);
+		if (first)
+			good = put->envelope_count < QUEUE_MAX_ENVELOPES && make_envelope(q, q->wanted[i].owner, message_id, put);
+	}
+	q->id_count = put->envelope_count;
+	return good && put->envelope_count;
+}
+
+static int on_taken(void *arg, struct ipc_message *m)
+{
+	struct queued *q = arg;
+	struct mail_status status;
+	struct buf ids = BUF_INIT(200);
+	q->question = NULL;
+	if (!m || m->type != QUEUE_TAKEN || queue_get_status(m->payload, &status) < 0) {
+		transaction_delivered(&q->base, GONE, SLICE_NONE);
+		return m ? -EPROTO : 0;
+	}
+	if (status.fate != MAIL_OK || !q->held)
+		q->asked = q->pen = false;
+	for (size_t i = 0; status.fate == MAIL_OK && i < q->id_count && i < 4; i++)
+		buf_addf(&ids, "%squeue=%s", i ? " " : "", q->ids[i].text);
+	transaction_delivered(&q->base, status, buf_slice(&ids));
+	buf_free(&ids);
+	return 0;
+}
+
+static void send_put(struct queued *q, bool hold)
+{
+	struct transaction *t = q->base.transaction;
+	struct message *message = transaction_message(t);
+	struct queue_put put = { .transaction = transaction_id(t), .hold = hold };
+	struct buf content = BUF_INIT(QUEUE_MAX_INLINE);
+	int fd;
+	put.from_pen = message_spill_file(message, false, &fd, &put.content_offset, &put.content_length);
+	if (!put.from_pen)
+		message_print(message, false, SLICE_NONE, &content);
+	put.content = buf_slice(&content);
+	q->held = hold;
+	bool good = !buf_full(&content) && make_envelopes(q, &put);
+	q->question = good ? peer_question_new(peer_of(q), PUT_MS, on_taken, q) : NULL;
+	if (q->question) {
+		q->asked = true;
+		queue_send_put(peer_channel(peer_of(q)), peer_question_id(q->question), &put);
+	}
+	buf_free(&content);
+	if (!q->question)
+		transaction_delivered(&q->base, GONE, SLICE_NONE);
+}
+
+static void deliver(struct destination *d)
+{
+	if (of(d)->count)
+		send_put(of(d), false);
+	else
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+}
+
+static void prepare(struct destination *d)
+{
+	if (of(d)->count)
+		send_put(of(d), true);
+	else
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+}
+
+static void tell(struct queued *q, enum queue_message what, uint64_t id)
+{
+	struct buf b = BUF_INIT(64);
+	queue_put_transaction(&b, transaction_id(q->base.transaction));
+	peer_tell(peer_of(q), (uint16_t)what, id, buf_slice(&b));
+	buf_free(&b);
+}
+
+static void commit(struct destination *d)
+{
+	struct queued *q = of(d);
+	if (!q->count) {
+		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+		return;
+	}
+	q->held = false;
+	q->question = peer_question_new(peer_of(q), PUT_MS, on_taken, q);
+	if (q->question)
+		tell(q, QUEUE_COMMIT, peer_question_id(q->question));
+	else
+		transaction_delivered(d, GONE, SLICE_NONE);
+}
+
+static void abort_all(struct destination *d)
+{
+	struct queued *q = of(d);
+	peer_cancel(q->question);
+	if (q->pen || (q->asked && q->held))
+		tell(q, QUEUE_ABORT, 0);
+	mem_free(q->wanted);
+}
+
+const struct destination_kind destination_queue = {
+	.name = "queue", .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .abort = abort_all
+};
