@@ -14,6 +14,7 @@ enum { MAX_LINE = 1 << 20 };
 struct map_text {
 	struct arena mem;
 	struct map_entry *entries;
+	uint64_t *heads;             /* of the sorted entries' keys: a search touches them alone until few are left */
 	size_t count, room;
 };
 
@@ -245,6 +246,10 @@ void map_text_sort(struct map_text *t)
 {
 	if (t->count > 1 && !is_sorted(t))
 		sort_heads(t);
+	mem_free(t->heads);
+	t->heads = mem_new_array(t->count + 1, sizeof *t->heads);
+	for (size_t i = 0; i < t->count; i++)
+		t->heads[i] = head_of(t->entries[i].key);
 }
 
 static void refuse_duplicates(struct reader *r)
@@ -297,6 +302,7 @@ void map_text_free(struct map_text *t)
 	if (!t)
 		return;
 	mem_free(t->entries);
+	mem_free(t->heads);
 	arena_free(&t->mem);
 	mem_free(t);
 }
@@ -311,9 +317,25 @@ void map_text_set_value(struct map_text *t, size_t i, struct slice value)
 	t->entries[i].value = arena_copy(&t->mem, value);
 }
 
+/* The first of from..to whose head is not below this one. */
+static size_t first_head(const struct map_text *t, uint64_t head, size_t from, size_t to)
+{
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+		if (t->heads[middle] < head)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
 const struct map_entry *map_text_find(const struct map_text *t, struct slice key)
 {
-	size_t low = 0, high = t->count;
+	size_t low, high, all = t->count;
+	uint64_t head = head_of(key);
+	low = first_head(t, head, 0, all);
+	high = head == UINT64_MAX ? all : first_head(t, head + 1, low, all);
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		int order = slice_cmp(t->entries[middle].key, key);

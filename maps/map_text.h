@@ -15,6 +15,7 @@ bool map_text_read(struct slice file, struct slice name, map_key_reader key, voi
 void map_text_free(struct map_text *t);
 
 /* Notes of the compiler beside the entries of the text ("\x01first@domain"); call map_text_sort behind the last. */
+/* Looking up is for sorted maps; map_text_read has sorted. */
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line);
 void map_text_sort(struct map_text *t);
 
