@@ -1,7 +1,10 @@
 /* Two readers under a compile loop: never half a generation, across all maps at once. PORTER_SECONDS: how long (3). */
 #include "tests/unit/maps_kit.h"
 
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -105,8 +108,62 @@ static void two_readers_never_see_half_a_generation(void **state)
 	kit_end();
 }
 
+/* In strict mode the kernel kills a process for any call but read, write and exit. */
+static void look_up_in_strict_mode(uint64_t generation)
+{
+	struct arena mem = ARENA_INIT(1 << 20);
+	struct map_set *set;
+	struct map_entry e;
+	const char *why;
+	char key[64];
+	unsigned found = 0;
+	if (map_set_open(maps, "", generation, &mem, &set, &why) != 0)
+		_exit(2);
+	map_find(set, MAP_RECIPIENTS, SLICE("warm@example.test"), &mem, &e);
+	arena_reset(&mem);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) < 0)
+		_exit(3);
+	for (unsigned i = 0; i < 20000; i++) {
+		size_t n = 0;
+		for (const char *p = "filler"; *p;)
+			key[n++] = *p++;
+		for (unsigned k = i % 1000, digits = k < 10 ? 1 : k < 100 ? 2 : 3, d = digits; d-- > 0; k /= 10) {
+			key[n + d] = (char)('0' + k % 10);
+			if (d == 0)
+				n += digits;
+		}
+		for (const char *p = "-0@example.test"; *p;)
+			key[n++] = *p++;
+		found += map_find(set, MAP_RECIPIENTS, slice(key, n), &mem, &e) == FOUND;
+		arena_reset(&mem);
+	}
+	syscall(SYS_exit, found == 10000 ? 0 : 1);
+}
+
+static void a_look_up_costs_no_system_call(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	skip();
+#endif
+	int status;
+	kit_begin();
+	snprintf(etc, sizeof etc, "%s/etc", kit_top);
+	snprintf(maps, sizeof maps, "%s/maps", kit_top);
+	snprintf(secrets, sizeof secrets, "%s/secrets", kit_top);
+	kit_put("domains", SLICE("example.test mailbox\n"));
+	write_maps(0);
+	uint64_t n = compile();
+	pid_t pid = fork();
+	if (pid == 0)
+		look_up_in_strict_mode(n);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	kit_end();
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(two_readers_never_see_half_a_generation) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(two_readers_never_see_half_a_generation), cmocka_unit_test(a_look_up_costs_no_system_call) };
 	return cmocka_run_group_tests_name("maps_readers", tests, NULL, NULL);
 }
