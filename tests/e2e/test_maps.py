@@ -3,7 +3,7 @@
 import json, os, pty, re, select, subprocess, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, check, finish, BUILD, TOP
+from porter import Porter, check, finish, skip, BUILD, TOP
 
 
 def rcpt(p, address, source=None):
@@ -191,6 +191,23 @@ with Porter('maps') as p:
     check('a generation removed under a running server goes on serving', rcpt(p, 'alice@example.test') == 250)
     p.map('aliases', keep['aliases'])
     check('and a compile makes a new one', p.ctl('compile').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 250))
+
+# -- a full disk --------------------------------------------------------------------------------------------------------------------------------
+with Porter('fulldisk', start=False) as p:
+    small = p.dir / 'small'
+    small.mkdir()
+    if os.geteuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', small]).returncode:
+        skip('a compile on a full disk leaves the old generation', 'no tmpfs can be mounted')
+    else:
+        try:
+            p.set({'maps-directory': small / 'maps'})
+            first = p.ctl('compile')
+            p.map('recipients', (p.etc / 'recipients').read_text() + ''.join(f'k{i}@example.test\n' for i in range(20000)))
+            r = p.ctl('compile')
+            check('a compile on a full disk is told and leaves the old generation', first.returncode == 0 and r.returncode != 0 and 'space' in r.stderr and os.readlink(small / 'maps/current') == '1'
+                  and not list((small / 'maps').glob('*.tmp')) and p.ctl('explain', 'alice@example.test').returncode == 0, r.stderr)
+        finally:
+            subprocess.run(['umount', small])
 
 # -- the examples -----------------------------------------------------------------------------------------------------------------------------
 with Porter('examples', start=False) as p:

@@ -147,7 +147,8 @@ static void expand(const struct world *w, int a, const int *path, size_t depth, 
 			o->failed = true;
 		return;
 	}
-	memcpy(here, path, depth * sizeof *path);
+	if (depth)
+		memcpy(here, path, depth * sizeof *path);
 	here[depth] = a;
 	for (size_t i = 0; i < alias->count; i++) {
 		int t = alias->targets[i];
