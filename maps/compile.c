@@ -324,10 +324,10 @@ static int write_all(struct compiler *c, struct compile_result *out)
 	c->old_number = manifest_current(c->plan->maps_directory);
 	if (!c->old_number || manifest_read(c->plan->maps_directory, c->old_number, &c->mem, &c->old) != 0)
 		c->old.count = 0;
-	c->number = highest(c->plan->maps_directory) + 1;
+	uint64_t maps = highest(c->plan->maps_directory), secrets = highest(c->plan->secrets_directory);
+	c->number = (maps > secrets ? maps : secrets) + 1;
 	if (c->number <= c->old_number)             /* its folder is gone, but a running house may serve it still */
 		c->number = c->old_number + 1;
-	highest(c->plan->secrets_directory);        /* for its half-made ones */
 	for (unsigned id = 0; id < c->set->count; id++)
 		c->total += map_size(c->set, id);
 	int error = make_folders(c);
