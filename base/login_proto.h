@@ -13,6 +13,7 @@ enum login_message {
 	LOGIN_SCRAM_FIRST,   /* name. Answer: salt, rounds, also for names that don't exist */
 	LOGIN_SCRAM_FINAL,   /* name, message (AuthMessage of RFC 5802), secret (ClientProof). Answer: proof (ServerSignature) */
 	LOGIN_TOKEN,         /* name ("" where the mechanism sends none), secret (a bearer token), ip */
+	LOGIN_HOP,           /* delivery alone: name of a line of credentials. Answer: name (the user there), proof (the password) */
 	LOGIN_ANSWER
 };
 enum { LOGIN_MAX_NAME = 320, LOGIN_MAX_SECRET = 8192, LOGIN_MAX_MESSAGE = 8192, LOGIN_MAX_PAYLOAD = 24 << 10 };

@@ -105,9 +105,11 @@ static void hang_up(struct attempt *a)
 {
 	hosts_cancel(a->query);
 	tls_policy_cancel(a->policy_query);
+	route_login_cancel(a->login_query);
 	dial_cancel(a->dial);
 	a->query = NULL;
 	a->policy_query = NULL;
+	a->login_query = NULL;
 	a->dial = NULL;
 	put_back(a);
 	loop_timer_stop(a->budget);
@@ -207,9 +209,11 @@ void attempt_give_up(struct attempt *a, struct mail_status s, bool down)
 	a->last = attempt_keep(a, s);
 	hosts_cancel(a->query);
 	tls_policy_cancel(a->policy_query);
+	route_login_cancel(a->login_query);
 	dial_cancel(a->dial);
 	a->query = NULL;
 	a->policy_query = NULL;
+	a->login_query = NULL;
 	a->dial = NULL;
 	attempt_refuse_all(a, a->last, SLICE_NONE);
 }
@@ -222,7 +226,7 @@ void attempt_go_on(struct attempt *a)
 		attempt_refuse_all(a, a->last, SLICE_NONE);
 	else if (a->ready)
 		attempt_talk(a);
-	else if (!a->link && !a->query && !a->policy_query && !a->dial)
+	else if (!a->link && !a->query && !a->policy_query && !a->login_query && !a->dial)
 		attempt_look(a);
 }
 
@@ -369,10 +373,29 @@ static void ask_leave(struct attempt *a)
 	a->handler->on_host(a->arg, a->targets[a->next].host);
 }
 
+static void got_login(void *arg, enum answer answer, struct slice user, struct slice password)
+{
+	struct attempt *a = arg;
+	attempt_hold(a);
+	a->login_query = NULL;
+	a->login_known = answer == FOUND;
+	a->choice.login = copy(a, user);
+	a->choice.password = copy(a, password);
+	if (answer == FOUND)
+		attempt_look(a);
+	else
+		attempt_give_up(a, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "Credentials for the next hop are not there, try again later"), true);
+	attempt_let_go(a);
+}
+
 void attempt_look(struct attempt *a)
 {
 	if (a->asking_host || a->freed || a->over)
 		return;
+	if (a->choice.credentials.n && !a->login_known) {
+		a->login_query = route_login_find(a->hops->logins, a->choice.credentials, got_login, a);
+		return;
+	}
 	struct link *l = a->rounds || a->plain_only || a->handler->on_host ? NULL : pool_take_place(a->hops->pool, buf_slice(&a->place_key));
 	if (l)
 		use_link(a, l, false);

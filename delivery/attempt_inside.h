@@ -3,6 +3,7 @@
 #include "delivery/attempt.h"
 #include "delivery/dial.h"
 #include "delivery/pool.h"
+#include "delivery/route_login.h"
 #include "delivery/tls_policy.h"
 
 /* The parts of an attempt: attempt.c finds a host and deals with its loss, attempt_tls.c says how it is protected, attempt_talk.c speaks with it. Internal to them. */
@@ -41,6 +42,8 @@ struct attempt {
 	size_t target_count, next;     /* next: the first not tried yet */
 	struct tls_choice *choices;    /* for each target, contexts held; NULL before tls_policy has said */
 	struct tls_policy_query *policy_query;
+	struct route_login_query *login_query;
+	bool login_known;              /* or none is needed */
 	struct slice policy_domain;    /* whose policy it is, for reports */
 	bool lmtp, resolved, plain_only;
 	unsigned rounds;

@@ -18,6 +18,7 @@
 #include "base/tls.h"
 #include "delivery/delivery_settings.h"
 #include "delivery/hop.h"
+#include "delivery/route_login.h"
 #include "delivery/sts_house.h"
 #include "delivery/tls_policy_settings.h"
 #include "delivery/tls_report_house.h"
@@ -103,6 +104,8 @@ static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 	(void)index;
 	if (slice_eq(role, SLICE("smtpd")) || slice_eq(role, SLICE("queue")))
 		hop_add_peer(s->hop, fd);
+	else if (slice_eq(role, SLICE("login")))
+		route_logins_attach(s->hops.logins, fd);
 	else
 		close(fd);
 }
@@ -143,6 +146,7 @@ static int set_up(struct self *s)
 	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);
 	hops_init(&s->hops, h->loop);
+	s->hops.logins = route_logins_new(h->loop);
 	s->hops.helo = general_settings.hostname;
 	s->hops.tls = tls_policy_settings.standard;
 	s->hops.chunking = delivery_settings.chunking;
@@ -202,7 +206,9 @@ int delivery_main(struct house *h)
 	loop_timer_free(self.patience);
 	hop_free(self.hop);
 	struct dns *dns = self.hops.hosts.dns;
+	struct route_logins *logins = self.hops.logins;
 	hops_free(&self.hops);
+	route_logins_free(logins);
 	if (self.sts)
 		sts_house_free(self.sts);
 	tls_report_house_free(self.report);

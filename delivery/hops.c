@@ -53,8 +53,9 @@ const char *hops_choose(struct hops *h, struct slice route, struct arena *mem, s
 	const char *why = route.n ? map_route_parse(route, mem, &r) : NULL;
 	c.tls = r.tls;
 	why = why ? why : choose_source(r.source, &c);
-	if (!why && r.credentials.n && (!h->credentials || !h->credentials(h->how, r.credentials, &c.login, &c.password)))
-		why = "the route's credentials are not there";
+	c.credentials = r.credentials;
+	if (!why && r.credentials.n && !h->logins)
+		why = "nobody can be asked for the route's credentials";
 	if (!why)
 		*out = c;
 	return why;

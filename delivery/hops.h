@@ -12,6 +12,7 @@
 /* What all next hops of the process share, and the choices that a line of `routes` makes for one of them. */
 struct pool;
 struct sts;
+struct route_logins;
 struct tls_policy;
 struct tls_report;
 struct hops {
@@ -28,8 +29,7 @@ struct hops {
 	struct sts *sts;                /* NULL: no MTA-STS */
 	bool dane;
 	struct tls_report *report;      /* NULL: TLS is not counted */
-	/* The password of a route's credentials; false: there is none. */
-	bool (*credentials)(void *how, struct slice key, struct slice *login, struct slice *password);
+	struct route_logins *logins;    /* users and passwords of routes; NULL: there are none */
 	/* See delivery/dial.h. */
 	int (*open_unix)(void *how, struct slice path, void (*opened)(void *arg, int fd), void *arg);
 	void *how;
@@ -43,6 +43,7 @@ struct hops_choice {
 	struct slice tls;               /* the route's word about TLS; "" none */
 	struct net_address from4, from6;
 	bool has_from4, has_from6;
+	struct slice credentials;       /* the name that the route gives, "" none; what stands behind it: */
 	struct slice login, password;
 };
 

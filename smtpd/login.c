@@ -357,6 +357,26 @@ static int from_peer(void *arg, struct ipc *from, struct ipc_message *m)
 	return -EPROTO;
 }
 
+/* Of what is read here only a route's own credentials go out as they are, and only to the process that must say them. */
+static int from_delivery(void *arg, struct ipc *from, struct ipc_message *m)
+{
+	struct self *s = arg;
+	struct login_question q;
+	if (m->type != LOGIN_HOP || !login_question_read(m->payload, &q))
+		return -EPROTO;
+	struct arena mem = ARENA_INIT(LOOKUP_MEM);
+	struct credentials c = { .hash = SLICE_NONE };
+	enum answer found = s->maps ? credentials_find(s->maps, q.name, &mem, &c) : UNSURE;
+	struct login_answer a = { .answer = found == FOUND && !c.hop_user.n ? ABSENT : found };
+	if (a.answer == FOUND) {
+		a.name = c.hop_user;
+		a.proof = c.hop_password;
+	}
+	send_answer(s, from, m->id, &a);
+	arena_free(&mem);
+	return 0;
+}
+
 static void peer_gone(void *arg, struct ipc *which)
 {
 	struct self *s = arg;
@@ -368,10 +388,10 @@ static void peer_gone(void *arg, struct ipc *which)
 
 static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 {
-	static const struct ipc_handler handler = { from_peer, peer_gone };
+	static const struct ipc_handler handler = { from_peer, peer_gone }, delivery_handler = { from_delivery, peer_gone };
 	struct self *s = arg;
-	(void)role, (void)index;
-	ipc_new(s->house->loop, fd, &handler, s);
+	(void)index;
+	ipc_new(s->house->loop, fd, slice_eq(role, SLICE("delivery")) ? &delivery_handler : &handler, s);
 }
 
 static void on_maps(void *arg, uint64_t generation)

@@ -1,5 +1,5 @@
 """Mail servers of others, on loopback addresses of their own and one port: with STARTTLS and a certificate, or without."""
-import http.server, socket, ssl, subprocess, threading
+import base64, http.server, socket, ssl, subprocess, threading
 from pathlib import Path
 
 
@@ -33,8 +33,8 @@ class Authority:
 class FakeMX:
     """Takes every message; messages: [(inside TLS, content)]."""
 
-    def __init__(self, address, port, cert=None):
-        self.cert, self.messages, self.sessions = cert, [], 0
+    def __init__(self, address, port, cert=None, login=None):
+        self.cert, self.messages, self.sessions, self.login, self.tried = cert, [], 0, login, []
         self.listener = socket.create_server((address, port), backlog=20)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -48,7 +48,7 @@ class FakeMX:
 
     def _session(self, c):
         self.sessions += 1
-        secure = False
+        secure = good = False
         try:
             c.settimeout(20)
             f = c.makefile('rb')
@@ -56,7 +56,8 @@ class FakeMX:
             while line := f.readline():
                 verb = line.strip().upper()
                 if verb.startswith((b'EHLO', b'HELO')):
-                    c.sendall(b'250-fake\r\n250-PIPELINING\r\n' + (b'250-STARTTLS\r\n' if self.cert and not secure else b'') + b'250-REQUIRETLS\r\n250 8BITMIME\r\n')
+                    c.sendall(b'250-fake\r\n250-PIPELINING\r\n' + (b'250-STARTTLS\r\n' if self.cert and not secure else b'') + (b'250-AUTH PLAIN LOGIN\r\n' if self.login and secure else b'') +
+                              b'250-REQUIRETLS\r\n250 8BITMIME\r\n')
                 elif verb == b'STARTTLS' and self.cert:
                     c.sendall(b'220 go\r\n')
                     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -64,6 +65,12 @@ class FakeMX:
                     f.close()
                     c = context.wrap_socket(c, server_side=True)
                     f, secure = c.makefile('rb'), True
+                elif verb.startswith(b'AUTH PLAIN ') and self.login and secure:
+                    self.tried.append(tuple(base64.b64decode(line.split()[2]).split(b'\0')[1:]))
+                    good = self.tried[-1] == self.login
+                    c.sendall(b'235 ok\r\n' if good else b'535 no\r\n')
+                elif verb.startswith(b'MAIL') and self.login and not good:
+                    c.sendall(b'530 authenticate\r\n')
                 elif verb == b'DATA':
                     c.sendall(b'354 go\r\n')
                     content = b''
