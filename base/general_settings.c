@@ -8,6 +8,8 @@ struct general_settings general_settings;
 static const struct setting rows[] = {
 	{ "hostname", SETTING_DOMAIN, offsetof(struct general_settings, hostname), "localhost", 0, 0, NULL, NULL,
 	  "The name of this host: in greetings, trace fields and EHLO. It should resolve to this host's address, and back." },
+	{ "local-domain", SETTING_TEXT, offsetof(struct general_settings, local_domain), "", 0, 0, NULL, NULL,
+	  "What the sendmail command puts behind addresses without a domain; empty is the hostname." },
 	{ "postmaster", SETTING_TEXT, offsetof(struct general_settings, postmaster), "postmaster", 0, 0, NULL, NULL,
 	  "Who gets daily digests and alerts; a bare name is of the first mailbox domain." },
 	{ "run-directory", SETTING_PATH, offsetof(struct general_settings, run_directory), "/run/porter", 0, 0, NULL, NULL,

@@ -249,6 +249,10 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOUSE_CONNECTED:
 		connected(h, m, s.number);
 		return 0;
+	case HOUSE_LOCAL:
+		if (h->handler->on_local && m->fd >= 0)
+			h->handler->on_local(h->arg, s.name, take(m));
+		return 0;
 	case HOUSE_LOG_LEVEL:
 		log_set_level(s.number > LOG_DEBUG ? LOG_DEBUG : (enum log_level)s.number);
 		return 0;

@@ -38,7 +38,8 @@ enum house_message {
 	HOUSE_LOG_LEVEL,   /* down: number */
 	HOUSE_NOTE,        /* up: a text for the parent alone ("maps" asks for the newest generation) */
 	HOUSE_CONNECT,     /* up: name of a Unix socket that the settings name */
-	HOUSE_CONNECTED    /* down: errno; fd with 0. The same id */
+	HOUSE_CONNECTED,   /* down: errno; fd with 0. The same id */
+	HOUSE_LOCAL        /* down: name of a user of this system; fd of the connection that it made to run-directory/submit */
 };
 enum house_tag { HOUSE_TAG_ROLE = 1, HOUSE_TAG_INDEX, HOUSE_TAG_DIRECTORY, HOUSE_TAG_TEXT, HOUSE_TAG_NAME, HOUSE_TAG_ADDRESS, HOUSE_TAG_NUMBER,
 	HOUSE_TAG_WORD, HOUSE_TAG_USER, HOUSE_TAG_KIND, HOUSE_TAG_PRIVATE };
@@ -97,6 +98,7 @@ struct house_handler {
 	/* porterctl's question; words[0] names it. Text (JSON) into answer; returns porterctl's exit code, or -ENOSYS: not mine. */
 	int (*on_question)(void *arg, const struct slice *words, size_t count, struct buf *answer);
 	void (*on_helper_done)(void *arg, uint64_t id, int status);
+	void (*on_local)(void *arg, struct slice user, int fd); /* takes fd; who is at its other end is proved by the kernel */
 };
 
 /* A child begins: reads everything up to HOUSE_GO from descriptor 3. 0 or -errno. */

@@ -68,6 +68,13 @@ void child_send_file(struct child *c, struct slice name, int fd)
 	send(c, HOUSE_FILE, 0, &b, fd);
 }
 
+void child_send_local(struct child *c, struct slice user, int fd)
+{
+	struct buf b = BUF_INIT(512);
+	field_add(&b, HOUSE_TAG_NAME, user);
+	send(c, HOUSE_LOCAL, 0, &b, fd);
+}
+
 static void send_start(struct child *c)
 {
 	struct parent *p = c->parent;

@@ -244,7 +244,8 @@ static int read_question(struct question *q, int argc, char **argv)
 		return CTL_USAGE;
 	q->has_from = from != NULL;
 	q->has_client = client != NULL;
-	q->client = (struct judge_client){ client ? &q->ip : NULL, SLICE(""), login ? slice_of(login) : SLICE(""), false };
+	bool local = login && strncmp(login, "unix:", 5) == 0; /* as in senders: a user of this system, by the sendmail command */
+	q->client = (struct judge_client){ client ? &q->ip : NULL, SLICE(""), login && !local ? slice_of(login) : SLICE(""), false, local ? slice_of(login + 5) : SLICE("") };
 	q->evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
 	return 0;
 }

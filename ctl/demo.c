@@ -107,7 +107,7 @@ static int put_conf(const char *dir, unsigned base)
 		 http = base ? base + 3 : PORT_HTTP;
 	buf_add_cstr(&text, demo_mark);
 	buf_add_cstr(&text, "# porter.conf(5) and `porterctl settings` tell every setting.\n"
-	                    "hostname             mx.example.test\n"
+	                    "hostname             mx.example.test\nlocal-domain         example.test\n"
 	                    "run-directory        ../run\nspool-directory      ../spool\nmail-root            ../mail\n"
 	                    "maps-directory       ../maps\nsecrets-directory    ../secrets\nmta-sts-directory    ../sts\nmail-reserve         8M\n");
 	buf_addf(&text, "listen-mx            127.0.0.1:%u\n", mx);

@@ -19,6 +19,7 @@
 #include "base/proc.h"
 #include "ctl/settings_all.h"
 #include "ctl/web_settings.h"
+#include "queue/drop.h"
 #include "delivery/mailbox_settings.h"
 #include "delivery/tls_policy_settings.h"
 #include "smtpd/smtpd_settings.h"
@@ -228,6 +229,7 @@ void parent_stop(struct parent *p)
 	p->stopping = true;
 	log_event(LOG_INFO, "stopping", LOG_END);
 	listeners_close(p);
+	submit_close(p);
 	for (struct child *c = p->children, *next; c; c = next) {
 		next = c->next;
 		if (c->pid == 0)
@@ -300,10 +302,24 @@ static int make_folder(struct parent *p, struct slice path, mode_t mode, const c
 	return -errno;
 }
 
+/* Where the sendmail command leaves mail while nobody serves (queue/drop.h): anybody may add, nobody may list. */
+static int make_drop(struct parent *p)
+{
+	struct buf path = BUF_INIT(4096);
+	buf_addf(&path, "%.*s/drop", SLICE_FMT(general_settings.spool_directory));
+	int error = make_folder(p, buf_slice(&path), 0700, "_porterq");
+	char *name = arena_cstr(&p->mem, buf_slice(&path));
+	if (!error && chmod(name, DROP_MODE) < 0)
+		error = -errno;
+	buf_free(&path);
+	return error;
+}
+
 static int make_folders(struct parent *p)
 {
 	int error = make_folder(p, general_settings.run_directory, 0755, NULL);
-	error = error ? error : make_folder(p, general_settings.spool_directory, 0711, "_porterq"); /* drop/ in it is for everybody (queue/drop.h) */
+	error = error ? error : make_folder(p, general_settings.spool_directory, 0711, "_porterq"); /* passed through to its drop/; what is in it is 0700 */
+	error = error ? error : make_drop(p);
 	error = error ? error : make_folder(p, tls_policy_settings.sts_directory, 0700, "_porter");
 	error = error ? error : make_folder(p, mailbox_settings.mail_root, 0755, arena_cstr(&p->mem, mailbox_settings.mail_user));
 	return error || !web_is_wanted() ? error : make_folder(p, web_settings.directory, 0700, "_porter");
@@ -336,6 +352,7 @@ static int begin(struct parent *p)
 	p->processes = process_count();
 	error = generation_begin(p);
 	error = error ? error : control_open(p);
+	error = error ? error : submit_open(p);
 	error = error ? error : listeners_open(p);
 	error = error ? error : files_open(p);
 	return error;

@@ -18,6 +18,7 @@
  *	ctl/generation.c  map generations: verified in a process of its own, then told to all
  *	ctl/control.c     the control socket
  *	ctl/connect.c     connections to Unix sockets for others
+ *	ctl/submit.c      the socket of the sendmail command
  *	ctl/helpers.c     short-lived processes */
 enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50 };
 
@@ -46,6 +47,7 @@ struct listener_set;
 struct file_set;
 struct key_files;
 struct control;
+struct submit;
 struct helper;
 struct parent {
 	struct loop *loop;
@@ -59,6 +61,7 @@ struct parent {
 	struct file_set *files;
 	struct key_files *keys;
 	struct control *control;
+	struct submit *submit;
 	struct helper *helpers;
 	pid_t verifier;
 	uint64_t generation, verifying, good_before;
@@ -89,6 +92,7 @@ void child_stop(struct child *c);
 bool child_reap(struct parent *p, pid_t pid, int status); /* true: it was one of them */
 void child_free(struct child *c);
 void child_send_file(struct child *c, struct slice name, int fd);
+void child_send_local(struct child *c, struct slice user, int fd);
 int child_ask(struct child *c, const struct slice *words, size_t count, void (*done)(void *arg, struct child *c, int code, struct slice text), void *arg, uint64_t *id);
 void child_forget(struct parent *p, void *arg); /* nobody waits for answers with this arg any more */
 
@@ -117,6 +121,10 @@ bool generation_reap(struct parent *p, pid_t pid, int status);
 /* control.c */
 int control_open(struct parent *p);
 void control_close(struct parent *p);
+
+/* submit.c: run-directory/submit, where users of this system hand in mail; each connection goes to an smtpd with the user's name */
+int submit_open(struct parent *p);
+void submit_close(struct parent *p);
 
 /* helpers.c */
 void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);

@@ -11,7 +11,7 @@
 #include "queue/evidence.h"
 
 /* What is known of a session and of its transaction, for checks, destinations, trace fields and the log. Plain data: who learns something writes it here. */
-enum listener_kind { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS };
+enum listener_kind { LISTENER_MX, LISTENER_SUBMISSION, LISTENER_SUBMISSIONS, LISTENER_LOCAL /* the sendmail command */ };
 
 struct recipient {
 	struct mail_path path;              /* as parsed */
@@ -57,6 +57,7 @@ struct session_facts {
 	bool tls;
 	const char *tls_protocol, *tls_cipher; /* NULL without TLS */
 	struct slice login;                 /* authenticated; "" */
+	struct slice user;                  /* LISTENER_LOCAL: the system user, by SO_PEERCRED; "" elsewhere */
 	bool client_certificate;
 	uint8_t certificate_sha256[32];
 	const struct transaction_facts *transaction; /* NULL outside of one */

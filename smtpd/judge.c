@@ -32,12 +32,26 @@ static struct mail_status of_login(struct map_set *maps, const struct judge_clie
 	return UNSURE_MAP;
 }
 
+/* rule.md: what `senders` grants to the user; any other path counts as none. */
+static struct mail_status of_user(struct map_set *maps, struct slice user, const struct mail_path *path, struct arena *mem, struct evidence *out)
+{
+	struct buf key = BUF_INIT(300);
+	buf_addf(&key, "unix:%.*s", SLICE_FMT(user));
+	enum answer a = mail_path_is_null(path) || buf_full(&key) ? ABSENT : senders_may_use(maps, buf_slice(&key), path, mem);
+	buf_free(&key);
+	if (a == FOUND)
+		*out = (struct evidence){ EVIDENCE_LOCAL, user, SLICE("listed in senders") };
+	return a == UNSURE ? UNSURE_MAP : MAIL_STATUS_OK;
+}
+
 struct mail_status judge_evidence(struct map_set *maps, const struct judge_client *client, const struct mail_path *reverse_path, struct arena *mem, struct evidence *out)
 {
 	struct slice key = SLICE("");
 	*out = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
 	if (client->login.n)
 		return of_login(maps, client, reverse_path, mem, out);
+	if (client->user.n)
+		return of_user(maps, client->user, reverse_path, mem, out);
 	if (client->ip && !mail_path_is_null(reverse_path) && map_size(maps, MAP_CLIENTS))
 		switch (clients_may_speak(maps, client->ip, client->certificate, reverse_path->domain, mem, &key)) {
 		case FOUND:

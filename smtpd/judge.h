@@ -16,6 +16,7 @@ struct judge_client {
 	struct slice certificate;    /* SHA-256, lower-case hexadecimal; "" none */
 	struct slice login;          /* authenticated; "" */
 	bool submission;             /* came to a listener for submission */
+	struct slice user;           /* of this system, by the sendmail command; "" */
 };
 
 /* Who is this, for this reverse-path (rule.md, "Who counts as authenticated")? MAIL_OK sets *out. */

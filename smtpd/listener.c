@@ -26,7 +26,8 @@ struct listener {
 };
 
 static const struct slice names[] = {
-	[LISTENER_MX] = SLICE_INIT("mx"), [LISTENER_SUBMISSION] = SLICE_INIT("submission"), [LISTENER_SUBMISSIONS] = SLICE_INIT("submissions")
+	[LISTENER_MX] = SLICE_INIT("mx"), [LISTENER_SUBMISSION] = SLICE_INIT("submission"), [LISTENER_SUBMISSIONS] = SLICE_INIT("submissions"),
+	[LISTENER_LOCAL] = SLICE_INIT("local")
 };
 
 enum listener_kind listener_kind(const struct listener *l)
@@ -99,7 +100,7 @@ static void ready(void *arg, int what)
 struct listener *listener_new(struct smtpd *d, struct slice name, struct slice address, int fd)
 {
 	int one = 1;
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+	for (size_t i = 0; i < LISTENER_LOCAL; i++) {
 		if (!slice_eq(name, names[i]))
 			continue;
 		struct listener *l = MEM_NEW(struct listener);
@@ -122,4 +123,22 @@ void listener_free(struct listener *l)
 	loop_timer_free(l->rest);
 	close(l->fd);
 	mem_free(l);
+}
+
+/* Such clients came through the parent, one by one; this stands for what they came to. */
+void listener_take_local(struct smtpd *d, struct slice user, int fd)
+{
+	static struct listener local = { .kind = LISTENER_LOCAL, .name = SLICE_INIT("local"), .fd = -1 };
+	const struct net_ip loopback = { { [10] = 0xff, 0xff, 127, 0, 0, 1 }, true };
+	struct net_address peer = net_address_of_ip(&loopback, 0);
+	local.smtpd = d;
+	if (d->session_count >= smtpd_settings.max_sessions || d->draining || d->stopping) {
+		send_away(&local, fd, &peer, d->stopping || d->draining ? "ending" : "max-sessions");
+		return;
+	}
+	struct session *s = session_new(d, &local, fd, &peer);
+	s->facts.user = arena_copy(&s->mem, user);
+	s->facts.exempt = true;
+	log_event(LOG_INFO, "local-session", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("user", s->facts.user), LOG_END);
+	dialog_begin(s);
 }

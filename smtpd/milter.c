@@ -76,8 +76,9 @@ static enum wrote put_connect(struct milter *m)
 	buf_add(&name, f->reverse_name);
 	if (!name.n)
 		buf_addf(&name, "[%s]", f->ip_text);
-	struct slice listener = f->listener == LISTENER_MX ? SLICE("mx") : f->listener == LISTENER_SUBMISSION ? SLICE("submission") : SLICE("submissions");
-	const struct slice macros[] = { SLICE("j"), general_settings.hostname, SLICE("{daemon_name}"), listener, SLICE("v"), SLICE("Porter"),
+	static const struct slice listeners[] = { [LISTENER_MX] = SLICE_INIT("mx"), [LISTENER_SUBMISSION] = SLICE_INIT("submission"),
+		[LISTENER_SUBMISSIONS] = SLICE_INIT("submissions"), [LISTENER_LOCAL] = SLICE_INIT("local") };
+	const struct slice macros[] = { SLICE("j"), general_settings.hostname, SLICE("{daemon_name}"), listeners[f->listener], SLICE("v"), SLICE("Porter"),
 		SLICE("{client_addr}"), slice_of(f->ip_text), SLICE("{client_name}"), f->reverse_name.n ? f->reverse_name : SLICE("unknown"), SLICE("_"), buf_slice(&name) };
 	milter_put_macros(&m->out, MILTER_CONNECT, macros, sizeof macros / sizeof *macros);
 	milter_put_connect(&m->out, buf_slice(&name), &f->ip, net_address_port(&f->peer));

@@ -125,7 +125,8 @@ static void greet(void *arg)
 {
 	struct session *s = arg;
 	char byte;
-	bool talks = s->talked_early || (!s->facts.tls && recv(conn_fd(s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+	bool local = s->facts.listener == LISTENER_LOCAL;        /* a pipe's end writes all at once (sendmail -bs) */
+	bool talks = !local && (s->talked_early || (!s->facts.tls && recv(conn_fd(s->conn), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0));
 	if (talks && !policy_by_passes(s, SLICE("pre-greeting"))) {
 		log_event(LOG_INFO, "pre-greeting", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_END);
 		send_away(s, MAIL_STATUS(MAIL_NEVER, 554, 5, 1, "Wait for the greeting before you speak"));
@@ -198,7 +199,8 @@ static struct mail_status find_evidence(struct session *s)
 {
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	struct arena *mem = transaction_arena(s->transaction);
-	const struct judge_client client = { &s->facts.ip, certificate_text(s, mem), s->facts.login, s->facts.listener != LISTENER_MX };
+	const struct judge_client client = { &s->facts.ip, certificate_text(s, mem), s->facts.login,
+		                               s->facts.listener != LISTENER_MX && s->facts.listener != LISTENER_LOCAL, s->facts.user };
 	return judge_evidence(s->smtpd->maps, &client, &t->reverse_path, mem, &t->evidence);
 }
 

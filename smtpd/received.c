@@ -28,9 +28,37 @@ static void add_protocol(struct buf *out, const struct session_facts *f)
 		buf_add_byte(out, 'A');
 }
 
+static void add_end(struct buf *out, const struct transaction_facts *t, int64_t now_s)
+{
+	if (t->recipient_count == 1) {
+		buf_add(out, SLICE("\r\n\tfor <"));
+		buf_add(out, t->recipients[0]->address);
+		buf_add_byte(out, '>');
+	}
+	buf_add(out, SLICE(";\r\n\t"));
+	mail_date_print_local(out, now_s);
+	buf_add(out, SLICE("\r\n"));
+}
+
+/* From no client, but from a user of this system. */
+static void local_print(struct buf *out, const struct session_facts *f, struct slice host, int64_t now_s)
+{
+	buf_add(out, SLICE("Received: by "));
+	buf_add(out, host);
+	buf_add(out, SLICE(" (Porter, from user "));
+	add_tame(out, f->user);
+	buf_add(out, SLICE(") id "));
+	buf_add(out, unique_slice(&f->transaction->id));
+	add_end(out, f->transaction, now_s);
+}
+
 void received_print(struct buf *out, const struct session_facts *f, struct slice host, int64_t now_s)
 {
 	const struct transaction_facts *t = f->transaction;
+	if (f->user.n) {
+		local_print(out, f, host, now_s);
+		return;
+	}
 	buf_add(out, SLICE("Received: from "));
 	add_tame(out, f->helo.n ? f->helo : SLICE("unknown"));
 	buf_add(out, SLICE(" ("));
@@ -53,14 +81,7 @@ void received_print(struct buf *out, const struct session_facts *f, struct slice
 		buf_add_cstr(out, f->tls_cipher ? f->tls_cipher : "unknown");
 		buf_add_byte(out, ')');
 	}
-	if (t->recipient_count == 1) {
-		buf_add(out, SLICE("\r\n\tfor <"));
-		buf_add(out, t->recipients[0]->address);
-		buf_add_byte(out, '>');
-	}
-	buf_add(out, SLICE(";\r\n\t"));
-	mail_date_print_local(out, now_s);
-	buf_add(out, SLICE("\r\n"));
+	add_end(out, t, now_s);
 }
 
 void return_path_print(struct buf *out, const struct transaction_facts *t)

@@ -44,7 +44,9 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct mail_header h;
 	struct slice domain;
 	const char *why;
-	if (check_facts(c)->listener != LISTENER_MX && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
+	const struct session_facts *f = check_facts(c);
+	bool ours = f->listener == LISTENER_LOCAL ? f->transaction->evidence.grade >= EVIDENCE_LOCAL : f->listener != LISTENER_MX; /* a user whom nobody granted a path signs for nobody */
+	if (ours && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
 	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND) {
 		s->body = mail_body_new();
 		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);

@@ -123,6 +123,11 @@ static void on_file(void *arg, struct slice name, int fd)
 	smtpd_tls_file(&((struct self *)arg)->d, name, fd);
 }
 
+static void on_local(void *arg, struct slice user, int fd)
+{
+	listener_take_local(&((struct self *)arg)->d, user, fd);
+}
+
 static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
 {
 	return smtpd_question(&((struct self *)arg)->d, words, count, answer);
@@ -183,7 +188,8 @@ static void free_all(struct self *self)
 int smtpd_main(struct house *h)
 {
 	static const struct house_handler handler = {
-		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question
+		.on_peer = on_peer, .on_maps = on_maps, .on_file = on_file, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question,
+		.on_local = on_local
 	};
 	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table,
 		                                     &dns_setting_table, &filter_setting_table, &evidence_setting_table };

@@ -70,7 +70,7 @@ static struct step take_answer(struct session *s, struct slice line)
 
 static bool is_offered(const struct session *s)
 {
-	return s->facts.listener != LISTENER_MX;
+	return s->facts.listener != LISTENER_MX && s->facts.listener != LISTENER_LOCAL;
 }
 
 struct step verb_auth(struct session *s, struct slice rest)

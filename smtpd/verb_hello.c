@@ -56,13 +56,14 @@ static void add_submission_lines(const struct session *s)
 	if (mechanisms.n)
 		add_line("AUTH%.*s", SLICE_FMT(buf_slice(&mechanisms)));
 	buf_free(&mechanisms);
-	if (!s->facts.tls)
+	if (!s->facts.tls && s->facts.listener != LISTENER_LOCAL)
 		return;
 	add_line("DSN");
 	add_line("DELIVERBY");
 	add_line("FUTURERELEASE 2592000 %s", "2099-12-31T23:59:59Z");
 	add_line("MT-PRIORITY MIXER");
-	add_line("REQUIRETLS");
+	if (s->facts.tls)
+		add_line("REQUIRETLS");
 }
 
 static struct step ehlo_reply(struct session *s)
@@ -76,7 +77,7 @@ static struct step ehlo_reply(struct session *s)
 	add_line("CHUNKING");
 	add_line("ENHANCEDSTATUSCODES");
 	add_line("LIMITS RCPTMAX=%llu", (unsigned long long)smtpd_settings.max_recipients);
-	if (s->smtpd->tls && !s->facts.tls && !s->facts.login.n)
+	if (s->smtpd->tls && !s->facts.tls && !s->facts.login.n && s->facts.listener != LISTENER_LOCAL)
 		add_line("STARTTLS");
 	if (s->facts.listener != LISTENER_MX)
 		add_submission_lines(s);

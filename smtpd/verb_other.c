@@ -52,7 +52,7 @@ struct step verb_starttls(struct session *s, struct slice rest)
 {
 	if (rest.n)
 		return NO_ARGUMENT;
-	if (!s->smtpd->tls)
+	if (!s->smtpd->tls || s->facts.listener == LISTENER_LOCAL)
 		return REPLY(MAIL_NEVER, 502, 5, 1, "STARTTLS is not offered here");
 	if (s->facts.tls || s->facts.login.n)
 		return REPLY(MAIL_NEVER, 503, 5, 1, "TLS is on already, or it is too late for it");

@@ -8,6 +8,8 @@ UNIT := $(DESTDIR)/lib/systemd/system
 install: all
 	install -d $(BIN) $(MAN)/man5 $(MAN)/man8 $(CONF) $(UNIT) $(DESTDIR)$(PREFIX)/share/doc/porter
 	install -m 755 $(BINARIES) $(BIN)
+	ln -sf sendmail $(BIN)/newaliases
+	ln -sf sendmail $(BIN)/mailq
 	for page in $(wildcard etc/man/*.5); do install -m 644 $$page $(MAN)/man5; done
 	for page in $(wildcard etc/man/*.8); do install -m 644 $$page $(MAN)/man8; done
 	$(BUILD)/porterctl settings --man > $(MAN)/man5/porter.conf.5
@@ -20,6 +22,6 @@ install: all
 
 ## make uninstall       the binaries, pages and unit; configuration and mail stay
 uninstall:
-	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES))) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(addprefix $(UNIT)/,porter.service porter-sync.service porter-sync.timer)
+	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES)) newaliases mailq) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(addprefix $(UNIT)/,porter.service porter-sync.service porter-sync.timer)
 	rm -f $(addprefix $(MAN)/man5/,$(notdir $(wildcard etc/man/*.5))) $(addprefix $(MAN)/man8/,$(notdir $(wildcard etc/man/*.8)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/doc/porter
