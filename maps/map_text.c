@@ -9,12 +9,13 @@
 #include "base/scan.h"
 #include "base/text.h"
 
-enum { MAX_LINE = 1 << 20 };
+enum { MAX_LINE = 1 << 20, MANY = 10000, FEW = 1000 };
 
 struct map_text {
 	struct arena mem;
 	struct map_entry *entries;
 	uint64_t *heads;             /* of the sorted entries' keys: a search touches them alone until few are left */
+	char *ordered;               /* keys and values of entries that were out of order, copied into their order */
 	size_t count, room;
 };
 
@@ -176,12 +177,24 @@ static int by_key(const void *left, const void *right)
 	return order ? order : l->line < r->line ? -1 : l->line > r->line;
 }
 
-static bool is_sorted(const struct map_text *t)
+static size_t sorted_front(const struct map_text *t)
 {
-	for (size_t i = 1; i < t->count; i++)
-		if (by_key(&t->entries[i - 1], &t->entries[i]) > 0)
-			return false;
-	return true;
+	size_t i = 1;
+	while (i < t->count && by_key(&t->entries[i - 1], &t->entries[i]) <= 0)
+		i++;
+	return t->count ? i : 0;
+}
+
+/* A few notes behind many sorted entries: merged from the end. */
+static void merge_back(struct map_text *t, size_t front)
+{
+	size_t few = t->count - front, i = front, j = few;
+	struct map_entry *back = mem_new_array(few, sizeof *back);
+	memcpy(back, t->entries + front, few * sizeof *back);
+	qsort(back, few, sizeof *back, by_key);
+	for (size_t to = t->count; j > 0;)
+		t->entries[--to] = i > 0 && by_key(&t->entries[i - 1], &back[j - 1]) > 0 ? t->entries[--i] : back[--j];
+	mem_free(back);
 }
 
 /* The first eight bytes of a key, of which most differ; keys that don't are sorted by the whole. */
@@ -242,10 +255,36 @@ static void sort_heads(struct map_text *t)
 	t->entries = sorted;
 }
 
+/* Every later walk in the order of keys would miss the cache at each entry: it is paid once. */
+static void copy_in_order(struct map_text *t)
+{
+	size_t size = 1;
+	for (size_t i = 0; i < t->count; i++)
+		size += t->entries[i].key.n + t->entries[i].value.n;
+	char *block = mem_new(size), *to = block;
+	for (size_t i = 0; i < t->count; i++) {
+		struct slice *parts[] = { &t->entries[i].key, &t->entries[i].value };
+		for (size_t k = 0; k < 2; k++) {
+			if (parts[k]->n)
+				memcpy(to, parts[k]->p, parts[k]->n);
+			parts[k]->p = to;
+			to += parts[k]->n;
+		}
+	}
+	mem_free(t->ordered);
+	t->ordered = block;
+}
+
 void map_text_sort(struct map_text *t)
 {
-	if (t->count > 1 && !is_sorted(t))
+	size_t front = sorted_front(t);
+	if (t->count - front > FEW) {
 		sort_heads(t);
+		if (t->count > MANY)
+			copy_in_order(t);
+	} else if (front < t->count) {
+		merge_back(t, front);
+	}
 	mem_free(t->heads);
 	t->heads = mem_new_array(t->count + 1, sizeof *t->heads);
 	for (size_t i = 0; i < t->count; i++)
@@ -303,6 +342,7 @@ void map_text_free(struct map_text *t)
 		return;
 	mem_free(t->entries);
 	mem_free(t->heads);
+	mem_free(t->ordered);
 	arena_free(&t->mem);
 	mem_free(t);
 }

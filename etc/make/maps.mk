@@ -21,3 +21,8 @@ fuzz-maps: $(FUZZ_MAPS)
 test-maps-long: units
 	@PORTER_SECONDS=60 $(BUILD)/unit/test_maps_readers
 	@PORTER_ROUNDS=5000 $(BUILD)/unit/test_maps_property
+
+## make bench-maps      one million recipients: compile, proof, a change of one line
+.PHONY: bench-maps
+bench-maps: all
+	@PORTER_BUILD=$(BUILD) python3 tests/bench/maps.py
