@@ -8,13 +8,14 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-enum { DAY_S = 86400, VERSION = 1 };
+enum { DAY_S = 86400, VERSION = 2 };
 static const char magic[8] = "porTLSRP";
 
 struct head {
 	char magic[8];
 	uint32_t version, size;
 	uint64_t left_out;
+	uint64_t used;           /* days behind this one were never written: nothing looks at their pages */
 };
 
 struct tls_report {
@@ -59,11 +60,13 @@ struct tls_report *tls_report_attach(void *memory, size_t size)
 	r->head = memory;
 	r->days = (struct tls_report_day *)(r->head + 1);
 	if (memcmp(r->head->magic, magic, sizeof magic) != 0 || r->head->version != VERSION || r->head->size != sizeof(struct tls_report_day)) {
-		memset(memory, 0, tls_report_size());
+		*r->head = (struct head){ .used = 0 };
 		memcpy(r->head->magic, magic, sizeof magic);
 		r->head->version = VERSION;
 		r->head->size = sizeof(struct tls_report_day);
 	}
+	if (r->head->used > TLS_REPORT_DOMAINS)
+		r->head->used = TLS_REPORT_DOMAINS;
 	return r;
 }
 
@@ -91,13 +94,15 @@ static struct slice get(const char *from, size_t size)
 static struct tls_report_day *find(struct tls_report *r, const struct tls_report_event *e, uint32_t day)
 {
 	struct tls_report_day *empty = NULL;
-	for (size_t i = 0; i < TLS_REPORT_DOMAINS; i++) {
+	for (size_t i = 0; i < r->head->used; i++) {
 		struct tls_report_day *d = &r->days[i];
 		if (d->day == day && d->policy == e->policy && slice_eq_nocase(get(d->domain, sizeof d->domain), e->domain))
 			return d;
 		if (!d->day && !empty)
 			empty = d;
 	}
+	if (!empty && r->head->used < TLS_REPORT_DOMAINS)
+		empty = &r->days[r->head->used++];
 	if (!empty) {
 		r->head->left_out++;
 		return NULL;
@@ -142,7 +147,7 @@ void tls_report_note(struct tls_report *r, const struct tls_report_event *e, int
 
 bool tls_report_take(struct tls_report *r, int64_t now_s, struct tls_report_day *out)
 {
-	for (size_t i = 0; i < TLS_REPORT_DOMAINS; i++)
+	for (size_t i = 0; i < r->head->used; i++)
 		if (r->days[i].day && r->days[i].day < now_s / DAY_S) {
 			*out = r->days[i];
 			memset(&r->days[i], 0, sizeof r->days[i]);
@@ -154,7 +159,7 @@ bool tls_report_take(struct tls_report *r, int64_t now_s, struct tls_report_day 
 size_t tls_report_waiting(const struct tls_report *r, int64_t now_s)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < TLS_REPORT_DOMAINS; i++)
+	for (size_t i = 0; i < r->head->used; i++)
 		n += r->days[i].day && r->days[i].day < now_s / DAY_S;
 	return n;
 }

@@ -116,7 +116,7 @@ try:
     drop.chmod(0o1733)
     counts = bytearray((p.spool / 'tls-report').read_bytes())
     size = int.from_bytes(counts[12:16], 'little')                       # all of today becomes yesterday
-    for at in range(24, len(counts) - size + 1, size):
+    for at in range(32, len(counts) - size + 1, size):
         day = int.from_bytes(counts[at:at + 4], 'little')
         counts[at:at + 4] = (day - 1 if day else 0).to_bytes(4, 'little')
     (p.spool / 'tls-report').write_bytes(counts)
