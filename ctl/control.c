@@ -197,6 +197,9 @@ static void ask_parent(struct asker *a, const struct slice *words, size_t count)
 		loop_later(p->loop, stop_now, p);
 	} else if (slice_eq(words[0], SLICE("log-level")) && count == 2) {
 		log_level(a, words[1]);
+	} else if (slice_eq(words[0], SLICE("alert")) && count == 2) { /* of porterctl sync */
+		parent_alert(p, words[1]);
+		answer(a, 0, SLICE(""));
 	} else {
 		answer(a, 64, SLICE("the parent does not know this question\n"));
 	}

@@ -183,6 +183,11 @@ with Porter('maps') as p:
     r = p.ctl('compile')
     check('and the next compile cleans up and works', r.returncode == 0 and not list((p.dir / 'maps').glob('*.tmp')), r.stderr)
 
+    # -- a source that fails is an alert of the running server --------------------------------------------------------------------------
+    p.map('sync', 'inner command every=1h /nowhere/list')
+    p.ctl('sync', 'inner')
+    check('a synchronised map that fails is an alert in status', 'sync inner' in json.dumps(p.status()), json.dumps(p.status())[:500])
+
     # -- maps removed under the running server ----------------------------------------------------------------------------------------
     (p.etc / 'aliases').unlink()
     check('a text map that is gone counts as empty, and compiles', p.ctl('compile').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 550))
