@@ -86,14 +86,19 @@ void map_bdb_close(struct map_bdb *m)
 	mem_free(m);
 }
 
-static bool read_record(const DBT *data, struct slice *value, uint32_t *line)
+bool map_bdb_read_record(struct slice record, struct slice *value, uint32_t *line)
 {
-	const unsigned char *p = data->data;
-	if (data->size < RECORD_HEAD || p[0] != RECORD_VERSION)
+	const unsigned char *p = (const unsigned char *)record.p;
+	if (record.n < RECORD_HEAD || record.n > MAP_MAX_VALUE + RECORD_HEAD || p[0] != RECORD_VERSION)
 		return false;
 	*line = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
-	*value = slice((const char *)p + RECORD_HEAD, data->size - RECORD_HEAD);
+	*value = slice(record.p + RECORD_HEAD, record.n - RECORD_HEAD);
 	return true;
+}
+
+static bool read_record(const DBT *data, struct slice *value, uint32_t *line)
+{
+	return map_bdb_read_record(slice(data->data, data->size), value, line);
 }
 
 enum answer map_bdb_find(struct map_bdb *m, struct slice key, struct arena *mem, struct map_entry *out)

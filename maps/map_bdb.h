@@ -14,6 +14,9 @@ void map_bdb_close(struct map_bdb *m);
 enum answer map_bdb_find(struct map_bdb *m, struct slice key, struct arena *mem, struct map_entry *out);
 enum answer map_bdb_each(struct map_bdb *m, bool (*each)(void *arg, const struct map_entry *e), void *arg);
 
+/* One record as it stands in a file; false: of another version, or too short. *value is a view into it. */
+bool map_bdb_read_record(struct slice record, struct slice *value, uint32_t *line);
+
 /* Writing a new file. Keys come in their order. */
 struct map_bdb_writer;
 int map_bdb_create(const char *path, struct map_bdb_writer **out);

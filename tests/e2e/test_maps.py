@@ -183,6 +183,24 @@ with Porter('maps') as p:
     r = p.ctl('compile')
     check('and the next compile cleans up and works', r.returncode == 0 and not list((p.dir / 'maps').glob('*.tmp')), r.stderr)
 
+    # -- a damaged generation ---------------------------------------------------------------------------------------------------------------
+    import shutil
+    now = os.readlink(p.dir / 'maps/current')
+    for folder in ('maps', 'secrets'):
+        shutil.copytree(p.dir / folder / now, p.dir / folder / '900')
+    damaged = p.dir / 'maps/900/recipients.db'
+    damaged.chmod(0o644)
+    bytes_ = bytearray(damaged.read_bytes())
+    bytes_[5000] ^= 0x55
+    damaged.write_bytes(bytes_)
+    r = p.ctl('rollback', '900')
+    check('a damaged generation is not rolled back to', r.returncode == 65 and 'damaged' in r.stderr and os.readlink(p.dir / 'maps/current') == now, r.stderr)
+    os.symlink('900', p.dir / 'maps/new')
+    os.rename(p.dir / 'maps/new', p.dir / 'maps/current')
+    p.ctl('reload')
+    check('a damaged generation is not taken: the old one serves, with an alert', soon(lambda: 'damaged' in json.dumps(p.status())) and rcpt(p, 'alice@example.test') == 250)
+    check('and the next compile mends it', p.ctl('compile').returncode == 0 and os.readlink(p.dir / 'maps/current') == '901' and soon(lambda: p.status()['maps'] == 901))
+
     # -- a source that fails is an alert of the running server --------------------------------------------------------------------------
     p.map('sync', 'inner command every=1h /nowhere/list')
     p.ctl('sync', 'inner')
