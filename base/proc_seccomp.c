@@ -19,7 +19,7 @@ static const char *const basic[] = {
 
 static const char *const network[] = {
 	"accept4", "accept", "socket", "connect", "bind", "listen", "openat", "open", "openat2", "access", "faccessat", "faccessat2", "stat", "lstat", "readlink",
-	"readlinkat", "getdents64", "pread64", "pwrite64", "preadv", "pwritev", "ftruncate", "fallocate", "copy_file_range", "getcwd", "fadvise64", "statx", "sendmmsg",
+	"readlinkat", "getdents64", "pread64", "pwrite64", "preadv", "preadv2", "pwritev", "ftruncate", "fallocate", "copy_file_range", "getcwd", "fadvise64", "statx", "sendmmsg",
 	"recvmmsg", "statfs", "fstatfs", NULL
 };
 
