@@ -25,7 +25,7 @@ static const char *const network[] = {
 
 static const char *const files[] = {
 	"openat", "open", "openat2", "access", "faccessat", "faccessat2", "stat", "lstat", "statx", "readlink", "readlinkat", "getdents64", "pread64", "pwrite64",
-	"preadv", "pwritev", "ftruncate", "fallocate", "copy_file_range", "sendfile", "fsync", "fdatasync", "syncfs", "sync_file_range", "link", "linkat", "unlink",
+	"preadv", "preadv2", "pwritev", "ftruncate", "fallocate", "copy_file_range", "sendfile", "fsync", "fdatasync", "syncfs", "sync_file_range", "link", "linkat", "unlink",
 	"unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "statfs", "fstatfs", "fchmod", "fchmodat", "fchown", "fchownat", "flock", "getcwd",
 	"fadvise64", "utimensat", "fchdir", NULL
 };
