@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "delivery/mailbox_ask.h"
+#include "delivery/mailbox_job.h"
 #include "delivery/mailbox_proto.h"
 #include "delivery/mailbox_transaction.h"
 #include "delivery/maildir_sweep.h"
@@ -47,6 +48,7 @@ struct mailbox {
 	void *arg;
 	struct worker *slow;          /* for what waits for others' locks */
 	struct worker *sweeper;       /* NULL: nothing to sweep */
+	struct mailbox_jobs *jobs;    /* of the queue; NULL: none */
 };
 
 static void send_record(struct peer *p, uint16_t type, uint64_t question, struct buf *record, int fd)
@@ -337,6 +339,19 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 	return 0;
 }
 
+static void on_jobs_gone(void *arg, struct mailbox_jobs *j)
+{
+	struct mailbox *m = arg;
+	if (m->jobs == j)
+		m->jobs = NULL;
+}
+
+void mailbox_add_queue(struct mailbox *m, int fd)
+{
+	mailbox_jobs_free(m->jobs);      /* a queue process that was started again */
+	m->jobs = mailbox_jobs_new(&m->house, fd, on_jobs_gone, m);
+}
+
 void mailbox_add_peer(struct mailbox *m, int fd)
 {
 	struct peer *p = MEM_NEW(struct peer);
@@ -387,6 +402,7 @@ void mailbox_free(struct mailbox *m)
 		return;
 	m->on_idle = stop_loop;
 	m->arg = m->loop;
+	mailbox_jobs_free(m->jobs);
 	for (struct peer *p = m->peers, *next; p; p = next) {
 		next = p->next;
 		if (p->ipc)

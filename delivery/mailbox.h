@@ -27,6 +27,8 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 
 /* A channel to one asker; fd becomes ours. */
 void mailbox_add_peer(struct mailbox *m, int fd);
+/* The queue's channel, by which it hands out jobs for mailboxes (delivery/mailbox_job.h); a later one replaces it. */
+void mailbox_add_queue(struct mailbox *m, int fd);
 
 /* The end of a short-lived process that helpers.start was asked for. */
 void mailbox_helper_ended(struct mailbox *m, uint64_t id, int status);

@@ -37,8 +37,11 @@ static void on_idle(void *arg)
 static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 {
 	struct self *s = arg;
-	(void)role, (void)index;
-	mailbox_add_peer(s->mailbox, fd);
+	(void)index;
+	if (slice_eq(role, SLICE("queue")))
+		mailbox_add_queue(s->mailbox, fd);
+	else
+		mailbox_add_peer(s->mailbox, fd);
 }
 
 /* The askers are drained, too: the last of them closes its channel. */

@@ -554,6 +554,7 @@ void queue_take(struct queue *q, const struct taken *t)
 	m->wants_settling = t->wants_settling;
 	if (m->wants_settling || !message_items(m))
 		settle_check(q, m);
+	queue_wake(q);
 }
 
 void queue_take_in(struct queue *q, const struct envelope *e)

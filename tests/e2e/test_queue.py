@@ -26,6 +26,14 @@ def submit(p, to, content='Subject: hello\r\n\r\nhello\r\n', sender=USER, mail_o
         return s.sendmail(sender, [to] if isinstance(to, str) else to, content, mail_options, rcpt_options)
 
 
+def queue_says(p, what):
+    """A number of the queue's status; 0 while it starts."""
+    for c in p.status()['processes']:
+        if c['role'] == 'queue' and c['status']:
+            return c['status'][what]
+    return 0
+
+
 def reports(p, user='alice'):
     found = []
     for raw in p.messages(user).values():
@@ -55,8 +63,7 @@ with Porter('queue', settings={'queue-retry-first': '2s', 'queue-retry-most': '5
     check('with the user as reverse-path, and only to whom it was for', m.sender == USER and m.recipients == ['ann@far.test'], (m.sender, m.recipients))
     check('and the local recipient has it in the mailbox', wait_for(lambda: p.messages('bob')))
     check('no line of the wire has a bare CR or LF', not re.search(rb'[^\r]\n|\r[^\n]', m.content))
-    status = wait_for(lambda: (s := p.status()) and next(c['status'] for c in s['processes'] if c['role'] == 'queue')['done'] >= 1 and s)
-    check('the queue is empty then', status and next(c['status'] for c in status['processes'] if c['role'] == 'queue')['messages'] == 0, status)
+    check('the queue is empty then', wait_for(lambda: queue_says(p, 'done') >= 1) and wait_for(lambda: queue_says(p, 'messages') == 0))
 
     # -- failures -----------------------------------------------------------------------------------------------------------------
     submit(p, ['nobody@picky.test', 'noone@picky.test', 'ok@picky.test'], 'Message-ID: <m1@example.test>\r\nSubject: one of three\r\n\r\nsecret body\r\n')
@@ -98,12 +105,12 @@ with Porter('queue', settings={'queue-retry-first': '2s', 'queue-retry-most': '5
     # -- deferrals, kill -9 -----------------------------------------------------------------------------------------------------------
     submit(p, 'later@picky.test')
     submit(p, 'gone@slow.test')
-    check('what is deferred waits', wait_for(lambda: next(c['status'] for c in p.status()['processes'] if c['role'] == 'queue')['messages'] >= 2))
+    check('what is deferred waits', wait_for(lambda: queue_says(p, 'messages') >= 2))
     for _ in range(10):
         submit(p, 'after@far.test')
     p.kill()
     p.start()
-    check('after kill -9 of everything the queue is there again', wait_for(lambda: next(c['status'] for c in p.status()['processes'] if c['role'] == 'queue')['messages'] >= 2))
+    check('after kill -9 of everything the queue is there again', wait_for(lambda: queue_says(p, 'messages') >= 2))
     check('and what had a 250 arrives', wait_for(lambda: len([m for m in good.messages if m.recipients == ['after@far.test']]) >= 10), len(good.messages))
     picky.hooks['rcpt'] = None
     check('what was deferred is delivered when the hop takes it', wait_for(lambda: any('later@picky.test' in m.recipients for m in picky.messages), 30))
