@@ -56,7 +56,7 @@ def newest(porter, before, user='alice'):
 def own_fields(got):
     """What stands in front of the client's own bytes, and those."""
     m = re.match(rb'Return-Path: <a@outside\.test>\nReceived: from t \(\[127\.0\.0\.1\]\)\n\tby mx\.example\.test \(Porter\) with ESMTPS? id \w+'
-                 rb'(\n\t\(using TLS.*\))?(\n\tfor <.*>)?;\n\t\w+, \d+ \w+ \d+ \d\d:\d\d:\d\d [+-]\d{4}\n', got)
+                 rb'(\n\t\(using TLS.*\))?(\n\tfor <.*>)?;\n\t\w+, \d+ \w+ \d+ \d\d:\d\d:\d\d [+-]\d{4}( *\n\t\( *\))* *\n', got)
     return (m[0], got[m.end():]) if m else (b'', got)
 
 
