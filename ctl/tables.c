@@ -5,6 +5,7 @@ const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
 	ctl_rndr_commands,
 	ctl_attacks_commands,
+	ctl_harvest_commands,
 	ctl_auth_commands,
 	ctl_dkim_commands,
 	ctl_tls_commands,

@@ -6,6 +6,7 @@
 extern const struct ctl_command ctl_house_commands[];
 extern const struct ctl_command ctl_rndr_commands[];
 extern const struct ctl_command ctl_attacks_commands[];
+extern const struct ctl_command ctl_harvest_commands[];
 extern const struct ctl_command ctl_auth_commands[];
 extern const struct ctl_command ctl_dkim_commands[];
 extern const struct ctl_command ctl_tls_commands[];
