@@ -102,7 +102,7 @@ static void read_drop(void *arg)
 		if (e->d_name[0] == '.' || strncmp(e->d_name, "tmp.", 4) == 0 || strlen(e->d_name) > MAX_NAME)
 			continue;
 		struct dropped *one = &r->found[r->count++];
-		snprintf(one->name, sizeof one->name, "%s", e->d_name);
+		memcpy(one->name, e->d_name, strlen(e->d_name) + 1); /* fits: MAX_NAME was looked at */
 		buf_init(&one->raw, MAX_DROPPED + (1 << 20));
 		buf_init(&one->content, MAX_DROPPED * 2ul);
 		one->mem = (struct arena)ARENA_INIT(8 << 20);
