@@ -296,6 +296,14 @@ AUTH_COMMAND(seal, true)
 AUTH_COMMAND(dns, true)
 AUTH_COMMAND(reports, false)
 
+static int run_send_reports(struct ctl *c, int argc, char **argv)
+{
+	const char *words[] = { "send-reports" };
+	if (argc)
+		return ctl_fail(CTL_USAGE, "auth send-reports takes no %s", argv[0]);
+	return ctl_settings(c) ? ctl_ask_and_print(c, "queue", words, 1) : CTL_CONFIG;
+}
+
 #define AUTH_COMMON "[--dns FILE | --resolver ADDR:PORT] [--trust-anchor FILE] [--timeout MS] [--now TIME] [--json]"
 
 const struct ctl_command ctl_auth_commands[] = {
@@ -312,6 +320,7 @@ const struct ctl_command ctl_auth_commands[] = {
 	{ "auth seal", "FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST] " AUTH_COMMON,
 	  "The message with an ARC seal on top of the chain it has, which is validated first.", run_seal },
 	{ "auth dns", "DOMAIN [--selector S] " AUTH_COMMON, "What a domain should publish for mail, and what it publishes.", run_dns },
+	{ "auth send-reports", "", "Sends the DMARC aggregate reports that were gathered until now, without waiting for the day to end.", run_send_reports },
 	{ "auth reports", "FILE|FOLDER|MAILDIR... [--json]", "DMARC aggregate reports that came in, out of mails or plain files, summed up by domain and source.", run_reports },
 	{ NULL, NULL, NULL, NULL },
 };

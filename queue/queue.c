@@ -15,6 +15,7 @@
 #include "base/mail_path.h"
 #include "base/mem.h"
 #include "maps/resolve.h"
+#include "queue/feedback.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
@@ -275,6 +276,8 @@ static int from_asker(struct peer *p, struct ipc_message *m)
 	case QUEUE_SENT:
 	case ASK_NOTE:
 		return pass_on(p, m, 0);
+	case QUEUE_FEEDBACK:
+		return feedback_message(p, m);
 	case QUEUE_SENT_LOOK:
 		return pass_on(p, m, QUEUE_SENT_LOOKED);
 	case LEDGER_LOOK:
@@ -463,6 +466,7 @@ static void on_second(void *arg)
 		drop_scan(q);
 		vacation_look(q);
 		dead_letter_daily(q);
+		feedback_send(q, false);
 	}
 	if (q->looking)
 		return;
@@ -582,6 +586,7 @@ void queue_free(struct queue *q)
 		save_gate(q);
 	worker_free(q->scanner);
 	worker_free(q->files);
+	feedback_close();
 	if (q->ledger)
 		ledger_close(q->ledger);
 	if (q->spool)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "queue/feedback.h"
 #include "queue/queue_inside.h"
 #include "queue/report_gate.h"
 
@@ -242,6 +243,10 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
 	if (count == 1 && slice_eq(words[0], SLICE("drop"))) {
 		drop_scan(q);
+		return 0;
+	}
+	if (count == 1 && slice_eq(words[0], SLICE("send-reports"))) {
+		buf_addf(answer, "{\"reports\":%u}\n", feedback_send(q, true));
 		return 0;
 	}
 	return -ENOSYS;

@@ -13,6 +13,7 @@
 #include "smtpd/evidence_policy.h"
 #include "smtpd/evidence_seal.h"
 #include "smtpd/evidence_settings.h"
+#include "smtpd/evidence_tell.h"
 #include "smtpd/smtpd.h"
 
 enum waiting { WAITING_NO, WAITING_SPF, WAITING_END };
@@ -214,6 +215,8 @@ static enum check_step judge_all(struct evidence_state *s)
 	grade(s);
 	evidence_policy_judge(s->c, &r, is_passed_by(s->c, "dmarc"), &p);
 	log_results(s, &r);
+	if (evidence_settings.reports)
+		evidence_tell(s->c, &r, &p);
 	if (p.status.fate != MAIL_OK) {
 		check_refuse(s->c, p.status);
 		return CHECK_REFUSE;

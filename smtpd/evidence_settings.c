@@ -19,6 +19,8 @@ static const struct setting rows[] = {
 	  "What is done with DMARC's policy: apply (reject is 550 5.7.1, quarantine a tag), only tag, or ignore." },
 	{ "dmarc-suffixes", SETTING_TEXT, AT(dmarc_suffixes), "", 0, 0, NULL, NULL,
 	  "Organizational domains by a public suffix list, as RFC 7489 had it: builtin, or a file. Empty: the tree walk of RFC 9989." },
+	{ "dmarc-reports", SETTING_BOOL, AT(reports), "yes", 0, 0, NULL, NULL,
+	  "Send daily aggregate reports to the domains that ask for them (rua=). Failure reports, which hold people's mail, are never sent." },
 	{ "arc-seal", SETTING_TEXT, AT(arc_seal), "", 0, 0, NULL, NULL, "The domain whose key (map signers) seals mail that is forwarded; empty seals nothing." },
 	{ "dkim-sign", SETTING_BOOL, AT(dkim_sign), "yes", 0, 0, NULL, NULL, "Sign submitted mail whose From domain has a line in the map signers." },
 };

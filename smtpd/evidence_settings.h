@@ -12,6 +12,7 @@ struct evidence_settings {
 	struct slice dmarc_suffixes;   /* "" the tree walk; "builtin" or a file */
 	struct slice arc_seal;         /* domain whose key seals; "" nothing is sealed */
 	bool dkim_sign;
+	bool reports;                  /* DMARC aggregate reports */
 };
 extern struct evidence_settings evidence_settings;
 extern struct setting_table evidence_setting_table;
