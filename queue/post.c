@@ -55,6 +55,7 @@ static void on_put(struct spool_put *put)
 		log_event(LOG_ERROR, "post-failed", LOG_STR("id", p->envelope.id), LOG_ERRNO(error), LOG_END);
 	else
 		queue_take_in(p->queue, &p->envelope);
+	queue_wake(p->queue);
 	posting_free(p, error);
 }
 

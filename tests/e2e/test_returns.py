@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Forwards and what comes back: SRS reverse-paths, ARC seals at pass-through, reports to SRS addresses, and null reverse-paths for a sole-sender domain."""
-import json, re, subprocess, sys, time
+import base64, json, re, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -74,8 +74,20 @@ def sole_sender(p):
             t.code('DATA')
             t.raw(text + b'.\r\n')
             return t.reply()[0]
-    code = say('alice@sole.test', b'Subject: failed\r\n\r\nMessage-ID: <never@sole.test>\r\n')
-    check('a report for a sole-sender domain is taken and tagged while the ledger can\'t tell, or refused', code in (250, 550), code)
+    def tagged(subject):
+        return any(b'Subject: ' + subject in m and b'unproven-report' in m for m in p.messages('alice', 'sole.test').values())
+
+    with p.talk(port=p.submission) as t:
+        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
+        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        code = t.deliver(b'From: alice@example.test\r\nMessage-ID: <ours-1@example.test>\r\nSubject: out\r\n\r\nx\r\n', ['x@far.test'], 'alice@example.test')
+    check('something is sent', code == 250, code)
+    time.sleep(.5)
+    check('a report on something else is taken and tagged, as long as the ledger is young', say('alice@sole.test', b'Subject: false\r\n\r\nMessage-ID: <never@sole.test>\r\n') == 250
+          and tagged(b'false'), list(p.messages('alice', 'sole.test').values()))
+    real = (b'Subject: true\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nsorry\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n'
+            b'Message-ID: <ours-1@example.test>\r\nSubject: out\r\n--b--\r\n')
+    check('one on what was sent is not tagged', say('alice@sole.test', real) == 250 and not tagged(b'true'))
 
 
 def main():
