@@ -15,9 +15,9 @@
 const struct role roles[] = {
 	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
 	{ "login", login_main, false, "", "login-salt", false, NULL },
-	{ "queue", queue_main, false, "", "shared:attacks", true, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
 	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL },
+	{ "queue", queue_main, false, "", "shared:attacks", true, NULL }, /* behind those whom it hands jobs */
 	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist shared:attacks", false, NULL },
 	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
 };

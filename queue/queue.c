@@ -40,9 +40,13 @@ int64_t queue_expiry(int64_t from_s)
 	return from_s + (int64_t)queue_settings.lifetime_s;
 }
 
+/* Those that hand in have gone, and nothing is on its way. Delivery and mailbox are not waited for: they wait for us. */
 static void is_idle(struct queue *q)
 {
-	if (q->draining && q->under_way == 0 && !q->peers && q->setup.on_idle)
+	const struct peer *p = q->peers;
+	while (p && p->kind != PEER_ASKER)
+		p = p->next;
+	if (q->draining && q->under_way == 0 && !p && q->setup.on_idle)
 		q->setup.on_idle(q->setup.arg);
 }
 

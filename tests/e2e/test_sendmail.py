@@ -1,5 +1,5 @@
 """The sendmail command: what programs hand in is in the mailbox when it ends with 0; who hands in says the kernel; refusals are exit codes; while nobody serves, mail waits in the drop folder."""
-import email, getpass, os, shutil, stat, subprocess, time
+import email, getpass, json, os, shutil, stat, subprocess, time
 from porter import BUILD, SLOW, Porter, check, finish, skip
 
 SENDMAIL = BUILD / 'sendmail'
@@ -106,6 +106,10 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     else:
         skip('an ordinary user beside root', 'not root')
 
+    # -- abroad -------------------------------------------------------------------------------------------------------------------
+    r = run(p, '-i', '-Vabroad', 'someone@outside.test')
+    check('a path that senders grants goes abroad by the queue, as local evidence', r.returncode == 0 and p.wait_log('id=.*to=someone@outside.test.*code=250'), (r, p.log_text()[-1500:]))
+
     # -- reload and 50 at once ---------------------------------------------------------------------------------------------------------
     many = [subprocess.Popen([SENDMAIL, '-C', p.etc, '-i', 'alice@example.test'], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(50)]
     for i, one in enumerate(many):
@@ -134,6 +138,14 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     check('-bs says 421', r.returncode == 75 and r.stdout.startswith(b'421'), r)
     r = run(p, '-bv', 'alice@example.test')
     check('-bv says that it can\'t tell', r.returncode == 75, r)
+    p.clean()
+    p.start()
+    taken = p.wait_log(f'dropped-in .*user={me} from={me}@example.test', 20)
+    check('what waited is taken in when the server starts, with its reverse-path', taken and not list(drop.iterdir()), (list(drop.iterdir()), p.log_text()[-1500:]))
+    if os.geteuid() == 0:
+        check('what a user dropped whose path is not granted is set aside, told, and not lost', any(f.name.startswith('drop-') for f in (p.spool / 'aside').iterdir())
+              and 'drop folder was set aside' in json.dumps(p.status()['alerts']), p.status()['alerts'])
+    p.stop()
     shutil.move(drop, p.dir / 'away')
     r = run(p, '-i', 'alice@example.test')
     check('where the drop folder can\'t be written: EX_TEMPFAIL', r.returncode == 75 and b'not sent' in r.stderr, r)
