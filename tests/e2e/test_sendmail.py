@@ -140,6 +140,12 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     check('-bv says that it can\'t tell', r.returncode == 75, r)
     p.clean()
     p.start()
+    p.wait_log(f'dropped-in .*user={me} from={me}@example.test', 20)
+    end = time.monotonic() + 20 * SLOW
+    while not p.messages() and time.monotonic() < end:
+        time.sleep(.1)
+    m = newest()
+    check('and is in the mailbox then, with its reverse-path', m and m['Subject'] == 'waits' and m['Return-Path'] == f'<{me}@example.test>', (str(m), p.log_text()[-1500:]))
     taken = p.wait_log(f'dropped-in .*user={me} from={me}@example.test', 20)
     check('what waited is taken in when the server starts, with its reverse-path', taken and not list(drop.iterdir()), (list(drop.iterdir()), p.log_text()[-1500:]))
     if os.geteuid() == 0:
