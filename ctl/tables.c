@@ -4,6 +4,7 @@
 const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
 	ctl_rndr_commands,
+	ctl_queue_commands,
 	ctl_attacks_commands,
 	ctl_harvest_commands,
 	ctl_auth_commands,

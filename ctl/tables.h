@@ -5,6 +5,7 @@
 /* One table for each ctl/ctl_*.c; a new one is declared here and listed in ctl/tables.c. */
 extern const struct ctl_command ctl_house_commands[];
 extern const struct ctl_command ctl_rndr_commands[];
+extern const struct ctl_command ctl_queue_commands[];
 extern const struct ctl_command ctl_attacks_commands[];
 extern const struct ctl_command ctl_harvest_commands[];
 extern const struct ctl_command ctl_auth_commands[];

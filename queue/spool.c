@@ -136,6 +136,24 @@ int spool_open(struct loop *l, int dir, struct spool **out)
 	return 0;
 }
 
+int spool_open_to_look(int dir, struct spool **out)
+{
+	struct spool *s = MEM_NEW(struct spool);
+	struct stat st;
+	*s = (struct spool){ .dir = dir, .tmp = -1, .folders = { -1, -1, -1 } };
+	int error = file_stat_fd(dir, &st);
+	for (int i = 0; i < 3 && !error; i++)
+		error = file_open(dir, folder_names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &s->folders[i]);
+	if (error) {
+		s->dir = -1; /* stays the caller's */
+		spool_close(s);
+		return error;
+	}
+	s->owner = st.st_uid;
+	*out = s;
+	return 0;
+}
+
 void spool_close(struct spool *s)
 {
 	if (s->syncer)

@@ -29,6 +29,8 @@ struct spool;
 
 /* dir: the spool folder, taken over. Makes what is missing below it, removes leftovers of tmp/. 0 or -errno. */
 int spool_open(struct loop *l, int dir, struct spool **out);
+/* To look only, beside a running queue or without one: changes nothing, has no syncer. */
+int spool_open_to_look(int dir, struct spool **out);
 void spool_close(struct spool *s);
 struct syncer *spool_syncer(struct spool *s);
 

@@ -106,6 +106,28 @@ with Porter('queue', settings={'queue-retry-first': '2s', 'queue-retry-most': '5
     submit(p, 'later@picky.test')
     submit(p, 'gone@slow.test')
     check('what is deferred waits', wait_for(lambda: queue_says(p, 'messages') >= 2))
+    wait_for(lambda: all(r['attempts'] for m in json.loads(p.ctl('queue', 'list', '--json').stdout) for r in m['recipients']))
+    listed = json.loads(p.ctl('queue', 'list', '--json').stdout)
+    later = [m for m in listed if m['recipients'][0]['address'] == 'later@picky.test']
+    check('porterctl queue list tells each message with the reason word for word', later and later[0]['recipients'][0]['reason'] == 'come back', listed)
+    if later:
+        ident = later[0]['id']
+        text = p.ctl('queue', 'show', ident).stdout
+        check('queue show tells envelope, attempts and header section, not the body', ident in text and 'come back' in text and 'Subject: hello' in text and '\nhello' not in text, text)
+        check('and the body on demand', '\nhello' in p.ctl('queue', 'show', ident, '--body').stdout.replace('\r', ''))
+        check('a dry run touches nothing', '1 message would be touched' in p.ctl('queue', 'remove', '--recipient', 'later@', '--dry-run').stdout)
+        check('without a query nothing is done', p.ctl('queue', 'remove').returncode == 64)
+        r = p.ctl('queue', 'hold', ident)
+        check('hold', wait_for(lambda: json.loads(p.ctl('queue', 'list', '--held', '--json').stdout)), r.stdout + r.stderr)
+        check('release', p.ctl('queue', 'release', ident).returncode == 0 and wait_for(lambda: not json.loads(p.ctl('queue', 'list', '--held', '--json').stdout)))
+    check('queue summary counts by destination', '[127.0.0.1]:1' in p.ctl('queue', 'summary').stdout)
+    submit(p, 'giveup@slow.test')
+    before = len(reports(p))
+    wait_for(lambda: json.loads(p.ctl('queue', 'list', '--recipient', 'giveup', '--json').stdout))
+    end = time.monotonic() + 15
+    while '1 of 1 done' not in p.ctl('queue', 'bounce', '--recipient', 'giveup').stdout and time.monotonic() < end:
+        time.sleep(.2)
+    check('bounce reports now', wait_for(lambda: len(reports(p)) == before + 1))
     for _ in range(10):
         submit(p, 'after@far.test')
     p.kill()
