@@ -1,0 +1,198 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/mail_authres.h"
+#include "base/mail_check.h"
+#include "base/mail_dmarc.h"
+#include "base/mail_spf.h"
+
+/* SPF's paths and DMARC's walks, as tables over one zone. */
+static const char zone_text[] =
+	"plain.test. TXT \"v=spf1 ip4:192.0.2.0/24 -all\"\nall.test. TXT \"v=spf1 +all\"\ninc.test. TXT \"v=spf1 include:plain.test -all\"\n"
+	"incall.test. TXT \"v=spf1 include:all.test -all\"\nmacro.test. TXT \"v=spf1 include:%{d1r}in.test -all\"\nmacroin.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
+	"exists.test. TXT \"v=spf1 exists:mail.test -all\"\nmail.test. A 192.0.2.1\nwide.test. TXT \"v=spf1 ip4:192.0.0.0/7 -all\"\nedge.test. TXT \"v=spf1 ip4:192.0.0.0/8 -all\"\n"
+	"redir.test. TXT \"v=spf1 redirect=plain.test\"\nredirmacro.test. TXT \"v=spf1 redirect=%{d1}-in.test\"\ntest-in.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
+	"ptr.test. TXT \"v=spf1 ptr:mail.test -all\"\n1.2.0.192.in-addr.arpa. PTR mail.test.\nfirst.test. TXT \"v=spf1 ip4:192.0.2.1 +all\"\n"
+	"minus.test. TXT \"v=spf1 -include:all.test +all\"\nsix.test. TXT \"v=spf1 ip6:2001::/15 -all\"\nafter.test. TXT \"v=spf1 include:none.test ip4:192.0.2.1 -all\"\n"
+	/* dmarc */
+	"_dmarc.example.test. TXT \"v=DMARC1; p=reject; sp=quarantine; np=none\"\nsub.example.test. A 192.0.2.1\n_dmarc.own.example.test. TXT \"v=DMARC1; p=none; psd=n\"\n"
+	"_dmarc.suffix.test. TXT \"v=DMARC1; p=reject; psd=y\"\nshop.suffix.test. A 192.0.2.1\n_dmarc.twice.test. TXT \"v=DMARC1; p=reject\"\n"
+	"_dmarc.twice.test. TXT \"v=DMARC1; p=none\"\n_dmarc.mild.test. TXT \"v=DMARC1; p=reject; t=y\"\n_dmarc.strict.test. TXT \"v=DMARC1; p=reject; adkim=s; aspf=s\"\n"
+	"_dmarc.nop.test. TXT \"v=DMARC1; sp=reject\"\n_dmarc.rua.test. TXT \"v=DMARC1; rua=mailto:a@rua.test\"\n_dmarc.g.h.i.j.deep.test. TXT \"v=DMARC1; p=quarantine\"\n"
+	"_dmarc.loop.test. CNAME _dmarc.loop.test.\n";
+
+static struct loop *loop;
+static struct dns *dns;
+
+static int begin(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/porter-evidence-XXXXXX";
+	int fd = mkstemp(path);
+	assert_int_equal(write(fd, zone_text, sizeof zone_text - 1), sizeof zone_text - 1);
+	close(fd);
+	loop = loop_new();
+	struct dns_settings s = { .zone_file = slice_of(path) };
+	const char *why = "";
+	dns = dns_new(loop, &s, &why);
+	unlink(path);
+	assert_non_null(dns);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	dns_free(dns);
+	loop_free(loop);
+	return 0;
+}
+
+static void on_spf(void *arg, struct spf *s)
+{
+	(void)arg;
+	(void)s;
+	loop_stop(loop);
+}
+
+static void a_pass_remembers_the_path_that_it_took(void **state)
+{
+	(void)state;
+	static const struct { const char *domain, *ip; enum spf_result result; unsigned weak; size_t path; } rows[] = {
+		{ "plain.test", "192.0.2.1", SPF_PASS, 0, 1 }, { "plain.test", "198.51.100.1", SPF_FAIL, 0, 1 }, { "all.test", "192.0.2.1", SPF_PASS, SPF_WEAK_ALL, 1 },
+		{ "inc.test", "192.0.2.1", SPF_PASS, 0, 2 }, { "incall.test", "192.0.2.1", SPF_PASS, SPF_WEAK_ALL, 2 },
+		{ "macro.test", "192.0.2.1", SPF_PASS, SPF_WEAK_MACRO, 2 }, { "exists.test", "192.0.2.1", SPF_PASS, SPF_WEAK_EXISTS, 1 },
+		{ "wide.test", "192.0.2.1", SPF_PASS, SPF_WEAK_WIDE, 1 }, { "edge.test", "192.0.2.1", SPF_PASS, 0, 1 }, { "redir.test", "192.0.2.1", SPF_PASS, 0, 2 },
+		{ "redirmacro.test", "192.0.2.1", SPF_PASS, SPF_WEAK_MACRO, 2 }, { "ptr.test", "192.0.2.1", SPF_PASS, SPF_WEAK_PTR, 1 },
+		{ "first.test", "192.0.2.1", SPF_PASS, 0, 1 }, { "first.test", "192.0.2.2", SPF_PASS, SPF_WEAK_ALL, 1 }, { "minus.test", "192.0.2.1", SPF_FAIL, 0, 2 },
+		{ "six.test", "2001:db8::1", SPF_PASS, SPF_WEAK_WIDE, 1 }, { "after.test", "192.0.2.1", SPF_PERMERROR, 0, 2 }, { "nothing.test", "192.0.2.1", SPF_NONE, 0, 1 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct mail_dns *m = mail_dns_new(loop, dns, MAIL_DNS_MAX);
+		struct spf_question q = { .helo = SLICE("h.test"), .local_part = SLICE("ann"), .domain = slice_of(rows[i].domain) };
+		assert_true(net_ip_parse(slice_of(rows[i].ip), &q.client));
+		struct spf *s = spf_start(m, &q, on_spf, NULL);
+		loop_run(loop);
+		const struct spf_verdict *v = spf_verdict(s);
+		if (v->result != rows[i].result || v->weak != rows[i].weak || v->path_count != rows[i].path)
+			fail_msg("%s: %s weak %u path %zu", rows[i].domain, spf_result_name(v->result), v->weak, v->path_count);
+		spf_free(s);
+		mail_dns_free(m);
+	}
+}
+
+static void on_dmarc(void *arg, struct dmarc *d)
+{
+	(void)arg;
+	(void)d;
+	loop_stop(loop);
+}
+
+static void the_tree_is_walked_as_the_rfc_says(void **state)
+{
+	(void)state;
+	static const struct { const char *author, *spf, *dkim; enum dmarc_result result; enum dmarc_policy policy; const char *domain, *organisation; } rows[] = {
+		{ "example.test", "", "", DMARC_FAIL, DMARC_POLICY_REJECT, "example.test", "example.test" },
+		{ "sub.example.test", "", "", DMARC_FAIL, DMARC_POLICY_QUARANTINE, "example.test", "example.test" },
+		{ "gone.example.test", "", "", DMARC_FAIL, DMARC_POLICY_NONE, "example.test", "example.test" },
+		{ "sub.example.test", "example.test", "", DMARC_PASS, DMARC_POLICY_QUARANTINE, "example.test", "example.test" },
+		{ "sub.example.test", "", "other.example.test", DMARC_PASS, DMARC_POLICY_QUARANTINE, "example.test", "example.test" },
+		{ "example.test", "own.example.test", "", DMARC_FAIL, DMARC_POLICY_REJECT, "example.test", "example.test" },
+		{ "x.own.example.test", "own.example.test", "", DMARC_PASS, DMARC_POLICY_NONE, "own.example.test", "own.example.test" },
+		{ "example.test", "evilexample.test", "", DMARC_FAIL, DMARC_POLICY_REJECT, "example.test", "example.test" },
+		{ "example.test", "test", "", DMARC_FAIL, DMARC_POLICY_REJECT, "example.test", "example.test" },
+		{ "shop.suffix.test", "", "", DMARC_FAIL, DMARC_POLICY_REJECT, "suffix.test", "shop.suffix.test" },
+		{ "a.shop.suffix.test", "shop.suffix.test", "", DMARC_PASS, DMARC_POLICY_REJECT, "suffix.test", "shop.suffix.test" },
+		{ "shop.suffix.test", "mall.suffix.test", "", DMARC_FAIL, DMARC_POLICY_REJECT, "suffix.test", "shop.suffix.test" },
+		{ "twice.test", "twice.test", "", DMARC_NONE, DMARC_POLICY_NONE, "", "twice.test" },
+		{ "mild.test", "", "", DMARC_FAIL, DMARC_POLICY_QUARANTINE, "mild.test", "mild.test" },
+		{ "strict.test", "sub.strict.test", "", DMARC_FAIL, DMARC_POLICY_REJECT, "strict.test", "strict.test" },
+		{ "strict.test", "", "strict.test", DMARC_PASS, DMARC_POLICY_REJECT, "strict.test", "strict.test" },
+		{ "nop.test", "nop.test", "", DMARC_NONE, DMARC_POLICY_NONE, "", "nop.test" },
+		{ "rua.test", "", "", DMARC_FAIL, DMARC_POLICY_NONE, "rua.test", "rua.test" },
+		{ "a.b.c.d.e.f.g.h.i.j.deep.test", "", "", DMARC_FAIL, DMARC_POLICY_QUARANTINE, "g.h.i.j.deep.test", "g.h.i.j.deep.test" },
+		{ "loop.test", "loop.test", "", DMARC_TEMPERROR, DMARC_POLICY_NONE, "", "" },
+		{ "nothing.test", "nothing.test", "", DMARC_NONE, DMARC_POLICY_NONE, "", "nothing.test" },
+		{ "[192.0.2.1]", "", "", DMARC_PERMERROR, DMARC_POLICY_NONE, "", "" },
+		{ "EXAMPLE.Test", "Sub.Example.test", "", DMARC_PASS, DMARC_POLICY_REJECT, "example.test", "example.test" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct mail_dns *m = mail_dns_new(loop, dns, MAIL_DNS_MAX);
+		struct dmarc_identifiers who = { .spf = slice_of(rows[i].spf), .dkim = { slice_of(rows[i].dkim) }, .dkim_count = rows[i].dkim[0] != 0 };
+		struct dmarc *d = dmarc_start(m, slice_of(rows[i].author), NULL);
+		dmarc_judge(d, &who, on_dmarc, NULL);
+		loop_run(loop);
+		const struct dmarc_verdict *v = dmarc_verdict(d);
+		if (v->result != rows[i].result || v->policy != rows[i].policy || !slice_eq(v->domain, slice_of(rows[i].domain)) ||
+		    !slice_eq(v->organisation, slice_of(rows[i].organisation)) || mail_dns_asked(m) > 20)
+			fail_msg("%s %s %s: %s policy %s of \"%.*s\", organization \"%.*s\", %u questions", rows[i].author, rows[i].spf, rows[i].dkim, dmarc_result_name(v->result),
+			         dmarc_policy_name(v->policy), SLICE_FMT(v->domain), SLICE_FMT(v->organisation), mail_dns_asked(m));
+		dmarc_free(d);
+		mail_dns_free(m);
+	}
+}
+
+static void results_that_bear_our_name_are_known(void **state)
+{
+	(void)state;
+	static const struct { const char *value; bool ours; } rows[] = {
+		{ " mx.test; spf=pass", true }, { "MX.TEST 1; none", true }, { "\r\n\t(comment (nested)) \"mx.test\"; x=y", true }, { "other.test; spf=pass", false },
+		{ "mx.test.evil; x", false }, { "(unclosed mx.test; spf=pass", true }, { "", false }, { "\"mx.test", true }, { "other.test; x=y reason=\"mx.test;\"", false },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (authres_is_ours(slice_of(rows[i].value), SLICE("mx.test")) != rows[i].ours)
+			fail_msg("%s", rows[i].value);
+	struct buf b = BUF_INIT(1000);
+	authres_begin(&b, SLICE("mx.test"));
+	authres_method(&b, "spf", "fail", SLICE("a \"b\"\r\nc"), SLICE("x) dkim=pass ("));
+	authres_property(&b, "smtp.mailfrom", SLICE("ann; dkim=pass@x.test"));
+	authres_end(&b);
+	assert_true(slice_eq(buf_slice(&b), SLICE("mx.test;\r\n\tspf=fail (x dkim=pass ) reason=\"a \\\"b\\\"c\" smtp.mailfrom=\"ann; dkim=pass@x.test\"")));
+	struct slice in = buf_slice(&b);
+	struct authres_item item;
+	assert_true(authres_skip_id(&in));
+	assert_true(authres_next(&in, &item));
+	assert_true(slice_eq(item.method, SLICE("spf")) && slice_eq(item.result, SLICE("fail")));
+	assert_true(slice_eq(authres_find(&item, SLICE("smtp.mailfrom")), SLICE("ann; dkim=pass@x.test")));
+	assert_false(authres_next(&in, &item));
+	buf_free(&b);
+}
+
+static void the_author_is_one_domain_or_nobody(void **state)
+{
+	(void)state;
+	static const struct { const char *header, *domain; } rows[] = {
+		{ "From: ann@x.test\r\n", "x.test" }, { "From: Ann <ann@X.test>, bob@x.test\r\n", "x.test" }, { "From: ann@x.test <ann@y.test>\r\n", "y.test" },
+		{ "From: a@x.test, b@y.test\r\n", NULL }, { "From: a@x.test\r\nFrom: a@x.test\r\n", NULL }, { "Subject: x\r\n", NULL }, { "From: ann\r\n", NULL }, { "From: <>\r\n", NULL },
+		{ "From: a@x.test <b@y.test> <c@z.test>\r\n", NULL }, { "From: \"bank@bank.test\" <ann@x.test>\r\n", "x.test" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct arena mem = ARENA_INIT(1 << 16);
+		struct mail_header h;
+		struct slice domain = SLICE("");
+		const char *why;
+		assert_int_equal(mail_header_parse(slice_of(rows[i].header), 100, &mem, &h), 0);
+		bool good = mail_check_author(&h, &mem, &domain, &why) == 0;
+		if (good != (rows[i].domain != NULL) || (good && !slice_eq(domain, slice_of(rows[i].domain))))
+			fail_msg("%s: %.*s", rows[i].header, SLICE_FMT(domain));
+		arena_free(&mem);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pass_remembers_the_path_that_it_took),
+		cmocka_unit_test(the_tree_is_walked_as_the_rfc_says),
+		cmocka_unit_test(results_that_bear_our_name_are_known),
+		cmocka_unit_test(the_author_is_one_domain_or_nobody),
+	};
+	return cmocka_run_group_tests(tests, begin, end);
+}
