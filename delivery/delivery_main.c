@@ -25,7 +25,7 @@
 #include "delivery/unix_helper.h"
 #include "maps/maps_settings.h"
 
-enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, MAX_OWN = 256, MAX_PORTS = 64 };
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, MAX_OWN = 256, MAX_LISTENERS = 64 };
 
 struct self {
 	struct house *house;
@@ -37,7 +37,7 @@ struct self {
 	struct loop_timer *patience;
 	bool ending;
 	struct net_ip own[MAX_OWN];
-	uint16_t ports[MAX_PORTS];
+	struct net_address listeners[MAX_LISTENERS];
 };
 
 /* The listeners' settings, read for one fact alone: which ports are ours (RFC 5321, 5.1: mail that would loop). Their table is the receiving side's. */
@@ -51,14 +51,14 @@ static const struct setting listen_rows[] = {
 };
 static struct setting_table listen_table = { "listen", listen_rows, 3, &listen_settings };
 
-static void add_ports(struct self *s, struct slice list)
+static void add_listeners(struct self *s, struct slice list)
 {
 	while (list.n) {
 		struct slice item = slice_cut(list, ' ', &list);
 		struct net_address a;
 		const char *why;
-		if (item.n && net_address_parse(item, 0, &a, &why) && s->hops.hosts.port_count < MAX_PORTS)
-			s->ports[s->hops.hosts.port_count++] = net_address_port(&a);
+		if (item.n && net_address_parse(item, 0, &a, &why) && s->hops.hosts.listener_count < MAX_LISTENERS)
+			s->listeners[s->hops.hosts.listener_count++] = a;
 	}
 }
 
@@ -77,11 +77,11 @@ static void find_ourselves(struct self *s)
 	}
 	if (all)
 		freeifaddrs(all);
-	add_ports(s, listen_settings.mx);
-	add_ports(s, listen_settings.submission);
-	add_ports(s, listen_settings.submissions);
+	add_listeners(s, listen_settings.mx);
+	add_listeners(s, listen_settings.submission);
+	add_listeners(s, listen_settings.submissions);
 	s->hops.hosts.own = s->own;
-	s->hops.hosts.ports = s->ports;
+	s->hops.hosts.listeners = s->listeners;
 }
 
 /* -- the house ------------------------------------------------------------------------------------------------------------------- */

@@ -74,12 +74,17 @@ bool hosts_is_ourselves(const struct hosts_setup *s, const struct net_address *a
 	if (a->sa.any.sa_family == AF_UNIX)
 		return false;
 	struct net_ip ip = net_ip_of(a);
-	bool ours = net_ip_is_loopback(&ip), listening = false;
-	for (size_t i = 0; i < s->own_count && !ours; i++)
-		ours = memcmp(s->own[i].bytes, ip.bytes, sizeof ip.bytes) == 0;
-	for (size_t i = 0; i < s->port_count && !listening; i++)
-		listening = s->ports[i] == net_address_port(a);
-	return ours && listening;
+	bool local = net_ip_is_loopback(&ip);
+	for (size_t i = 0; i < s->own_count && !local; i++)
+		local = memcmp(s->own[i].bytes, ip.bytes, sizeof ip.bytes) == 0;
+	for (size_t i = 0; i < s->listener_count; i++) {
+		static const uint8_t zeros[16];
+		struct net_ip at = net_ip_of(&s->listeners[i]);
+		bool any = memcmp(at.bytes + (at.is_v4 ? 12 : 0), zeros, at.is_v4 ? 4 : 16) == 0;
+		if (net_address_port(&s->listeners[i]) == net_address_port(a) && (any ? local : memcmp(at.bytes, ip.bytes, sizeof ip.bytes) == 0))
+			return true;
+	}
+	return false;
 }
 
 /* -- the end ---------------------------------------------------------------------------------------------------------------------- */

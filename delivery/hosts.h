@@ -35,10 +35,10 @@ struct hosts_answer {
 struct hosts_setup {
 	struct dns *dns;
 	uint16_t mx_port;              /* 25 */
-	const struct net_ip *own;      /* our addresses; loopback counts always */
+	const struct net_ip *own;      /* addresses of this host, and loopback: ours where a listener takes any of them */
 	size_t own_count;
-	const uint16_t *ports;         /* that we listen on */
-	size_t port_count;
+	const struct net_address *listeners;
+	size_t listener_count;
 };
 
 /* done is called once, from the loop, never from inside hosts_find, unless it is cancelled; the answer is valid during the call. s is lent until the end. */

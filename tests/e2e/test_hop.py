@@ -47,6 +47,7 @@ def talk(p, sender, recipients, content=None):
 
 
 p = Porter('hop', start=False)
+p.set({'listen-mx': f'*:{p.mx}'})                      # every address of this host is ours
 for name, text in maps.items():
     with open(p.etc / name, 'a') as f:
         f.write(text.replace('LOOP', str(p.mx)))
