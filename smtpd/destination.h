@@ -44,6 +44,7 @@ struct message *transaction_message(struct transaction *t);
 struct arena *transaction_arena(struct transaction *t);
 struct smtpd *transaction_smtpd(const struct transaction *t);
 struct slice transaction_id(const struct transaction *t);
+struct outcome *transaction_outcome(struct transaction *t);
 extern const struct destination_kind destination_mailbox;
 extern const struct destination_kind destination_hop;
 extern const struct destination_kind destination_queue;

@@ -12,6 +12,14 @@ static bool goes_to(const struct recipient *r, const struct leaf *leaf)
 	return false;
 }
 
+/* What the queue takes: remote copies of a list of ours; and, for senders whose failure can be reported to them, what goes abroad. A relayed recipient that only the next hop
+ * knows is asked there, whoever the sender is. */
+static bool is_queued(const struct transaction *t, const struct leaf *leaf)
+{
+	const struct transaction_facts *f = transaction_session(t)->transaction;
+	return leaf->kind == LEAF_HOP && (leaf->owner.n || (f->evidence.grade >= EVIDENCE_CLIENT && !leaf->ask));
+}
+
 /* What can't be prepared is there once in a transaction: one next hop (its own destination sees to that), or one program. */
 static bool has_other_first(const struct transaction *t, const struct leaf *leaf)
 {
@@ -19,19 +27,11 @@ static bool has_other_first(const struct transaction *t, const struct leaf *leaf
 	for (size_t i = 0; i < f->recipient_count; i++)
 		for (size_t k = 0; k < f->recipients[i]->resolved.count; k++) {
 			const struct leaf *other = &f->recipients[i]->resolved.leaves[k];
-			bool hop = other->kind == LEAF_HOP || other->kind == LEAF_LMTP;
+			bool hop = (other->kind == LEAF_HOP || other->kind == LEAF_LMTP) && !is_queued(t, other);
 			if (leaf->kind == LEAF_PROGRAM ? hop || (other->kind == LEAF_PROGRAM && !goes_to(f->recipients[i], leaf)) : other->kind == LEAF_PROGRAM)
 				return true;
 		}
 	return false;
-}
-
-/* What the queue takes: remote copies of a list of ours; and, for senders whose failure can be reported to them, what goes abroad. A relayed recipient that only the next hop
- * knows is asked there, whoever the sender is. */
-static bool is_queued(const struct transaction *t, const struct leaf *leaf)
-{
-	const struct transaction_facts *f = transaction_session(t)->transaction;
-	return leaf->kind == LEAF_HOP && (leaf->owner.n || (f->evidence.grade >= EVIDENCE_CLIENT && !leaf->ask));
 }
 
 const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status)

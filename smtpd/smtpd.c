@@ -20,6 +20,7 @@
 #include "smtpd/evidence_settings.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/harvest.h"
+#include "smtpd/outcome.h"
 #include "smtpd/listener.h"
 #include "smtpd/login_settings.h"
 #include "smtpd/peer.h"
@@ -151,8 +152,8 @@ static void make_shared_things(struct smtpd *d)
 	d->keeper = keeper_new(d->loop);
 	d->dns = open_dns(d);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
-	d->queue = peer_new(d->loop, "queue", NULL, NULL, d);
-	d->delivery = peer_new(d->loop, "delivery", NULL, NULL, d);
+	d->queue = peer_new(d->loop, "queue", outcome_from_queue, NULL, d);
+	d->delivery = peer_new(d->loop, "delivery", outcome_from_delivery, NULL, d);
 	d->login = peer_new(d->loop, "login", NULL, NULL, d);
 }
 

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "smtpd/check.h"
 #include "smtpd/content.h"
+#include "smtpd/outcome.h"
 #include "smtpd/received.h"
 #include "smtpd/smtpd_settings.h"
 
@@ -58,6 +59,8 @@ struct transaction {
 	struct recipient *extras[MAX_EXTRAS];
 	size_t extra_count, extra_at;
 
+	struct outcome outcome;
+
 	/* delivery */
 	size_t awaited;
 	bool starting;                  /* questions are just being asked: answers from inside are counted, and looked at when all were asked */
@@ -80,6 +83,7 @@ struct transaction *transaction_new(struct session *s)
 	t->facts.envelope_id = SLICE("");
 	t->facts.evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("") };
 	buf_init(&t->places, 1000);
+	outcome_begin(&t->outcome, t);
 	message_init(&t->message, s->smtpd->worker, message_written, t);
 	s->smtpd->counts.transactions++;
 	return t;
@@ -96,6 +100,7 @@ static void drop_pens(struct transaction *t)
 void transaction_free(struct transaction *t)
 {
 	t->state = OVER;
+	outcome_end(&t->outcome);
 	for (size_t i = 0; i < t->destination_count; i++)
 		t->destinations[i]->kind->abort(t->destinations[i]);
 	for (size_t i = 0; i < t->destination_count; i++)
@@ -113,6 +118,7 @@ const struct session_facts *transaction_session(const struct transaction *t) { r
 struct message *transaction_message(struct transaction *t) { return &t->message; }
 struct arena *transaction_arena(struct transaction *t) { return &t->mem; }
 struct smtpd *transaction_smtpd(const struct transaction *t) { return t->session->smtpd; }
+struct outcome *transaction_outcome(struct transaction *t) { return &t->outcome; }
 struct slice transaction_id(const struct transaction *t) { return unique_slice(&t->facts.id); }
 
 bool transaction_is_deciding(const struct transaction *t)
@@ -191,12 +197,20 @@ static void ask_leaves(struct transaction *t)
 	end_adding(t, MAIL_STATUS_OK);
 }
 
+static void looked_up(struct transaction *t, struct mail_status status)
+{
+	if (status.fate == MAIL_OK)
+		ask_leaves(t);
+	else
+		end_adding(t, status);
+}
+
 void transaction_add(struct transaction *t, struct recipient *r, void (*done)(struct session *s, struct mail_status status))
 {
 	t->adding = r;
 	t->added = done;
 	t->leaf_at = 0;
-	ask_leaves(t);
+	outcome_ask(&t->outcome, r, looked_up);
 }
 
 void transaction_asked(struct destination *d, struct mail_status status)
@@ -411,12 +425,37 @@ static bool has_first(const struct transaction *t)
 	return false;
 }
 
+/* Does somebody beside the next hop take part? Then its refusal is not theirs, and its 250 may have to be remembered. */
+static bool others_take_part(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++) {
+			enum leaf_kind kind = t->facts.recipients[i]->resolved.leaves[k].kind;
+			if (kind != LEAF_HOP && kind != LEAF_LMTP)
+				return true;
+		}
+	return false;
+}
+
+static bool has_hop_outcome(const struct transaction *t)
+{
+	return t->outcome.count && (t->outcome.mixed || others_take_part(t));
+}
+
+static void conclude(struct transaction *t)
+{
+	if (t->worst.fate != MAIL_OK && has_hop_outcome(t))
+		outcome_note(&t->outcome, reply);
+	else
+		reply(t, t->worst);
+}
+
 /* What follows when everybody has answered. */
 static void go_on(struct transaction *t)
 {
 	while (t->awaited == 0) {
 		if (t->worst.fate != MAIL_OK || t->state == COMMITTING) {
-			reply(t, t->worst);
+			conclude(t);
 			return;
 		}
 		if (t->state == PREPARING && has_first(t))
@@ -542,6 +581,7 @@ const char *transaction_extend(struct transaction *t, struct slice address)
 }
 
 static void decided(struct transaction *t);
+static void begin_delivery(struct transaction *t);
 
 /* The recipients that filters added, one after the other. */
 static void added_extra(struct session *s, struct mail_status status)
@@ -574,7 +614,23 @@ static void checked(struct session *s, const struct mail_status *refusal)
 	added_extra(s, MAIL_STATUS_OK);
 }
 
+static void told_by_ledger(struct transaction *t, struct mail_status status)
+{
+	if (status.fate == MAIL_OK && status.code == 250)
+		begin_delivery(t);
+	else
+		reply(t, status.fate == MAIL_OK ? MAIL_STATUS_OK : status);
+}
+
 static void decided(struct transaction *t)
+{
+	if (outcome_knows_nothing(&t->outcome))
+		begin_delivery(t);
+	else
+		outcome_decide_at_dot(&t->outcome, told_by_ledger);
+}
+
+static void begin_delivery(struct transaction *t)
 {
 	if (message_is_spilled(&t->message))
 		write_files(t);

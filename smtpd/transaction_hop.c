@@ -8,6 +8,7 @@
 #include "delivery/hop_proto.h"
 #include "queue/queue_proto.h"
 #include "smtpd/destination.h"
+#include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/transaction.h"
@@ -212,6 +213,23 @@ static void print_place(const struct hop *h, const struct hop_content_done *d, s
 		buf_addf(out, "[%.*s]", SLICE_FMT(d->facts.address));
 }
 
+/* What each got, for the case that it can't be the one answer of all. */
+static void remember(struct hop *h, const struct hop_content_done *d)
+{
+	struct outcome *l = transaction_outcome(h->base.transaction);
+	if (d->facts.unknown) {
+		struct slice *addresses = mem_new_array(h->count, sizeof *addresses);
+		for (size_t i = 0; i < h->count; i++)
+			addresses[i] = h->taken[i].address;
+		outcome_expect_late(l, addresses, h->count);
+		mem_free(addresses);
+		return;
+	}
+	l->mixed |= d->mixed;
+	for (size_t i = 0; i < h->count && i < d->count; i++)
+		outcome_add(l, h->taken[i].address, &d->each[i]);
+}
+
 static int on_content(void *arg, struct ipc_message *m)
 {
 	struct hop *h = arg;
@@ -222,6 +240,7 @@ static int on_content(void *arg, struct ipc_message *m)
 		return m ? -EPROTO : 0;
 	}
 	struct buf place = BUF_INIT(600);
+	remember(h, &d);
 	print_place(h, &d, &place);
 	transaction_delivered(&h->base, d.status, buf_slice(&place));
 	buf_free(&place);
