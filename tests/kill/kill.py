@@ -36,7 +36,9 @@ class Client(threading.Thread):
             ident = f'c{self.number}-{self.tried}'
             self.tried += 1
             try:
-                code = self.porter.send(make_message(ident, self.rng), [f'{u}@example.test' for u in to])
+                with self.porter.talk() as t:
+                    code = t.deliver(make_message(ident, self.rng), [f'{u}@example.test' for u in to])
+                    to = tuple(u for u, rcpt in zip(to, t.rcpt_codes) if rcpt == 250)      # a recipient that was refused was promised nothing
             except OSError:
                 code = 0
             if code == 250:

@@ -337,7 +337,7 @@ class Talk:
         code = self.code(f'MAIL FROM:<{sender}>')
         if code != 250:
             return code
-        codes = [self.code(f'RCPT TO:<{r}>') for r in to]
+        codes = self.rcpt_codes = [self.code(f'RCPT TO:<{r}>') for r in to]
         if 250 not in codes:
             return codes[0]
         code = self.code('DATA')
