@@ -69,6 +69,11 @@ bool content_is_open(const struct content *c)
 	return c->open;
 }
 
+bool content_is_stuck(const struct content *c)
+{
+	return c->stuck;
+}
+
 void content_refuse(struct content *c, struct mail_status status)
 {
 	if (c->dropping)

@@ -22,6 +22,9 @@ bool content_is_open(const struct content *c);
  * follows by itself. */
 bool content_take(struct content *c, struct step *step);
 
+/* Files are opened or written: nothing is taken until then. */
+bool content_is_stuck(const struct content *c);
+
 /* The worker has written something. */
 void content_written(struct content *c);
 #endif

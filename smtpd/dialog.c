@@ -242,6 +242,12 @@ static bool may_go_on(const struct session *s)
 	return !s->closed && !s->waiting && !s->tls_pending && conn_output_pending(s->conn) + out.n < MAX_UNREAD_REPLIES;
 }
 
+/* Something is under way that will come back to the session by itself. */
+static bool is_busy(const struct session *s)
+{
+	return s->waiting || s->tls_pending || (s->content && content_is_stuck(s->content)) || conn_output_pending(s->conn);
+}
+
 static void finish(struct session *s)
 {
 	struct conn *c = s->conn;
@@ -261,7 +267,7 @@ void dialog_run(struct session *s)
 	s->running = false;
 	if (out.n && conn_write(s->conn, buf_slice(&out)) < 0)
 		s->closed = true;
-	s->closed |= s->half_closed && !s->waiting;
+	s->closed |= s->half_closed && !is_busy(s);
 	buf_clear(&out);
 	if (s->closed)
 		finish(s);
@@ -330,9 +336,10 @@ static void on_event(void *arg, struct conn *c, enum conn_event what)
 		          LOG_STR("error", conn_error(s->conn)), LOG_END);
 		break;
 	case CONN_CLOSED:
-		s->half_closed = !s->facts.tls && (s->waiting || conn_input(s->conn).n);
-		if (s->half_closed)
+		if (!s->facts.tls && is_busy(s)) {
+			s->half_closed = true;
 			return;
+		}
 		log_lost(s, "closed");
 		break;
 	case CONN_FAILED:
@@ -344,6 +351,8 @@ static void on_event(void *arg, struct conn *c, enum conn_event what)
 			return;
 		}
 		log_lost(s, "timeout");
+		if (s->tls_pending || s->waiting_tls || conn_output_pending(s->conn))
+			break; /* there is no way to tell it */
 		s->ending = MAIL_STATUS(MAIL_LATER, 421, 4, 2, "Nothing came for too long, good-bye");
 		session_reset(s);
 		dialog_run(s);

@@ -24,6 +24,7 @@ enum { MAX_DESTINATIONS = 3, MEM_MAX = 16 << 20, MAX_OWN_TRACES = 4, LOGGED_RECI
 
 enum state { COLLECTING, CHECKING, WRITING, PREPARING, COMMITTING_FIRST, COMMITTING, OVER };
 
+struct later_answer;
 struct transaction {
 	struct session *session;
 	struct arena mem;
@@ -44,6 +45,7 @@ struct transaction {
 
 	/* files */
 	size_t pens_wanted;
+	struct later_answer *later;
 	struct mail_status pen_status;
 	struct pen_slot {
 		struct destination *from;
@@ -97,10 +99,23 @@ static void drop_pens(struct transaction *t)
 	t->pen_count = 0;
 }
 
+/* An answer that must not come from inside the asking; the transaction may be gone by then. */
+struct later_answer {
+	struct transaction *to;
+};
+
+static void forget_later(struct transaction *t)
+{
+	if (t->later)
+		t->later->to = NULL;
+	t->later = NULL;
+}
+
 void transaction_free(struct transaction *t)
 {
 	t->state = OVER;
 	outcome_end(&t->outcome);
+	forget_later(t);
 	for (size_t i = 0; i < t->destination_count; i++)
 		t->destinations[i]->kind->abort(t->destinations[i]);
 	for (size_t i = 0; i < t->destination_count; i++)
@@ -284,9 +299,8 @@ static void use_pens(struct transaction *t)
 	buf_free(&path);
 }
 
-static void pens_answered(void *arg)
+static void pens_answered(struct transaction *t)
 {
-	struct transaction *t = arg;
 	if (t->pen_status.fate == MAIL_OK)
 		use_pens(t);
 	else
@@ -304,6 +318,24 @@ void transaction_pen(struct destination *d, struct mail_status status, int fd, u
 		t->pen_status = mail_status_copy(&t->mem, status);
 	if (--t->pens_wanted == 0)
 		pens_answered(t);
+}
+
+static void answer_pens_now(void *arg)
+{
+	struct later_answer *l = arg;
+	struct transaction *t = l->to;
+	mem_free(l);
+	if (!t)
+		return;
+	t->later = NULL;
+	pens_answered(t);
+}
+
+static void answer_pens_later(struct transaction *t)
+{
+	t->later = MEM_NEW(struct later_answer);
+	t->later->to = t;
+	loop_later(t->session->smtpd->loop, answer_pens_now, t->later);
 }
 
 /* One file in each form that is wanted. */
@@ -329,7 +361,7 @@ void transaction_open_files(struct transaction *t, void (*ready)(struct session 
 	for (size_t i = 0, n = t->pen_count; i < n; i++)
 		t->pens[i].from->kind->open_pen(t->pens[i].from, t->facts.announced);
 	if (--t->pens_wanted == 0)
-		loop_later(t->session->smtpd->loop, pens_answered, t);
+		answer_pens_later(t);
 }
 
 /* -- the answer ---------------------------------------------------------------------------------------------------------------------------------------- */
