@@ -5,6 +5,12 @@
 
 struct general_settings general_settings;
 
+static const char *check_log(struct slice value)
+{
+	bool known = slice_eq(value, SLICE("stderr")) || slice_eq(value, SLICE("syslog")) || slice_starts(value, SLICE("/"));
+	return known ? NULL : "is neither stderr, syslog nor a file's name from / on";
+}
+
 static const struct setting rows[] = {
 	{ "hostname", SETTING_DOMAIN, offsetof(struct general_settings, hostname), "localhost", 0, 0, NULL, NULL,
 	  "The name of this host: in greetings, trace fields and EHLO. It should resolve to this host's address, and back." },
@@ -16,7 +22,7 @@ static const struct setting rows[] = {
 	  "The folder of the control socket and the pid file." },
 	{ "spool-directory", SETTING_PATH, offsetof(struct general_settings, spool_directory), "/var/spool/porter", 0, 0, NULL, NULL,
 	  "The folder of the queue, the ledger and the dead letters." },
-	{ "log", SETTING_TEXT, offsetof(struct general_settings, log), "stderr", 0, 0, NULL, NULL,
+	{ "log", SETTING_TEXT, offsetof(struct general_settings, log), "stderr", 0, 0, NULL, check_log,
 	  "Where events are written: stderr, syslog, or the name of a file." },
 	{ "log-form", SETTING_WORD, offsetof(struct general_settings, log_form), "text", 0, 0, "text json", NULL,
 	  "The form of a line: key=value text, or one JSON object." },

@@ -3,6 +3,9 @@
 
 const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
+	ctl_send_commands,
+	ctl_trace_commands,
+	ctl_top_commands,
 	ctl_rndr_commands,
 	ctl_queue_commands,
 	ctl_attacks_commands,
