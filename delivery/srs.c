@@ -226,32 +226,30 @@ enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int
 /* -- BATV ----------------------------------------------------------------------------------------------------------------- */
 
 /* S: first three bytes of HMAC-SHA1(key, K DDD address). */
-static void batv_hash(struct slice key, struct slice stamp, struct slice local, struct slice domain, uint8_t out[3])
+static size_t make_data(const char stamp[4], struct slice local, struct slice domain, char out[BATV_MAX_DATA])
 {
-	uint8_t mac[CRYPTO_SHA1];
-	struct buf data = BUF_INIT(4096);
-	buf_add(&data, stamp);
-	buf_add(&data, local);
-	buf_add_byte(&data, '@');
-	buf_add(&data, domain);
-	crypto_hmac_sha1(key, buf_slice(&data), mac);
-	buf_free(&data);
-	memcpy(out, mac, 3);
+	if (local.n + domain.n + 5 > BATV_MAX_DATA)
+		return 0;
+	memcpy(out, stamp, 4);
+	memcpy(out + 4, local.p, local.n);
+	out[4 + local.n] = '@';
+	memcpy(out + 5 + local.n, domain.p, domain.n);
+	return local.n + domain.n + 5;
 }
 
-int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out)
+size_t batv_data(unsigned number, struct slice local, struct slice domain, int64_t now_s, char out[BATV_MAX_DATA])
 {
-	uint8_t mac[3];
-	char stamp[5];
-	if (!local.n || number > 9)
-		return -EINVAL;
+	char stamp[4] = { (char)('0' + number % 10) };
 	unsigned day = (unsigned)((day_of(now_s) + BATV_VALID_DAYS) % 1000);
-	stamp[0] = (char)('0' + number);
 	for (int i = 3; i > 0; i--, day /= 10)
 		stamp[i] = (char)('0' + day % 10);
-	batv_hash(key, slice(stamp, 4), local, domain, mac);
+	return local.n && domain.n ? make_data(stamp, local, domain, out) : 0;
+}
+
+int batv_print(const uint8_t mac[3], const char *data, struct slice local, struct buf *out)
+{
 	size_t before = out->n;
-	buf_addf(out, "prvs=%.4s", stamp);
+	buf_addf(out, "prvs=%.4s", data);
 	text_add_hex(out, slice((const char *)mac, 3));
 	buf_add_byte(out, '=');
 	buf_add(out, local);
@@ -261,30 +259,63 @@ int batv_tag(struct slice key, unsigned number, struct slice local, struct slice
 	return -EMSGSIZE;
 }
 
-enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain)
+int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out)
 {
-	struct slice in = local, stamp, hash;
-	uint64_t number, day;
-	uint8_t mac[3];
+	uint8_t mac[CRYPTO_SHA1];
+	char data[BATV_MAX_DATA];
+	size_t n = number <= 9 ? batv_data(number, local, domain, now_s, data) : 0;
+	if (!n)
+		return -EINVAL;
+	crypto_hmac_sha1(key, slice(data, n), mac);
+	return batv_print(mac, data, local, out);
+}
+
+enum srs_answer batv_read(struct slice local, struct slice domain, int64_t now_s, unsigned *number, struct slice *hash, struct slice *plain, char data[BATV_MAX_DATA], size_t *n)
+{
+	struct slice in = local;
+	uint64_t key, day;
 	if (!scan_word(&in, SLICE("prvs=")) || in.n < 12 || in.p[10] != '=')
 		return SRS_NOT;
-	stamp = slice_head(in, 4);
-	hash = slice(in.p + 4, 6);
-	in = slice_skip(in, 11);
-	if (!scan_uint_all(slice_head(stamp, 1), 9, &number) || !scan_uint_all(slice_skip(stamp, 1), 999, &day) || !keys[number].n)
+	if (!scan_uint_all(slice_head(in, 1), 9, &key) || !scan_uint_all(slice(in.p + 1, 3), 999, &day))
 		return SRS_FORGED;
-	batv_hash(keys[number], stamp, in, domain, mac);
+	*number = (unsigned)key;
+	*hash = slice(in.p + 4, 6);
+	*plain = slice_skip(in, 11);
+	*n = make_data(in.p, *plain, domain, data);
+	if (!*n)
+		return SRS_FORGED;
+	int64_t left = ((int64_t)day - day_of(now_s) % 1000 + 1000) % 1000;
+	return left <= BATV_VALID_DAYS + 1 ? SRS_GOOD : SRS_OLD;
+}
+
+bool batv_matches(struct slice hash, const uint8_t mac[3])
+{
 	struct buf want = BUF_INIT(8), got = BUF_INIT(8);
 	text_add_hex(&want, slice((const char *)mac, 3));
 	add_lower(&got, hash);
 	bool good = slice_eq_secret(buf_slice(&want), buf_slice(&got));
 	buf_free(&want);
 	buf_free(&got);
-	if (!good)
+	return good;
+}
+
+enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain)
+{
+	uint8_t mac[CRYPTO_SHA1];
+	char data[BATV_MAX_DATA];
+	struct slice hash, inner;
+	unsigned number;
+	size_t n;
+	enum srs_answer a = batv_read(local, domain, now_s, &number, &hash, &inner, data, &n);
+	if (a != SRS_GOOD && a != SRS_OLD)
+		return a;
+	if (!keys[number].n)
 		return SRS_FORGED;
-	*plain = in;
-	int64_t left = ((int64_t)day - day_of(now_s) % 1000 + 1000) % 1000;
-	return left <= BATV_VALID_DAYS + 1 ? SRS_GOOD : SRS_OLD;
+	crypto_hmac_sha1(keys[number], slice(data, n), mac);
+	if (!batv_matches(hash, mac))
+		return SRS_FORGED;
+	*plain = inner;
+	return a;
 }
 
 const char *srs_answer_name(enum srs_answer a)

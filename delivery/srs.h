@@ -54,6 +54,14 @@ enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int
 /* The address local@domain with a prvs tag, as local-part; key's place in the list is not its number: number 0..9. */
 int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out);
 
+/* The same taken apart, for a key that the keeper holds: number and address give the bytes to hash (HMAC-SHA1), the first three bytes of the hash the tag. */
+enum { BATV_MAX_DATA = 600 };
+size_t batv_data(unsigned number, struct slice local, struct slice domain, int64_t now_s, char out[BATV_MAX_DATA]); /* 0: too long */
+int batv_print(const uint8_t mac[3], const char *data, struct slice local, struct buf *out);
+/* SRS_GOOD: *number, *hash (6 hexadecimal digits) and *plain are set, and the hash of the data is to be compared. */
+enum srs_answer batv_read(struct slice local, struct slice domain, int64_t now_s, unsigned *number, struct slice *hash, struct slice *plain, char data[BATV_MAX_DATA], size_t *n);
+bool batv_matches(struct slice hash, const uint8_t mac[3]);
+
 /* The tagged address' own local-part. number picks the key: keys[number] of ten, empty where there is none. */
 enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain);
 

@@ -411,6 +411,12 @@ static void resolve_relayed(struct resolver *r, struct pending *p, struct slice 
 	add_hop(r, p, key, domain, d, cause);
 }
 
+/* A BATV tag is no part of the address; whether it is a good one is for those to say who get a report (smtpd/returns). */
+static struct slice without_tag(struct slice local)
+{
+	return local.n > 16 && slice_starts_nocase(local, SLICE("prvs=")) && local.p[15] == '=' ? slice_skip(local, 16) : local;
+}
+
 static void resolve_one(struct resolver *r, struct pending *p)
 {
 	struct slice local, domain;
@@ -427,7 +433,7 @@ static void resolve_one(struct resolver *r, struct pending *p)
 				r->out->class = RESOLVE_FOREIGN;
 			return add_hop(r, p, p->key, domain, NULL, p->cause);
 		}
-		local = map_key_local(local, d.exact_case, r->mem);
+		local = map_key_local(d.batv ? without_tag(local) : local, d.exact_case, r->mem);
 		p->key = local.p ? map_key_join(local, domain, r->mem) : SLICE_NONE;
 		if (!p->key.p)
 			return fail(r, MAIL_STATUS(MAIL_NEVER, 550, 1, 3, "This address is no UTF-8 text, or too long"));

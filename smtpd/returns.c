@@ -24,6 +24,7 @@ struct returns_state {
 	struct srs_found found;
 	int number;                  /* of the key under trial; -1 the newest */
 	bool proven;                 /* which kind of hash is under trial */
+	struct slice batv_hash;      /* of the tag under trial */
 	struct buf text;             /* head and body, for the Message-IDs */
 };
 
@@ -181,6 +182,54 @@ static enum check_step rewrite_sender(struct returns_state *s)
 	return CHECK_WAIT;
 }
 
+/* -- tags of our own addresses (BATV) ---------------------------------------------------------------------------------------- */
+
+#define UNTAGGED MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Reports on mail of this domain bear its tag in the address (prvs=); this one does not")
+
+static void on_tag(void *arg, int error, struct slice out, unsigned number)
+{
+	struct returns_state *s = arg;
+	(void)number;
+	s->question = NULL;
+	if (error && error != -ENOENT)
+		check_answer(s->c, refuse(s, NOT_NOW));
+	else if (!error && out.n >= 3 && batv_matches(s->batv_hash, (const uint8_t *)out.p))
+		check_answer(s->c, CHECK_GO_ON);
+	else
+		check_answer(s->c, refuse(s, UNTAGGED));
+}
+
+static bool is_exempt(struct slice local)
+{
+	return slice_eq_nocase(local, SLICE("postmaster")) || slice_eq_nocase(local, SLICE("abuse"));
+}
+
+/* A report to an address of a domain with tags. */
+static bool wants_tag(struct returns_state *s, const struct recipient *r)
+{
+	struct smtpd *d = check_smtpd(s->c);
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain domain;
+	bool wants = !check_facts(s->c)->transaction->sender.n && !is_exempt(r->path.local_part) && d->maps &&
+	             domains_find(d->maps, r->path.domain, &mem, &domain) == FOUND && domain.batv;
+	arena_free(&mem);
+	return wants;
+}
+
+static enum check_step check_tag_of(struct returns_state *s, const struct recipient *r)
+{
+	char data[BATV_MAX_DATA];
+	struct slice plain, hash;
+	unsigned number;
+	size_t n;
+	if (batv_read(r->path.local_part, r->path.domain, clock_wall_s(), &number, &hash, &plain, data, &n) != SRS_GOOD)
+		return refuse(s, UNTAGGED);
+	arena_reset(&s->mem);
+	s->batv_hash = arena_copy(&s->mem, hash);
+	s->question = keeper_mac(check_smtpd(s->c)->keeper, SLICE("batv"), (int)number, 1, slice(data, n), on_tag, s);
+	return CHECK_WAIT;
+}
+
 /* -- did we send what is reported? ------------------------------------------------------------------------------------------ */
 
 static bool wants_proof(struct returns_state *s)
@@ -192,8 +241,7 @@ static bool wants_proof(struct returns_state *s)
 	if (t->sender.n || t->recipient_count != 1 || !d->maps)
 		return false;
 	const struct mail_path *p = &t->recipients[0]->path;
-	bool exempt = slice_eq_nocase(p->local_part, SLICE("postmaster")) || slice_eq_nocase(p->local_part, SLICE("abuse"));
-	bool wants = !exempt && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
+	bool wants = !is_exempt(p->local_part) && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
 	arena_free(&mem);
 	return wants;
 }
@@ -261,6 +309,8 @@ static enum check_step look_up(struct returns_state *s)
 static enum check_step run(void *state, struct check *c, enum check_stage stage)
 {
 	struct returns_state *s = state;
+	if (stage == CHECK_RCPT && wants_tag(s, check_recipient(c)) && check_recipient(c)->resolved.count)
+		return check_tag_of(s, check_recipient(c));
 	if (stage == CHECK_RCPT)
 		return check_recipient(c)->resolved.count ? rewrite_sender(s) : read_address(s);
 	return stage == CHECK_DOT && wants_proof(s) ? look_up(s) : CHECK_GO_ON;

@@ -7,6 +7,8 @@
 #include "base/mail_check.h"
 #include "base/mem.h"
 #include "delivery/sign.h"
+#include "delivery/srs.h"
+#include "maps/domains.h"
 #include "smtpd/body_digest.h"
 #include "smtpd/evidence.h"
 #include "smtpd/evidence_seal.h"
@@ -22,12 +24,14 @@ struct signing_state {
 	struct body_digest again;
 	struct signing *signing;
 	struct evidence_seal *seal;
+	struct keeper_question *tag; /* BATV: the reverse-path's hash */
+	char tag_data[BATV_MAX_DATA];
+	unsigned tag_number;
 };
 
 static void *begin(struct check *c)
 {
-	bool stranger = check_facts(c)->listener == LISTENER_MX;
-	if (stranger ? !evidence_settings.arc_seal.n : !evidence_settings.dkim_sign)
+	if (check_facts(c)->listener == LISTENER_MX && !evidence_settings.arc_seal.n)
 		return NULL;
 	struct signing_state *s = MEM_NEW(struct signing_state);
 	s->c = c;
@@ -109,30 +113,99 @@ static void on_sealed(void *arg, struct mail_status status)
 	check_answer(s->c, status.fate == MAIL_OK ? CHECK_GO_ON : CHECK_REFUSE);
 }
 
-static enum check_step run(void *state, struct check *c, enum check_stage stage)
+static enum check_step sign_now(struct signing_state *s)
 {
-	struct signing_state *s = state;
 	struct mail_digest body;
-	if (stage != CHECK_DOT)
-		return CHECK_GO_ON;
 	if (!s->body) {
-		s->seal = evidence_begin_seal(c, on_sealed, s);
+		s->seal = evidence_begin_seal(s->c, on_sealed, s);
 		return s->seal ? CHECK_WAIT : CHECK_GO_ON;
 	}
-	if (check_message(c)->body_replaced) {
-		body_digest_start(&s->again, check_message(c), on_digest, s);
+	if (check_message(s->c)->body_replaced) {
+		body_digest_start(&s->again, check_message(s->c), on_digest, s);
 		return CHECK_WAIT;
 	}
 	mail_body_end(s->body);
 	mail_body_digest(s->body, s->number, &body);
 	if (sign(s, &body))
 		return CHECK_WAIT;
-	check_refuse(c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now"));
+	check_refuse(s->c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now"));
 	return CHECK_REFUSE;
+}
+
+/* -- the reverse-path's tag (BATV), for domains that have them ------------------------------------------------------------- */
+
+static bool leaves_the_house(const struct transaction_facts *t)
+{
+	for (size_t i = 0; i < t->recipient_count; i++)
+		for (size_t k = 0; k < t->recipients[i]->resolved.count; k++)
+			if (t->recipients[i]->resolved.leaves[k].kind == LEAF_HOP)
+				return true;
+	return false;
+}
+
+static bool wants_tag(struct check *c)
+{
+	const struct transaction_facts *t = check_facts(c)->transaction;
+	struct smtpd *d = check_smtpd(c);
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain domain;
+	bool wants = check_facts(c)->listener != LISTENER_MX && t->sender.n && d->maps && d->keeper && leaves_the_house(t) &&
+	             !slice_starts_nocase(t->reverse_path.local_part, SLICE("prvs=")) &&
+	             domains_find(d->maps, t->reverse_path.domain, &mem, &domain) == FOUND && domain.batv;
+	arena_free(&mem);
+	return wants;
+}
+
+static bool ask_tag(struct signing_state *s, int number);
+
+static void on_tag(void *arg, int error, struct slice out, unsigned number)
+{
+	struct signing_state *s = arg;
+	const struct transaction_facts *t = check_facts(s->c)->transaction;
+	struct buf local = BUF_INIT(400);
+	s->tag = NULL;
+	bool again = !error && number != s->tag_number; /* the newest key has another number, which is hashed, too */
+	if (again && ask_tag(s, (int)number))
+		return;
+	if (again || error || out.n < 3 || batv_print((const uint8_t *)out.p, s->tag_data, t->reverse_path.local_part, &local)) {
+		check_refuse(s->c, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The reverse-path can't be tagged just now"));
+		check_answer(s->c, CHECK_REFUSE);
+		return;
+	}
+	struct mail_path tagged = { .local_part = buf_slice(&local), .domain = t->reverse_path.domain, .utf8 = t->reverse_path.utf8 };
+	check_change_sender(s->c, &tagged);
+	buf_free(&local);
+	enum check_step step = sign_now(s);
+	if (step != CHECK_WAIT)
+		check_answer(s->c, step);
+}
+
+/* number -1: the newest key, whose number the answer tells. */
+static bool ask_tag(struct signing_state *s, int number)
+{
+	const struct transaction_facts *t = check_facts(s->c)->transaction;
+	s->tag_number = number < 0 ? 0 : (unsigned)number;
+	size_t n = batv_data(s->tag_number, t->reverse_path.local_part, t->reverse_path.domain, clock_wall_s(), s->tag_data);
+	if (!n)
+		return false;
+	s->tag = keeper_mac(check_smtpd(s->c)->keeper, SLICE("batv"), number, 1, slice(s->tag_data, n), on_tag, s);
+	return true;
+}
+
+static enum check_step run(void *state, struct check *c, enum check_stage stage)
+{
+	struct signing_state *s = state;
+	if (stage != CHECK_DOT)
+		return CHECK_GO_ON;
+	if (wants_tag(c) && ask_tag(s, -1))
+		return CHECK_WAIT;
+	return sign_now(s);
 }
 
 static void forget(struct signing_state *s)
 {
+	keeper_cancel(s->tag);
+	s->tag = NULL;
 	signing_free(s->signing);
 	evidence_seal_free(s->seal);
 	mail_body_free(s->body);

@@ -90,12 +90,40 @@ def sole_sender(p):
     check('one on what was sent is not tagged', say('alice@sole.test', real) == 250 and not tagged(b'true'))
 
 
+def batv(p, sink):
+    def say(to):
+        with p.talk() as t:
+            t.code('EHLO mx.far.test'), t.code('MAIL FROM:<>')
+            code = t.code(f'RCPT TO:<{to}>')
+            if code != 250:
+                return code
+            t.code('DATA')
+            t.raw(b'Subject: a report\r\n\r\nx\r\n.\r\n')
+            return t.reply()[0]
+
+    before = len(sink.messages)
+    with p.talk(port=p.submission) as t:
+        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
+        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        code = t.deliver(b'From: alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@tagged.test')
+    end = time.monotonic() + 10
+    while len(sink.messages) == before and time.monotonic() < end:
+        time.sleep(.05)
+    path = sink.messages[-1].sender
+    check('mail of a domain with BATV leaves with a tagged reverse-path', code == 250 and re.fullmatch(r'prvs=\d{4}[0-9a-f]{6}=alice@tagged\.test', path) is not None, (code, path))
+    check('a report to it is taken', say(path) == 250)
+    check('and in the mailbox of the plain address', any(b'Subject: a report' in m for m in p.messages('alice', 'tagged.test').values()))
+    check('one to the plain address is not', say('alice@tagged.test') == 550)
+    check('nor to a forged tag', say('prvs=0999123456=alice@tagged.test') == 550)
+    check('other mail needs no tag', p.send(to='alice@tagged.test', sender='ann@proven.test') == 250)
+
+
 def main():
     zone_file = BUILD / 't' / f'returns-{free_port()}.zone'
     zone_file.parent.mkdir(parents=True, exist_ok=True)
     sink = Sink()
     with Dns(ZONE) as d:
-        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender', 'aliases': 'fwd@srs.test ann@far.test', 'recipients': 'alice@sole.test maildir',
+        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv', 'aliases': 'fwd@srs.test ann@far.test', 'recipients': 'alice@sole.test maildir\nalice@tagged.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test',
                 'routes': f'* [127.0.0.1]:{sink.port}'}
         with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
@@ -105,6 +133,7 @@ def main():
             srs(p, sink)
             seals(p, sink, zone_file)
             sole_sender(p)
+            batv(p, sink)
     zone_file.unlink()
     finish()
 
