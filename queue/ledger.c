@@ -36,6 +36,7 @@ struct ledger {
 	struct request *batch;                   /* the worker's */
 	bool busy, failed, anew, closing;
 	struct ledger_hints hints;               /* the loop's */
+	uint8_t added_bits[LEDGER_HINT_BYTES];   /* since a pass ended; the loop's */
 	struct loop_timer *clean;
 	/* the worker's: a walk through the tables for what is too old, and the hints as it finds them */
 	bool clean_now, loaded, pass_over;
@@ -612,9 +613,10 @@ static void done(void *arg)
 		l->since_s = clock_wall_s();
 	}
 	if (l->pass_over) {
-		/* Bits of what was noted during the pass stay: they were set in the loop before it was written. */
+		/* Bits of what was noted since the last pass ended stay: a pass of many parts may have gone by before it was written. */
 		for (size_t i = 0; i < LEDGER_HINT_BYTES; i++)
-			l->hints.bits[i] = l->loaded ? l->found_bits[i] | (l->waiting ? l->hints.bits[i] : 0) : (uint8_t)(l->hints.bits[i] | l->found_bits[i]);
+			l->hints.bits[i] = (uint8_t)(l->found_bits[i] | (l->loaded ? l->added_bits[i] : l->hints.bits[i]));
+		memset(l->added_bits, 0, sizeof l->added_bits);
 		l->hints.known = l->loaded = true;
 		l->pass_over = false;
 	}
@@ -663,6 +665,7 @@ bool ledger_hint_add(struct ledger *l, uint32_t bit)
 	uint8_t mask = (uint8_t)(1u << bit % 8);
 	bool set = l->hints.bits[bit / 8] & mask;
 	l->hints.bits[bit / 8] |= mask;
+	l->added_bits[bit / 8] |= mask;
 	return !set;
 }
 
