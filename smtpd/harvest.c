@@ -148,7 +148,8 @@ static struct entry *make(struct set *s, uint64_t key, struct slice name, int64_
 	}
 	*least = (struct entry){ .key = key, .at_s = now };
 	size_t n = name.n < NAME_MAX_BYTES - 1 ? name.n : NAME_MAX_BYTES - 1;
-	memcpy(least->name, name.p, n);
+	if (n)
+		memcpy(least->name, name.p, n);
 	return least;
 }
 
