@@ -26,6 +26,7 @@ struct asker {
 	uint64_t id;
 	unsigned waiting;             /* children that were asked for their status */
 	bool json;
+	bool busy;                    /* a question is open */
 	struct buf parts;             /* what they said, as JSON members */
 	struct asker *next;
 };
@@ -59,6 +60,7 @@ static void answer(struct asker *a, int code, struct slice text)
 	field_add_uint(&b, HOUSE_TAG_NUMBER, (uint64_t)code);
 	if (field_add(&b, HOUSE_TAG_TEXT, text) < 0)
 		field_add(&b, HOUSE_TAG_TEXT, SLICE("the answer is too large; narrow the question\n"));
+	a->busy = false;
 	ipc_send(a->channel, HOUSE_CTL_REPLY, a->id, buf_slice(&b), -1);
 	buf_free(&b);
 }
@@ -226,6 +228,7 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	if (in.n || !role.n || !count)
 		return -EPROTO;
 	a->id = m->id;
+	a->busy = true;
 	loop_timer_set(a->patience, ASKER_MS);
 	if (slice_eq(role, SLICE("parent")))
 		ask_parent(a, words, count);
@@ -249,6 +252,17 @@ static bool may_ask(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == 0 || who.uid == geteuid());
 }
 
+/* Whoever came first and asks nothing makes room. */
+static bool make_room(struct control *k)
+{
+	struct asker *oldest = NULL;
+	for (struct asker *a = k->askers; a; a = a->next)
+		oldest = a->busy ? oldest : a;
+	if (k->count >= MAX_ASKERS && oldest)
+		asker_free(oldest);
+	return k->count < MAX_ASKERS;
+}
+
 static void on_accept(void *arg, int what)
 {
 	(void)what;
@@ -256,7 +270,7 @@ static void on_accept(void *arg, int what)
 	int fd = accept4(k->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
-	if (k->count >= MAX_ASKERS || !may_ask(fd)) {
+	if (!may_ask(fd) || !make_room(k)) {
 		close(fd);
 		return;
 	}

@@ -68,6 +68,7 @@ static void welcome(struct listener *l, int fd, const struct net_address *peer)
 	}
 	struct session *s = session_new(d, l, fd, peer);
 	s->counted = !exempt;
+	s->counted_as = ip;
 	dialog_begin(s);
 }
 
@@ -125,6 +126,17 @@ void listener_free(struct listener *l)
 	mem_free(l);
 }
 
+/* Users of this system are counted as if each were an address of one network, so that none of them takes the sessions of the rest or of the world. */
+static struct net_ip ip_of_user(struct slice user)
+{
+	struct net_ip ip = { { 0xfd }, false };
+	uint64_t h = UINT64_C(14695981039346656037);
+	for (size_t i = 0; i < user.n; i++)
+		h = (h ^ (unsigned char)user.p[i]) * UINT64_C(1099511628211);
+	memcpy(ip.bytes + 8, &h, sizeof h);
+	return ip;
+}
+
 /* Such clients came through the parent, one by one; this stands for what they came to. */
 void listener_take_local(struct smtpd *d, struct slice user, int fd)
 {
@@ -132,13 +144,19 @@ void listener_take_local(struct smtpd *d, struct slice user, int fd)
 	const struct net_ip loopback = { { [10] = 0xff, 0xff, 127, 0, 0, 1 }, true };
 	struct net_address peer = net_address_of_ip(&loopback, 0);
 	local.smtpd = d;
+	struct net_ip as = ip_of_user(user);
 	if (d->session_count >= smtpd_settings.max_sessions || d->draining || d->stopping) {
 		send_away(&local, fd, &peer, d->stopping || d->draining ? "ending" : "max-sessions");
 		return;
 	}
+	if (!crowd_enter(d->crowd, &as, smtpd_settings.max_sessions_address, smtpd_settings.max_sessions_network)) {
+		send_away(&local, fd, &peer, "max-sessions-address or max-sessions-network");
+		return;
+	}
 	struct session *s = session_new(d, &local, fd, &peer);
 	s->facts.user = arena_copy(&s->mem, user);
-	s->facts.exempt = true;
+	s->facts.exempt = s->counted = true;
+	s->counted_as = as;
 	log_event(LOG_INFO, "local-session", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("user", s->facts.user), LOG_END);
 	dialog_begin(s);
 }

@@ -70,7 +70,7 @@ void session_free(struct session *s)
 	auth_free(s->auth);
 	checks_free(s->checks);
 	if (s->counted)
-		crowd_leave(s->smtpd->crowd, &s->facts.ip);
+		crowd_leave(s->smtpd->crowd, &s->counted_as);
 	loop_timer_free(s->timer);
 	conn_free(s->conn);
 	buf_free(&s->reply);

@@ -87,7 +87,8 @@ struct session {
 	uint64_t skip_bytes;                /* of a chunk out of place, and then its 503 */
 	bool chunk_last, skipping_chunk;
 	uint64_t began_ms;
-	bool counted;                       /* by address and network (smtpd/crowd) */
+	bool counted;                       /* by address and network (smtpd/crowd), as counted_as */
+	struct net_ip counted_as;
 	bool waiting_tls, tls_pending;      /* a handshake comes first; is under way */
 	bool talked_early;                  /* before the greeting */
 	bool in_rcpt;                       /* the command at work is RCPT: its refusals are no errors */

@@ -72,6 +72,45 @@ with Porter('processes') as p:
         s.close()
     check('random bytes on the control socket are cut off, and it answers on', p.ctl('status').returncode == 0)
 
+    held = []
+    for i in range(100):                                   # half frames that stay
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(5)
+        s.connect(control)
+        s.sendall(b'\0\0\0')
+        held.append(s)
+    check('a hundred half questions that never end keep nobody from asking', p.ctl('status').returncode == 0)
+    for s in held:
+        s.close()
+    submit, full = str(p.dir / 'run/submit'), 0
+    for i in range(10000):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(5)
+        try:
+            s.connect(control if i % 2 else submit)
+        except OSError:
+            full += 1
+        s.close()
+    check('ten thousand connects to the local sockets, and both answer on', wait_for(lambda: p.ctl('status').returncode == 0, 10) and
+          subprocess.run([BUILD / 'sendmail', '-C', p.etc, '-bv', 'alice@example.test'], capture_output=True, timeout=30 * SLOW).returncode == 0, full)
+    held, closed = [], 0
+    for i in range(400):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(10)
+        s.connect(submit)
+        held.append(s)
+    for s in held:
+        try:
+            closed += not s.recv(4).startswith(b'220')
+        except OSError:
+            closed += 1
+    check('one user gets as many local sessions as an address, and the port serves on', closed >= 200 and p.send() == 250, closed)
+    for s in held:
+        s.close()
+    if os.geteuid() == 0:
+        r = subprocess.run(['setpriv', '--reuid=nobody', '--clear-groups', BUILD / 'porterctl', '-c', p.etc, 'stop'], capture_output=True, text=True, timeout=60)
+        check('another user asks in vain', r.returncode != 0 and p.send() == 250, r)
+
     # -- reload ------------------------------------------------------------------------------------------------------------
     old = set(p.roles()['smtpd'])
     with p.talk() as t:
