@@ -363,6 +363,7 @@ static void restart(struct child *c, int status)
 	buf_addf(&text, "process %s %u died and was started again", c->role->name, c->index);
 	parent_alert(c->parent, buf_slice(&text));
 	buf_free(&text);
+	c->pid = 0; /* there is no process while it waits: one that is stopped then needs no end */
 	if (c->wait_ms)
 		wait_and_start(c);
 	else

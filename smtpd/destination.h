@@ -34,6 +34,8 @@ struct destination {
 const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status);
 
 void transaction_asked(struct destination *d, struct mail_status status);
+/* In place of transaction_asked: another kind is asked for this leaf. */
+void transaction_hand_over(struct destination *d, const struct destination_kind *kind);
 void transaction_pen(struct destination *d, struct mail_status status, int fd, uint64_t start);
 void transaction_delivered(struct destination *d, struct mail_status status, struct slice log_place); /* place: file name, queue id, "host said ..." for the log */
 

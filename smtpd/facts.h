@@ -37,6 +37,7 @@ struct transaction_facts {
 	size_t recipient_count;
 	struct evidence evidence;           /* of the reverse-path, graded */
 	struct slice quarantine;            /* why a filter wants it kept for the postmaster; "" not */
+	bool hop_down;                      /* the queue stands in for a next hop that could not be reached just now */
 	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */
 	struct slice tags[16];              /* words of access and checks, for X-Porter-Tag and greylisting */
 	size_t tag_count;

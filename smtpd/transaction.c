@@ -244,6 +244,14 @@ void transaction_asked(struct destination *d, struct mail_status status)
 	ask_leaves(t);
 }
 
+void transaction_hand_over(struct destination *d, const struct destination_kind *kind)
+{
+	struct transaction *t = d->transaction;
+	assert(t->adding && t->asked == d && !t->answered && !t->asking);
+	t->asked = find_destination(t, kind);
+	kind->ask(t->asked, t->adding, &t->adding->resolved.leaves[t->leaf_at]);
+}
+
 /* The targets' leaves stand where the user's leaf stood; what is there already is asked once. */
 void transaction_forwarded(struct destination *d, const struct slice *targets, size_t count)
 {

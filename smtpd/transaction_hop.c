@@ -17,6 +17,7 @@ enum { RCPT_MS = 55000, RCPT_WAIT_MS = 65000, CONTENT_MS = 240000, CONTENT_WAIT_
 
 #define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The next hop can't be asked just now, try again later")
 #define SECOND MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
+#define DOWN MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop can't be reached, try again later")
 #define LOST MAIL_STATUS(MAIL_LATER, 451, 4, 2, "The next hop's answer was not heard, try again later")
 
 struct taken {
@@ -34,6 +35,8 @@ struct hop {
 	bool forward;                   /* an alias of ours led here */
 	bool broken;                    /* it was promised a recipient that was given up since: it would get the message all the same */
 	const struct recipient *candidate;
+	const struct leaf *candidate_leaf;
+	bool pen;                       /* a file of the queue's is ours */
 	struct slice candidate_address;
 };
 
@@ -58,6 +61,59 @@ static void keep(struct hop *h)
 	h->taken[h->count++] = (struct taken){ h->candidate, h->candidate_address };
 }
 
+/* What the hop said of a recipient that only it knows: for the time when it is down (rule.md, "Relayed domains"). */
+static void note_word(struct hop *h, const struct hop_rcpt_done *d)
+{
+	struct ask_note note = { h->candidate_address, h->place, d->status, false };
+	struct buf b = BUF_INIT(16 << 10);
+	bool unknown = d->status.fate == MAIL_NEVER && d->status.enhanced[0] == 1;
+	if (h->candidate_leaf->ask && !d->facts.down && d->facts.host.n && (d->status.fate == MAIL_OK || unknown) && ask_put_note(&b, &note) == 0)
+		peer_tell(transaction_smtpd(h->base.transaction)->queue, ASK_NOTE, 0, buf_slice(&b));
+	buf_free(&b);
+}
+
+/* Backup MX and forwards: while the hop is down the queue takes what can be reported to a proven sender. */
+static bool may_be_queued(const struct hop *h)
+{
+	const struct transaction_facts *f = transaction_facts(h->base.transaction);
+	return h->candidate_leaf->kind == LEAF_HOP && f->sender.n && f->evidence.grade >= EVIDENCE_SPF && !h->count;
+}
+
+static void hand_over(struct hop *h)
+{
+	transaction_facts(h->base.transaction)->hop_down = true;
+	log_event(LOG_INFO, "hop-down", LOG_STR("id", transaction_id(h->base.transaction)), LOG_STR("to", h->candidate_address), LOG_STR("place", h->place), LOG_END);
+	transaction_hand_over(&h->base, &destination_queue);
+}
+
+static int on_word(void *arg, struct ipc_message *m)
+{
+	struct hop *h = arg;
+	struct ask_looked looked;
+	h->question = NULL;
+	bool good = m && m->type == ASK_LOOKED && ask_get_looked(m->payload, &looked) == 0;
+	if (good && looked.answer == FOUND && looked.status.fate == MAIL_OK && !looked.accept_all)
+		hand_over(h);
+	else
+		transaction_asked(&h->base, DOWN);
+	return m && !good ? -EPROTO : 0;
+}
+
+/* Known to be good: by the map that names a relayed domain's recipients, or by what the hop itself said in the last days. */
+static void stand_in(struct hop *h)
+{
+	struct buf b = BUF_INIT(16 << 10);
+	if (h->candidate_leaf->relayed && !h->candidate_leaf->ask) {
+		hand_over(h);
+		return;
+	}
+	if (ask_put_look(&b, h->candidate_address, h->place) == 0)
+		h->question = peer_ask(transaction_smtpd(h->base.transaction)->queue, ASK_LOOK, buf_slice(&b), -1, PEN_MS, on_word, h);
+	buf_free(&b);
+	if (!h->question)
+		transaction_asked(&h->base, DOWN);
+}
+
 static int on_rcpt(void *arg, struct ipc_message *m)
 {
 	struct hop *h = arg;
@@ -72,6 +128,11 @@ static int on_rcpt(void *arg, struct ipc_message *m)
 		h->broken |= h->count > 0;
 		transaction_asked(&h->base, GONE);
 		return -EPROTO;
+	}
+	note_word(h, &d);
+	if (d.facts.down && may_be_queued(h)) {
+		stand_in(h);
+		return 0;
 	}
 	if (d.status.fate == MAIL_OK)
 		keep(h);
@@ -157,6 +218,7 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 		h->route = leaf->route;
 		h->forward = leaf->kind == LEAF_HOP && !leaf->relayed;
 		h->candidate = r;
+		h->candidate_leaf = leaf;
 		h->candidate_address = leaf->address;
 		if (!h->begun)
 			begin(h);
@@ -198,6 +260,7 @@ static void open_pen(struct destination *d, uint64_t size)
 	struct buf b = BUF_INIT(64);
 	(void)size;
 	queue_put_transaction(&b, transaction_id(d->transaction));
+	h->pen = true;
 	h->question = peer_ask(transaction_smtpd(d->transaction)->queue, QUEUE_PEN, buf_slice(&b), -1, PEN_MS, on_pen, h);
 	buf_free(&b);
 	if (!h->question)
@@ -293,6 +356,10 @@ static void abort_all(struct destination *d)
 	hop_put_transaction(&b, transaction_id(d->transaction));
 	if (h->begun && !h->content_sent)
 		peer_tell(peer_of(h), HOP_ABORT, 0, buf_slice(&b));
+	buf_clear(&b);
+	queue_put_transaction(&b, transaction_id(d->transaction));
+	if (h->pen)
+		peer_tell(transaction_smtpd(d->transaction)->queue, QUEUE_ABORT, 0, buf_slice(&b));
 	buf_free(&b);
 	mem_free(h->taken);
 }

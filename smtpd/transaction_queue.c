@@ -245,7 +245,7 @@ static void send_put(struct queued *q, bool hold)
 {
 	struct transaction *t = q->base.transaction;
 	struct message *message = transaction_message(t);
-	struct queue_put put = { .transaction = transaction_id(t), .hold = hold };
+	struct queue_put put = { .transaction = transaction_id(t), .hold = hold, .hop_down = transaction_facts(t)->hop_down };
 	struct buf content = BUF_INIT(QUEUE_MAX_INLINE);
 	int fd;
 	put.from_pen = message_spill_file(message, false, &fd, &put.content_offset, &put.content_length);

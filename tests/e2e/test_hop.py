@@ -24,10 +24,11 @@ def dot(message):
 one = Sink(rcpt=refuse, dot=dot)
 two = Sink(rcpt=refuse, dot=dot, offer=())
 three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else None)
-dead = free_port()
+dead, backup = free_port(), Sink(rcpt=refuse)
 maps = {'domains': f'relay.test relay [127.0.0.1]:{one.port} recipients=ask\nplain.test relay [127.0.0.1]:{two.port} recipients=ask\n'
                    f'also.test relay [127.0.0.1]:{one.port} recipients=ask\ndead.test relay [127.0.0.1]:{dead} recipients=ask\n'
                    f'lmtp.test relay lmtp:127.0.0.1:{three.port} recipients=ask\n'
+                   f'back.test relay [127.0.0.1]:{backup.port} recipients=ask\n'
                    f'loop.test relay [127.9.9.9]:LOOP recipients=ask\n',
         'aliases': 'away@example.test good@relay.test\n'}
 
@@ -131,5 +132,25 @@ with p.start():
     check('the retry of the one who has it is a 250 without a second copy', [x[0] for x in r] == [250, 452] and end[0] == 250 and len(three.messages) == k + 1, (r, end))
     r, end = talk(p, 'mixed@out.test', ['full9@lmtp.test'], each)
     check('and the other one gets its own refusal', end[0] == 552, end)
+    # backup MX: known good while the hop is down
+    r, end = talk(p, 'a@out.test', ['known@back.test'], mail)
+    check('a hop says that a recipient is good', end and end[0] == 250, (r, end))
+    backup.stop()
+    time.sleep(.3)
+    r, _ = talk(p, 'a@out.test', ['known@back.test'])
+    check('hop down, a stranger: 451', r[0][0] == 451, r)
+    with p.talk(port=p.submission) as t:
+        t.say('EHLO c.test')
+        t.starttls()
+        t.say('EHLO c.test')
+        import base64
+        t.say('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        t.say('MAIL FROM:<alice@example.test>')
+        good, bad = t.say('RCPT TO:<known@back.test>'), t.say('RCPT TO:<unheard@back.test>')
+        t.say('DATA')
+        t.raw(b'From: alice@example.test\r\n' + mail + b'.\r\n')
+        end = t.reply()
+    check('hop down, authenticated: what is known good is queued, what is not is 451', (good[0], bad[0], end[0]) == (250, 451, 250), (good, bad, end))
+    check('it lies in the queue', 'known@back.test' in p.ctl('queue', 'list').stdout, p.ctl('queue', 'list').stdout)
     check('delivery is alive', len(p.roles().get('delivery', [])) == 1)
 finish()

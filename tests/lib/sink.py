@@ -18,7 +18,7 @@ class Sink:
         self.hooks = {'rcpt': rcpt, 'dot': dot, 'mail': mail, 'greet': greet}
         self.offer, self.lmtp = offer, lmtp
         self.messages, self.mails, self.rcpts, self.wire = [], [], [], []
-        self.connections = 0
+        self.connections, self.sockets = 0, []
         self.lock = threading.Lock()
         sink = self
 
@@ -26,6 +26,7 @@ class Sink:
             def handle(self):
                 with sink.lock:
                     sink.connections += 1
+                    sink.sockets.append(self.request)
                 try:
                     sink._serve(self.request)
                 except (OSError, EOFError):
@@ -41,6 +42,11 @@ class Sink:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        for s in self.sockets:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
     @property
     def null_senders(self):

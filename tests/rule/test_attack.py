@@ -286,5 +286,5 @@ check('no forged sender\'s server saw a single connection', victims.connections 
 nulls = [s for s in (victims, inner, all_taking) for m in s.null_senders]
 check('no null reverse-path went anywhere', not nulls)
 check('nothing lies in the queue', not list(p.spool.glob('queue/*/*')) and not list(p.spool.glob('queue/*.q')), list(p.spool.glob('queue/**/*'))[:5])
-p.stop()
+check('it ends in order', p.stop() == 0)
 finish()
