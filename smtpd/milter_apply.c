@@ -45,7 +45,7 @@ static const char *change(struct work *w, const struct milter_reply *r)
 	switch (r->kind) {
 	case MILTER_SAYS_INSERT_HEADER:
 		if (r->index == 0 && mail_field_name_is_good(r->name))
-			return message_add_field(w->message, r->name, r->value) ? "header fields past the ceiling" : NULL;
+			return message_add_field(w->message, r->name, slice_skip(r->value, slice_starts(r->value, SLICE(" ")))) ? "header fields past the ceiling" : NULL;
 		return change_head(w, r);
 	case MILTER_SAYS_ADD_HEADER:
 	case MILTER_SAYS_CHANGE_HEADER:
