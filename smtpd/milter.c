@@ -65,7 +65,7 @@ static const struct session_facts *facts(const struct milter *m)
 
 static enum wrote put_options(struct milter *m)
 {
-	milter_put_negotiate(&m->out, MILTER_ALL_ACTIONS & ~(uint32_t)(MILTER_SET_MACROS | MILTER_QUARANTINE), MILTER_ALL_OPTIONS);
+	milter_put_negotiate(&m->out, MILTER_ALL_ACTIONS & ~(uint32_t)MILTER_SET_MACROS, MILTER_ALL_OPTIONS);
 	return WROTE;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/general_settings.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "smtpd/check.h"
@@ -620,6 +621,38 @@ const char *transaction_extend(struct transaction *t, struct slice address)
 	return NULL;
 }
 
+/* What a filter wants kept goes to the postmaster alone, with the reason and those whom it was for. True: he takes it. */
+static bool divert(struct transaction *t)
+{
+	static const struct mail_path postmaster = { SLICE_INIT("postmaster"), SLICE_INIT(""), false };
+	struct recipient *r = ARENA_NEW(&t->mem, struct recipient);
+	struct slice name = general_settings.postmaster;
+	const char *why;
+	if (!r || !t->session->smtpd->maps || t->extra_count == MAX_EXTRAS)
+		return false;
+	r->path = postmaster;
+	if (slice_find(name, '@') < name.n && mail_path_parse_address(name, &t->mem, &r->path, &why))
+		return false;
+	r->address = name;
+	r->original = SLICE("");
+	r->status = MAIL_STATUS_OK;
+	resolve_path(t->session->smtpd->maps, &r->path, false, &t->mem, &r->resolved);
+	if (r->resolved.status.fate != MAIL_OK)
+		return false;
+	struct buf text = BUF_INIT(4096);
+	buf_add(&text, slice_head(t->facts.quarantine, 300));
+	buf_add_cstr(&text, "; for");
+	while (t->facts.recipient_count) {
+		buf_addf(&text, " %.*s", SLICE_FMT(t->facts.recipients[0]->address));
+		transaction_drop(t, t->facts.recipients[0]->address);
+	}
+	message_add_field(&t->message, SLICE("X-Porter-Quarantine"), buf_slice(&text));
+	log_event(LOG_WARN, "quarantine", LOG_STR("id", unique_slice(&t->facts.id)), LOG_STR("text", buf_slice(&text)), LOG_END);
+	buf_free(&text);
+	t->extras[t->extra_count++] = r;
+	return true;
+}
+
 static void decided(struct transaction *t);
 static void begin_delivery(struct transaction *t);
 
@@ -646,7 +679,7 @@ static void checked(struct session *s, const struct mail_status *refusal)
 		reply(t, BLIND);
 		return;
 	}
-	if (t->facts.quarantine.n) {
+	if (t->facts.quarantine.n && !divert(t)) {
 		reply(t, QUARANTINE);
 		return;
 	}

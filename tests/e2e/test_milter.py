@@ -84,6 +84,16 @@ def changes(p, m):
     check('no value ends the header section', c.taken() and b'X-A: 1\n Injected: body\n' in c.text, c.text)
 
 
+def quarantine_goes_to_the_postmaster(p, m):
+    c = Case(p, m, {'E': [quarantine('looks odd'), CONTINUE]}, content=BODY)
+    check('what is quarantined is taken, and kept for the postmaster with the reason', c.taken() and b'X-Porter-Quarantine: looks odd; for alice@example.test\n' in c.text and not c.bob, (c.code, c.text))
+    p.clean()
+    m.now({'E': [quarantine('odd'), CONTINUE]})
+    code = p.send(BIG, to='bob@example.test')
+    found = list(p.messages('alice').values())
+    check('whoever it was for', code == 250 and not p.messages('bob') and len(found) == 1 and b'; for bob@example.test\n' in found[0], code)
+
+
 def refusals(p, m):
     cases = [('C', REJECT, 550), ('H', LATER, 451), ('M', REJECT, 550), ('R', LATER, 451), ('R', reply('553 5.1.3 not him'), 553), ('T', REJECT, 550), ('L', REJECT, 550), ('N', LATER, 451),
              ('B', REJECT, 550), ('E', reply('554 5.7.1 a virus'), 554), ('E', reply('450-4.7.0 a\n450 4.7.0 b'), 450), ('E', DISCARD, 550), ('E', REJECT, 550), ('M', frame('4'), 421)]
@@ -155,6 +165,7 @@ def passed_by(p, m):
 with Milter() as m, world('milter', [m.address + ',timeout=1s']) as p:
     sees_everything(p, m)
     changes(p, m)
+    quarantine_goes_to_the_postmaster(p, m)
     refusals(p, m)
     nonsense(p, m)
     m.close()
