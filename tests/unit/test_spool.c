@@ -1,0 +1,272 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/loop.h"
+#include "base/unique.h"
+#include "queue/spool.h"
+
+static char root[64];
+static struct loop *loop;
+static struct spool *spool;
+static struct envelope_recipient to = { .address = SLICE_INIT("ann@far.test"), .place = SLICE_INIT("mx:far.test"), .way = WAY_FOREIGN };
+static int last_error;
+
+static void reopen(void)
+{
+	int dir;
+	if (spool)
+		spool_close(spool);
+	assert_int_equal(file_open(AT_FDCWD, root, O_RDONLY | O_DIRECTORY, 0, &dir), 0);
+	assert_int_equal(spool_open(loop, dir, &spool), 0);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	snprintf(root, sizeof root, "/tmp/porter-spool-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	loop = loop_new();
+	reopen();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[128];
+	(void)state;
+	spool_close(spool);
+	spool = NULL;
+	loop_free(loop);
+	snprintf(command, sizeof command, "rm -r %s", root);
+	return system(command);
+}
+
+static struct envelope envelope(const struct unique *id)
+{
+	return (struct envelope){ .id = unique_slice(id), .arrived_s = 1000, .expires_s = 2000, .evidence = { EVIDENCE_AUTH, SLICE("alice"), SLICE("login") },
+		.reverse_path = SLICE("alice@example.test"), .recipients = &to, .recipient_count = 1 };
+}
+
+static void put_done(struct spool_put *p)
+{
+	last_error = p->job.error;
+	loop_stop(loop);
+}
+
+static void put(const struct unique *id, struct slice content)
+{
+	struct envelope e = envelope(id);
+	struct spool_put p = { .envelope = &e, .pen = PEN_NONE, .copy = -1, .content = content, .done = put_done };
+	spool_put(spool, &p, SYNCER_DELIVER);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+}
+
+static void path_of(const struct unique *id, char out[200])
+{
+	snprintf(out, 200, "%s/queue/%s/%s", root, id->text + UNIQUE_LENGTH - 2, id->text);
+}
+
+static int look(const struct unique *id, const char **why)
+{
+	struct buf raw = BUF_INIT(88 << 20);
+	struct arena mem = ARENA_INIT(16 << 20);
+	struct spool_message m;
+	int error = spool_read(spool, SPOOL_QUEUE, unique_slice(id), &raw, &mem, &m, why);
+	if (error == 0)
+		close(m.fd);
+	arena_free(&mem);
+	buf_free(&raw);
+	return error;
+}
+
+static void what_is_put_in_is_there_after_a_restart(void **state)
+{
+	struct unique id = unique_new();
+	struct buf raw = BUF_INIT(88 << 20);
+	struct arena mem = ARENA_INIT(16 << 20);
+	struct spool_message m;
+	const char *why;
+	char content[32] = "";
+	(void)state;
+	put(&id, SLICE("Subject: x\r\n\r\nhello\r\n"));
+	reopen();
+	assert_int_equal(spool_read(spool, SPOOL_QUEUE, unique_slice(&id), &raw, &mem, &m, &why), 0);
+	assert_int_equal(m.content_length, 21);
+	assert_int_equal(pread(m.fd, content, 21, (off_t)m.content_offset), 21);
+	assert_string_equal(content, "Subject: x\r\n\r\nhello\r\n");
+	assert_true(slice_eq(m.envelope.recipients[0].address, to.address));
+	assert_int_equal(m.state.waiting, 1);
+	close(m.fd);
+	arena_free(&mem);
+	buf_free(&raw);
+}
+
+static void a_large_message_is_read_like_a_small_one(void **state)
+{
+	struct unique id = unique_new();
+	struct buf content = BUF_INIT(1 << 20);
+	const char *why;
+	(void)state;
+	for (int i = 0; i < 20000; i++)
+		buf_add(&content, SLICE("a line of text\r\n"));
+	put(&id, buf_slice(&content));
+	assert_int_equal(look(&id, &why), 0);
+	buf_free(&content);
+}
+
+static void what_was_prepared_and_dropped_leaves_nothing(void **state)
+{
+	struct unique id = unique_new();
+	struct envelope e = envelope(&id);
+	struct spool_put p = { .envelope = &e, .pen = PEN_NONE, .copy = -1, .content = SLICE("x\r\n"), .done = put_done };
+	const char *why;
+	(void)state;
+	spool_put(spool, &p, SYNCER_PREPARE);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(look(&id, &why), -ENOENT);
+	spool_put_drop(&p);
+	assert_int_equal(look(&id, &why), -ENOENT);
+}
+
+static void append_done(struct spool_append *a)
+{
+	last_error = a->job.error;
+	loop_stop(loop);
+}
+
+static void events_are_appended_and_folded(void **state)
+{
+	struct unique id = unique_new();
+	struct spool_append a = { .records = BUF_INIT(1 << 16), .done = append_done };
+	struct event e = { .kind = EVENT_DONE, .at_s = 1100, .status = MAIL_STATUS_OK };
+	struct buf raw = BUF_INIT(88 << 20);
+	struct arena mem = ARENA_INIT(16 << 20);
+	struct spool_message m;
+	const char *why;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	event_put(&a.records, &e);
+	memcpy(a.id, id.text, sizeof id.text);
+	spool_append(spool, &a, true);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(spool_read(spool, SPOOL_QUEUE, unique_slice(&id), &raw, &mem, &m, &why), 0);
+	assert_int_equal(m.state.waiting, 0);
+	close(m.fd);
+	buf_free(&a.records);
+	buf_free(&raw);
+	arena_free(&mem);
+}
+
+/* Each byte in front of the content and behind it altered, each length cut: never read as a sound message with another envelope, never a crash. */
+static void a_damaged_file_is_told_as_such(void **state)
+{
+	struct unique id = unique_new();
+	char path[200], byte;
+	const char *why;
+	struct stat st;
+	int refused = 0;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	path_of(&id, path);
+	assert_int_equal(stat(path, &st), 0);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	for (off_t at = 0; at < st.st_size; at++) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte ^= 4;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+		why = NULL;
+		int error = look(&id, &why);
+		bool gap_or_content = (at >= 48 && at < SPOOL_HEAD) || (at >= SPOOL_HEAD && at < SPOOL_HEAD + 3);
+		assert_int_equal(error, gap_or_content ? 0 : -EBADMSG);
+		assert_true(gap_or_content || why);
+		refused += error != 0;
+		byte ^= 4;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	}
+	for (off_t n = st.st_size - 1; n >= 0; n -= 7) {
+		assert_int_equal(ftruncate(fd, n), 0);
+		assert_int_equal(look(&id, &why), -EBADMSG);
+	}
+	assert_true(refused > 100);
+	close(fd);
+}
+
+static void a_link_and_a_foreign_name_are_not_followed(void **state)
+{
+	struct unique id = unique_new(), other = unique_new();
+	char path[200], there[200], command[700];
+	const char *why;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	path_of(&id, path);
+	path_of(&other, there);
+	snprintf(command, sizeof command, "mkdir -p $(dirname %s) && ln -s %s %s", there, path, there);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(look(&other, &why), -EBADMSG);
+	assert_int_equal(unlink(there), 0);
+	assert_int_equal(link(path, there), 0); /* another's name: the id in the envelope says so */
+	assert_int_equal(look(&other, &why), -EBADMSG);
+	struct unique bad;
+	snprintf(bad.text, sizeof bad.text, "../../../etc/pas");
+	assert_int_equal(look(&bad, &why), -ENOENT);
+}
+
+static bool count_one(void *arg, struct slice id)
+{
+	(void)id;
+	++*(int *)arg;
+	return true;
+}
+
+static void gone_done(struct spool_gone *g)
+{
+	last_error = g->job.error;
+	loop_stop(loop);
+}
+
+static void messages_move_and_go(void **state)
+{
+	struct unique id = unique_new();
+	struct spool_gone g = { .done = gone_done };
+	const char *why;
+	int dead = 0;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	assert_int_equal(spool_move(spool, SPOOL_QUEUE, SPOOL_DEAD, unique_slice(&id)), 0);
+	assert_int_equal(look(&id, &why), -ENOENT);
+	spool_scan(spool, SPOOL_DEAD, count_one, &dead);
+	assert_int_equal(dead, 1);
+	assert_int_equal(spool_move(spool, SPOOL_DEAD, SPOOL_QUEUE, unique_slice(&id)), 0);
+	assert_int_equal(look(&id, &why), 0);
+	memcpy(g.id, id.text, sizeof id.text);
+	spool_forget(spool, &g);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(look(&id, &why), -ENOENT);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_put_in_is_there_after_a_restart), TEST(a_large_message_is_read_like_a_small_one), TEST(what_was_prepared_and_dropped_leaves_nothing),
+		TEST(events_are_appended_and_folded), TEST(a_damaged_file_is_told_as_such), TEST(a_link_and_a_foreign_name_are_not_followed),
+		TEST(messages_move_and_go),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
