@@ -537,6 +537,8 @@ static int clean_part(struct ledger *l)
 	return 0;
 }
 
+enum { CHECK_MEMORY = 8 << 20 };
+
 /* Batches ------------------------------------------------------------------------------------------------------------------------------- */
 
 static int begin_anew(struct ledger *l)
@@ -637,8 +639,36 @@ static void start(struct ledger *l)
 	worker_add(l->worker, work, done, l);
 }
 
+/* A payload that no writer would write is its sender's fault, and told at once: the sender is cut off. */
+static int check(uint16_t type, struct slice payload)
+{
+	struct arena mem = ARENA_INIT(CHECK_MEMORY);
+	struct ledger_look look;
+	struct ledger_decide decide;
+	struct ledger_note note;
+	struct ask_note asked;
+	struct queue_seen *seen;
+	struct slice *texts, address, place;
+	size_t count;
+	int error;
+	switch (type) {
+	case LEDGER_LOOK: error = ledger_get_look(payload, &look); break;
+	case LEDGER_DECIDE: error = ledger_get_decide(payload, &mem, &decide); break;
+	case LEDGER_NOTE: error = ledger_get_note(payload, &mem, &note); break;
+	case ASK_LOOK: error = ask_get_look(payload, &address, &place); break;
+	case ASK_NOTE: error = ask_get_note(payload, &asked); break;
+	case QUEUE_SEEN: error = queue_get_seen(payload, &mem, &seen, &count); break;
+	default: error = queue_get_texts(payload, QUEUE_MAX_BATCH, &mem, &texts, &count);
+	}
+	arena_free(&mem);
+	return error;
+}
+
 int ledger_ask(struct ledger *l, uint16_t type, struct slice payload, ledger_done on_done, void *arg)
 {
+	int error = check(type, payload);
+	if (error)
+		return error;
 	struct request *r = MEM_NEW(struct request);
 	*r = (struct request){ .type = type, .payload = mem_copy(payload.n ? payload.p : "", payload.n), .n = payload.n, .done = on_done, .arg = arg, .answer = BUF_INIT(MAX_ANSWER) };
 	*l->waiting_end = r;
