@@ -43,7 +43,7 @@ static void reopen(void)
 static int set_up(void **state)
 {
 	(void)state;
-	snprintf(root, sizeof root, "/tmp/porter-ledger-XXXXXX");
+	snprintf(root, sizeof root, "/tmp/porter-ledger-rule-XXXXXX");
 	assert_non_null(mkdtemp(root));
 	loop = loop_new();
 	buf_init(&answer, 1 << 20);
