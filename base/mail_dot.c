@@ -1,4 +1,4 @@
-/* A machine of five states over bytes. Runs without CR, LF and NUL are found by one scan and handed on whole, so that the cost is that of memchr. */
+/* A machine of five states over bytes. Clean lines are found by scans and handed on as one run, so that the cost is that of memchr. */
 #include "base/mail_dot.h"
 
 void mail_dot_begin(struct mail_dot *d, bool lenient)
@@ -111,23 +111,36 @@ static bool step(struct mail_dot *d, char c, const struct mail_dot_sink *sink)
 	return false;
 }
 
+/* Whole lines as they stand, up to one that begins with a dot, isn't whole, or isn't clean: so a sink gets few large runs. Returns their bytes. */
+static size_t clean_lines(struct mail_dot *d, const char *p, size_t n)
+{
+	size_t at = 0;
+	while (at < n && (!at || p[at] != '.')) {
+		size_t run = plain_run(p + at, n - at);
+		if (at + run + 2 > n || p[at + run] != '\r' || p[at + run + 1] != '\n')
+			break;
+		d->line += run;
+		end_line(d);
+		at += run + 2;
+	}
+	return at;
+}
+
 bool mail_dot_data(struct mail_dot *d, struct slice *in, const struct mail_dot_sink *sink)
 {
 	const char *p = in->p, *end = in->p + in->n;
 	while (p < end) {
 		if (d->at == MAIL_DOT_IN_LINE || (d->at == MAIL_DOT_LINE_START && *p != '.')) {
-			size_t run = plain_run(p, (size_t)(end - p));
-			if (run) {
-				bool whole = d->at == MAIL_DOT_IN_LINE || d->at == MAIL_DOT_LINE_START;
-				bool crlf = whole && p + run + 2 <= end && p[run] == '\r' && p[run + 1] == '\n';
-				hand(d, sink, p, run + (crlf ? 2 : 0));
-				d->line += run;
-				p += run + (crlf ? 2 : 0);
-				d->at = crlf ? MAIL_DOT_LINE_START : MAIL_DOT_IN_LINE;
-				if (crlf)
-					end_line(d);
-				continue;
+			size_t n = clean_lines(d, p, (size_t)(end - p));
+			d->at = n ? MAIL_DOT_LINE_START : d->at;
+			if (!n && (n = plain_run(p, (size_t)(end - p)))) {
+				d->line += n;
+				d->at = MAIL_DOT_IN_LINE;
 			}
+			hand(d, sink, p, n);
+			p += n;
+			if (n)
+				continue;
 		}
 		if (step(d, *p++, sink)) {
 			*in = slice(p, (size_t)(end - p));
