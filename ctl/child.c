@@ -114,6 +114,8 @@ static void link_child(struct child *c)
 	for (struct child *o = c->parent->children; o; o = o->next) {
 		int fds[2];
 		bool together = o->epoch == c->epoch || o->role->alone || c->role->alone;
+		if (c->role->alone && o->epoch < c->epoch && strcmp(o->role->name, "smtpd") != 0)
+			continue;       /* old sessions still ask it; the other old ones are to end, and get no new work */
 		if (o == c || !o->channel || !together || !is_linked(o->role, c->role) || ipc_pair(fds) < 0)
 			continue;
 		send_peer(c, o, fds[0]);
@@ -331,6 +333,7 @@ void child_drain(struct child *c)
 void child_stop(struct child *c)
 {
 	c->gone = true;
+	c->draining = false;
 	send_bare(c, HOUSE_STOP);
 	if (c->again)
 		loop_timer_stop(c->again);

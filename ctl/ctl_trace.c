@@ -250,24 +250,40 @@ static void follow(struct trace *t)
 		qsort(t->lines, t->line_count, sizeof *t->lines, by_time);
 }
 
+static void trace_free(struct trace *t)
+{
+	for (size_t i = 0; i < t->log_count; i++)
+		buf_free(&t->logs[i].read);
+	mem_free(t->ids.at);
+	mem_free(t->sessions.at);
+	mem_free(t->lines);
+}
+
+static int tell(struct ctl *c, struct trace *t)
+{
+	t->ids.at = mem_new_array(SLOTS, sizeof *t->ids.at);
+	t->sessions.at = mem_new_array(SLOTS, sizeof *t->sessions.at);
+	follow(t);
+	print_lines(c, t);
+	if (t->ids.count == MAX_IDS || t->line_count == MAX_LINES)
+		ctl_fail(0, "there is more than this; look for something narrower");
+	if (!t->line_count && !c->json)
+		ctl_fail(0, "the log names no %.*s", SLICE_FMT(t->what));
+	return t->line_count ? 0 : 1;
+}
+
 static int run_trace(struct ctl *c, int argc, char **argv)
 {
 	struct trace t = { .log_count = 0 };
 	int code = open_logs(c, &t, &argc, argv);
-	if (code)
-		return code;
-	if (argc != 1 || !argv[0][0] || ctl_unknown_option(argc, argv))
-		return ctl_fail(CTL_USAGE, "trace wants one thing to look for: an address, a Message-ID, an id of the log, a client's address");
-	t.what = slice_of(argv[0]);
-	t.ids.at = mem_new_array(SLOTS, sizeof *t.ids.at);
-	t.sessions.at = mem_new_array(SLOTS, sizeof *t.sessions.at);
-	follow(&t);
-	print_lines(c, &t);
-	if (t.ids.count == MAX_IDS || t.line_count == MAX_LINES)
-		ctl_fail(0, "there is more than this; look for something narrower");
-	if (!t.line_count && !c->json)
-		ctl_fail(0, "the log names no %.*s", SLICE_FMT(t.what));
-	return t.line_count ? 0 : 1;
+	if (!code && (argc != 1 || !argv[0][0] || ctl_unknown_option(argc, argv)))
+		code = ctl_fail(CTL_USAGE, "trace wants one thing to look for: an address, a Message-ID, an id of the log, a client's address");
+	if (!code) {
+		t.what = slice_of(argv[0]);
+		code = tell(c, &t);
+	}
+	trace_free(&t);
+	return code;
 }
 
 const struct ctl_command ctl_trace_commands[] = {

@@ -138,7 +138,7 @@ static void stop_next(struct parent *p)
 {
 	bool smtpd_left = any_child(p, "smtpd", false);
 	for (struct child *c = p->children; c; c = c->next)
-		if (!c->gone && (!smtpd_left || strcmp(c->role->name, "smtpd") == 0 || strcmp(c->role->name, "web") == 0))
+		if ((!c->gone || c->draining) && (!smtpd_left || strcmp(c->role->name, "smtpd") == 0 || strcmp(c->role->name, "web") == 0))
 			child_stop(c);
 	if (!p->children)
 		loop_stop(p->loop);
@@ -149,8 +149,12 @@ static void reload_next(struct parent *p)
 {
 	if (!any_child(p, "smtpd", true))
 		for (struct child *c = p->children; c; c = c->next)
-			if (c->epoch != p->epoch && !c->draining)
+			if (c->epoch != p->epoch && !c->gone)
 				child_drain(c);
+	if (!any_child(p, "smtpd", true) && !any_child(p, "delivery", true)) /* nobody is left to ask the old keeper and login */
+		for (struct child *c = p->children; c; c = c->next)
+			if (c->epoch != p->epoch && (strcmp(c->role->name, "keeper") == 0 || strcmp(c->role->name, "login") == 0) && (!c->gone || c->draining))
+				child_stop(c);
 	for (size_t i = 0; i < role_count; i++) {
 		const struct role *r = &roles[i];
 		bool there = false;
@@ -360,7 +364,8 @@ static int begin(struct parent *p)
 
 int parent_run(char *directory, char *program, void (*on_serving)(struct parent *p))
 {
-	struct parent *p = MEM_NEW(struct parent);
+	static struct parent house;
+	struct parent *p = &house;
 	*p = (struct parent){ .directory = directory, .program = program, .log_level = -1, .on_serving = on_serving, .started_ms = clock_mono_ms() };
 	p->mem = (struct arena)ARENA_INIT(0);
 	signal(SIGPIPE, SIG_IGN);
@@ -368,8 +373,11 @@ int parent_run(char *directory, char *program, void (*on_serving)(struct parent 
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	p->loop = loop_new();
 	p->patience = loop_timer_new(p->loop, out_of_patience, p);
-	if (begin(p) < 0)
+	if (begin(p) < 0) {
+		submit_close(p);
+		control_close(p);
 		return 78;
+	}
 	write_pid(p);
 	struct loop_signal *signals[] = { loop_signal_new(p->loop, SIGCHLD, on_child, p), loop_signal_new(p->loop, SIGTERM, on_term, p),
 		                          loop_signal_new(p->loop, SIGINT, on_term, p), loop_signal_new(p->loop, SIGHUP, on_hup, p) };

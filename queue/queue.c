@@ -44,7 +44,7 @@ int64_t queue_expiry(int64_t from_s)
 static void is_idle(struct queue *q)
 {
 	const struct peer *p = q->peers;
-	while (p && p->kind != PEER_ASKER)
+	while (p && (p->kind != PEER_ASKER || q->stopping))
 		p = p->next;
 	if (q->draining && q->under_way == 0 && !p && q->setup.on_idle)
 		q->setup.on_idle(q->setup.arg);
@@ -578,6 +578,12 @@ void queue_drain(struct queue *q)
 {
 	q->draining = true;
 	is_idle(q);
+}
+
+void queue_stop(struct queue *q)
+{
+	q->stopping = true;
+	queue_drain(q);
 }
 
 void queue_free(struct queue *q)

@@ -30,6 +30,7 @@ void queue_maps(struct queue *q, uint64_t generation);
 
 /* No new jobs from now on. */
 void queue_drain(struct queue *q);
+void queue_stop(struct queue *q);   /* the same, without waiting for peers: what they ask from now on is lost with the channel */
 
 /* The scan at start is over. */
 bool queue_is_scanned(const struct queue *q);

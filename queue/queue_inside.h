@@ -62,7 +62,7 @@ struct queue {
 	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
 	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
 	struct queue_counts counts;
-	bool draining, dispatching, gate_dirty, looking;
+	bool draining, stopping, dispatching, gate_dirty, looking;
 };
 
 /* queue.c */

@@ -56,7 +56,8 @@ static void on_stop(void *arg)
 {
 	struct self *s = arg;
 	loop_timer_set(s->patience, STOP_MS);
-	on_drain(s);
+	s->ending = true;
+	queue_stop(s->queue);
 }
 
 static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
