@@ -130,10 +130,10 @@ void outcome_ask(struct outcome *l, const struct recipient *r, void (*then)(stru
 	l->alone = NULL;
 	l->looked = r;
 	l->leaf_at = 0;
-	if (hints.known)
-		look_on(l);
+	if (hints.known || peer_is_up(queue_of(l)))
+		look_on(l); /* before the first hints everything is a hit */
 	else
-		finish(l, MAIL_STATUS_OK); /* no ledger was ever there: nothing was noted */
+		finish(l, MAIL_STATUS_OK); /* no ledger was there yet: at worst a second copy, and mail need not wait for the queue */
 }
 
 /* -- the dot ----------------------------------------------------------------------------------------------------------------------------------- */
