@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +17,6 @@
 struct self {
 	struct house *house;
 	struct web_site site;
-	void *memory;
 };
 
 static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
@@ -35,16 +33,6 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 static void on_drain(void *arg)
 {
 	house_end(((struct self *)arg)->house, 0);
-}
-
-static struct attacks *attach_attacks(struct self *s)
-{
-	int fd = house_take_file(s->house, SLICE("shared:attacks"));
-	if (fd < 0)
-		return NULL;
-	s->memory = mmap(NULL, attacks_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return s->memory == MAP_FAILED ? NULL : attacks_attach(s->memory, attacks_size());
 }
 
 /* Its folder is its root, where users and chroot apply. */
@@ -70,7 +58,7 @@ int web_main(struct house *h)
 	struct self self = { .house = h };
 	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof *tables);
-	self.site.attacks = attach_attacks(&self);
+	self.site.attacks = attacks_take(h);
 	struct dns_settings conf = dns_settings_made();
 	struct dns *dns = dns_new(h->loop, &conf, &why);
 	if (!dns) {

@@ -59,6 +59,10 @@ bool attacks_create(void *memory, size_t size);
 /* A view in any process; NULL if the memory was not made by attacks_create. */
 struct attacks;
 struct attacks *attacks_attach(void *memory, size_t size);
+
+/* The same from the file that the parent handed to this process, which stays mapped; NULL: there is none. */
+struct house;
+struct attacks *attacks_take(struct house *h);
 void attacks_detach(struct attacks *a); /* NULL is fine */
 
 /* Counts one. a may be NULL: nothing happens. */

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "maps/access.h"
 #include "maps/map.h"
+#include "smtpd/attack.h"
 #include "smtpd/check.h"
 #include "smtpd/dialog.h"
 #include "smtpd/harvest.h"
@@ -19,6 +20,7 @@
 
 #define NO_MAPS MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Not ready yet, try again later")
 #define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
+#define TOO_MANY MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later")
 #define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
 
 enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48 };
@@ -154,8 +156,10 @@ void policy_connect(struct session *s)
 		return;
 	}
 	struct mail_status status = access_of_client(s);
-	if (status.fate == MAIL_OK && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_REFUSE)
-		status = MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later");
+	if (status.fate == MAIL_OK && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_REFUSE) {
+		status = TOO_MANY;
+		attack_note(s, ATTACK_HARVEST, &status);
+	}
 	if (status.fate != MAIL_OK) {
 		send_away(s, status);
 		return;
@@ -275,7 +279,12 @@ static void refuse_unknown(struct session *s, struct mail_status status)
 	struct harvest_who who = who_of(s);
 	s->unknown++;
 	s->smtpd->counts.unknown_recipients++;
-	switch (harvest_unknown(s->smtpd->harvest, &who, clock_wall_s())) {
+	enum harvest_level level = harvest_unknown(s->smtpd->harvest, &who, clock_wall_s());
+	if (level == HARVEST_BLIND || level == HARVEST_REFUSE)
+		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
+	else
+		attack_note_rcpt(s, s->candidate, &status);
+	switch (level) {
 	case HARVEST_OPEN:
 		s->policy_done(s, status);
 		return;
@@ -288,7 +297,7 @@ static void refuse_unknown(struct session *s, struct mail_status status)
 		s->policy_done(s, MAIL_STATUS_OK);
 		return;
 	case HARVEST_REFUSE:
-		s->policy_done(s, MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later"));
+		s->policy_done(s, TOO_MANY);
 		return;
 	}
 }
@@ -322,10 +331,13 @@ static void added(struct session *s, struct mail_status status)
 		harvest_good(s->smtpd->harvest, &who, clock_wall_s());
 	else
 		log_refused(s, s->candidate, &status);
-	if (is_unknown(&status))
+	if (is_unknown(&status)) {
 		refuse_unknown(s, status);
-	else
-		s->policy_done(s, status);
+		return;
+	}
+	if (status.fate != MAIL_OK)
+		attack_note_rcpt(s, s->candidate, &status);
+	s->policy_done(s, status);
 }
 
 static void rcpt_checked(struct session *s, const struct mail_status *refusal)
@@ -338,6 +350,7 @@ static void rcpt_checked(struct session *s, const struct mail_status *refusal)
 	if (!refusal)
 		refusal = &nowhere;
 	log_refused(s, s->candidate, refusal);
+	attack_note_rcpt(s, s->candidate, refusal);
 	s->policy_done(s, *refusal);
 }
 
@@ -375,10 +388,12 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 		return;
 	}
 	log_refused(s, r, &status);
-	if (is_unknown(&status))
+	if (is_unknown(&status)) {
 		refuse_unknown(s, status);
-	else
-		done(s, status);
+		return;
+	}
+	attack_note_rcpt(s, r, &status);
+	done(s, status);
 }
 
 /* -- DATA --------------------------------------------------------------------------------------------------------------------------------------- */

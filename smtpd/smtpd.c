@@ -15,6 +15,7 @@
 #include "base/tls.h"
 #include "maps/map.h"
 #include "maps/maps_settings.h"
+#include "queue/attacks.h"
 #include "smtpd/check.h"
 #include "smtpd/crowd.h"
 #include "smtpd/evidence_settings.h"
@@ -184,6 +185,7 @@ static void free_all(struct self *self)
 	dns_free(d->dns);
 	map_set_close(d->maps);
 	crowd_free(d->crowd);
+	attacks_detach(d->attacks);
 }
 
 int smtpd_main(struct house *h)
@@ -204,6 +206,7 @@ int smtpd_main(struct house *h)
 	d->harvest = smtpd_harvest_attach(h);
 	if (!d->harvest)
 		return 1;
+	d->attacks = attacks_take(h);
 	make_shared_things(d);
 	smtpd_tls_start(d);
 	checks_start(d);

@@ -9,6 +9,7 @@
 #include "delivery/mailbox_proto.h"
 
 /* The process that speaks SMTP: what its sessions share. One for each processor; none of them holds anything that must survive. */
+struct attacks;
 struct crowd;
 struct dns;
 struct harvest;
@@ -33,6 +34,7 @@ struct smtpd {
 	struct dns *dns;
 	struct harvest *harvest;
 	struct crowd *crowd;
+	struct attacks *attacks;           /* NULL: not counted */
 	struct mailbox_state store;        /* what the mailbox process last said of the mail root */
 	bool store_known;
 	struct session *sessions;          /* all, in a list */

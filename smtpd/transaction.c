@@ -9,6 +9,7 @@
 #include "base/general_settings.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "smtpd/attack.h"
 #include "smtpd/check.h"
 #include "smtpd/content.h"
 #include "smtpd/outcome.h"
@@ -34,6 +35,7 @@ struct transaction {
 	struct destination *destinations[MAX_DESTINATIONS];
 	size_t destination_count, recipient_room;
 	enum state state;
+	bool refused_by_check;          /* not by a mailbox or a next hop */
 	uint64_t began_ms;
 
 	/* RCPT */
@@ -421,6 +423,7 @@ static void reply(struct transaction *t, struct mail_status status)
 	}
 	log_end(t, status.fate == MAIL_OK ? "taken" : status.fate == MAIL_LATER ? "deferred" : "refused", &status);
 	count_end(t, &status);
+	attack_note_dot(s, t->message.length, t->refused_by_check, &status);
 	s->reply.n = 0;
 	buf_add(&s->reply, status.text);
 	status.text = buf_slice(&s->reply);
@@ -672,6 +675,7 @@ static void checked(struct session *s, const struct mail_status *refusal)
 {
 	struct transaction *t = s->transaction;
 	if (refusal) {
+		t->refused_by_check = true;
 		reply(t, *refusal);
 		return;
 	}

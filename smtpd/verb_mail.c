@@ -6,6 +6,7 @@
 #include "base/mail_param.h"
 #include "base/scan.h"
 #include "base/text.h"
+#include "smtpd/attack.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
@@ -14,6 +15,7 @@
 enum { MAX_PATH = 1024, MAX_HOLD_S = 30 * 86400 };
 
 #define BAD_VALUE MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "The value of a parameter is wrong")
+#define TOO_LARGE MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here")
 #define UNKNOWN MAIL_STATUS(MAIL_NEVER, 555, 5, 4, "A parameter is not known, or not offered here")
 
 struct reading {
@@ -122,8 +124,11 @@ static struct mail_status read_one(struct reading *r, const struct mail_param *p
 	for (size_t i = 0; i < PARAMETERS; i++) {
 		if (!slice_eq_nocase(p->keyword, parameters[i].keyword))
 			continue;
-		if (parameters[i].submission && r->session->facts.listener == LISTENER_MX)
+		if (parameters[i].submission && r->session->facts.listener == LISTENER_MX) {
+			if (parameters[i].read == read_ret)
+				attack_note(r->session, ATTACK_DSN, &UNKNOWN);
 			return UNKNOWN;
+		}
 		if (*seen & 1u << i)
 			return MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "A parameter stands twice");
 		*seen |= 1u << i;
@@ -187,8 +192,10 @@ static struct mail_status read_mail(struct session *s, struct slice rest)
 		return status;
 	if (t->reverse_path.utf8 && !t->utf8)
 		return MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "This path needs SMTPUTF8");
-	if (t->announced > smtpd_settings.size_limit)
-		return MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here");
+	if (t->announced > smtpd_settings.size_limit) {
+		attack_note(s, ATTACK_TOO_LARGE, &TOO_LARGE);
+		return TOO_LARGE;
+	}
 	struct buf sender = BUF_INIT(MAX_PATH);
 	mail_path_print(&sender, &t->reverse_path);
 	t->sender = arena_copy(mem, buf_slice(&sender));

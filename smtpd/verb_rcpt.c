@@ -1,6 +1,7 @@
 /* RCPT: one forward-path and its parameters. */
 #include "base/mail_param.h"
 #include "base/scan.h"
+#include "smtpd/attack.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
@@ -14,6 +15,8 @@ enum { MAX_PATH = 1024 };
 static struct mail_status read_parameter(struct session *s, struct recipient *r, const struct mail_param *p)
 {
 	bool notify = slice_eq_nocase(p->keyword, SLICE("NOTIFY")), original = slice_eq_nocase(p->keyword, SLICE("ORCPT"));
+	if (notify && s->facts.listener == LISTENER_MX)
+		attack_note(s, ATTACK_DSN, &UNKNOWN);
 	if ((!notify && !original) || s->facts.listener == LISTENER_MX)
 		return UNKNOWN;
 	bool good = notify ? !r->notify && mail_param_notify(p->value, &r->notify)
