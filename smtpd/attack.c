@@ -12,7 +12,7 @@ static void note(struct session *s, enum attack_kind kind, enum attack_answer an
 {
 	const struct transaction_facts *t = s->facts.transaction;
 	struct attack what = { .kind = kind, .answer = answer, .ip = s->facts.ip, .domain = SLICE(""), .size = size, .now_s = clock_wall_s() };
-	if (t && t->evidence.grade >= EVIDENCE_OWNER)
+	if (s->facts.listener != LISTENER_MX || (t && t->evidence.grade >= EVIDENCE_OWNER))
 		return;
 	if (t)
 		what.domain = t->reverse_path.domain;

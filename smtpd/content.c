@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mail_dot.h"
 #include "base/mem.h"
+#include "smtpd/attack.h"
 #include "smtpd/check.h"
 #include "smtpd/dialog.h"
 #include "smtpd/received.h"
@@ -150,6 +151,7 @@ static struct step refuse_all(struct session *s, struct mail_status refusal, boo
 	log_event(LOG_INFO, "content-refused", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("id", unique_slice(&t->id)),
 	          LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("from", t->sender), LOG_UINT("code", refusal.code), LOG_STR("text", refusal.text), LOG_END);
 	s->smtpd->counts.refused++;
+	attack_note_dot(s, t->announced, true, &refusal);
 	refusal.text = arena_copy(&s->mem, refusal.text);
 	session_reset(s);
 	return close ? step_close(refusal) : step_reply(refusal);
