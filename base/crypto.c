@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -14,6 +15,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+
+enum { MAX_EXPONENT_BITS = 64 };
 
 static void need(bool good)
 {
@@ -127,6 +130,15 @@ static struct crypto_key *checked(EVP_PKEY *k)
 	return (struct crypto_key *)k;
 }
 
+/* A key that somebody publishes decides what a verification costs: an exponent as long as the modulus makes it a hundredfold. */
+static bool exponent_is_small(const EVP_PKEY *k)
+{
+	BIGNUM *e = NULL;
+	bool small = EVP_PKEY_get_bn_param(k, OSSL_PKEY_PARAM_RSA_E, &e) && BN_num_bits(e) <= MAX_EXPONENT_BITS;
+	BN_free(e);
+	return small;
+}
+
 struct crypto_key *crypto_key_rsa_public(struct slice der)
 {
 	if (!der.n || der.n > 8192)
@@ -137,7 +149,7 @@ struct crypto_key *crypto_key_rsa_public(struct slice der)
 		at = bytes(der);
 		k = d2i_PublicKey(EVP_PKEY_RSA, NULL, &at, (long)der.n);
 	}
-	if (k && (at != end || EVP_PKEY_get_base_id(k) != EVP_PKEY_RSA)) {
+	if (k && (at != end || EVP_PKEY_get_base_id(k) != EVP_PKEY_RSA || !exponent_is_small(k))) {
 		EVP_PKEY_free(k);
 		k = NULL;
 	}

@@ -25,7 +25,8 @@ bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, unsigned rou
 /* From the kernel; the process ends when there are none, since every secret would be worthless. */
 void crypto_random(void *out, size_t n);
 
-/* Public keys as DKIM publishes them: RSA as SubjectPublicKeyInfo or bare RSAPublicKey DER; Ed25519 as 32 bytes. NULL: not such a key. */
+/* Public keys as DKIM publishes them: RSA as SubjectPublicKeyInfo or bare RSAPublicKey DER; Ed25519 as 32 bytes. NULL: not such a key, or an RSA
+ * exponent beyond 64 bits. */
 struct crypto_key;
 struct crypto_key *crypto_key_rsa_public(struct slice der);
 struct crypto_key *crypto_key_ed25519_public(struct slice bytes);

@@ -81,6 +81,28 @@ static void what_is_signed_verifies_and_a_changed_bit_does_not(void **state)
 	round_trip(crypto_key_generate_ed25519(), true);
 }
 
+/* RSAPublicKey (RFC 8017, A.1.1): 512 bits, and an exponent of 9 bytes that begins with top. */
+static bool exponent_is_taken(uint8_t top)
+{
+	uint8_t der[80] = { 0x30, 78, 0x02, 65, 0 };
+	memset(der + 5, 0xab, 64);
+	der[69] = 0x02;
+	der[70] = 9;
+	memset(der + 71, 0xff, 9);
+	der[71] = top;
+	struct crypto_key *k = crypto_key_rsa_public(slice((const char *)der, sizeof der));
+	bool taken = k != NULL;
+	crypto_key_free(k);
+	return taken;
+}
+
+static void an_exponent_that_makes_verification_slow_is_no_key(void **state)
+{
+	(void)state;
+	assert_true(exponent_is_taken(0));
+	assert_false(exponent_is_taken(1));
+}
+
 static void nonsense_is_no_key(void **state)
 {
 	(void)state;
@@ -96,7 +118,7 @@ int main(void)
 		cmocka_unit_test(digests_are_those_of_the_standards),
 		cmocka_unit_test(a_digest_in_pieces_is_the_same),
 		cmocka_unit_test(what_is_signed_verifies_and_a_changed_bit_does_not),
-		cmocka_unit_test(nonsense_is_no_key),
+		cmocka_unit_test(an_exponent_that_makes_verification_slow_is_no_key), cmocka_unit_test(nonsense_is_no_key),
 	};
 	return cmocka_run_group_tests_name("crypto", tests, NULL, NULL);
 }
