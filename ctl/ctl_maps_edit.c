@@ -54,10 +54,10 @@ static bool ask_terminal(int fd, const char *question, char line[PASSWORD_MAX + 
 		return false;
 	silent = before;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(fd, TCSAFLUSH, &silent); /* first: what is typed as soon as the question stands there is neither shown nor lost */
 	dprintf(fd, "%s: ", question);
-	tcsetattr(fd, TCSAFLUSH, &silent);
 	bool good = read_line_from(fd, line);
-	tcsetattr(fd, TCSAFLUSH, &before);
+	tcsetattr(fd, TCSANOW, &before);
 	dprintf(fd, "\n");
 	return good;
 }

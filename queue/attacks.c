@@ -235,7 +235,8 @@ void attacks_note(struct attacks *a, const struct attack *what)
 			d->spared_messages++;
 			d->spared_bytes += cost_of(what);
 		}
-		top_count(d->networks, network_hash, buf_slice(&network), what->kind);
+		if (memcmp(what->ip.bytes, (const uint8_t[16]){ 0 }, sizeof what->ip.bytes) != 0)
+			top_count(d->networks, network_hash, buf_slice(&network), what->kind);
 		top_count(d->domains, domain_hash, domain, what->kind);
 		pthread_mutex_unlock(&b->lock);
 	}

@@ -43,7 +43,7 @@ enum { ATTACK_ANSWERS = ATTACK_WITHHELD + 1 };
 struct attack {
 	enum attack_kind kind;
 	enum attack_answer answer;
-	struct net_ip ip;
+	struct net_ip ip;         /* all zero: not known here */
 	struct slice domain;      /* of the reverse-path; "" for null */
 	uint64_t size;            /* of the message, announced or counted; 0 unknown */
 	int64_t now_s;            /* wall time */

@@ -560,6 +560,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->key = hash_key_random();
 	q->schedule = schedule_new(&(struct schedule_limits){ (uint32_t)queue_settings.jobs, (uint16_t)queue_settings.place_jobs });
 	q->gate = report_gate_new(queue_settings.report_rate);
+	report_gate_account(q->gate, setup->attacks);
 	load_gate(q);
 	q->files = worker_new(l, READERS, "queue-files");
 	q->timer = loop_timer_new(l, on_timer, q);

@@ -7,6 +7,7 @@
 #include "base/slice.h"
 
 /* The queue process: takes the questions of queue/queue_proto.h from any number of peers, hands jobs out (queue/job_proto.h), settles what comes back. */
+struct attacks;
 struct queue_setup {
 	const char *spool_path;       /* the spool folder */
 	int spool;                    /* set by queue_new */
@@ -16,6 +17,7 @@ struct queue_setup {
 	void (*alert)(void *arg, struct slice text);
 	void (*on_idle)(void *arg);   /* after queue_drain: nothing is under way and no peer is left */
 	void *arg;
+	struct attacks *attacks;      /* the account of attacks, stays the caller's; NULL: none */
 };
 
 struct queue;

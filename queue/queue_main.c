@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/proc.h"
 #include "maps/maps_settings.h"
+#include "queue/attacks.h"
 #include "queue/queue.h"
 #include "queue/queue_settings.h"
 
@@ -81,7 +82,7 @@ int queue_main(struct house *h)
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	house_restrict(h, &plan);
 	struct queue_setup setup = { .spool_path = arena_cstr(&h->mem, general_settings.spool_directory), .host = general_settings.hostname,
-		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert,
+		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert, .attacks = attacks_take(h),
 		                     .on_idle = on_idle, .arg = &self };
 	self.patience = loop_timer_new(h->loop, end_now, &self);
 	error = error ? error : queue_new(h->loop, &setup, &self.queue);
@@ -93,5 +94,6 @@ int queue_main(struct house *h)
 	int code = house_run(h, &handler, &self);
 	loop_timer_free(self.patience);
 	queue_free(self.queue);
+	attacks_detach(setup.attacks);
 	return code;
 }

@@ -11,6 +11,7 @@
 #include "base/field.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "queue/attacks.h"
 
 enum { DAY_S = 86400, HOUR_S = 3600, SLOTS = 1 << 14, RECORD_VERSION = 1 };
 
@@ -26,6 +27,7 @@ struct report_gate {
 	uint32_t host_day[SLOTS];
 	struct hourly path_hour[SLOTS];
 	struct report_counts counts;
+	struct attacks *attacks;
 };
 
 static struct report_verdict withhold(const char *reason)
@@ -109,10 +111,21 @@ static struct report_verdict with_rates(struct report_gate *g, const struct repo
 	return v;
 }
 
+/* An automatic reply to somebody who is not proven, and a report from inside to a stranger, are what an attacker wanted. */
+static void account(struct report_gate *g, const struct report_facts *f, int64_t now_s)
+{
+	bool reply = f->kind == REPORT_REPLY && !f->automatic;
+	if ((reply || f->kind == REPORT_INNER) && f->evidence.grade < EVIDENCE_SPF && f->to.n)
+		attacks_note(g->attacks, &(struct attack){ .kind = reply ? ATTACK_REPLY : ATTACK_INNER, .answer = ATTACK_WITHHELD,
+			.domain = slice_skip(f->to, slice_rfind(f->to, '@') + 1), .now_s = now_s });
+}
+
 struct report_verdict may_report(struct report_gate *g, const struct report_facts *f, int64_t now_s)
 {
 	struct report_verdict v = with_rates(g, f, report_gate_judge(f), now_s);
 	(v.allowed ? g->counts.allowed : g->counts.withheld)[f->kind]++;
+	if (!v.allowed)
+		account(g, f, now_s);
 	return v;
 }
 
@@ -127,6 +140,11 @@ struct report_gate *report_gate_new(uint64_t per_path)
 	g->key = hash_key_random();
 	g->per_path = per_path;
 	return g;
+}
+
+void report_gate_account(struct report_gate *g, struct attacks *attacks)
+{
+	g->attacks = attacks;
 }
 
 void report_gate_free(struct report_gate *g)

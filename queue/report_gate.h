@@ -47,6 +47,10 @@ struct report_gate;
 struct report_gate *report_gate_new(uint64_t per_path);
 void report_gate_free(struct report_gate *g);
 
+/* Where replies and reports that strangers wanted are counted as attacks when they are withheld; NULL: nowhere. */
+struct attacks;
+void report_gate_account(struct report_gate *g, struct attacks *attacks);
+
 /* Decides and, when allowed, counts. now_s is wall time. */
 struct report_verdict may_report(struct report_gate *g, const struct report_facts *f, int64_t now_s);
 

@@ -3,9 +3,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "queue/attacks.h"
 #include "queue/report_gate.h"
 
 enum { DAY = 86400, NOW = 20000 * DAY };
@@ -145,6 +147,33 @@ static void a_damaged_memory_closes_the_gate_for_strangers_for_a_day(void **stat
 	report_gate_free(g);
 }
 
+static void what_strangers_wanted_and_did_not_get_is_counted_as_an_attack(void **state)
+{
+	(void)state;
+	void *memory = calloc(1, attacks_size());
+	struct attack_report *r = calloc(1, sizeof *r);
+	attacks_create(memory, attacks_size());
+	struct attacks *a = attacks_attach(memory, attacks_size());
+	struct report_gate *g = report_gate_new(100);
+	report_gate_account(g, a);
+	struct report_facts reply = facts(REPORT_REPLY, EVIDENCE_NONE), inner = facts(REPORT_INNER, EVIDENCE_DKIM);
+	struct report_facts list = reply, success = facts(REPORT_SUCCESS, EVIDENCE_NONE), proven = facts(REPORT_REPLY, EVIDENCE_SPF);
+	list.automatic = true; /* nobody asked */
+	const struct report_facts *const each[] = { &reply, &inner, &list, &success, &proven };
+	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++)
+		may_report(g, each[i], NOW);
+	attacks_read(a, NOW - 60, NOW, r);
+	assert_int_equal(r->attempts, 2);
+	assert_int_equal(r->counts[ATTACK_REPLY][ATTACK_WITHHELD], 1);
+	assert_int_equal(r->counts[ATTACK_INNER][ATTACK_WITHHELD], 1);
+	assert_int_equal(r->network_count, 0);
+	assert_string_equal(r->domains[0].name, "outside.test");
+	report_gate_free(g);
+	attacks_detach(a);
+	free(memory);
+	free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +187,7 @@ int main(void)
 		cmocka_unit_test(a_reverse_path_has_a_rate),
 		cmocka_unit_test(the_memory_survives_a_restart),
 		cmocka_unit_test(a_damaged_memory_closes_the_gate_for_strangers_for_a_day),
+		cmocka_unit_test(what_strangers_wanted_and_did_not_get_is_counted_as_an_attack),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
