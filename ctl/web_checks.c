@@ -349,6 +349,11 @@ bool web_checks_get(struct web_checks *w, struct slice id, struct web_record *ou
 	return web_store_get(w->store, id, out);
 }
 
+bool web_checks_by_mail(const struct web_checks *w)
+{
+	return w->setup.send_mail != NULL;
+}
+
 void web_checks_count(const struct web_checks *w, uint64_t *asked, uint64_t *finished)
 {
 	*asked = w->asked;

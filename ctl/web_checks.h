@@ -12,7 +12,7 @@ struct web_checks_setup {
 	uint64_t limit_asker, limit_domain;
 	struct dns *dns;
 	int catch_fds[4];             /* listening sockets of the catcher, -1 none */
-	/* Sends the link by which the postmaster agrees. Returns false when it can't be sent now. */
+	/* Sends the link by which the postmaster agrees. Returns false when it can't be sent now. NULL: this consent is not offered. */
 	bool (*send_mail)(void *arg, const struct web_record *r);
 	void *arg;
 };
@@ -29,5 +29,6 @@ const char *web_checks_start(struct web_checks *w, struct slice id, struct slice
 
 bool web_checks_get(struct web_checks *w, struct slice id, struct web_record *out, struct rndr_sum *sum); /* sum: of the running one, else zeroes */
 void web_checks_watch(struct web_checks *w, struct slice id, struct web_request *request);
+bool web_checks_by_mail(const struct web_checks *w); /* the postmaster can be written to */
 void web_checks_count(const struct web_checks *w, uint64_t *asked, uint64_t *finished);
 #endif

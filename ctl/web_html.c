@@ -81,7 +81,19 @@ static void ways_fields(struct buf *out, const struct web_record *f)
 	buf_add(out, SLICE("</details>\n"));
 }
 
-void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *f, struct slice abuse_contact)
+/* Only what this server can do is offered. */
+static void consent_fields(struct buf *out, const struct web_record *f, bool by_mail)
+{
+	buf_addf(out, "<fieldset><legend>How do you show that it is yours?</legend>\n"
+	              "<p><input type=\"radio\" id=\"dns\" name=\"consent\" value=\"dns\"%s><label for=\"dns\">I put a TXT record into its DNS</label></p>\n",
+	         !by_mail || f->consent == WEB_CONSENT_DNS ? " checked" : "");
+	if (by_mail)
+		buf_addf(out, "<p><input type=\"radio\" id=\"mail\" name=\"consent\" value=\"mail\"%s><label for=\"mail\">Write to its postmaster, who follows a link</label></p>\n",
+		         f->consent == WEB_CONSENT_MAIL ? " checked" : "");
+	buf_add(out, SLICE("</fieldset>\n"));
+}
+
+void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *f, bool by_mail, struct slice abuse_contact)
 {
 	static const struct web_record blank;
 	f = f ? f : &blank;
@@ -99,11 +111,8 @@ void html_page_ask(struct buf *out, struct slice complaint, const struct web_rec
 	field(out, "domain", "Your organisation&#39;s mail domain", "For example <code>example.org</code>", f->domain, true);
 	field(out, "host", "Its mail server", "Empty: the domain&#39;s first MX is asked", f->host, false);
 	ways_fields(out, f);
-	buf_addf(out, "<fieldset><legend>How do you show that it is yours?</legend>\n"
-	              "<p><input type=\"radio\" id=\"dns\" name=\"consent\" value=\"dns\"%s><label for=\"dns\">I put a TXT record into its DNS</label></p>\n"
-	              "<p><input type=\"radio\" id=\"mail\" name=\"consent\" value=\"mail\"%s><label for=\"mail\">Write to its postmaster, who follows a link</label></p>\n"
-	              "</fieldset>\n<p><button type=\"submit\">Prepare the check</button></p>\n</form>\n",
-	         f->consent == WEB_CONSENT_DNS ? " checked" : "", f->consent == WEB_CONSENT_MAIL ? " checked" : "");
+	consent_fields(out, f, by_mail);
+	buf_add(out, SLICE("<p><button type=\"submit\">Prepare the check</button></p>\n</form>\n"));
 	buf_add(out, SLICE("<p class=\"hint\">Nothing is sent before that is shown. Reports of abuse: "));
 	html_add_text(out, abuse_contact);
 	buf_add(out, SLICE(".</p>\n"));

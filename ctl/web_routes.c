@@ -38,10 +38,10 @@ static void not_found(struct web_request *r)
 	reply_message(r, 404, "Not here", "There is nothing at this address.");
 }
 
-static void first_page(struct web_request *r, int code, const char *complaint, const struct web_record *filled)
+static void first_page(const struct web_site *s, struct web_request *r, int code, const char *complaint, const struct web_record *filled)
 {
 	struct buf page = BUF_INIT(MAX_PAGE);
-	html_page_ask(&page, complaint ? slice_of(complaint) : SLICE(""), filled, web_settings.abuse_contact);
+	html_page_ask(&page, complaint ? slice_of(complaint) : SLICE(""), filled, web_checks_by_mail(s->checks), web_settings.abuse_contact);
 	reply_page(r, code, &page);
 	buf_free(&page);
 }
@@ -72,10 +72,10 @@ static void ask(struct web_site *s, struct web_request *r)
 	if (!take_field(r, "domain", record.domain) || !take_field(r, "host", record.host) || !take_field(r, "known", record.known) ||
 	    !take_field(r, "forward", record.forward) || !take_field(r, "full", record.full) || !take_field(r, "dead_alias", record.dead_alias) ||
 	    !take_field(r, "vacation", record.vacation) || !take_field(r, "relayed", record.relayed))
-		return first_page(r, 400, "Something in the form is too long.", NULL);
+		return first_page(s, r, 400, "Something in the form is too long.", NULL);
 	const char *wrong = web_checks_ask(s->checks, &record, &asker);
 	if (wrong)
-		return first_page(r, 422, wrong, &record);
+		return first_page(s, r, 422, wrong, &record);
 	redirect(r, record.id);
 }
 
@@ -178,7 +178,7 @@ static void get_static(struct web_site *s, struct web_request *r, struct slice p
 	static const struct slice icon = SLICE_INIT("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><path d=\"M2 4h12v8H2z\" fill=\"none\" stroke=\"#1b6b3a\" stroke-width=\"1.6\"/>"
 	                                            "<path d=\"M2 4l6 5 6-5\" fill=\"none\" stroke=\"#1b6b3a\" stroke-width=\"1.6\"/></svg>");
 	if (slice_eq(path, SLICE("/")))
-		first_page(r, 200, NULL, NULL);
+		first_page(s, r, 200, NULL, NULL);
 	else if (slice_eq(path, SLICE("/style.css")))
 		web_reply(r, 200, "text/css; charset=utf-8", web_style);
 	else if (slice_eq(path, SLICE("/page.js")))

@@ -40,22 +40,32 @@ def zone_txt(text):
 
 
 def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    """Free for TCP and for UDP; only until somebody else takes it."""
+    for _ in range(100):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as t, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+            t.bind(('127.0.0.1', 0))
+            try:
+                u.bind(t.getsockname())
+                return t.getsockname()[1]
+            except OSError:
+                continue
+    raise RuntimeError('no port is free for TCP and UDP')
 
 
 class Zone:
-    """The tools' zone server for one document of a suite."""
+    """The tools' zone server for one document of a suite. It ends at once where its port was taken meanwhile: then another one is tried."""
 
     def __init__(self, file, scenario):
-        self.port = free_port()
-        self.process = subprocess.Popen(['/usr/bin/python3', str(SHARED / 'tools/zone_dns.py'), str(file), '--scenario', str(scenario), '--port', str(self.port)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.arguments = ['/usr/bin/python3', str(SHARED / 'tools/zone_dns.py'), str(file), '--scenario', str(scenario)]
 
     def __enter__(self):
-        self.process.stdout.readline()
-        return f'127.0.0.1:{self.port}'
+        for _ in range(10):
+            port = free_port()
+            self.process = subprocess.Popen([*self.arguments, '--port', str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            if self.process.stdout.readline():
+                return f'127.0.0.1:{port}'
+            self.__exit__()
+        raise RuntimeError('the zone server does not start')
 
     def __exit__(self, *_):
         self.process.kill()
