@@ -50,7 +50,11 @@ class Browser:
     def go(self, url):
         self.call('POST', '/url', {'url': url})
 
-    def url(self):
+    def url(self, part=''):
+        """Where it is; waits until part is in it, for some seconds."""
+        end = time.monotonic() + 10
+        while part not in self.call('GET', '/url') and time.monotonic() < end:
+            time.sleep(.05)
         return self.call('GET', '/url')
 
     def run(self, script, *args):

@@ -53,10 +53,11 @@ def free_port():
 
 
 class Zone:
-    """The tools' zone server for one document of a suite. It ends at once where its port was taken meanwhile: then another one is tried."""
+    """The tools' zone server for one document of a suite. It ends at once where its port was taken meanwhile: then another one is tried.
+    Without our search path: its module `dns` is not that of tests/lib."""
 
     def __init__(self, file, scenario):
-        self.arguments = ['/usr/bin/python3', str(SHARED / 'tools/zone_dns.py'), str(file), '--scenario', str(scenario)]
+        self.arguments = ['/usr/bin/python3', '-E', str(SHARED / 'tools/zone_dns.py'), str(file), '--scenario', str(scenario)]
 
     def __enter__(self):
         for _ in range(10):
