@@ -23,7 +23,7 @@ EXIM = {
     **_because(_EXTENSION + ': ETRN', '0287.1', '0287.2'),
     **_because(_EXTENSION + ': ATRN', '0639.1', '0639.2'),
     **_because(_EXTENSION + ': XCLIENT', '4030.2', '4030.3', '4030.4', '4032.1', '4032.2', '4032.3', '4032.4', '4034.1', '4034.2', '4034.3', '4034.4'),
-    **_because('who speaks before the greeting is answered 554 (a race of that script: without the delay it passes)', '4050.3', '4050.6'),
+    **_because('who speaks before the greeting is answered 554 (a race of that script: without the delay it passes)', '4050.3', '4050.4', '4050.5', '4050.6'),
     **_because(_EXTENSION + ': WELLKNOWN', '4040.1', '4040.3', '4040.4', '4040.5', '4040.6', '4040.7', '4040.8'),
     **_because(_SYNC, '0300.1', '0300.2', '0300.3', '0300.4', '0300.5', '0300.7', '0300.9', '0556.1', '0556.2', '0556.3', '2102.3'),
     **_because(_PATH, '0900.1', '0900.11', '0900.12', '0900.2', '0900.3', '0900.4', '0900.5', '0900.6'),
