@@ -1,5 +1,5 @@
 /* Counters, time line and top lists in one shared file. Everything is a plain array of fixed size below one robust lock: an event costs two scans of
- * 128 hashes, some hundred nanoseconds, and it happens only where something is refused. */
+ * 128 hashes, and it happens only where something is refused. */
 #include "queue/attacks.h"
 
 #include <assert.h>

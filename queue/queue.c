@@ -193,21 +193,6 @@ static int pass_on(struct peer *p, const struct ipc_message *m, uint16_t answer)
 	return error;
 }
 
-static void tell_hints(struct queue *q)
-{
-	struct ledger_hints h;
-	ledger_hints(q->ledger, &h);
-	if (!h.known || (q->hints.known && memcmp(&h, &q->hints, sizeof h) == 0))
-		return;
-	q->hints = h;
-	for (struct peer *p = q->peers; p; p = p->next)
-		if (p->kind == PEER_ASKER) {
-			struct buf record = BUF_INIT(2 * LEDGER_HINT_BYTES);
-			queue_put_hints(&record, &h);
-			peer_send(p, QUEUE_HINTS, 0, &record, -1);
-		}
-}
-
 static void spread_hint(struct queue *q, uint32_t bit)
 {
 	if (!ledger_hint_add(q->ledger, bit))
@@ -222,7 +207,7 @@ static void spread_hint(struct queue *q, uint32_t bit)
 	}
 }
 
-/* Before it is written, everybody knows that there may be something. */
+/* Before it is written, everybody knows that there may be something; also while the ledger is being read, whose pass may be past it. */
 static int on_note(struct peer *p, const struct ipc_message *m)
 {
 	struct arena mem = ARENA_INIT(MAX_RECORD);
@@ -232,8 +217,6 @@ static int on_note(struct peer *p, const struct ipc_message *m)
 	ledger_hints(p->queue->ledger, &hints);
 	for (size_t i = 0; error == 0 && i < note.count; i++)
 		spread_hint(p->queue, ledger_hint_bit(&hints.key, note.source.reverse_path, note.entries[i].leaf));
-	if (!p->queue->hints.known)
-		tell_hints(p->queue); /* in the first second nobody was told what is known */
 	arena_free(&mem);
 	return error ? error : pass_on(p, m, LEDGER_NOTED);
 }
@@ -357,6 +340,21 @@ void queue_add_peer(struct queue *q, struct slice role, int fd)
 	if (p->kind == PEER_ASKER)
 		greet(p);
 	queue_wake(q);
+}
+
+static void tell_hints(struct queue *q)
+{
+	struct ledger_hints h;
+	ledger_hints(q->ledger, &h);
+	if (!h.known || (q->hints.known && memcmp(&h, &q->hints, sizeof h) == 0))
+		return;
+	q->hints = h;
+	for (struct peer *p = q->peers; p; p = p->next)
+		if (p->kind == PEER_ASKER) {
+			struct buf record = BUF_INIT(2 * LEDGER_HINT_BYTES);
+			queue_put_hints(&record, &h);
+			peer_send(p, QUEUE_HINTS, 0, &record, -1);
+		}
 }
 
 void queue_tell_vacations(struct queue *q)

@@ -44,7 +44,7 @@ static bool is_full(const struct mail_status *s)
 }
 
 /* False: a plain refusal, of policy or for a while. */
-static bool kind_of_rcpt(const struct session *s, const struct recipient *r, const struct mail_status *status, enum attack_kind *kind)
+static bool kind_of_rcpt(const struct session *s, const struct recipient *r, bool by_check, const struct mail_status *status, enum attack_kind *kind)
 {
 	*kind = ATTACK_UNKNOWN;
 	if (is_full(status))
@@ -53,7 +53,7 @@ static bool kind_of_rcpt(const struct session *s, const struct recipient *r, con
 		*kind = ATTACK_RELAYING;
 	else if (status->fate == MAIL_NEVER && is_enhanced(status, 7, 1) && mail_path_is_null(&s->facts.transaction->reverse_path))
 		*kind = ATTACK_JOE_JOB;
-	else if (status->fate == MAIL_NEVER && leads_to_hop(r, kind))
+	else if (!by_check && status->fate == MAIL_NEVER && leads_to_hop(r, kind))
 		;
 	else if (is_enhanced(status, 4, 6))
 		*kind = ATTACK_LOOP;
@@ -64,10 +64,10 @@ static bool kind_of_rcpt(const struct session *s, const struct recipient *r, con
 	return true;
 }
 
-void attack_note_rcpt(struct session *s, const struct recipient *r, const struct mail_status *status)
+void attack_note_rcpt(struct session *s, const struct recipient *r, bool by_check, const struct mail_status *status)
 {
 	enum attack_kind kind;
-	if (kind_of_rcpt(s, r, status, &kind))
+	if (kind_of_rcpt(s, r, by_check, status, &kind))
 		attack_note(s, kind, status);
 }
 

@@ -283,7 +283,7 @@ static void refuse_unknown(struct session *s, struct mail_status status)
 	if (level == HARVEST_BLIND || level == HARVEST_REFUSE)
 		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
 	else
-		attack_note_rcpt(s, s->candidate, &status);
+		attack_note_rcpt(s, s->candidate, false, &status);
 	switch (level) {
 	case HARVEST_OPEN:
 		s->policy_done(s, status);
@@ -336,7 +336,7 @@ static void added(struct session *s, struct mail_status status)
 		return;
 	}
 	if (status.fate != MAIL_OK)
-		attack_note_rcpt(s, s->candidate, &status);
+		attack_note_rcpt(s, s->candidate, false, &status);
 	s->policy_done(s, status);
 }
 
@@ -350,7 +350,7 @@ static void rcpt_checked(struct session *s, const struct mail_status *refusal)
 	if (!refusal)
 		refusal = &nowhere;
 	log_refused(s, s->candidate, refusal);
-	attack_note_rcpt(s, s->candidate, refusal);
+	attack_note_rcpt(s, s->candidate, true, refusal);
 	s->policy_done(s, *refusal);
 }
 
@@ -392,7 +392,7 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 		refuse_unknown(s, status);
 		return;
 	}
-	attack_note_rcpt(s, r, &status);
+	attack_note_rcpt(s, r, true, &status);
 	done(s, status);
 }
 

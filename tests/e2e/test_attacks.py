@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import Porter, check, finish
+from sink import Sink
 
 FORGED = 'MAIL FROM:<a@victim.test>'
 
@@ -59,10 +60,24 @@ def no_attacks(p):
     check('good mail, and what people of ours do, is no attack', counts(p) == before, (before, counts(p)))
 
 
-with Porter('attacks') as p:
+def by_hop(p):
+    """What a next hop refuses, and what only our own access map refuses on the way there."""
+    way = ('unknown in a relayed domain', 'refused at RCPT')
+    check('both are refused', say(p, FORGED, 'RCPT TO:<no1@relay.test>', 'RCPT TO:<barred@relay.test>') == [250, 550, 550])
+    check('the hop\'s refusal is counted, the access map\'s is not', counts(p).get(way) == 1, counts(p))
+
+
+def refuse(address):
+    return '550 5.1.1 nobody' if address.startswith('no') else None
+
+
+sink = Sink(rcpt=refuse)
+maps = {'domains': f'relay.test relay [127.0.0.1]:{sink.port} recipients=ask\n', 'access': 'to:barred@relay.test refuse not from here\n'}
+with Porter('attacks', maps=maps) as p:
     by_way(p)
     who(p)
     no_attacks(p)
+    by_hop(p)
     was = account(p)['attempts']
     p.stop()
     check('the account is read without the server, and lives over its end', account(p)['attempts'] == was)

@@ -20,7 +20,7 @@ static char kit_top[64];
 __attribute__((unused)) static void kit_begin(void)
 {
 	char path[200];
-	strcpy(kit_top, "/tmp/porter-maps-XXXXXX");
+	snprintf(kit_top, sizeof kit_top, "/tmp/porter-maps-XXXXXX");
 	assert_non_null(mkdtemp(kit_top));
 	snprintf(path, sizeof path, "%s/etc", kit_top);
 	assert_int_equal(mkdir(path, 0755), 0);

@@ -54,7 +54,7 @@ static void open_ledger(void)
 static int set_up(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/porter-ledger-XXXXXX");
+	snprintf(folder, sizeof folder, "/tmp/porter-ledger-XXXXXX");
 	assert_non_null(mkdtemp(folder));
 	alerts = 0;
 	open_ledger();

@@ -31,7 +31,7 @@ static void put(const char *name, const char *text)
 static void world(void)
 {
 	char path[200];
-	strcpy(top, "/tmp/porter-maps-XXXXXX");
+	snprintf(top, sizeof top, "/tmp/porter-maps-XXXXXX");
 	assert_non_null(mkdtemp(top));
 	snprintf(path, sizeof path, "%s/etc", top);
 	mkdir(path, 0755);

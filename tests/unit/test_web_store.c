@@ -83,7 +83,7 @@ int main(void)
 		cmocka_unit_test(a_record_with_a_byte_too_many_or_too_few_is_refused),
 	};
 	log_open(STDERR_FILENO, LOG_FORM_TEXT, "test");
-	strcpy(folder, "/tmp/porter-store-XXXXXX");
+	snprintf(folder, sizeof folder, "/tmp/porter-store-XXXXXX");
 	if (!mkdtemp(folder))
 		return 1;
 	int failed = cmocka_run_group_tests_name("web_store", tests, NULL, NULL);
