@@ -39,6 +39,7 @@ int proc_restrict(const struct proc_plan *plan, bool privileged, const char **st
 {
 	int error = 0;
 	struct passwd *pw = NULL;
+	pid_t parent = getppid();
 	if (privileged && plan->user) {
 		*step = "user";
 		errno = 0;
@@ -60,6 +61,10 @@ int proc_restrict(const struct proc_plan *plan, bool privileged, const char **st
 		return -errno;
 	prctl(PR_SET_DUMPABLE, 0);
 	prctl(PR_SET_PDEATHSIG, 9); /* setresuid cleared it */
+	if (getppid() != parent) {  /* it died in between, and nobody would have told us */
+		*step = "parent";
+		return -ESRCH;
+	}
 	*step = "system-call-filter";
 	return proc_filter_calls(plan->calls);
 }

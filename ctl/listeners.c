@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/field.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -12,7 +13,7 @@
 #include "ctl/parent.h"
 #include "ctl/listener_names.h"
 
-enum { MAX_SOCKETS = 512, BACKLOG = 1024, MAX_TEXT = 100 };
+enum { MAX_SOCKETS = 512, BACKLOG = 1024, MAX_TEXT = 100, PATIENCE_MS = 3000, PAUSE_US = 20000 };
 
 struct socket_row {
 	char name[32], address[MAX_TEXT];
@@ -24,6 +25,7 @@ struct socket_row {
 struct listener_set {
 	struct socket_row rows[MAX_SOCKETS];
 	size_t count;
+	uint64_t patient_until_ms;
 };
 
 static struct socket_row *find(struct listener_set *set, const char *name, const char *address, unsigned index)
@@ -32,6 +34,15 @@ static struct socket_row *find(struct listener_set *set, const char *name, const
 		if (strcmp(set->rows[i].name, name) == 0 && strcmp(set->rows[i].address, address) == 0 && set->rows[i].index == index)
 			return &set->rows[i];
 	return NULL;
+}
+
+/* At the start a port may still be held by a process of the one before us: a parent killed with -9 is gone before its children have heard of it. */
+static int listen_patiently(const struct listener_set *set, const struct net_address *a, bool shared)
+{
+	int fd;
+	while ((fd = net_listen(a, shared, BACKLOG)) == -EADDRINUSE && clock_mono_ms() < set->patient_until_ms)
+		usleep(PAUSE_US);
+	return fd;
 }
 
 static int open_one(struct parent *p, const char *name, struct slice text, unsigned index, bool shared)
@@ -48,7 +59,7 @@ static int open_one(struct parent *p, const char *name, struct slice text, unsig
 	}
 	if (set->count == MAX_SOCKETS || !net_address_parse(text, 0, &a, &why))
 		return -EINVAL;
-	int fd = net_listen(&a, shared, BACKLOG);
+	int fd = listen_patiently(set, &a, shared);
 	if (fd < 0) {
 		fprintf(stderr, "porterd: listen-%s %s: %s\n", name, address, strerror(-fd));
 		log_event(LOG_ERROR, "listen-failed", LOG_CSTR("listener", name), LOG_CSTR("address", address), LOG_ERRNO(fd), LOG_END);
@@ -77,8 +88,10 @@ static int open_list(struct parent *p, const struct listener_name *l, unsigned p
 
 int listeners_open(struct parent *p)
 {
-	if (!p->listeners)
+	if (!p->listeners) {
 		p->listeners = MEM_NEW(struct listener_set);
+		p->listeners->patient_until_ms = clock_mono_ms() + PATIENCE_MS;
+	}
 	int error = 0;
 	for (size_t i = 0; i < listener_name_count; i++) {
 		int one = open_list(p, &listener_names[i], listener_names[i].per_process ? p->processes : 1);
