@@ -24,8 +24,9 @@ struct asker {
 	struct ipc *channel;
 	struct loop_timer *patience;
 	uint64_t id;
-	unsigned waiting;             /* children that were asked for their status */
-	bool json;
+	unsigned waiting;             /* children whose answers are missing */
+	void (*gathered)(struct asker *a); /* when none is */
+	bool json, verifying;         /* verifying: the answer waits for the verifier of new maps */
 	bool busy;                    /* a question is open */
 	struct buf parts;             /* what they said, as JSON members */
 	struct asker *next;
@@ -63,6 +64,40 @@ static void answer(struct asker *a, int code, struct slice text)
 	a->busy = false;
 	ipc_send(a->channel, HOUSE_CTL_REPLY, a->id, buf_slice(&b), -1);
 	buf_free(&b);
+}
+
+/* Asking all children --------------------------------------------------------------------------------------------------------------- */
+
+static void gathered_one(struct asker *a)
+{
+	if (--a->waiting == 0)
+		a->gathered(a);
+}
+
+/* Who isn't ready, or can't be asked, answers at once with 75. One that doesn't answer in time is not waited for. */
+static void gather(struct asker *a, struct slice word, void (*each)(void *arg, struct child *c, int code, struct slice text), void (*gathered)(struct asker *a))
+{
+	uint64_t id;
+	a->gathered = gathered;
+	a->waiting = 1;               /* ours, so that nobody's early answer ends it */
+	loop_timer_set(a->patience, GATHER_MS);
+	for (struct child *c = a->control->parent->children; c; c = c->next) {
+		a->waiting++;
+		if (!c->ready || child_ask(c, &word, 1, each, a, &id) != 0)
+			each(a, c, 75, SLICE_NONE);
+	}
+	gathered_one(a);
+}
+
+static void out_of_patience(void *arg)
+{
+	struct asker *a = arg;
+	if (!a->waiting)
+		return asker_free(a);
+	child_forget(a->control->parent, a);
+	a->waiting = 0;
+	a->gathered(a);
+	loop_timer_set(a->patience, ASKER_MS);
 }
 
 /* Status ---------------------------------------------------------------------------------------------------------------------------- */
@@ -113,38 +148,58 @@ static void on_child_status(void *arg, struct child *c, int code, struct slice t
 {
 	struct asker *a = arg;
 	add_child(&a->parts, c, code == 0 ? text : SLICE_NONE, a->json);
-	if (--a->waiting == 0)
-		end_status(a);
+	gathered_one(a);
 }
 
 static void begin_status(struct asker *a, bool json)
 {
-	struct slice word = SLICE("status");
-	uint64_t id;
 	a->json = json;
 	buf_clear(&a->parts);
-	a->waiting = 1;               /* ours, so that nobody's early answer ends it */
-	for (struct child *c = a->control->parent->children; c; c = c->next) {
-		if (c->ready && child_ask(c, &word, 1, on_child_status, a, &id) == 0)
-			a->waiting++;
-		else
-			add_child(&a->parts, c, SLICE_NONE, json);
-	}
-	if (--a->waiting == 0)
-		end_status(a);
-	else
-		loop_timer_set(a->patience, GATHER_MS);
+	gather(a, SLICE("status"), on_child_status, end_status);
 }
 
-static void out_of_patience(void *arg)
+/* Maps ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void end_maps(struct asker *a)
 {
-	struct asker *a = arg;
-	if (!a->waiting)
-		return asker_free(a);
-	child_forget(a->control->parent, a);
-	a->waiting = 0;
-	end_status(a);
-	loop_timer_set(a->patience, ASKER_MS);
+	char text[64];
+	snprintf(text, sizeof text, "generation %llu\n", (unsigned long long)a->control->parent->generation);
+	answer(a, 0, slice_of(text));
+}
+
+static void on_child_maps(void *arg, struct child *c, int code, struct slice text)
+{
+	(void)c;
+	(void)code;
+	(void)text;
+	gathered_one(arg);
+}
+
+/* The answer comes when the new generation serves: a child reads its channel in order, so whatever it says to a question after it was told, it has switched. */
+static void ask_maps(struct asker *a)
+{
+	struct buf text = BUF_INIT(256);
+	int code = generation_switch(a->control->parent, &text);
+	if (code)
+		answer(a, code, buf_slice(&text));
+	else if (a->control->parent->verifier)
+		a->verifying = true;
+	else
+		gather(a, SLICE("maps"), on_child_maps, end_maps);
+	buf_free(&text);
+}
+
+void control_verified(struct parent *p, bool good)
+{
+	for (struct asker *a = p->control ? p->control->askers : NULL; a; a = a->next) {
+		if (!a->verifying)
+			continue;
+		a->verifying = false;
+		if (good)
+			gather(a, SLICE("maps"), on_child_maps, end_maps);
+		else
+			answer(a, 65, SLICE("the new maps are damaged; run porterctl compile again\n"));
+	}
 }
 
 /* Questions ------------------------------------------------------------------------------------------------------------------------- */
@@ -189,8 +244,7 @@ static void ask_parent(struct asker *a, const struct slice *words, size_t count)
 	if (slice_eq(words[0], SLICE("status"))) {
 		begin_status(a, count > 1 && slice_eq(words[1], SLICE("--json")));
 	} else if (slice_eq(words[0], SLICE("maps"))) {
-		int code = generation_switch(p, &text);
-		answer(a, code, buf_slice(&text));
+		ask_maps(a);
 	} else if (slice_eq(words[0], SLICE("reload"))) {
 		int code = parent_reload(p, &text);
 		answer(a, code, buf_slice(&text));

@@ -15,18 +15,6 @@ static int usage_error(const char *option)
 	return ctl_fail(CTL_USAGE, "the option %s is unknown here", option);
 }
 
-/* A running house takes the new generation; that none runs is fine. */
-static int tell_parent(struct ctl *c)
-{
-	const char *words[] = { "maps" };
-	struct buf reply = BUF_INIT(4096);
-	int code = ctl_ask(c, "parent", words, 1, &reply);
-	if (code > 0)
-		ctl_fail(0, "compiled, but the running porterd keeps the old maps: %.*s", SLICE_FMT(buf_slice(&reply)));
-	buf_free(&reply);
-	return code == -ECONNREFUSED || code == 0 ? 0 : code > 0 ? code : CTL_TEMPFAIL;
-}
-
 static int run_compile(struct ctl *c, int argc, char **argv)
 {
 	bool no_prove = ctl_flag(&argc, argv, "--no-prove");
@@ -49,7 +37,7 @@ static int run_compile(struct ctl *c, int argc, char **argv)
 		printf("%zu entries compiled; not proved, so not published\n", result.entries);
 	else
 		printf("%zu entries compiled, generation %llu\n", result.entries, (unsigned long long)result.generation);
-	return no_prove ? 0 : tell_parent(c);
+	return no_prove ? 0 : maps_tell(c);
 }
 
 static int run_check(struct ctl *c, int argc, char **argv)
@@ -120,7 +108,7 @@ static int run_settings(struct ctl *c, int argc, char **argv)
 }
 
 const struct ctl_command ctl_house_commands[] = {
-	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them; with --no-prove only to see whether and how fast it works.", run_compile },
+	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them, which it has when the command ends; with --no-prove only to see whether and how fast it works.", run_compile },
 	{ "check", "", "Reads porter.conf and the text maps as they stand and tells everything that is wrong.", run_check },
 	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts.", run_status },
 	{ "reload", "", "Reads porter.conf again: new processes serve, the old ones end with their last session.", run_reload },

@@ -82,9 +82,12 @@ bool generation_reap(struct parent *p, pid_t pid, int status)
 		child_told_all(p, HOUSE_MAPS, p->generation);
 	} else {
 		parent_alert(p, SLICE("the new maps are damaged, the old ones serve; run porterctl compile"));
+		control_verified(p, false);
 		return true;
 	}
 	if (manifest_current(maps_directory(p)) != p->generation)
 		generation_switch(p, NULL);        /* another compile in the meantime */
+	if (!p->verifier)
+		control_verified(p, true);
 	return true;
 }

@@ -121,6 +121,7 @@ bool generation_reap(struct parent *p, pid_t pid, int status);
 /* control.c */
 int control_open(struct parent *p);
 void control_close(struct parent *p);
+void control_verified(struct parent *p, bool good); /* the verifier of new maps has ended, and all are told: who waits for them hears */
 
 /* submit.c: run-directory/submit, where users of this system hand in mail; each connection goes to an smtpd with the user's name */
 int submit_open(struct parent *p);
