@@ -3,19 +3,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+enum { MAX_JOURNALED = 64 };
 
 static file_hook hook;
 static void *hook_arg;
 static int proc_fd = -1;
+static dev_t journaled[MAX_JOURNALED]; /* devices with an ext4 journal of their own, when we started */
+static size_t journaled_count;
+static enum { ORDER_ASKED, ORDER_YES, ORDER_NO } order_test;
 
 void file_test_hook(file_hook h, void *arg)
 {
 	hook = h;
 	hook_arg = arg;
+}
+
+void file_test_order(bool keeps)
+{
+	order_test = keeps ? ORDER_YES : ORDER_NO;
 }
 
 static int ask(enum file_call call, int fd, int dir, const char *name)
@@ -160,10 +173,69 @@ int file_sync_store(int fd)
 	return error ? error : result(syncfs(fd));
 }
 
+static bool has_journal(dev_t device)
+{
+	for (size_t i = 0; i < journaled_count; i++)
+		if (journaled[i] == device)
+			return true;
+	return false;
+}
+
+bool file_keeps_order(int fd)
+{
+	struct statfs kind;
+	struct stat st;
+	if (order_test != ORDER_ASKED)
+		return order_test == ORDER_YES;
+	if (fstatfs(fd, &kind) < 0 || fstat(fd, &st) < 0)
+		return false;
+	return kind.f_type == XFS_SUPER_MAGIC || (kind.f_type == EXT4_SUPER_MAGIC && has_journal(st.st_dev));
+}
+
+int file_start(int fd)
+{
+	int error = ask(FILE_START, fd, -1, NULL);
+	return error ? error : result(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+/* With all three flags the kernel writes for integrity: also pages that became dirty while they were on their way. */
+int file_await(int fd)
+{
+	int error = ask(FILE_AWAIT, fd, -1, NULL);
+	return error ? error : result(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER));
+}
+
+/* The times are set so that the folder has a change in the journal's running transaction, whatever else there was: fsync has then something to wait for. */
+int file_sync_order(int folder)
+{
+	int error = ask(FILE_SYNC_ORDER, folder, -1, NULL);
+	error = error ? error : result(futimens(folder, NULL));
+	return error ? error : result(fsync(folder));
+}
+
+/* An ext4 without a journal (or an ext2 that the same code serves) looks like one with it. The journals that are open are listed by device and inode, 8 wherever it
+ * was not made otherwise. What isn't found counts as none. */
+static void find_journals(void)
+{
+	FILE *f = fopen("/proc/partitions", "re");
+	char line[256], name[64], path[128];
+	unsigned major, minor;
+	while (f && journaled_count < MAX_JOURNALED && fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%u %u %*u %63s", &major, &minor, name) != 3)
+			continue;
+		snprintf(path, sizeof path, "/proc/fs/jbd2/%s-8", name);
+		if (access(path, F_OK) == 0)
+			journaled[journaled_count++] = makedev(major, minor);
+	}
+	if (f)
+		fclose(f);
+}
+
 int file_init(void)
 {
 	if (proc_fd >= 0)
 		return 0;
+	find_journals();
 	proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return proc_fd < 0 ? -errno : 0;
 }

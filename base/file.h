@@ -1,6 +1,7 @@
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -12,13 +13,14 @@
  * dir is a folder's descriptor or AT_FDCWD. */
 enum file_call {
 	FILE_OPEN, FILE_WRITE, FILE_COPY, FILE_SYNC_DATA, FILE_SYNC, FILE_SYNC_STORE, FILE_PUBLISH, FILE_LINK, FILE_RENAME, FILE_UNLINK,
-	FILE_MKDIR, FILE_TRUNCATE, FILE_STAT, FILE_DUP
+	FILE_MKDIR, FILE_TRUNCATE, FILE_STAT, FILE_DUP, FILE_START, FILE_AWAIT, FILE_SYNC_ORDER
 };
 
 /* Tests only. Called before each call (from any thread): 0 lets it go on, -errno makes it fail without being tried. fd: the file or folder it is
  * about, -1 where only a name tells; dir and name: where the name is, was or will be, -1 and NULL if none. No hook is the normal state. */
 typedef int (*file_hook)(void *arg, enum file_call call, int fd, int dir, const char *name);
 void file_test_hook(file_hook hook, void *arg);
+void file_test_order(bool keeps);  /* tests only: what file_keeps_order says from now on */
 
 int file_open(int dir, const char *name, int flags, mode_t mode, int *fd);
 /* Follows no symbolic link anywhere on the way (-ELOOP). -ENOSYS where the kernel can't be asked for that. */
@@ -39,6 +41,14 @@ int file_sync_data(int fd);   /* fdatasync */
 int file_sync(int fd);        /* fsync: file or folder */
 int file_sync_store(int fd);  /* syncfs: the whole file system, errors since fd was opened */
 
+/* Durability by order. Some file systems keep one journal for all that changes names and sizes (ext4 with its journal, xfs): whatever ended before a change is durable when
+ * that change is, as long as the content of files had reached the device by then. There, content is started on its way, awaited (it may still stand in the device's
+ * cache, which the journal's next commit empties), named, and then ONE sync of one mark serves any number of files and names. */
+bool file_keeps_order(int fd);     /* is the file system under fd one of those? Asked by its kind; of an ext4 it must be known that it has a journal (file_init) */
+int file_start(int fd);            /* the file's content sets out */
+int file_await(int fd);            /* and has arrived */
+int file_sync_order(int folder);   /* marks a folder that is ours (its times) and syncs it: all that ended before is durable */
+
 /* Publishing: the only places that give a file its final name. An unnamed file (O_TMPFILE), for which file_init must have been called before
  * any chroot; a name that is there already; and the replacement of one that may be there. -EEXIST if taken (file_rename replaces). */
 int file_publish(int fd, int dir, const char *name);
@@ -51,6 +61,6 @@ int file_stat_fd(int fd, struct stat *st);
 int file_stat_at(int dir, const char *name, struct stat *st); /* a link's own */
 int file_stat_store(int fd, struct statvfs *v);
 
-/* Keeps /proc/self/fd open, through which an unnamed file is linked without capabilities. Once, at start. */
+/* Keeps /proc/self/fd open, through which an unnamed file is linked without capabilities, and finds the ext4 journals. Once, at start. */
 int file_init(void);
 #endif

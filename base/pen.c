@@ -59,6 +59,16 @@ int pen_sync(struct pen *p)
 	return file_sync_data(p->fd);
 }
 
+int pen_start(struct pen *p)
+{
+	return file_start(p->fd);
+}
+
+int pen_await(struct pen *p)
+{
+	return file_await(p->fd);
+}
+
 /* Is the file that stands there ours? Then the folder was named twice. */
 static int same_file(const struct pen *p, int folder, const char *name)
 {

@@ -34,6 +34,10 @@ int pen_copy(struct pen *p, const struct pen *from, uint64_t length);
 /* Content durable (fdatasync). */
 int pen_sync(struct pen *p);
 
+/* Content on its way to the device, and there (base/file.h: durability by order). */
+int pen_start(struct pen *p);
+int pen_await(struct pen *p);
+
 /* The content appears as `name` in folder. -EEXIST only if another file has that name: the same folder twice is one link. */
 int pen_publish(struct pen *p, int folder, const char *name);
 

@@ -116,7 +116,7 @@ static void begin(struct syncer *s, struct syncer_job *j)
 		publish(s, j);
 		return;
 	}
-	int error = j->verbs->write(j);
+	int error = j->error = j->verbs->write(j);
 	if (error || j->goal == SYNCER_RUN)
 		finish(s, j, error);
 	else
@@ -239,18 +239,89 @@ static void settle(struct syncer *s)
 	}
 }
 
+static void cycle(struct syncer *s, struct job_list *batch)
+{
+	struct syncer_job *j;
+	while ((j = list_take(&s->durable)))
+		publish(s, j);
+	while ((j = list_take(batch)))
+		begin(s, j);
+	sync_batch(s);
+	settle(s);
+}
+
+/* The same where order is kept ----------------------------------------------------------------------------------------------------- */
+
+/* A commit waits for the contents of this batch before it publishes: the sync shall serve all of it. */
+static void begin_in_order(struct syncer *s, struct syncer_job *j)
+{
+	if (j->goal == SYNCER_COMMIT) {
+		list_add(&s->durable, j);
+		return;
+	}
+	begin(s, j);
+}
+
+static int content_step(struct syncer_job *j, int (*step)(struct syncer_job *))
+{
+	return j->error ? j->error : step ? step(j) : 0;
+}
+
+/* All at once on their way, then each awaited. What has failed goes; of the others the prepared stay, the rest is to be published. */
+static void await_contents(struct syncer *s)
+{
+	struct job_list written = s->written;
+	if (!written.first)
+		return;
+	list_init(&s->written);
+	for (struct syncer_job *j = written.first; j; j = j->next)
+		j->error = content_step(j, j->verbs->start_content);
+	for (struct syncer_job *j = written.first, *next; j; j = next) {
+		next = j->next;
+		j->error = content_step(j, j->verbs->await_content);
+		if (j->error) {
+			j->verbs->retract(j);
+			finish(s, j, j->error);
+		} else {
+			list_add(j->goal == SYNCER_PREPARE ? &s->written : &s->durable, j);
+		}
+	}
+}
+
+static void sync_order(struct syncer *s)
+{
+	if (!s->written.first && !s->published.first)
+		return;
+	int error = file_sync_order(s->store.fd);
+	set_errors(&s->written, error);
+	set_errors(&s->published, error);
+	pthread_mutex_lock(&s->lock);
+	s->counts.cycles++;
+	s->counts.order_syncs++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void cycle_in_order(struct syncer *s, struct job_list *batch)
+{
+	struct syncer_job *j;
+	while ((j = list_take(batch)))
+		begin_in_order(s, j);
+	await_contents(s);
+	while ((j = list_take(&s->durable)))
+		publish(s, j);
+	sync_order(s);
+	settle(s);
+}
+
 static void *run(void *arg)
 {
 	struct syncer *s = arg;
 	struct job_list batch;
 	while (take_batch(s, &batch)) {
-		struct syncer_job *j;
-		while ((j = list_take(&s->durable)))
-			publish(s, j);
-		while ((j = list_take(&batch)))
-			begin(s, j);
-		sync_batch(s);
-		settle(s);
+		if (s->store.ordered)
+			cycle_in_order(s, &batch);
+		else
+			cycle(s, &batch);
 		wake_loop(s);
 	}
 	return NULL;

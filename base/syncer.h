@@ -13,7 +13,10 @@
  * back, what it wrote is dropped.
  *
  * How a batch is synced is chosen each time by what the two ways cost lately: each job by its own (fdatasync, fsync of the folders) or
- * the file system as a whole (syncfs). A lone message is thereby synced by its own; a store that syncfs does not serve always is. */
+ * the file system as a whole (syncfs). A lone message is thereby synced by its own; a store that syncfs does not serve always is.
+ *
+ * On a store that keeps order (base/file.h) a cycle is shorter: write all, let the contents reach the device side by side, publish, ONE sync of one mark, answer. The same promises
+ * hold there, a job stays for one cycle instead of two, and there is nothing to choose. */
 enum syncer_goal {
 	SYNCER_RUN,      /* write alone, answered without a sync: a question, a pen, an abort */
 	SYNCER_PREPARE,  /* write, sync */
@@ -25,6 +28,8 @@ enum syncer_goal {
 struct syncer_job;
 struct syncer_verbs {
 	int (*write)(struct syncer_job *j);         /* content on disk, in nobody's view; on failure nothing is left */
+	int (*start_content)(struct syncer_job *j); /* what write did sets out for the device; it and the next may be NULL where there is no content */
+	int (*await_content)(struct syncer_job *j); /* and has arrived */
 	int (*publish)(struct syncer_job *j);       /* names appear; on failure none is left */
 	int (*sync_content)(struct syncer_job *j);  /* make what write did durable, this job's alone */
 	int (*sync_names)(struct syncer_job *j);    /* the same for publish */
@@ -43,7 +48,8 @@ struct syncer_job {
 
 /* How the syncer reaches its file system; the cost of syncfs is measured as it goes. */
 struct syncer_store {
-	int fd;                  /* open since before the first write (syncfs reports errors since then); stays the caller's */
+	int fd;                  /* a folder of ours on it, open since before the first write (syncfs reports errors since then); stays the caller's */
+	bool ordered;            /* file_keeps_order, and file_sync_order works on fd */
 	bool use_syncfs;         /* probed: it works here and is not absurdly slow */
 	uint64_t file_us;        /* first guesses: one fdatasync; one syncfs */
 	uint64_t syncfs_us;
@@ -51,7 +57,7 @@ struct syncer_store {
 
 /* How it went so far, for status lines and the bench. Read in the loop's thread. */
 struct syncer_counts {
-	uint64_t cycles, syncfs, file_syncs, jobs, failed;
+	uint64_t cycles, syncfs, order_syncs, file_syncs, jobs, failed;
 };
 
 struct syncer;

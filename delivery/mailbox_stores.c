@@ -87,10 +87,10 @@ static int add_store(struct mailbox_stores *s, int folder, const char *mount_poi
 	m->mount_point = mem_copy(mount_point, strlen(mount_point));
 	m->quota = quota_new(s->root, MAX_QUOTA_MAILBOXES);
 	snprintf(name, sizeof name, "syncer-%zu", s->count);
-	struct syncer_store how = { m->store.fd, m->store.syncfs, m->store.file_us, m->store.syncfs_us };
+	struct syncer_store how = { m->store.fd, m->store.ordered, m->store.syncfs, m->store.file_us, m->store.syncfs_us };
 	m->syncer = syncer_new(s->loop, &how, name);
 	s->count++;
-	log_event(LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("syncfs", m->store.syncfs),
+	log_event(LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("ordered", m->store.ordered), LOG_UINT("syncfs", m->store.syncfs),
 	          LOG_UINT("file_us", m->store.file_us), LOG_UINT("syncfs_us", m->store.syncfs_us), LOG_END);
 	return 0;
 }
@@ -162,6 +162,7 @@ static void report_one(struct mailbox_store *m, struct buf *out)
 	text_add_json(out, slice_of(m->mount_point));
 	buf_addf(out, ",\"way\":\"%s\",\"syncfs_works\":%s,\"jobs\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"cycles\":%" PRIu64, way_names[m->store.way],
 	         m->store.syncfs ? "true" : "false", c.jobs, c.failed, c.cycles);
+	buf_addf(out, ",\"ordered\":%s,\"order_syncs\":%" PRIu64, m->store.ordered ? "true" : "false", c.order_syncs);
 	buf_addf(out, ",\"syncfs\":%" PRIu64 ",\"file_syncs\":%" PRIu64 ",\"waiting\":%zu}", c.syncfs, c.file_syncs, syncer_waiting(m->syncer));
 }
 

@@ -189,6 +189,16 @@ static int publish_job(struct syncer_job *j)
 	return error;
 }
 
+static int start_content(struct syncer_job *j)
+{
+	return pen_start(of_job(j)->pen);
+}
+
+static int await_content(struct syncer_job *j)
+{
+	return pen_await(of_job(j)->pen);
+}
+
 static int sync_content(struct syncer_job *j)
 {
 	return pen_sync(of_job(j)->pen);
@@ -223,7 +233,7 @@ static void settled_job(struct syncer_job *j)
 }
 
 static const struct syncer_verbs maildir_verbs = {
-	write_job, publish_job, sync_content, sync_names, retract_job, settled_job, done_job
+	write_job, start_content, await_content, publish_job, sync_content, sync_names, retract_job, settled_job, done_job
 };
 
 static int undo_job(struct syncer_job *j)

@@ -66,6 +66,7 @@ int store_probe(struct store *s, int folder)
 	if (error)
 		return error;
 	s->fd = folder;
+	s->ordered = file_keeps_order(folder) && file_sync_order(folder) == 0;
 	try_syncfs(s);
 	return 0;
 }

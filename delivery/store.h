@@ -14,6 +14,7 @@ struct store {
 	int fd;                   /* a folder on it, open as long as the store is used: syncfs reports errors since then */
 	enum pen_way way;
 	bool syncfs;              /* works here */
+	bool ordered;             /* base/file.h: durability by order */
 	uint64_t file_us, syncfs_us;
 };
 

@@ -130,7 +130,7 @@ int spool_open(struct loop *l, int dir, struct spool **out)
 	s->way = probe_way(s);
 	uint64_t before = clock_mono_us();
 	bool works = file_sync_store(dir) == 0;
-	struct syncer_store store = { dir, works, 1000, clock_mono_us() - before + 1 };
+	struct syncer_store store = { dir, file_keeps_order(dir) && file_sync_order(dir) == 0, works, 1000, clock_mono_us() - before + 1 };
 	s->syncer = syncer_new(l, &store, "spool-sync");
 	*out = s;
 	return 0;
@@ -273,6 +273,16 @@ static int put_write(struct syncer_job *j)
 	return error;
 }
 
+static int put_start_content(struct syncer_job *j)
+{
+	return pen_start(&put_of(j)->pen);
+}
+
+static int put_await_content(struct syncer_job *j)
+{
+	return pen_await(&put_of(j)->pen);
+}
+
 static int put_publish(struct syncer_job *j)
 {
 	struct spool_put *p = put_of(j);
@@ -322,7 +332,7 @@ static void put_done(struct syncer_job *j)
 	p->done(p);
 }
 
-static const struct syncer_verbs put_verbs = { put_write, put_publish, put_sync_content, put_sync_names, put_retract, settled_nothing, put_done };
+static const struct syncer_verbs put_verbs = { put_write, put_start_content, put_await_content, put_publish, put_sync_content, put_sync_names, put_retract, settled_nothing, put_done };
 
 void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal)
 {
@@ -449,6 +459,16 @@ static int append_nothing(struct syncer_job *j)
 	return 0;
 }
 
+static int append_start(struct syncer_job *j)
+{
+	return file_start(append_of(j)->fd);
+}
+
+static int append_await(struct syncer_job *j)
+{
+	return file_await(append_of(j)->fd);
+}
+
 static int append_sync(struct syncer_job *j)
 {
 	return file_sync_data(append_of(j)->fd);
@@ -465,7 +485,7 @@ static void append_done(struct syncer_job *j)
 	append_of(j)->done(append_of(j));
 }
 
-static const struct syncer_verbs append_verbs = { append_write, append_nothing, append_sync, append_nothing, append_retract, settled_nothing, append_done };
+static const struct syncer_verbs append_verbs = { append_write, append_start, append_await, append_nothing, append_sync, append_nothing, append_retract, settled_nothing, append_done };
 
 void spool_append(struct spool *s, struct spool_append *a, bool durable)
 {
@@ -512,7 +532,7 @@ static int gone_write(struct syncer_job *j)
 	return 0;
 }
 
-static const struct syncer_verbs gone_verbs = { gone_write, gone_publish, gone_write, gone_sync, gone_nothing, gone_nothing, gone_done };
+static const struct syncer_verbs gone_verbs = { gone_write, NULL, NULL, gone_publish, gone_write, gone_sync, gone_nothing, gone_nothing, gone_done };
 
 void spool_forget(struct spool *s, struct spool_gone *g)
 {

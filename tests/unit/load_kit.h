@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -30,6 +31,7 @@ static char root[128];             /* the mail root */
 static struct loop *loop;
 static struct ipc *channel;
 static uint64_t sent;
+static bool order_unknown;         /* the server shall not see that its disk keeps order */
 static bool promised[MAX_MESSAGES];
 
 static size_t make_message(uint64_t n, char out[MAX_SIZE])
@@ -86,6 +88,8 @@ static _Noreturn void serve(int fd)
 	struct mailbox *m;
 	struct mailbox_setup setup = { .mail_root = slice_of(root), .host = SLICE("host.test") };
 	log_set_level(LOG_ERROR);
+	if (order_unknown)
+		file_test_order(false);
 	if (mailbox_new(l, &setup, &m) == 0) {
 		mailbox_add_peer(m, fd);
 		loop_run(l);

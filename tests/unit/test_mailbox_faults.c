@@ -124,6 +124,15 @@ static void any_failing_call_is_4xx_with_nothing_left_or_250_and_kept(void **sta
 	fault_loop(STORE_RICH);
 }
 
+static void the_same_on_a_store_that_keeps_order(void **state)
+{
+	(void)state;
+	file_test_order(true);
+	fault_loop(STORE_RICH);
+	fault_loop(STORE_NO_UNNAMED);
+	file_test_order(false);
+}
+
 static void the_same_on_a_store_without_unnamed_files(void **state)
 {
 	(void)state;
@@ -144,7 +153,7 @@ struct file_state {
 	ino_t inode;
 	char name[200];
 	ino_t folder;
-	bool content_durable, name_durable;
+	bool arrived, content_durable, name_durable; /* arrived: on the device, perhaps in its cache */
 };
 
 static struct {
@@ -178,8 +187,8 @@ static void note_write(int fd)
 static void note_publish(int fd, int dir, const char *name)
 {
 	struct file_state *f = file_of(inode_of(fd));
-	if (f == NULL || !f->content_durable)
-		order.broken = "a name was given to content that was not durable";
+	if (f == NULL || !(f->content_durable || f->arrived))
+		order.broken = "a name was given to content that was not durable, nor would be with the name";
 	if (f == NULL)
 		return;
 	snprintf(f->name, sizeof f->name, "%s", name);
@@ -199,6 +208,23 @@ static void note_sync(enum file_call call, int fd)
 	}
 }
 
+static void note_await(int fd)
+{
+	struct file_state *f = file_of(inode_of(fd));
+	if (f)
+		f->arrived = true;
+}
+
+/* What ended before the mark is durable with it. */
+static void note_sync_order(void)
+{
+	for (size_t i = 0; i < order.count; i++) {
+		struct file_state *f = &order.files[i];
+		f->content_durable |= f->arrived;
+		f->name_durable |= f->name[0] != '\0';
+	}
+}
+
 static int note(void *arg, enum file_call call, int fd, int dir, const char *name)
 {
 	(void)arg;
@@ -209,6 +235,10 @@ static int note(void *arg, enum file_call call, int fd, int dir, const char *nam
 		note_publish(fd, dir, name);
 	else if (call == FILE_SYNC || call == FILE_SYNC_DATA || call == FILE_SYNC_STORE)
 		note_sync(call, fd);
+	else if (call == FILE_AWAIT)
+		note_await(fd);
+	else if (call == FILE_SYNC_ORDER)
+		note_sync_order();
 	pthread_mutex_unlock(&order.lock);
 	return 0;
 }
@@ -232,11 +262,12 @@ static void check_answer(struct kit *k, uint64_t id, const struct mailbox_delive
 }
 
 /* At every moment, so for every prefix of the calls: what was answered is on disk. */
-static void whatever_was_answered_is_durable_and_no_name_precedes_its_content(void **state)
+static void answers_in_order(bool keeps_order)
 {
 	static struct kit k;
 	char id[32], place[16];
-	(void)state;
+	order.count = order.published = order.answered = 0;
+	file_test_order(keeps_order);
 	fault.store = STORE_RICH;
 	file_test_hook(note, NULL);
 	kit_start(&k, NULL);
@@ -260,13 +291,28 @@ static void whatever_was_answered_is_durable_and_no_name_precedes_its_content(vo
 	kit_end(&k);
 }
 
+static void whatever_was_answered_is_durable_and_no_name_precedes_its_content(void **state)
+{
+	(void)state;
+	answers_in_order(false);
+}
+
+static void also_on_a_store_that_keeps_order(void **state)
+{
+	(void)state;
+	answers_in_order(true);
+}
+
 int main(void)
 {
+	file_test_order(false);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_failing_call_is_4xx_with_nothing_left_or_250_and_kept),
+		cmocka_unit_test(the_same_on_a_store_that_keeps_order),
 		cmocka_unit_test(the_same_on_a_store_without_unnamed_files),
 		cmocka_unit_test(the_same_on_a_store_without_links),
 		cmocka_unit_test(whatever_was_answered_is_durable_and_no_name_precedes_its_content),
+		cmocka_unit_test(also_on_a_store_that_keeps_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
