@@ -20,11 +20,11 @@ struct arc {
 	bool lax, judging, wanted;       /* wanted: keys were asked for, signatures are to be checked */
 	struct arena mem;
 	struct loop_timer *timer;
-	struct mail_signature message, seals[ARC_MAX_INSTANCE];
-	struct mail_digest digests[ARC_MAX_INSTANCE];
+	struct mail_signature message, *seals; /* seals, digests and keys: made when there is a chain, which few messages have */
+	struct mail_digest *digests;
 	size_t count;
 	int body_number;
-	struct key keys[ARC_MAX_INSTANCE + 1];
+	struct key *keys;                /* count + 1: the message signature's, too */
 	size_t key_count, open;
 	struct arc_verdict verdict;
 	void (*done)(void *arg, struct arc *a);
@@ -115,6 +115,9 @@ static void begin(struct arc *a, const struct mail_header *h)
 		return;
 	}
 	a->count = chain.count;
+	a->seals = mem_new_array(chain.count, sizeof *a->seals);
+	a->digests = mem_new_array(chain.count, sizeof *a->digests);
+	a->keys = mem_new_array(chain.count + 1, sizeof *a->keys);
 	for (size_t i = 0; i < chain.count; i++) {
 		unsigned n;
 		a->seals[i] = chain.sets[i].seal_signature;
@@ -204,6 +207,9 @@ void arc_free(struct arc *a)
 	for (size_t i = 0; i < a->key_count; i++)
 		mail_dns_cancel(a->keys[i].query);
 	loop_timer_free(a->timer);
+	mem_free(a->seals);
+	mem_free(a->digests);
+	mem_free(a->keys);
 	arena_free(&a->mem);
 	mem_free(a);
 }

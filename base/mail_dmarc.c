@@ -10,6 +10,7 @@ enum { MAX_NODES = 64 };
 
 /* What _dmarc.NAME holds. */
 struct node {
+	struct node *next;                 /* asked before it */
 	struct slice name;
 	bool found;
 	struct slice text;
@@ -30,7 +31,7 @@ struct dmarc {
 	struct mail_dns_query *query;
 	struct loop_timer *timer;
 	struct arena mem;
-	struct node nodes[MAX_NODES];
+	struct node *nodes;                /* at most MAX_NODES */
 	size_t node_count;
 	struct walk walk;
 	bool discovered;                   /* the author's walk is done and its policy known */
@@ -105,9 +106,9 @@ static struct slice one_below(struct slice domain, struct slice name)
 
 static const struct node *node_find(const struct dmarc *d, struct slice name)
 {
-	for (size_t i = 0; i < d->node_count; i++)
-		if (slice_eq(d->nodes[i].name, name))
-			return &d->nodes[i];
+	for (const struct node *n = d->nodes; n; n = n->next)
+		if (slice_eq(n->name, name))
+			return n;
 	return NULL;
 }
 
@@ -168,8 +169,10 @@ static const struct node *answered(struct dmarc *d, const struct dns_answer *a)
 		finish(d, DMARC_TEMPERROR, a->why ? a->why : "dns");
 		return NULL;
 	}
-	struct node *n = &d->nodes[d->node_count++];
-	*n = (struct node){ .name = d->walk.at };
+	struct node *n = MEM_NEW(struct node);
+	*n = (struct node){ .next = d->nodes, .name = d->walk.at };
+	d->nodes = n;
+	d->node_count++;
 	node_read(d, n, a);
 	return n;
 }
@@ -396,6 +399,10 @@ void dmarc_free(struct dmarc *d)
 		return;
 	mail_dns_cancel(d->query);
 	loop_timer_free(d->timer);
+	for (struct node *n = d->nodes, *next; n; n = next) {
+		next = n->next;
+		mem_free(n);
+	}
 	arena_free(&d->mem);
 	mem_free(d);
 }
