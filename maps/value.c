@@ -63,12 +63,12 @@ struct slice value_unquote(struct slice s, struct arena *mem)
 	return p ? slice(p, n) : SLICE_NONE;
 }
 
-/* "5.7.1" of the class that the code has. */
-static bool scan_enhanced(struct slice *in, unsigned class, uint8_t out[2])
+/* "5.7.1"; *class is its first digit. */
+static bool scan_enhanced(struct slice *in, uint64_t *class, uint8_t out[2])
 {
 	struct slice s = *in;
-	uint64_t c, subject, detail;
-	if (!scan_uint(&s, 9, &c) || c != class || !scan_byte(&s, '.') || !scan_uint(&s, 99, &subject) || !scan_byte(&s, '.') || !scan_uint(&s, 99, &detail))
+	uint64_t subject, detail;
+	if (!scan_uint(&s, 9, class) || !scan_byte(&s, '.') || !scan_uint(&s, 99, &subject) || !scan_byte(&s, '.') || !scan_uint(&s, 99, &detail))
 		return false;
 	if (s.n && !is_blank(s.p[0]))
 		return false;
@@ -82,7 +82,7 @@ const char *value_status(struct slice text, const struct mail_status *usual, str
 {
 	struct mail_status s = *usual;
 	struct slice rest = slice_trim(text);
-	uint64_t code;
+	uint64_t code, enhanced_class;
 	unsigned class = usual->fate == MAIL_LATER ? 4 : 5;
 	if (rest.n >= 3 && scan_uint(&rest, 999, &code) && rest.p - text.p >= 3 && (!rest.n || is_blank(rest.p[0]))) {
 		if (code / 100 != class)
@@ -92,7 +92,8 @@ const char *value_status(struct slice text, const struct mail_status *usual, str
 	} else {
 		rest = slice_trim(text);
 	}
-	scan_enhanced(&rest, class, s.enhanced);
+	if (scan_enhanced(&rest, &enhanced_class, s.enhanced) && enhanced_class != class)
+		return class == 4 ? "defer wants an enhanced code 4.x.x" : "refuse wants an enhanced code 5.x.x";
 	if (rest.n > MAX_TEXT)
 		return "the text is longer than 400 bytes";
 	if (!text_is_utf8(rest))

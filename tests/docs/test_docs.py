@@ -74,6 +74,15 @@ for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'):
     check(f'the room {room} has a card of at most thirty lines', card.exists() and len(card.read_text().splitlines()) <= 30)
 check('the licence is there', 'ISC' in (TOP / 'LICENSE').read_text() or 'Permission to use, copy, modify' in (TOP / 'LICENSE').read_text())
 
+# -- unit tests -----------------------------------------------------------------------------------------------------------------------
+# Not by their own name: what only a room's inside sees, tables without code, and what is tried through the file that drives it (mail_check; test_page for web).
+INSIDE = set('base/conn_transport base/dns_settings base/dns_source base/general_settings base/log_syslog base/mail_arc base/mail_dkim base/mail_dns base/tls_inside base/web '
+             'maps/map_set maps/maps_settings'.split())
+units = ''.join(f.read_text() for f in (TOP / 'tests/unit').glob('*.[ch]'))
+untested = [f'{room}/{h.stem}' for room in ('base', 'maps') for h in sorted((TOP / room).glob('*.h')) if f'"{room}/{h.name}"' not in units]
+check('each file of base/ and maps/ has a unit test that includes it', not set(untested) - INSIDE, set(untested) - INSIDE)
+check('and the list of exceptions is no longer than it must be', not INSIDE - set(untested), INSIDE - set(untested))
+
 # -- installation ---------------------------------------------------------------------------------------------------------------------------
 dest = BUILD / 't' / f'dest-{os.getpid()}'
 r = out('make', '-s', '-C', TOP, 'install', f'DESTDIR={dest}', f'BUILD={BUILD}', 'PREFIX=/usr')

@@ -1,0 +1,206 @@
+/* The records and fields that evidence is read from: tag lists, DKIM keys and signatures, SPF and DMARC records. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/mail_dmarc_record.h"
+#include "base/mail_key.h"
+#include "base/mail_signature.h"
+#include "base/mail_spf_record.h"
+#include "base/mail_tags.h"
+
+/* -- tag lists -- */
+
+static void a_tag_list_is_read_whole_or_refused(void **state)
+{
+	static const char *const bad[] = { "v=1; v=2", "novalue", "=x", "a=1;;=", "a=\001", "a=\xff" };
+	struct mail_tags t;
+	(void)state;
+	assert_int_equal(mail_tags_parse(SLICE("v=1; a = rsa-sha256 ;\r\n\th=From :\r\n\tTo; B=x;"), &t), 0);
+	assert_int_equal(t.count, 4);
+	assert_true(slice_eq(mail_tags_get(&t, SLICE("a")), SLICE("rsa-sha256")));
+	assert_true(mail_tags_get(&t, SLICE("b")).p == NULL && slice_eq(mail_tags_get(&t, SLICE("B")), SLICE("x")));
+	struct slice list = mail_tags_get(&t, SLICE("h")), item;
+	assert_true(mail_tags_item(&list, ':', &item) && slice_eq(item, SLICE("From")));
+	assert_true(mail_tags_item(&list, ':', &item) && slice_eq(item, SLICE("To")) && !mail_tags_item(&list, ':', &item));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(mail_tags_parse(slice_of(bad[i]), &t), -EINVAL);
+}
+
+static void too_many_tags_are_too_many(void **state)
+{
+	struct buf b = BUF_INIT(8192);
+	struct mail_tags t;
+	(void)state;
+	for (int i = 0; i < MAIL_TAGS_MAX; i++)
+		buf_addf(&b, "t%d=1;", i);
+	assert_int_equal(mail_tags_parse(buf_slice(&b), &t), 0);
+	buf_add_cstr(&b, "last=1");
+	assert_int_equal(mail_tags_parse(buf_slice(&b), &t), -E2BIG);
+	buf_free(&b);
+}
+
+static void base64_is_read_with_folds_and_without_padding(void **state)
+{
+	static const char *const bad[] = { "ab!d", "a", "ab=c", "====", "abcd=", "ab===" };
+	struct buf b = BUF_INIT(100);
+	(void)state;
+	assert_true(mail_tags_base64(SLICE("aGVs\r\n bG8="), &b) && slice_eq(buf_slice(&b), SLICE("hello")));
+	buf_clear(&b);
+	assert_true(mail_tags_base64(SLICE("aGVsbG8"), &b) && slice_eq(buf_slice(&b), SLICE("hello")));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		buf_clear(&b);
+		assert_false(mail_tags_base64(slice_of(bad[i]), &b));
+	}
+	buf_free(&b);
+}
+
+/* -- keys -- */
+
+static void a_key_record_says_what_the_key_may_do(void **state)
+{
+	static const char *const bad[] = { "v=DKIM2; p=AA", "k=rsa", "v=DKIM1; s=tls; p=AA", "p=AA; v=DKIM1", "v=DKIM1; k=elliptic; p=AA" };
+	struct mail_key_record k;
+	const char *why = NULL;
+	(void)state;
+	assert_int_equal(mail_key_parse(SLICE("v=DKIM1; k=ed25519; t=y:s; h=sha256; p=AAAA"), &k, &why), 0);
+	assert_true(k.ed25519 && k.testing && k.strict && !k.revoked && slice_eq(k.key, SLICE("AAAA")) && k.hashes.p);
+	assert_int_equal(mail_key_parse(SLICE("p="), &k, &why), 0);
+	assert_true(k.revoked && !k.ed25519 && !k.hashes.p);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		why = NULL;
+		assert_int_equal(mail_key_parse(slice_of(bad[i]), &k, &why), -EINVAL);
+		assert_non_null(why);
+	}
+}
+
+/* -- signatures -- */
+
+static int parse_dkim(const char *value, struct arena *mem, struct mail_signature *s, const char **why)
+{
+	struct buf text = BUF_INIT(8192);
+	buf_addf(&text, "DKIM-Signature: %s\r\n", value);
+	char *kept = arena_cstr(mem, buf_slice(&text));
+	struct slice whole = slice(kept, text.n);
+	buf_free(&text);
+	struct mail_field f = { .raw = whole, .name = slice_head(whole, 14), .value = slice_head(slice_skip(whole, 15), whole.n - 17) };
+	return mail_signature_parse(SIGNATURE_DKIM, &f, mem, false, s, why);
+}
+
+static void a_signature_needs_its_tags_and_signs_from(void **state)
+{
+	static const char *const bad[] = {
+		"a=rsa-sha256; d=x.test; s=s; h=From; bh=AA==; b=AA==",              /* no v */
+		"v=2; a=rsa-sha256; d=x.test; s=s; h=From; bh=AA==; b=AA==",
+		"v=1; a=rsa-md5; d=x.test; s=s; h=From; bh=AA==; b=AA==",
+		"v=1; a=rsa-sha256; d=x.test; s=s; h=To; bh=AA==; b=AA==",           /* From is not signed */
+		"v=1; a=rsa-sha256; d=x.test; s=s; h=From; bh=AA==",                 /* no b */
+		"v=1; a=rsa-sha256; d=x.test; s=s; h=From; bh=AA==; b=!!",
+		"v=1; a=rsa-sha256; d=x.test; i=a@y.test; s=s; h=From; bh=AA==; b=AA==", /* i= is elsewhere */
+		"v=1; a=rsa-sha256; c=loose; d=x.test; s=s; h=From; bh=AA==; b=AA==",
+		"v=1; a=rsa-sha256; d=x.test; s=s; t=9; x=8; h=From; bh=AA==; b=AA==",
+	};
+	struct arena mem = ARENA_INIT(1 << 20);
+	struct mail_signature s;
+	const char *why = NULL;
+	(void)state;
+	assert_int_equal(parse_dkim("v=1; a=ed25519-sha256; c=relaxed; d=X.test; s=S1; i=a@m.x.test; l=5; t=1; x=9; h=From:To; bh=AAAA; b=BBBB", &mem, &s, &why), 0);
+	assert_true(s.algorithm == ALGORITHM_ED25519_SHA256 && s.header_form == CANON_RELAXED && s.body_form == CANON_SIMPLE && s.length == 5);
+	assert_true(slice_eq(s.domain, SLICE("x.test")) && s.made_s == 1 && s.expires_s == 9 && s.signature.n == 3 && slice_eq(s.without, SLICE("BBBB")));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		why = NULL;
+		if (parse_dkim(bad[i], &mem, &s, &why) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+		assert_non_null(why);
+	}
+	arena_free(&mem);
+}
+
+/* -- SPF -- */
+
+static void an_spf_record_is_read_whole_before_any_of_it_counts(void **state)
+{
+	static const char *const bad[] = { "v=spf1 ip4:1.2.3.4/33 -all", "v=spf1 ip6:1.2.3.4 -all", "v=spf1 a:%{z}.x -all", "v=spf1 -all:x", "v=spf1 include: -all", "v=spf1 unknown -all",
+		                           "v=spf1 redirect=a.test redirect=b.test", "v=spf1 a/33", "v=spf1 exists:%{d} exists" };
+	struct arena mem = ARENA_INIT(64 << 10);
+	struct spf_record r;
+	const char *why;
+	struct slice at;
+	(void)state;
+	assert_true(spf_record_is(SLICE("v=spf1")) && spf_record_is(SLICE("V=SPF1 -all")) && !spf_record_is(SLICE("v=spf10 -all")));
+	assert_int_equal(spf_record_parse(SLICE("v=spf1 ip4:192.0.2.0/24 ?a:m.test/26//64 ~include:%{d2}.test mx -all redirect=x.test"), &mem, &r, &why, &at), 0);
+	assert_int_equal(r.count, 5);
+	assert_true(r.terms[0].kind == SPF_IP4 && r.terms[0].prefix4 == 24 && r.terms[0].result == SPF_PASS);
+	assert_true(r.terms[1].kind == SPF_A && r.terms[1].prefix4 == 26 && r.terms[1].prefix6 == 64 && r.terms[1].result == SPF_NEUTRAL);
+	assert_true(r.terms[2].result == SPF_SOFTFAIL && spf_macro_any(r.terms[2].target) && spf_macro_uses(r.terms[2].target, 'd'));
+	assert_true(r.terms[4].kind == SPF_ALL && r.terms[4].result == SPF_FAIL && slice_eq(r.redirect, SLICE("x.test")));
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		why = NULL;
+		if (spf_record_parse(slice_of(bad[i]), &mem, &r, &why, &at) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+		assert_non_null(why);
+	}
+	arena_free(&mem);
+}
+
+/* The examples of RFC 7208, 7.4. */
+static void macros_expand_as_the_rfc_shows(void **state)
+{
+	static const struct { const char *spec, *name; } rows[] = {
+		{ "%{d}", "email.example.com" }, { "%{d2}", "example.com" }, { "%{dr}", "com.example.email" }, { "%{d2r}", "example.email" }, { "%{l-}", "strong.bad" }, { "%{lr-}", "bad.strong" },
+		{ "%{l1r-}", "strong" }, { "%{ir}.%{v}._spf.%{d2}", "3.2.0.192.in-addr._spf.example.com" }, { "%{lr-}.lp._spf.%{d2}", "bad.strong.lp._spf.example.com" }, { "a%%b.test", "a%b.test" },
+	};
+	struct spf_names n = { .local_part = SLICE("strong-bad"), .sender_domain = SLICE("email.example.com"), .helo = SLICE("mx.example.org"), .domain = SLICE("email.example.com") };
+	struct buf b = BUF_INIT(16 << 10);
+	(void)state;
+	assert_true(net_ip_parse(SLICE("192.0.2.3"), &n.client));
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		buf_clear(&b);
+		spf_macro_expand(slice_of(rows[i].spec), &n, &b);
+		if (!slice_eq(buf_slice(&b), slice_of(rows[i].name)))
+			fail_msg("%s became %.*s", rows[i].spec, SLICE_FMT(buf_slice(&b)));
+	}
+	buf_free(&b);
+}
+
+/* -- DMARC -- */
+
+static void a_dmarc_record_means_what_rfc_9989_says(void **state)
+{
+	struct dmarc_record r;
+	struct arena mem = ARENA_INIT(8192);
+	(void)state;
+	assert_true(dmarc_record_is(SLICE("v=DMARC1; p=none")) && !dmarc_record_is(SLICE("p=none; v=DMARC1")) && !dmarc_record_is(SLICE("v=DMARC11; p=none")));
+	assert_int_equal(dmarc_record_parse(SLICE("v=DMARC1; p=reject; sp=quarantine; np=none; adkim=s; aspf=r; psd=y; t=y; rua=mailto:a@x.test!10m,mailto:b@x.test"), &r), 0);
+	assert_true(r.applies && r.p == DMARC_POLICY_REJECT && r.sp == DMARC_POLICY_QUARANTINE && r.np == DMARC_POLICY_NONE && r.strict_dkim && !r.strict_spf && r.testing);
+	assert_true(r.psd == DMARC_PSD_YES && r.rua_count == 2 && slice_eq(r.rua[0], SLICE("mailto:a@x.test")));
+	assert_int_equal(dmarc_record_parse(SLICE("v=DMARC1; p=reject"), &r), 0);
+	assert_true(r.sp == DMARC_POLICY_REJECT && r.np == DMARC_POLICY_REJECT && !r.has_sp && !r.has_np);
+	assert_int_equal(dmarc_record_parse(SLICE("v=DMARC1; p=harsh; rua=mailto:a@x.test"), &r), 0);
+	assert_true(r.applies && r.p == DMARC_POLICY_NONE);
+	assert_int_equal(dmarc_record_parse(SLICE("v=DMARC1; p=harsh"), &r), 0);
+	assert_false(r.applies);
+	assert_int_equal(dmarc_record_parse(SLICE("v=DMARC1; p=none; p=reject"), &r), -EINVAL);
+	assert_true(slice_eq(dmarc_uri_address(SLICE("mailto:a%2Bb@x.test"), &mem), SLICE("a+b@x.test")) && dmarc_uri_address(SLICE("https://x.test"), &mem).n == 0);
+	arena_free(&mem);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_tag_list_is_read_whole_or_refused),
+		cmocka_unit_test(too_many_tags_are_too_many),
+		cmocka_unit_test(base64_is_read_with_folds_and_without_padding),
+		cmocka_unit_test(a_key_record_says_what_the_key_may_do),
+		cmocka_unit_test(a_signature_needs_its_tags_and_signs_from),
+		cmocka_unit_test(an_spf_record_is_read_whole_before_any_of_it_counts),
+		cmocka_unit_test(macros_expand_as_the_rfc_shows),
+		cmocka_unit_test(a_dmarc_record_means_what_rfc_9989_says),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
