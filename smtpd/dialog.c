@@ -138,12 +138,28 @@ static bool is_clean(struct slice line)
 	return true;
 }
 
+#define UNKNOWN_COMMAND MAIL_STATUS(MAIL_NEVER, 500, 5, 1, "Unknown command")
+
+static void unknown_judged(struct session *s, struct mail_status status)
+{
+	session_answer(s, step_reply(status.fate == MAIL_OK ? UNKNOWN_COMMAND : status));
+}
+
+static struct step unknown_command(struct session *s, struct slice name, struct slice line)
+{
+	struct step step = syntax_error(s, is_http(name), UNKNOWN_COMMAND);
+	if (step.kind == STEP_CLOSE || s->state == SESSION_GREETED || !s->checks)
+		return step;
+	policy_unknown(s, line, unknown_judged);
+	return STEP_WAITING;
+}
+
 static struct step run_verb(struct session *s, struct slice line)
 {
 	struct slice rest, name = slice_cut(line, ' ', &rest);
 	const struct verb *v = verb_find(name);
 	if (!v)
-		return syntax_error(s, is_http(name), MAIL_STATUS(MAIL_NEVER, 500, 5, 1, "Unknown command"));
+		return unknown_command(s, name, line);
 	if (!v->quiet && ++s->commands > smtpd_settings.max_commands)
 		return step_close(MAIL_STATUS(MAIL_LATER, 421, 7, 0, "Too many commands, good-bye"));
 	if (!(v->welcome & s->state))

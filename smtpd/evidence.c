@@ -269,6 +269,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 	switch (stage) {
 	case CHECK_CONNECT:
 	case CHECK_HELO:
+	case CHECK_UNKNOWN:
 		return CHECK_GO_ON;
 	case CHECK_MAIL:
 		if (is_wanted(c)) {

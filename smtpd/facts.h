@@ -62,5 +62,6 @@ struct session_facts {
 	bool client_certificate;
 	uint8_t certificate_sha256[32];
 	const struct transaction_facts *transaction; /* NULL outside of one */
+	struct slice unknown_command;       /* during CHECK_UNKNOWN: the line, valid until run returns */
 };
 #endif

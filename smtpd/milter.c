@@ -1,255 +1,23 @@
-/* A milter in a session: a list of steps (what to tell, which bits spare it), and a place in it. Each stage of the session moves the goal; the walk stops where an answer is
- * awaited and goes on when it comes. */
-#include "smtpd/milter.h"
+/* A milter in a session: each stage of the session moves the goal; the walk through the steps stops where an answer is awaited and goes on when it comes. */
+#include "smtpd/milter_inside.h"
 
 #include <assert.h>
 #include <errno.h>
 
 #include "base/clock.h"
-#include "base/general_settings.h"
 #include "base/log.h"
-#include "base/mail_header.h"
 #include "base/mem.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/milter_apply.h"
-#include "smtpd/milter_changes.h"
-#include "smtpd/milter_proto.h"
 #include "smtpd/smtpd.h"
 
-enum { MAX_OUTPUT = 1 << 20, FLUSH_AT = 32 << 10, READ_AT_ONCE = 60000, MAX_PIECE = 1 << 20, MAX_END_MS = 540000 /* of RFC 5321's ten minutes for the client's wait at the dot (4.5.3.2.6) */ };
-
-/* Places in the list of steps. */
-enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END };
-
-struct milter {
-	const struct filter_service *service;
-	struct check *check;
-	void (*done)(void *arg, enum check_step step);
-	void *arg;
-	struct smtpd *smtpd;
-	struct filter_dial *dial;
-	struct conn *conn;
-	struct loop_timer *timer;
-	struct buf out;
-	uint32_t actions, options;
-	unsigned at, goal;
-	enum milter_command asked;     /* whose answer is awaited; 0 none */
-	bool waiting;                  /* run said CHECK_WAIT */
-	bool reading, draining;        /* the body is being read; what was written goes out */
-	bool lost;                     /* it went away in this transaction */
-	bool passed_message, passed_session, refused_session;
-	bool ended;                    /* it has said its verdict of the whole message */
-	struct mail_status refusal;    /* of the session */
-	struct arena mem;              /* refusal's text */
-	struct buf helo;               /* as it was told */
-	bool helo_tls;
-	struct slice head;             /* header fields that it hasn't seen */
-	struct buf piece;              /* of the body, read and not told */
-	uint64_t cursor;               /* in the body */
-	bool body_over;
-	uint64_t end_began_ms;
-	struct milter_changes changes;
-};
-
-static void lose(struct milter *m, const char *why);
-static void walk_on(struct milter *m);
-
-/* -- what to tell ------------------------------------------------------------------------------------------------------------------------- */
-
-enum wrote { WROTE, NOTHING, BUSY };
+enum { MAX_OUTPUT = 1 << 20, FLUSH_AT = 32 << 10, MAX_PIECE = 1 << 20, MAX_MACRO_NAMES = 1024,
+	MAX_END_MS = 540000 /* of RFC 5321's ten minutes for the client's wait at the dot (4.5.3.2.6) */ };
 
 static const struct session_facts *facts(const struct milter *m)
 {
 	return check_facts(m->check);
 }
-
-static enum wrote put_options(struct milter *m)
-{
-	milter_put_negotiate(&m->out, MILTER_ALL_ACTIONS & ~(uint32_t)MILTER_SET_MACROS, MILTER_ALL_OPTIONS);
-	return WROTE;
-}
-
-static enum wrote put_connect(struct milter *m)
-{
-	const struct session_facts *f = facts(m);
-	struct buf name = BUF_INIT(400);
-	buf_add(&name, f->reverse_name);
-	if (!name.n)
-		buf_addf(&name, "[%s]", f->ip_text);
-	static const struct slice listeners[] = { [LISTENER_MX] = SLICE_INIT("mx"), [LISTENER_SUBMISSION] = SLICE_INIT("submission"),
-		[LISTENER_SUBMISSIONS] = SLICE_INIT("submissions"), [LISTENER_LOCAL] = SLICE_INIT("local") };
-	const struct slice macros[] = { SLICE("j"), general_settings.hostname, SLICE("{daemon_name}"), listeners[f->listener], SLICE("v"), SLICE("Porter"),
-		SLICE("{client_addr}"), slice_of(f->ip_text), SLICE("{client_name}"), f->reverse_name.n ? f->reverse_name : SLICE("unknown"), SLICE("_"), buf_slice(&name) };
-	milter_put_macros(&m->out, MILTER_CONNECT, macros, sizeof macros / sizeof *macros);
-	milter_put_connect(&m->out, buf_slice(&name), &f->ip, net_address_port(&f->peer));
-	buf_free(&name);
-	return WROTE;
-}
-
-static enum wrote put_helo(struct milter *m)
-{
-	const struct session_facts *f = facts(m);
-	const struct slice macros[] = { SLICE("{tls_version}"), slice_of(f->tls_protocol), SLICE("{cipher}"), slice_of(f->tls_cipher) };
-	buf_clear(&m->helo);
-	buf_add(&m->helo, f->helo);
-	m->helo_tls = f->tls;
-	milter_put_macros(&m->out, MILTER_HELO, macros, sizeof macros / sizeof *macros);
-	milter_put_words(&m->out, MILTER_HELO, &f->helo, 1);
-	return WROTE;
-}
-
-static enum wrote put_mail(struct milter *m)
-{
-	const struct session_facts *f = facts(m);
-	const struct transaction_facts *t = f->transaction;
-	struct buf path = BUF_INIT(2048), size = BUF_INIT(40);
-	const struct slice macros[] = { SLICE("i"), unique_slice(&t->id), SLICE("{auth_authen}"), f->login, SLICE("{mail_addr}"), t->sender };
-	struct slice words[4];
-	size_t count = 0;
-	buf_add_byte(&path, '<');
-	mail_path_print(&path, &t->reverse_path);
-	buf_add_byte(&path, '>');
-	words[count++] = buf_slice(&path);
-	if (t->announced) {
-		buf_addf(&size, "SIZE=%llu", (unsigned long long)t->announced);
-		words[count++] = buf_slice(&size);
-	}
-	if (t->eight_bit)
-		words[count++] = SLICE("BODY=8BITMIME");
-	if (t->utf8)
-		words[count++] = SLICE("SMTPUTF8");
-	milter_put_macros(&m->out, MILTER_MAIL, macros, sizeof macros / sizeof *macros);
-	milter_put_words(&m->out, MILTER_MAIL, words, count);
-	buf_free(&path);
-	buf_free(&size);
-	return WROTE;
-}
-
-static enum wrote put_rcpt(struct milter *m)
-{
-	const struct recipient *r = check_recipient(m->check);
-	const struct slice macros[] = { SLICE("{rcpt_addr}"), r->address };
-	struct buf path = BUF_INIT(2048);
-	buf_add_byte(&path, '<');
-	mail_path_print(&path, &r->path);
-	buf_add_byte(&path, '>');
-	struct slice word = buf_slice(&path);
-	milter_put_macros(&m->out, MILTER_RCPT, macros, sizeof macros / sizeof *macros);
-	milter_put_words(&m->out, MILTER_RCPT, &word, 1);
-	buf_free(&path);
-	return WROTE;
-}
-
-static void put_id(struct milter *m, enum milter_command command)
-{
-	const struct slice macros[] = { SLICE("i"), unique_slice(&facts(m)->transaction->id) };
-	milter_put_macros(&m->out, command, macros, sizeof macros / sizeof *macros);
-}
-
-static enum wrote put_data(struct milter *m)
-{
-	put_id(m, MILTER_DATA);
-	milter_put_empty(&m->out, MILTER_DATA);
-	return WROTE;
-}
-
-/* The next field, folds with LF alone as libmilter has them. */
-static enum wrote put_header(struct milter *m)
-{
-	struct mail_field f;
-	enum mail_field_kind kind;
-	while ((kind = mail_field_next(&m->head, &f)) == MAIL_FIELD_BAD)
-		;
-	if (kind == MAIL_FIELD_END)
-		return NOTHING;
-	struct buf value = BUF_INIT(MESSAGE_MAX_HEAD);
-	struct slice v = f.value;
-	if (!(m->options & MILTER_LEADING_SPACE))
-		v = slice_skip(v, v.n && v.p[0] == ' ' ? 1 : 0);
-	while (v.n)
-		buf_add(&value, slice_cut(v, '\r', &v));
-	const struct slice words[] = { f.name, buf_slice(&value) };
-	milter_put_words(&m->out, MILTER_HEADER, words, 2);
-	buf_free(&value);
-	return WROTE;
-}
-
-static enum wrote put_end_of_header(struct milter *m)
-{
-	put_id(m, MILTER_END_OF_HEADER);
-	milter_put_empty(&m->out, MILTER_END_OF_HEADER);
-	return WROTE;
-}
-
-static void body_was_read(void *arg, struct slice bytes, uint64_t next, int error)
-{
-	struct milter *m = arg;
-	m->reading = false;
-	if (error && !m->lost)
-		lose(m, "the body can't be read");
-	if (m->lost) {
-		; /* what was waited for is this call */
-	} else if (bytes.n) {
-		buf_add(&m->piece, bytes);
-		m->cursor = next;
-	} else {
-		m->body_over = true;
-	}
-	walk_on(m);
-}
-
-/* The next piece: at once from memory, by the worker from a file. What the worker read may be more than one. */
-static enum wrote put_body(struct milter *m)
-{
-	struct message *msg = check_message(m->check);
-	if (m->piece.n) {
-		struct slice piece = slice_head(buf_slice(&m->piece), MILTER_BODY_CHUNK);
-		milter_put_body(&m->out, piece);
-		buf_drop(&m->piece, piece.n);
-		return WROTE;
-	}
-	buf_free(&m->piece);
-	if (m->body_over)
-		return NOTHING;
-	if (!message_is_spilled(msg) || msg->body_replaced) {
-		struct slice piece = slice_head(slice_skip(buf_slice(&msg->body), m->cursor), MILTER_BODY_CHUNK);
-		m->cursor += piece.n;
-		m->body_over = m->cursor >= msg->body.n;
-		if (piece.n)
-			milter_put_body(&m->out, piece);
-		return piece.n ? WROTE : NOTHING;
-	}
-	m->reading = true;
-	message_read_body(msg, m->cursor, READ_AT_ONCE, body_was_read, m);
-	return BUSY;
-}
-
-static enum wrote put_end(struct milter *m)
-{
-	milter_changes_clear(&m->changes);
-	m->end_began_ms = clock_mono_ms();
-	put_id(m, MILTER_END_OF_BODY);
-	milter_put_empty(&m->out, MILTER_END_OF_BODY);
-	return WROTE;
-}
-
-static const struct {
-	enum milter_command command;
-	uint32_t no, quiet;
-	bool repeats;                  /* until there is nothing more */
-	enum wrote (*put)(struct milter *m);
-} steps[] = {
-	[AT_OPTIONS] = { MILTER_NEGOTIATE, 0, 0, false, put_options },
-	[AT_CONNECT] = { MILTER_CONNECT, MILTER_NO_CONNECT, MILTER_QUIET_CONNECT, false, put_connect },
-	[AT_HELO] = { MILTER_HELO, MILTER_NO_HELO, MILTER_QUIET_HELO, false, put_helo },
-	[AT_MAIL] = { MILTER_MAIL, MILTER_NO_MAIL, MILTER_QUIET_MAIL, false, put_mail },
-	[AT_RCPT] = { MILTER_RCPT, MILTER_NO_RCPT, MILTER_QUIET_RCPT, false, put_rcpt },
-	[AT_DATA] = { MILTER_DATA, MILTER_NO_DATA, MILTER_QUIET_DATA, false, put_data },
-	[AT_HEADERS] = { MILTER_HEADER, MILTER_NO_HEADERS, MILTER_QUIET_HEADER, true, put_header },
-	[AT_END_OF_HEADER] = { MILTER_END_OF_HEADER, MILTER_NO_EOH, MILTER_QUIET_EOH, false, put_end_of_header },
-	[AT_BODY] = { MILTER_BODY, MILTER_NO_BODY, MILTER_QUIET_BODY, true, put_body },
-	[AT_END] = { MILTER_END_OF_BODY, 0, 0, false, put_end },
-};
 
 /* -- losing it ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -307,17 +75,17 @@ static enum check_step walk(struct milter *m)
 {
 	while (!m->lost && m->at < m->goal && !m->passed_message) {
 		unsigned at = m->at;
-		enum wrote wrote = m->options & steps[at].no ? NOTHING : steps[at].put(m);
+		enum wrote wrote = m->options & milter_steps[at].no ? NOTHING : milter_steps[at].put(m);
 		if (wrote == BUSY)
 			return CHECK_WAIT;
-		if (wrote == NOTHING || !steps[at].repeats)
+		if (wrote == NOTHING || !milter_steps[at].repeats)
 			m->at++;
 		if (wrote == NOTHING)
 			continue;
-		bool quiet = m->options & steps[at].quiet;
+		bool quiet = m->options & milter_steps[at].quiet;
 		if (quiet && m->out.n < FLUSH_AT && at != AT_BODY)
 			continue;
-		m->asked = quiet ? 0 : steps[at].command;
+		m->asked = quiet ? 0 : milter_steps[at].command;
 		if (!flush(m))
 			break;
 		m->draining = quiet && conn_output_pending(m->conn) > 0;
@@ -334,6 +102,14 @@ static enum check_step walk(struct milter *m)
 static void walk_on(struct milter *m)
 {
 	settle(m, walk(m));
+}
+
+void milter_body_was_read(struct milter *m, int error)
+{
+	m->reading = false;
+	if (error && !m->lost)
+		lose(m, "the body can't be read");
+	walk_on(m); /* where it is lost, what was waited for is this call */
 }
 
 static enum check_step refuse(struct milter *m, struct mail_status status)
@@ -395,7 +171,16 @@ static enum check_step on_options(struct milter *m, const struct milter_reply *r
 		return nonsense(m, "a version that can't be");
 	m->actions = r->actions;
 	m->options = r->options & MILTER_ALL_OPTIONS; /* some filters ask for all they know; what they use is looked at when it comes */
-	return walk(m);
+	struct slice lists = r->value, names;
+	enum milter_macro_place place;
+	arena_reset(&m->names);
+	memset(m->macros, 0, sizeof m->macros);
+	while (milter_macros_next(&lists, &place, &names)) {
+		m->macros[place] = names.n <= MAX_MACRO_NAMES ? arena_copy(&m->names, names) : SLICE_NONE;
+		if (!m->macros[place].p)
+			return nonsense(m, "a list of macros that is too long");
+	}
+	return lists.n ? nonsense(m, "a list of macros that makes no sense") : walk(m);
 }
 
 static enum check_step on_verdict(struct milter *m, const struct milter_reply *r)
@@ -403,6 +188,8 @@ static enum check_step on_verdict(struct milter *m, const struct milter_reply *r
 	enum milter_command asked = m->asked;
 	bool end = asked == MILTER_END_OF_BODY;
 	m->ended = end;
+	if (asked == MILTER_UNKNOWN && (r->kind == MILTER_SAYS_CONTINUE || r->kind == MILTER_SAYS_ACCEPT))
+		return CHECK_GO_ON;            /* of the command alone: the walk stands where it stood */
 	switch (r->kind) {
 	case MILTER_SAYS_CONTINUE:
 		m->asked = 0;
@@ -514,6 +301,7 @@ static bool take_reply(struct milter *m)
 	/* the views end with conn_consume: a verdict's text is copied first */
 	struct arena mem = ARENA_INIT(MILTER_MAX_FRAME + 64);
 	r.name = arena_copy(&mem, r.name);
+	r.value = arena_copy(&mem, r.value);
 	conn_consume(m->conn, in.n - rest.n);
 	loop_timer_stop(m->timer);
 	enum check_step step = (r.kind == MILTER_SAYS_NEGOTIATE) == (m->asked == MILTER_NEGOTIATE) ?
@@ -579,7 +367,7 @@ static void dialled(void *arg, struct conn *c, const char *why)
 struct milter *milter_new(const struct filter_service *s, struct check *c, void (*done)(void *arg, enum check_step step), void *arg)
 {
 	struct milter *m = MEM_NEW(struct milter);
-	*m = (struct milter){ .service = s, .check = c, .done = done, .arg = arg, .smtpd = check_smtpd(c), .mem = ARENA_INIT(4096) };
+	*m = (struct milter){ .service = s, .check = c, .done = done, .arg = arg, .smtpd = check_smtpd(c), .mem = ARENA_INIT(4096), .names = ARENA_INIT(MILTER_MACRO_PLACES * (MAX_MACRO_NAMES + 64)) };
 	buf_init(&m->out, MAX_OUTPUT);
 	buf_init(&m->helo, 1024);
 	buf_init(&m->piece, MAX_PIECE);
@@ -604,6 +392,7 @@ void milter_free(struct milter *m)
 	buf_free(&m->helo);
 	buf_free(&m->piece);
 	arena_free(&m->mem);
+	arena_free(&m->names);
 	mem_free(m);
 }
 
@@ -619,9 +408,26 @@ static void begin(struct milter *m)
 	m->goal = AT_RCPT;
 }
 
+/* Only who is connected hears of it: a command that nobody knows is no reason to dial. */
+static enum check_step tell_unknown(struct milter *m)
+{
+	struct slice line = facts(m)->unknown_command;
+	bool quiet = m->options & MILTER_QUIET_UNKNOWN;
+	if (!m->conn || m->lost || m->at <= AT_CONNECT || m->options & MILTER_NO_UNKNOWN)
+		return CHECK_GO_ON;
+	milter_put_words(&m->out, MILTER_UNKNOWN, &line, 1);
+	if (!flush(m) || quiet)
+		return CHECK_GO_ON;
+	m->asked = MILTER_UNKNOWN;
+	loop_timer_set(m->timer, m->service->timeout_ms);
+	return CHECK_WAIT;
+}
+
 static enum check_step run_now(struct milter *m, enum check_stage stage)
 {
 	switch (stage) {
+	case CHECK_UNKNOWN:
+		return tell_unknown(m);
 	case CHECK_CONNECT:
 	case CHECK_HELO:
 		return CHECK_GO_ON;

@@ -11,7 +11,7 @@ struct milter;
 struct milter *milter_new(const struct filter_service *s, struct check *c, void (*done)(void *arg, enum check_step step), void *arg);
 void milter_free(struct milter *m);
 
-/* CHECK_MAIL, CHECK_RCPT, CHECK_DATA and CHECK_DOT. */
+/* CHECK_MAIL, CHECK_RCPT, CHECK_DATA, CHECK_DOT and CHECK_UNKNOWN. */
 enum check_step milter_run(struct milter *m, enum check_stage stage);
 void milter_cancel(struct milter *m); /* CHECK_WAIT: nobody waits any more */
 void milter_reset(struct milter *m);  /* the transaction is over */

@@ -75,10 +75,24 @@ static bool read_data(enum shape shape, struct slice data, struct milter_reply *
 	case SHAPE_BYTES:
 		out->value = data;
 		return true;
-	case SHAPE_OPTIONS: /* lists of macros may follow; which ones we send is ours to say */
-		return take_number(&data, &out->version) && take_number(&data, &out->actions) && take_number(&data, &out->options);
+	case SHAPE_OPTIONS: /* lists of macros may follow */
+		if (!take_number(&data, &out->version) || !take_number(&data, &out->actions) || !take_number(&data, &out->options))
+			return false;
+		out->value = data;
+		return true;
 	}
 	return false;
+}
+
+bool milter_macros_next(struct slice *lists, enum milter_macro_place *place, struct slice *names)
+{
+	struct slice in = *lists;
+	uint32_t number;
+	if (!take_number(&in, &number) || number >= MILTER_MACRO_PLACES || !take_string(&in, names))
+		return false;
+	*place = (enum milter_macro_place)number;
+	*lists = in;
+	return true;
 }
 
 static int read_frame(struct slice frame, struct milter_reply *out, const char **why)

@@ -44,8 +44,14 @@ struct milter_reply {
 	uint32_t index;             /* INSERT_HEADER: place from the top; CHANGE_HEADER: which of that name, from 1 */
 	struct slice name;          /* header's name; recipient; sender; quarantine's reason; REPLY: its text with the code in front */
 	struct slice value;         /* header's value, without leading blank; ESMTP arguments; REPLACE_BODY: bytes */
-	uint32_t version, actions, options; /* NEGOTIATE */
+	uint32_t version, actions, options; /* NEGOTIATE; value: lists of macros, for milter_macros_next */
 };
+
+/* Where macros are sent (libmilter's SMFIM_...), and so the lists that a filter may ask for with SET_MACROS. */
+enum milter_macro_place { MILTER_AT_CONNECT, MILTER_AT_HELO, MILTER_AT_MAIL, MILTER_AT_RCPT, MILTER_AT_DATA, MILTER_AT_END, MILTER_AT_END_OF_HEADER, MILTER_MACRO_PLACES };
+
+/* The next list: names with a blank between them. False: there is none, and *lists is empty; or what stands there makes no sense. */
+bool milter_macros_next(struct slice *lists, enum milter_macro_place *place, struct slice *names);
 
 /* The reply at the front of *in. 1: *out is set (views into the input), *in begins behind it. 0: not whole yet. -EPROTO: nonsense, and *why says which. */
 int milter_reply_read(struct slice *in, struct milter_reply *out, const char **why);

@@ -403,3 +403,13 @@ void policy_data(struct session *s, policy_done done)
 	s->policy_done = done;
 	checks_run(s->checks, CHECK_DATA, NULL, judged, s);
 }
+
+/* -- a command that nobody knows --------------------------------------------------------------------------------------------------------------- */
+
+void policy_unknown(struct session *s, struct slice line, policy_done done)
+{
+	s->policy_done = done;
+	s->facts.unknown_command = line;
+	checks_run(s->checks, CHECK_UNKNOWN, NULL, judged, s);
+	s->facts.unknown_command = SLICE_NONE;
+}

@@ -24,6 +24,9 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done);
 /* DATA or the first BDAT. */
 void policy_data(struct session *s, policy_done done);
 
+/* A command that is none of ours: filters hear of it, and may refuse it in other words than the usual ones. */
+void policy_unknown(struct session *s, struct slice line, policy_done done);
+
 /* smtpd/verb_hello.c: says 220. */
 void hello_greet(struct session *s);
 #endif

@@ -51,6 +51,23 @@ def sees_everything(p, m):
     with p.talk() as t:
         t.say('EHLO x.test')
     check('who never says MAIL costs no connection', m.connections == before)
+    m.now()
+    with p.talk() as t:
+        t.say('EHLO x.test'), t.say('FROB one')
+        quiet = m.commands()
+        t.say('MAIL FROM:<a@b.test>')
+        usual = t.say('FROB  two three')
+    check('a connected milter hears of commands that nobody knows, others are not dialled for it', quiet == '' and ('U', b'FROB  two three\0') in m.seen and usual[0] == 500, (m.seen, usual))
+    m.now({'U': [reply('550 5.7.1 no frobbing')]})
+    with p.talk() as t:
+        t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
+        own, then = t.say('FROB two'), t.say('RCPT TO:<alice@example.test>')
+    check('and may answer them in its own words, which end nothing else', own[0] == 550 and 'no frobbing' in str(own) and then[0] == 250, (own, then))
+    m.now(options=0x20000 | 0x1000)
+    with p.talk() as t:
+        t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
+        own, then = t.say('FROB two'), t.say('RCPT TO:<alice@example.test>')
+    check('one that does not answer them is not waited for', own[0] == 500 and then[0] == 250 and 'U' in m.commands(), m.commands())
     c = Case(p, m, options=0x1f7ff & ~0x400)
     check('a milter that wants nothing is asked at the end alone', c.taken() and 'OE' in c.commands and 'M' not in c.commands, c.commands)
     c = Case(p, m, options=0x1ff080)
@@ -162,7 +179,20 @@ def passed_by(p, m):
     check('one line in the log says so', len(re.findall('milter-down', p.log_text())) == lines + 1)
 
 
+def usual_macros(p, m):
+    c, told = Case(p, m), m.told
+    check('a milter that asks for no macros gets the usual ones', c.taken() and told['C'][b'j'] == b'mx.example.test' and told['C'][b'{client_addr}'] == b'127.0.0.1'
+          and set(told['M']) == {b'i', b'{mail_addr}'} and set(told['E']) == {b'i'}, told)
+
+
+def asked_macros(p, m):
+    c, told = Case(p, m), m.told
+    check('one that asks for some gets those at each place, without what is unknown there', c.taken() and set(told['C']) == {b'{client_port}'}
+          and told['R'] == {b'i': told['E'][b'i'], b'{rcpt_addr}': b'alice@example.test', b'{mail_addr}': b'someone@outside.test'} and not told['T'] and set(told['E']) == {b'i'}, told)
+
+
 with Milter() as m, world('milter', [m.address + ',timeout=1s']) as p:
+    usual_macros(p, m)
     sees_everything(p, m)
     changes(p, m)
     quarantine_goes_to_the_postmaster(p, m)
@@ -175,4 +205,10 @@ with Milter() as m, world('milter-pass', [m.address + ',down=accept']) as p:
 with Milter({'E': [add_header('X-A', '1'), CONTINUE]}) as m, Milter(unix=True) as n, world('milter-two', [m.address, 'second=' + n.address]) as p:
     check('a milter behind a Unix socket outside of the process\'s root is asked', p.send(BODY) == 250 and 'E' in n.commands(), p.log_text()[-600:])
     check('the second milter sees what the first one changed', (b'X-A\x001\0') in [d for c, d in n.seen if c == 'L'])
+LISTS = b''.join(place.to_bytes(4, 'big') + names + b'\0' for place, names in ((0, b'{client_port} {no_such}'), (3, b'i {rcpt_addr} {mail_addr}'), (4, b'')))
+with Milter(macros=LISTS) as m, world('milter-macros', [m.address]) as p:
+    asked_macros(p, m)
+    m.macros = b'\0\0\0\7j\0'
+    with p.talk() as t:
+        check('a list for no place is nonsense, told as such', t.deliver(BODY) == 451 and p.wait_log('milter-down.*macros'), p.log_text()[-600:])
 finish()

@@ -33,8 +33,9 @@ def reply(text): return frame('y', _z(text))
 
 
 class Milter:
-    def __init__(self, says=None, options=0, actions=0x1ff, version=6, unix=False):
+    def __init__(self, says=None, options=0, actions=0x1ff, version=6, unix=False, macros=b''):
         self.says, self.options, self.actions, self.version = says or {}, options, actions, version
+        self.macros, self.told = macros, {}       # lists that it asks for (a frame's tail); what came, by the command that they are for
         self.seen, self.connections, self.closing = [], 0, False
         if unix:
             self.folder = tempfile.mkdtemp(prefix='porter-milter-')
@@ -100,11 +101,14 @@ class Milter:
         data = f.read(length - 1)
         if command != 'D':
             self.seen.append((command, data))
+        else:
+            words = data[1:].split(b'\0')[:-1]
+            self.told[chr(data[0])] = dict(zip(words[::2], words[1::2]))
         if command == 'Q':
             return False
         says = self.says.get(command)
         if says is None:
-            says = [] if command in NO_REPLY else [frame('O', struct.pack('>III', self.version, self.actions, self.options))] if command == 'O' else [CONTINUE]
+            says = [] if command in NO_REPLY else [frame('O', struct.pack('>III', self.version, self.actions, self.options) + self.macros)] if command == 'O' else [CONTINUE]
             if self.options & QUIET.get(command, 0):
                 says = []
         if callable(says):

@@ -1,0 +1,57 @@
+#ifndef SMTPD_MILTER_INSIDE_H
+#define SMTPD_MILTER_INSIDE_H
+#include "base/conn.h"
+#include "base/mail_status.h"
+#include "smtpd/milter.h"
+#include "smtpd/milter_changes.h"
+#include "smtpd/milter_proto.h"
+
+/* Inside of the milter client alone: a milter in a session is a list of steps (smtpd/milter_tell.c: what to tell, which bits spare it) and a place in it, which smtpd/milter.c walks. */
+
+/* Places in the list of steps. */
+enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END };
+
+struct milter {
+	const struct filter_service *service;
+	struct check *check;
+	void (*done)(void *arg, enum check_step step);
+	void *arg;
+	struct smtpd *smtpd;
+	struct filter_dial *dial;
+	struct conn *conn;
+	struct loop_timer *timer;
+	struct buf out;
+	uint32_t actions, options;
+	unsigned at, goal;
+	enum milter_command asked;     /* whose answer is awaited; 0 none */
+	bool waiting;                  /* run said CHECK_WAIT */
+	bool reading, draining;        /* the body is being read; what was written goes out */
+	bool lost;                     /* it went away in this transaction */
+	bool passed_message, passed_session, refused_session;
+	bool ended;                    /* it has said its verdict of the whole message */
+	struct mail_status refusal;    /* of the session */
+	struct arena mem;              /* refusal's text */
+	struct arena names;            /* of the connection: macros */
+	struct slice macros[MILTER_MACRO_PLACES]; /* names that it wants at each place; p NULL: the usual ones */
+	struct buf helo;               /* as it was told */
+	bool helo_tls;
+	struct slice head;             /* header fields that it hasn't seen */
+	struct buf piece;              /* of the body, read and not told */
+	uint64_t cursor;               /* in the body */
+	bool body_over;
+	uint64_t end_began_ms;
+	struct milter_changes changes;
+};
+
+enum wrote { WROTE, NOTHING, BUSY };
+
+struct milter_step {
+	enum milter_command command;
+	uint32_t no, quiet;
+	bool repeats;                  /* until there is nothing more */
+	enum wrote (*put)(struct milter *m);
+};
+extern const struct milter_step milter_steps[]; /* by place */
+
+void milter_body_was_read(struct milter *m, int error); /* the worker's answer to a step that was BUSY */
+#endif
