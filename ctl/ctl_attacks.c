@@ -281,9 +281,18 @@ static int run_attacks(struct ctl *c, int argc, char **argv)
 	return code;
 }
 
+static int run_digest(struct ctl *c, int argc, char **argv)
+{
+	const char *words[] = { "digest" };
+	if (argc)
+		return ctl_fail(CTL_USAGE, "digest takes no %s", argv[0]);
+	return ctl_settings(c) ? ctl_ask_and_print(c, "queue", words, 1) : CTL_CONFIG;
+}
+
 const struct ctl_command ctl_attacks_commands[] = {
 	{ "attacks", "[--since TIME] [--names] [--html FILE] [--json]",
 	  "Reports the attacks that were fended off: when, from which networks (--names: with their reverse names), with which forged domains, what was answered, and what the reports would "
 	  "have cost.", run_attacks },
+	{ "digest", "", "Sends the postmaster what the daily digest would tell now: dead letters and attacks of the last 24 hours; nothing where there were none.", run_digest },
 	{ NULL, NULL, NULL, NULL }
 };

@@ -17,7 +17,7 @@
 void demo_add_conf(struct buf *conf, unsigned submission, unsigned submissions, unsigned http)
 {
 	buf_addf(conf, "listen-submission    127.0.0.1:%u\nlisten-submissions   127.0.0.1:%u\n", submission, submissions);
-	buf_addf(conf, "listen-http          127.0.0.1:%u\nlisten-rndr-catch    127.0.0.1:%u\nrndr-directory       ../rndr\nrndr-probe-domain    [127.0.0.1]\n", http, http + 1);
+	buf_addf(conf, "listen-http          127.0.0.1:%u\nlisten-rndr-catch    127.0.0.1:%u\nrndr-directory       ../rndr\nrndr-probe-domain    [127.0.0.1]\nrndr-page-url        http://127.0.0.1:%u\n", http, http + 1, http);
 }
 
 static int write_new(const char *path, mode_t mode, struct slice text)

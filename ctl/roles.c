@@ -25,7 +25,7 @@ const size_t role_count = sizeof roles / sizeof *roles;
 
 const struct role_link role_links[] = {
 	{ "smtpd", "mailbox" }, { "smtpd", "keeper" }, { "smtpd", "queue" }, { "smtpd", "delivery" }, { "smtpd", "login" },
-	{ "queue", "delivery" }, { "queue", "mailbox" }, { "delivery", "keeper" }, { "delivery", "login" },
+	{ "queue", "delivery" }, { "queue", "mailbox" }, { "delivery", "keeper" }, { "delivery", "login" }, { "web", "queue" },
 };
 const size_t role_link_count = sizeof role_links / sizeof *role_links;
 

@@ -9,15 +9,62 @@
 #include "base/dns.h"
 #include "base/dns_settings.h"
 #include "base/general_settings.h"
+#include "base/ipc.h"
 #include "base/log.h"
 #include "base/proc.h"
 #include "ctl/web_routes.h"
 #include "ctl/web_settings.h"
+#include "queue/queue_proto.h"
 
 struct self {
 	struct house *house;
 	struct web_site site;
+	struct ipc *queue;            /* NULL just now */
 };
+
+/* -- letters to postmasters ------------------------------------------------------------------------------------------------------------------- */
+
+/* The queue answers nothing. */
+static int from_queue(void *arg, struct ipc *from, struct ipc_message *m)
+{
+	(void)arg, (void)from, (void)m;
+	return -EPROTO;
+}
+
+static void queue_gone(void *arg, struct ipc *which)
+{
+	struct self *s = arg;
+	if (s->queue == which)
+		s->queue = NULL;
+	ipc_free(which);
+}
+
+static void on_peer(void *arg, struct slice role, unsigned index, int fd)
+{
+	static const struct ipc_handler handler = { from_queue, queue_gone };
+	struct self *s = arg;
+	(void)role, (void)index;
+	if (s->queue)
+		ipc_free(s->queue);
+	s->queue = ipc_new(s->house->loop, fd, &handler, s);
+}
+
+static bool send_letter(void *arg, const struct web_record *r)
+{
+	struct self *s = arg;
+	struct buf link = BUF_INIT(400), payload = BUF_INIT(4096);
+	struct slice url = web_settings.page_url;
+	while (slice_ends(url, SLICE("/")))
+		url.n--;
+	buf_addf(&link, "%.*s/consent/%s/%s", SLICE_FMT(url), r->id, r->token);
+	const struct slice texts[] = { slice_of(r->domain), slice_of(r->host), buf_slice(&link), slice_of(r->asker) };
+	bool good = s->queue && queue_put_texts(&payload, texts, 4) == 0 && ipc_send(s->queue, QUEUE_LETTER, 0, buf_slice(&payload), -1) == 0;
+	buf_free(&link);
+	buf_free(&payload);
+	return good;
+}
+
+/* -- the process ---------------------------------------------------------------------------------------------------------------------------------- */
 
 static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
 {
@@ -53,7 +100,7 @@ static const char *enter_folder(struct house *h)
 
 int web_main(struct house *h)
 {
-	static const struct house_handler handler = { .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
+	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
 	static struct setting_table *const tables[] = { &general_setting_table, &web_setting_table, &dns_setting_table };
 	struct self self = { .house = h };
 	const char *why = "";
@@ -70,7 +117,7 @@ int web_main(struct house *h)
 		return 1;
 	struct web_checks_setup setup = { .directory = directory, .probe_domain = web_settings.probe_domain.n ? web_settings.probe_domain : general_settings.hostname,
 		                          .helo = general_settings.hostname, .limit_asker = web_settings.limit_asker, .limit_domain = web_settings.limit_domain, .dns = dns,
-		                          .catch_fds = { -1, -1, -1, -1 } };
+		                          .catch_fds = { -1, -1, -1, -1 }, .send_mail = web_settings.page_url.n ? send_letter : NULL, .arg = &self };
 	self.site.web = web_new(h->loop, web_route, &self.site);
 	size_t catches = 0;
 	for (size_t i = 0; i < h->listener_count; i++)
@@ -84,6 +131,8 @@ int web_main(struct house *h)
 		return 1;
 	}
 	int code = house_run(h, &handler, &self);
+	if (self.queue)
+		ipc_free(self.queue);
 	web_free(self.site.web);
 	web_checks_free(self.site.checks);
 	dns_free(dns);

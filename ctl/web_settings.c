@@ -5,6 +5,15 @@
 
 struct web_settings web_settings;
 
+/* The link is one word in a letter. */
+static const char *check_url(struct slice v)
+{
+	for (size_t i = 0; i < v.n; i++)
+		if ((unsigned char)v.p[i] <= ' ' || (unsigned char)v.p[i] > '~')
+			return "a URL in ASCII without blanks";
+	return !v.n || ((slice_starts(v, SLICE("https://")) || slice_starts(v, SLICE("http://"))) && v.n < 200) ? NULL : "begins with https:// or http://";
+}
+
 #define AT(member) offsetof(struct web_settings, member)
 static const struct setting rows[] = {
 	{ "listen-http", SETTING_LIST, AT(listen_http), "", 0, 0, NULL, NULL,
@@ -13,6 +22,8 @@ static const struct setting rows[] = {
 	{ "listen-rndr-catch", SETTING_LIST, AT(listen_catch), "", 0, 0, NULL, NULL,
 	  "Where the page's checks listen for what tested servers return; the MX of rndr-probe-domain leads here, port 25 outside of tests." },
 	{ "rndr-probe-domain", SETTING_TEXT, AT(probe_domain), "", 0, 0, NULL, NULL, "The domain of the probes' forged senders; empty: the hostname." },
+	{ "rndr-page-url", SETTING_TEXT, AT(page_url), "", 0, 0, NULL, check_url, "Where people reach the page, for the link in the letter by which a postmaster may agree to a check: https://rndr.example.org. "
+	  "Empty: consent is shown by DNS alone." },
 	{ "rndr-abuse-contact", SETTING_TEXT, AT(abuse_contact), "postmaster", 0, 0, NULL, NULL, "Whom the page names for reports of abuse." },
 	{ "rndr-limit-asker", SETTING_UINT, AT(limit_asker), "5", 1, 100000, NULL, NULL, "Checks a day that one network (/24, /48) may ask for; this machine itself may ask for more." },
 	{ "rndr-limit-domain", SETTING_UINT, AT(limit_domain), "5", 1, 100000, NULL, NULL, "Checks a day of one domain." },

@@ -5,7 +5,7 @@
 
 struct web_settings {
 	struct slice listen_http, listen_catch;
-	struct slice directory, probe_domain, abuse_contact, metrics_from;
+	struct slice directory, page_url, probe_domain, abuse_contact, metrics_from;
 	uint64_t limit_asker, limit_domain;
 };
 

@@ -1,4 +1,5 @@
-/* Dead letters: messages whose report the gate withheld. Kept in dead/ for the postmaster; once a day a digest tells of new ones, and those past their time go. */
+/* Dead letters: messages whose report the gate withheld. Kept in dead/ for the postmaster; once a day a digest tells of new ones and of
+ * the attacks that were fended off, and those past their time go. */
 #include "queue/dead_letter.h"
 
 #include <errno.h>
@@ -9,11 +10,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/unique.h"
+#include "queue/attacks.h"
+#include "queue/own_mail.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 #include "queue/report.h"
 
-enum { MAX_DIGEST = 256 << 10, LINES = 200, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400 };
+enum { MAX_DIGEST = 256 << 10, LINES = 200, TOP = 5, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400 };
 
 struct digest {
 	struct queue *queue;
@@ -52,27 +55,62 @@ static void look(void *arg)
 	arena_free(&d->mem);
 }
 
+static uint64_t of_kind(const struct attack_report *r, unsigned kind)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
+		sum += r->counts[kind][i];
+	return sum;
+}
+
+static void write_top(struct buf *out, const char *title, const struct attack_top *rows, size_t count)
+{
+	buf_addf(out, "  %s:", title);
+	for (size_t i = 0; i < count && i < TOP; i++)
+		buf_addf(out, "%s %s (%llu)", i ? "," : "", rows[i].name, (unsigned long long)rows[i].count);
+	buf_add_cstr(out, "\r\n");
+}
+
+static void write_attacks(struct buf *out, const struct attack_report *r)
+{
+	buf_addf(out, "Attacks that were fended off: %llu attempts. As shipped, Postfix would have sent %llu report(s), %llu KiB,\r\nto forged senders.\r\n\r\n",
+	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
+	for (unsigned k = 0; k < ATTACK_KINDS; k++)
+		if (of_kind(r, k))
+			buf_addf(out, "  %9llu  %.*s\r\n", (unsigned long long)of_kind(r, k), SLICE_FMT(attack_name((enum attack_kind)k)));
+	buf_add_cstr(out, "\r\n");
+	write_top(out, "from", r->networks, r->network_count);
+	write_top(out, "as", r->domains, r->domain_count);
+	buf_add_cstr(out, "\r\nMore: porterctl attacks --since 1d --names\r\n\r\n");
+}
+
+static void write_dead(struct buf *out, const struct digest *d)
+{
+	buf_addf(out, "%llu message(s) failed whose senders were not proven, so that no report was sent to them.\r\nThey are kept: porterctl dead list | show ID | release ID | drop ID\r\n\r\n",
+	         (unsigned long long)d->fresh);
+	buf_add(out, buf_slice(&d->lines));
+	if (d->fresh > LINES)
+		buf_addf(out, "  ... and %llu more\r\n", (unsigned long long)(d->fresh - LINES));
+	buf_addf(out, "\r\n%llu are kept in all.\r\n\r\n", (unsigned long long)(d->all - d->removed));
+}
+
+/* What the last day brought; on a quiet one nothing is sent. */
 static void send_digest(struct digest *d)
 {
 	struct queue *q = d->queue;
-	struct unique id = unique_new();
-	struct arena mem = ARENA_INIT(1 << 20);
+	struct attack_report *r = MEM_NEW(struct attack_report);
 	struct buf text = BUF_INIT(MAX_DIGEST);
-	struct slice to = slice_of(q->postmaster_text);
-	report_write_head(&text, q->host, to, to, SLICE("Dead letters of the last day"), unique_slice(&id), d->now_s, SLICE(""), "auto-generated");
-	buf_addf(&text, "%llu message(s) failed whose senders were not proven, so that no report was sent to them.\r\nThey are kept: porterctl dead list | show ID | release ID | drop ID\r\n\r\n",
-	         (unsigned long long)d->fresh);
-	buf_add(&text, buf_slice(&d->lines));
-	if (d->fresh > LINES)
-		buf_addf(&text, "  ... and %llu more\r\n", (unsigned long long)(d->fresh - LINES));
-	buf_addf(&text, "\r\n%llu are kept in all.\r\n", (unsigned long long)(d->all - d->removed));
-	struct envelope_recipient recipient = queue_address(q, to, &mem);
-	struct envelope e = { .id = unique_slice(&id), .arrived_s = d->now_s, .expires_s = queue_expiry(d->now_s),
-		              .evidence = { EVIDENCE_LOCAL, SLICE("porter"), SLICE("a digest of ours") }, .reverse_path = SLICE(""), .report = true, .client = SLICE("local"),
-		              .transaction = unique_slice(&id), .sign = true, .recipients = &recipient, .recipient_count = 1 };
-	queue_post(q, &e, &text, NULL, NULL);
+	if (q->attacks)
+		attacks_read(q->attacks, d->since_s, d->now_s, r);
+	if (d->fresh)
+		write_dead(&text, d);
+	if (r->attempts)
+		write_attacks(&text, r);
+	if (text.n)
+		own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), d->fresh ? SLICE("Dead letters and attacks of the last day") : SLICE("Attacks of the last day"), buf_slice(&text),
+		                                     SLICE("a digest of ours") });
 	buf_free(&text);
-	arena_free(&mem);
+	mem_free(r);
 }
 
 static void looked(void *arg)
@@ -81,7 +119,7 @@ static void looked(void *arg)
 	struct queue *q = d->queue;
 	if (d->removed)
 		log_event(LOG_INFO, "dead-letters-expired", LOG_UINT("messages", d->removed), LOG_END);
-	if (d->fresh && queue_settings.digest && !q->draining)
+	if (queue_settings.digest && !q->draining)
 		send_digest(d);
 	buf_free(&d->lines);
 	mem_free(d);
@@ -94,6 +132,12 @@ void dead_letter_daily(struct queue *q)
 	if (now / DAY_S == q->digest_day || q->draining)
 		return;
 	q->digest_day = now / DAY_S;
+	dead_letter_digest(q);
+}
+
+void dead_letter_digest(struct queue *q)
+{
+	int64_t now = clock_wall_s();
 	struct digest *d = MEM_NEW(struct digest);
 	*d = (struct digest){ .queue = q, .since_s = now - DAY_S, .now_s = now, .lines = BUF_INIT(MAX_DIGEST / 2), .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY) };
 	queue_begin(q);

@@ -17,6 +17,7 @@
 #include "maps/resolve.h"
 #include "queue/feedback.h"
 #include "queue/queue_inside.h"
+#include "queue/own_mail.h"
 #include "queue/queue_settings.h"
 
 enum { SECOND_MS = 1000, MAX_STATUS = 8 << 10, MAX_RECORD = 2 << 20, READERS = 2, STATE_STEP = 1 << 20, LEAP_MS = 5 * 60 * 1000, DOUBT_MS = 3600 * 1000,
@@ -302,6 +303,8 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	struct peer *p = arg;
 	if (p->kind == PEER_ASKER)
 		return from_asker(p, m);
+	if (p->kind == PEER_PAGE)
+		return m->type == QUEUE_LETTER ? own_mail_letter(p, m) : -EPROTO;
 	switch (m->type) {
 	case JOB_RESULT:
 		return attempt_result(p->queue, from, m);
@@ -333,7 +336,7 @@ void queue_add_peer(struct queue *q, struct slice role, int fd)
 {
 	struct peer *p = MEM_NEW(struct peer);
 	p->queue = q;
-	p->kind = slice_eq(role, SLICE("delivery")) ? PEER_DELIVERY : slice_eq(role, SLICE("mailbox")) ? PEER_MAILBOX : PEER_ASKER;
+	p->kind = slice_eq(role, SLICE("delivery")) ? PEER_DELIVERY : slice_eq(role, SLICE("mailbox")) ? PEER_MAILBOX : slice_eq(role, SLICE("web")) ? PEER_PAGE : PEER_ASKER;
 	p->next = q->peers;
 	q->peers = p;
 	p->ipc = ipc_new(q->loop, fd, &handler, p);
@@ -558,6 +561,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->key = hash_key_random();
 	q->schedule = schedule_new(&(struct schedule_limits){ (uint32_t)queue_settings.jobs, (uint16_t)queue_settings.place_jobs });
 	q->gate = report_gate_new(queue_settings.report_rate);
+	q->attacks = setup->attacks;
 	report_gate_account(q->gate, setup->attacks);
 	load_gate(q);
 	q->files = worker_new(l, READERS, "queue-files");

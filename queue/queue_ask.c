@@ -245,6 +245,10 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 		drop_scan(q);
 		return 0;
 	}
+	if (count == 1 && slice_eq(words[0], SLICE("digest"))) {
+		dead_letter_digest(q);
+		return 0;
+	}
 	if (count == 1 && slice_eq(words[0], SLICE("send-reports"))) {
 		buf_addf(answer, "{\"reports\":%u}\n", feedback_send(q, true));
 		return 0;

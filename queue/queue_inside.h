@@ -24,7 +24,7 @@ struct peer {
 	struct peer *next;
 	struct queue *queue;
 	struct ipc *ipc;                 /* NULL: gone; lives until its last question is answered */
-	enum { PEER_ASKER, PEER_DELIVERY, PEER_MAILBOX } kind;
+	enum { PEER_ASKER, PEER_DELIVERY, PEER_MAILBOX, PEER_PAGE } kind;
 	struct index transactions;       /* intake.c */
 	size_t open;                     /* questions under way */
 };
@@ -56,7 +56,9 @@ struct queue {
 	bool dropping;
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */
-	int64_t digest_day;
+	int64_t digest_day, letters_day;
+	struct attacks *attacks;     /* NULL: none are counted */
+	unsigned letters;            /* to postmasters, on letters_day */
 	struct scan *scan;               /* NULL: over */
 	int64_t clock_offset_ms;         /* wall minus monotonic: when it leaps, the clock was set */
 	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
@@ -118,6 +120,7 @@ void queue_tell_vacations(struct queue *q);
 
 /* dead_letter.c */
 void dead_letter_daily(struct queue *q);
+void dead_letter_digest(struct queue *q);
 /* A message of ours (a report, a notice, a digest): stored and scheduled. content is taken. */
 void queue_post(struct queue *q, const struct envelope *e, struct buf *content, void (*done)(void *arg, int error), void *arg);
 /* Where an address of any kind leads: a local place, or the hop. Strings live in mem. */

@@ -30,6 +30,7 @@
  *	LEDGER_NOTE           LEDGER_NOTED        intent, done, refused, lost: durable when answered
  *	ASK_LOOK              ASK_LOOKED          RCPT for a relayed domain with recipients=ask: what did the hop say last?
  *	ASK_NOTE              -                   what it said now
+ *	QUEUE_LETTER          -                   the page's alone: may the mail server of this domain be checked? texts: domain, host, link, the asker's network
  *	QUEUE_FEEDBACK        -                   DMARC was judged for a domain that wants aggregate reports (queue/feedback.h)
  *	-                     QUEUE_STATE         when a channel comes up and once a second while it changes
  *	-                     QUEUE_HINTS         when a channel comes up, and when entries were removed: which (reverse-path, leaf) may have an entry
@@ -66,6 +67,7 @@ enum queue_message {
 	QUEUE_HINTS,
 	QUEUE_HINT,
 	QUEUE_VACATIONS,
+	QUEUE_LETTER,
 	QUEUE_FEEDBACK
 };
 

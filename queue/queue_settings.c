@@ -22,7 +22,7 @@ static const struct setting rows[] = {
 	{ "reports", SETTING_WORD, AT(reports), "authenticated", 0, 0, "none authenticated", NULL,
 	  "Who gets reports of failed and delayed mail: proven senders, or nobody. What is not sent is a dead letter." },
 	{ "report-rate", SETTING_UINT, AT(report_rate), "100", 1, 1000000, NULL, NULL, "Reports an hour to one reverse-path." },
-	{ "digest", SETTING_BOOL, AT(digest), "yes", 0, 0, NULL, NULL, "Whether the postmaster gets a daily digest when there are dead letters." },
+	{ "digest", SETTING_BOOL, AT(digest), "yes", 0, 0, NULL, NULL, "Whether the postmaster gets a daily digest where there were dead letters or attacks." },
 	{ "dead-letter-time", SETTING_SPAN, AT(dead_letter_s), "30d", 3600, 315360000, NULL, NULL, "How long dead letters are kept." },
 	{ "ledger-time", SETTING_SPAN, AT(ledger_s), "5d", 3600, 2592000, NULL, NULL,
 	  "How long outcomes of transactions with several destinations are remembered for the client's retry." },

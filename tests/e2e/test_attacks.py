@@ -67,6 +67,17 @@ def by_hop(p):
     check('the hop\'s refusal is counted, the access map\'s is not', counts(p).get(way) == 1, counts(p))
 
 
+def digest(p):
+    """The postmaster (alice, in the demo) hears of it once a day, or when somebody asks."""
+    p.clean()
+    check('the digest is asked for', p.ctl('digest').returncode == 0 and p.wait(lambda: p.messages('alice')))
+    text = next(iter(p.messages('alice').values()), b'').decode()
+    a = account(p)
+    check('it tells of attempts, ways, networks, forged domains and what the reports would have cost', f'{a["attempts"]} attempts' in text and f'have sent {a["spared_messages"]} report(s)' in text
+          and 'unknown recipient' in text and '127.0.0.0/24' in text and 'victim.test' in text, text)
+    check('it answers to nothing', 'Auto-Submitted: auto-generated' in text and 'Return-Path: <>' in text, text[:600])
+
+
 def refuse(address):
     return '550 5.1.1 nobody' if address.startswith('no') else None
 
@@ -78,6 +89,7 @@ with Porter('attacks', maps=maps) as p:
     who(p)
     no_attacks(p)
     by_hop(p)
+    digest(p)
     was = account(p)['attempts']
     p.stop()
     check('the account is read without the server, and lives over its end', account(p)['attempts'] == was)

@@ -231,6 +231,15 @@ class Porter:
                 return m
             time.sleep(.05)
 
+    def wait(self, what, seconds=20):
+        """What `what()` says as soon as it says something, or its last word."""
+        end = time.monotonic() + seconds * SLOW
+        while True:
+            got = what()
+            if got or time.monotonic() > end:
+                return got
+            time.sleep(.05)
+
     def compile(self):
         p = self.ctl('compile')
         if p.returncode:
