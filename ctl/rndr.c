@@ -113,6 +113,7 @@ static void on_probed(void *arg, const struct probe_result *result)
 		}
 		break;
 	case PROBE_ACCEPTED:
+		r->rest_refused = (way == RNDR_MIXED || way == RNDR_OUTCOMES) && result->accepted == 1 && result->refused > 0;
 		settle(c, way, RNDR_SILENT, note);
 		break;
 	}
@@ -126,6 +127,9 @@ static void on_probed(void *arg, const struct probe_result *result)
 static void finish(struct rndr_check *c)
 {
 	c->phase = DONE;
+	for (unsigned w = 0; w < RNDR_WAYS; w++)
+		if (c->results[w].rest_refused && c->results[w].verdict == RNDR_SILENT)
+			c->results[w].verdict = RNDR_REFUSED; /* who was taken has his mail, and nothing came back */
 	loop_timer_stop(c->timer);
 	c->handler->on_done(c->arg, c);
 }

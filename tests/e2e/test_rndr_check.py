@@ -102,6 +102,7 @@ def run(server, *more, timeout=60):
 code, r = run(Server('refuse'))
 check('a server that refuses in session is found clear, with exit code 0', code == 0 and r['leaks'] == 0, (code, r))
 check('each refusal is told with the server\'s own words', '5.1.1' in r['ways']['unknown']['note'], r['ways'].get('unknown'))
+check('where only the one who exists was taken, the others were refused in session', r['ways']['mixed']['verdict'] == 'refused in session' and '5.1.1' in r['ways']['mixed']['note'], r['ways']['mixed'])
 check('what needs an address that was not given could not be tested, and says which option', '--forward' in r['ways']['forward']['note'])
 check('a message past the SIZE limit is sent to its end', r['ways']['oversize']['verdict'] == 'refused in session' and r['ways']['oversize']['sent_bytes'] > 100000,
       r['ways']['oversize'])
