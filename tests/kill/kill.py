@@ -28,9 +28,13 @@ class Client(threading.Thread):
     def __init__(self, porter, number):
         super().__init__(daemon=True)
         self.porter, self.number, self.ending = porter, number, False
-        self.rng, self.promised, self.tried = random.Random(number), {}, 0
+        self.rng, self.promised, self.tried, self.died = random.Random(number), {}, 0, True
 
     def run(self):
+        self.send_all()
+        self.died = False
+
+    def send_all(self):
         while not self.ending:
             to = self.rng.choice(((USERS[0],), (USERS[1],), USERS))
             ident = f'c{self.number}-{self.tried}'
@@ -89,9 +93,11 @@ def judge(porter, clients, rounds):
     torn = [f'{user}/{name}' for user in USERS for name in boxes[user][1]]
     missing = [f'{ident} for {user}' for ident, to in promised.items() for user in to if ident not in boxes[user][0]]
     twice = [f'{ident} for {user}' for user in USERS for ident, n in boxes[user][0].items() if n > 1]
+    died = [c.number for c in clients if c.died]
     left = [str(p) for p in porter.mail.glob('**/tmp/*')]
     print(f'row kill: {rounds} rounds, {sum(c.tried for c in clients)} tried, {len(promised)} promised')
     check(f'none of the messages that got a 250 is missing after {rounds} kills', not missing and len(promised) > rounds, f'{len(missing)}: {missing[:5]}')
+    check('all clients went on to the end', not died, died)
     check('no message in a mailbox is torn', not torn, torn[:5])
     check('no message lies there twice that was sent once', not twice, twice[:5])
     check('nothing is left in tmp/', not left, left[:5])

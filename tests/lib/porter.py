@@ -341,6 +341,7 @@ class Talk:
 
     def deliver(self, content, to=('alice@example.test',), sender='someone@outside.test', ehlo='client.test'):
         """One transaction; the first refusal, or the last reply's code. RCPT refusals end it only if all are refused."""
+        self.rcpt_codes = []
         if ehlo and self.code(f'EHLO {ehlo}') != 250:
             return 0
         code = self.code(f'MAIL FROM:<{sender}>')
