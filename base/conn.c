@@ -610,6 +610,12 @@ struct slice conn_error(const struct conn *c)
 	return slice_of(c->error ? c->error : "");
 }
 
+void conn_acknowledge(const struct conn *c)
+{
+	int one = 1;
+	setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one); /* on a Unix socket it fails, and there is nothing to be done */
+}
+
 int conn_fd(const struct conn *c)
 {
 	return c->fd;

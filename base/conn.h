@@ -54,6 +54,9 @@ void conn_consume(struct conn *c, size_t n);
 void conn_pause_reading(struct conn *c, bool paused);
 int conn_write(struct conn *c, struct slice s);
 size_t conn_output_pending(const struct conn *c);
+/* More is to come, and nothing will be said before it is there: what was heard is acknowledged now. A peer without TCP_NODELAY that answers piece by piece holds each piece
+ * back until the one before it is acknowledged (RFC 896), which the kernel puts off for 40 ms (RFC 1122, 4.2.3.2). */
+void conn_acknowledge(const struct conn *c);
 
 /* Milliseconds without progress in the direction that is waited for; 0 is never. Resets the clock. */
 void conn_set_timeout(struct conn *c, uint64_t ms);

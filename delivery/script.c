@@ -299,6 +299,8 @@ void script_data(struct script *s)
 		;
 	if (!s->ended)
 		send_rows(s);
+	if (!s->ended && s->reply < s->send && s->reply > 0)
+		conn_acknowledge(s->conn);
 	set_timer(s);
 	let_go(s, was);
 }

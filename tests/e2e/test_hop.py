@@ -110,6 +110,16 @@ with p.start():
     r, end = talk(p, '', ['good@relay.test'], mail)
     check('a null reverse-path is passed on as such', end and end[0] == 250 and one.messages[-1].sender == '', (r, end))
     check('connections are used again', one.connections <= 6, one.connections)
+    quickest = 9
+    with p.talk() as t:
+        t.say('EHLO c.test')
+        for _ in range(20):
+            t.say('MAIL FROM:<a@out.test>')
+            began = time.monotonic()
+            t.say('RCPT TO:<good@relay.test>')
+            quickest = min(quickest, time.monotonic() - began)
+            t.say('RSET')
+    check('a hop that answers MAIL and RCPT in two pieces does not wait for a delayed acknowledgement (40 ms) between them', quickest < .035, quickest)
     bare = [w for s in (one, two, three) for w in s.wire if b'\r' in w.replace(b'\r\n', b'') or (b'\n' in w.replace(b'\r\n', b''))]
     check('no bare CR or LF went out', not bare, bare[:3])
     # the ledger: outcomes that can't be one answer
