@@ -6,8 +6,9 @@
 #include "delivery/route_login.h"
 #include "delivery/tls_policy.h"
 
-/* The parts of an attempt: attempt.c finds a host and deals with its loss, attempt_tls.c says how it is protected, attempt_talk.c speaks with it. Internal to them. */
-enum { ATTEMPT_MAX_ROUNDS = 3, ATTEMPT_ARENA = 4 << 20 };
+/* The parts of an attempt: attempt.c is its life, attempt_hosts.c finds a host and deals with its loss, attempt_tls.c says how it is protected, attempt_talk.c speaks with it.
+ * Internal to them. */
+enum { ATTEMPT_MAX_ROUNDS = 3, ATTEMPT_ARENA = 4 << 20, ATTEMPT_MAX_TEXT = 512, ATTEMPT_MAX_KEY = 4096 };
 
 struct tls_info;
 
@@ -77,14 +78,15 @@ struct attempt {
 void attempt_hold(struct attempt *a);
 void attempt_let_go(struct attempt *a);
 void attempt_go_on(struct attempt *a);                                  /* does what is due next */
-void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
-void attempt_same_host(struct attempt *a);                               /* the connection is of no use, its host may be */
 void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
 void attempt_drop_link(struct attempt *a);
 void attempt_set_budget(struct attempt *a);
 struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a copy that lives as long as the attempt */
 
+/* attempt_hosts.c */
 void attempt_look(struct attempt *a);                                   /* a kept connection, else the next target */
+void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
+void attempt_same_host(struct attempt *a);                               /* the connection is of no use, its host may be */
 
 /* attempt_tls.c: how each target is to be protected, asked between its addresses and the dialling */
 void attempt_ask_policy(struct attempt *a, const struct hosts_answer *found); /* goes on by attempt_look */

@@ -1,41 +1,11 @@
-/* The client's way: greeting, EHLO (HELO where that is not known), STARTTLS and EHLO again, AUTH, then transactions. Each step is a row of its script;
- * the functions below are the rows' on_reply, in the order in which they happen. */
-#include "delivery/client.h"
+/* A client's life, its connection's events, and its transactions: each command is a row of its script. */
+#include "delivery/client_inside.h"
 
 #include <stdio.h>
 
-#include "base/conn.h"
 #include "base/mem.h"
-#include "base/text.h"
 #include "base/tls.h"
 #include "delivery/client_offer.h"
-#include "delivery/script.h"
-
-/* RFC 5321, 4.5.3.2 */
-enum {
-	GREETING_MS = 300000, EHLO_MS = 300000, TLS_MS = 120000, MAIL_MS = 300000, RCPT_MS = 300000, DATA_MS = 120000, DOT_MS = 600000, QUIT_MS = 2000,
-	MAX_INPUT = 68 << 10, MAX_OUTPUT = 16 << 20, MAX_COMMAND = 8192, CHUNK = BODY_PIECE
-};
-
-struct client {
-	struct loop *loop;
-	struct conn *conn;
-	struct script *script;
-	const struct client_handler *handler;
-	void *arg;
-	bool lmtp, ready, ended, freed, tls_due, prdr_asked;
-	unsigned busy, served;
-	enum client_tls tls;
-	struct tls_context *context;
-	struct buf helo, host, login, password;
-	struct client_offer offer;
-	size_t accepted, replies;      /* recipients taken; of the content's replies, how many came */
-	bool body_begun;
-	struct body *body;             /* of BDAT from a file */
-};
-
-static void greeted(void *arg, size_t index, bool good, const struct mail_reply *r);
-static void say_ehlo(struct client *c);
 
 static void keep(struct buf *b, struct slice s)
 {
@@ -79,7 +49,7 @@ static void let_go(struct client *c)
 		release(c);
 }
 
-static void end(struct client *c, enum client_end how, struct mail_status s)
+void client_end(struct client *c, enum client_end how, struct mail_status s)
 {
 	if (c->ended)
 		return;
@@ -87,12 +57,12 @@ static void end(struct client *c, enum client_end how, struct mail_status s)
 	c->handler->on_end(c->arg, c, how, s);
 }
 
-static struct mail_status lost(struct slice text)
+struct mail_status client_lost(struct slice text)
 {
 	return (struct mail_status){ MAIL_LATER, 451, { 4, 2 }, text };
 }
 
-static void end_refused(struct client *c, const struct mail_reply *r)
+void client_end_refused(struct client *c, const struct mail_reply *r)
 {
 	struct arena mem = ARENA_INIT(16384);
 	struct mail_status s = mail_reply_status(r, &mem);
@@ -102,8 +72,14 @@ static void end_refused(struct client *c, const struct mail_reply *r)
 		s.enhanced[0] = 4;
 		s.enhanced[1] = s.code == 421 ? 2 : 1;
 	}
-	end(c, CLIENT_REFUSED, s);
+	client_end(c, CLIENT_REFUSED, s);
 	arena_free(&mem);
+}
+
+void client_add(struct client *c, struct slice command, unsigned hopes, bool alone, uint64_t ms,
+                void (*on_reply)(void *, size_t, bool, const struct mail_reply *), size_t index)
+{
+	script_add(c->script, &(struct script_row){ .command = command, .hopes = hopes, .alone = alone, .timeout_ms = ms, .on_reply = on_reply, .index = index });
 }
 
 static void on_script_end(void *arg, enum script_end how, const char *why, const struct mail_reply *r)
@@ -111,12 +87,12 @@ static void on_script_end(void *arg, enum script_end how, const char *why, const
 	struct client *c = arg;
 	hold(c);
 	if (how == SCRIPT_SHUTDOWN)
-		end_refused(c, r);
+		client_end_refused(c, r);
 	else if (how == SCRIPT_BODY)
-		end(c, CLIENT_CONTENT, slice_eq(slice_of(why), SLICE("content can't be read")) ? MAIL_STATUS_UNSURE("The message can't be read")
+		client_end(c, CLIENT_CONTENT, slice_eq(slice_of(why), SLICE("content can't be read")) ? MAIL_STATUS_UNSURE("The message can't be read")
 			: MAIL_STATUS(MAIL_NEVER, 554, 6, 0, "Bare CR, bare LF or NUL in content"));
 	else
-		end(c, CLIENT_CLOSED, lost(slice_of(why)));
+		client_end(c, CLIENT_CLOSED, client_lost(slice_of(why)));
 	let_go(c);
 }
 
@@ -130,7 +106,7 @@ static void on_data(void *arg, struct conn *conn)
 		c->tls_due = false;
 		conn_set_timeout(conn, TLS_MS);
 		if (conn_start_tls(conn, c->context, buf_slice(&c->host)) < 0) /* S2: bytes behind the 220 */
-			end(c, CLIENT_TLS_FAILED, lost(SLICE("TLS could not be started")));
+			client_end(c, CLIENT_TLS_FAILED, client_lost(SLICE("TLS could not be started")));
 	}
 	let_go(c);
 }
@@ -145,17 +121,17 @@ static void on_event(void *arg, struct conn *conn, enum conn_event what)
 	case CONN_TLS_READY:
 		conn_set_timeout(conn, 0);
 		c->offer = (struct client_offer){ 0 }; /* 3207, 4.2: what was said before is forgotten */
-		say_ehlo(c);
+		client_say_ehlo(c);
 		break;
 	case CONN_TLS_FAILED:
-		end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 5 }, conn_error(conn) });
+		client_end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 5 }, conn_error(conn) });
 		break;
 	case CONN_CLOSED:
-		end(c, CLIENT_CLOSED, lost(SLICE("The next hop closed the connection")));
+		client_end(c, CLIENT_CLOSED, client_lost(SLICE("The next hop closed the connection")));
 		break;
 	case CONN_FAILED:
 	case CONN_TIMEOUT:
-		end(c, CLIENT_CLOSED, lost(conn_error(conn)));
+		client_end(c, CLIENT_CLOSED, client_lost(conn_error(conn)));
 		break;
 	}
 	let_go(c);
@@ -181,8 +157,7 @@ struct client *client_new(struct loop *l, const struct client_plan *p, const str
 	keep(&c->helo, p->helo), keep(&c->host, p->host), keep(&c->login, p->login), keep(&c->password, p->password);
 	c->conn = conn_new(l, p->fd, &limits, &conn_handler, c);
 	c->script = script_new(l, c->conn, &script_handler, c);
-	script_add(c->script, &(struct script_row){ .hopes = 2, .alone = true, .timeout_ms = GREETING_MS, .on_reply = greeted });
-	script_go(c->script);
+	client_await_greeting(c);
 	return c;
 }
 
@@ -213,164 +188,6 @@ void client_quit(struct client *c)
 	client_free(c);
 }
 
-/* -- the way to being ready ---------------------------------------------------------------------------------------------------------- */
-
-static void add(struct client *c, struct slice command, unsigned hopes, bool alone, uint64_t ms,
-                void (*on_reply)(void *, size_t, bool, const struct mail_reply *), size_t index)
-{
-	script_add(c->script, &(struct script_row){ .command = command, .hopes = hopes, .alone = alone, .timeout_ms = ms, .on_reply = on_reply, .index = index });
-}
-
-static void tell_ready(struct client *c)
-{
-	c->ready = true;
-	script_pipeline(c->script, c->offer.pipelining);
-	c->handler->on_ready(c->arg, c);
-}
-
-static void authenticated(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	struct arena mem = ARENA_INIT(16384);
-	(void)index;
-	if (good) {
-		tell_ready(c);
-	} else { /* our password is our own affair: the sender hears no 5xx for it */
-		struct mail_status s = mail_reply_status(r, &mem);
-		end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 8 }, s.text });
-	}
-	arena_free(&mem);
-}
-
-/* A failure half-way (no 334) is the reply to all of it. */
-static void login_named(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	struct buf line = BUF_INIT(MAX_COMMAND);
-	if (!good) {
-		authenticated(c, 0, false, r);
-		return;
-	}
-	text_add_base64(&line, buf_slice(index == 0 ? &c->login : &c->password));
-	if (index == 0)
-		add(c, buf_slice(&line), 3, true, MAIL_MS, login_named, 1);
-	else
-		add(c, buf_slice(&line), 2, true, MAIL_MS, authenticated, 0);
-	mem_wipe(line.p, line.n);
-	buf_free(&line);
-}
-
-static void authenticate(struct client *c)
-{
-	struct buf secret = BUF_INIT(MAX_COMMAND), line = BUF_INIT(MAX_COMMAND);
-	if (c->offer.auth_plain) {
-		buf_add_byte(&secret, '\0');
-		buf_add(&secret, buf_slice(&c->login));
-		buf_add_byte(&secret, '\0');
-		buf_add(&secret, buf_slice(&c->password));
-		buf_add(&line, SLICE("AUTH PLAIN "));
-		text_add_base64(&line, buf_slice(&secret));
-		add(c, buf_slice(&line), 2, true, MAIL_MS, authenticated, 0);
-	} else if (c->offer.auth_login) {
-		add(c, SLICE("AUTH LOGIN"), 3, true, MAIL_MS, login_named, 0);
-	} else {
-		end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 4 }, SLICE("The next hop offers no AUTH that we know") });
-	}
-	mem_wipe(secret.p, secret.n);
-	mem_wipe(line.p, line.n);
-	buf_free(&secret);
-	buf_free(&line);
-}
-
-static void tls_answered(void *arg, size_t index, bool good, const struct mail_reply *r);
-
-/* EHLO is answered: TLS if it is still due, AUTH if we have a password and nobody listens, else ready. */
-static void go_on(struct client *c)
-{
-	bool over_tls = conn_is_tls(c->conn);
-	if (!over_tls && c->tls != CLIENT_TLS_NEVER && c->offer.starttls && c->context) {
-		add(c, SLICE("STARTTLS"), 2, true, TLS_MS, tls_answered, 0);
-		return;
-	}
-	if (!over_tls && c->tls == CLIENT_TLS_MUST)
-		end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, SLICE("The next hop offers no TLS, which we must have") });
-	else if (c->login.n && c->password.n && over_tls)
-		authenticate(c);
-	else if (c->login.n && c->password.n)
-		end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 11 }, SLICE("The next hop offers no TLS, and we show no password without") });
-	else
-		tell_ready(c);
-}
-
-static void tls_answered(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	(void)index;
-	if (good && script_input_left(c->script)) { /* NO STARTTLS: whoever sent that is not the one we'd talk to inside */
-		end(c, CLIENT_TLS_FAILED, lost(SLICE("Bytes behind the reply to STARTTLS")));
-	} else if (good) {
-		c->tls_due = true;
-	} else if (c->tls == CLIENT_TLS_MUST) {
-		struct arena mem = ARENA_INIT(16384);
-		struct mail_status s = mail_reply_status(r, &mem);
-		end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, s.text });
-		arena_free(&mem);
-	} else {
-		c->tls = CLIENT_TLS_NEVER;
-		go_on(c);
-	}
-}
-
-static void helo_answered(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	(void)index;
-	c->offer = (struct client_offer){ 0 };
-	if (good)
-		go_on(c);
-	else
-		end_refused(c, r);
-}
-
-static void say(struct client *c, struct slice verb, void (*on_reply)(void *, size_t, bool, const struct mail_reply *))
-{
-	struct buf line = BUF_INIT(MAX_COMMAND);
-	buf_add(&line, verb);
-	buf_add(&line, buf_slice(&c->helo));
-	add(c, buf_slice(&line), 2, true, EHLO_MS, on_reply, 0);
-	buf_free(&line);
-}
-
-static void ehlo_answered(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	(void)index;
-	if (good) {
-		client_offer_read(r, &c->offer);
-		go_on(c);
-	} else if (r->code / 100 == 5 && !c->lmtp && !conn_is_tls(c->conn)) {
-		say(c, SLICE("HELO "), helo_answered); /* 5321, 3.2: an old one */
-	} else {
-		end_refused(c, r);
-	}
-}
-
-static void say_ehlo(struct client *c)
-{
-	say(c, c->lmtp ? SLICE("LHLO ") : SLICE("EHLO "), ehlo_answered);
-	script_go(c->script);
-}
-
-static void greeted(void *arg, size_t index, bool good, const struct mail_reply *r)
-{
-	struct client *c = arg;
-	(void)index;
-	if (good && r->code == 220)
-		say(c, c->lmtp ? SLICE("LHLO ") : SLICE("EHLO "), ehlo_answered);
-	else
-		end_refused(c, r);
-}
-
 /* -- transactions -------------------------------------------------------------------------------------------------------------------- */
 
 static void tell(struct client *c, enum client_step step, size_t index, const struct mail_reply *r)
@@ -392,7 +209,7 @@ void client_mail(struct client *c, const struct client_mail *m)
 	c->prdr_asked = m->prdr && c->offer.prdr;
 	c->served++;
 	client_offer_mail(&line, m, &c->offer);
-	add(c, buf_slice(&line), 2, false, MAIL_MS, mail_answered, 0);
+	client_add(c, buf_slice(&line), 2, false, MAIL_MS, mail_answered, 0);
 	buf_free(&line);
 }
 
@@ -407,7 +224,7 @@ void client_rcpt(struct client *c, size_t index, struct slice address, struct sl
 {
 	struct buf line = BUF_INIT(MAX_COMMAND);
 	client_offer_rcpt(&line, address, original, notify, &c->offer);
-	add(c, buf_slice(&line), 2, false, RCPT_MS, rcpt_answered, index);
+	client_add(c, buf_slice(&line), 2, false, RCPT_MS, rcpt_answered, index);
 	buf_free(&line);
 }
 
@@ -419,7 +236,7 @@ static void data_answered(void *arg, size_t index, bool good, const struct mail_
 
 void client_data(struct client *c)
 {
-	add(c, SLICE("DATA"), 3, true, DATA_MS, data_answered, 0);
+	client_add(c, SLICE("DATA"), 3, true, DATA_MS, data_answered, 0);
 }
 
 static void content_answered(void *arg, size_t index, bool good, const struct mail_reply *r);
@@ -427,7 +244,7 @@ static void content_answered(void *arg, size_t index, bool good, const struct ma
 static void wait_for_more(struct client *c, size_t from, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		add(c, SLICE_NONE, 2, false, DOT_MS, content_answered, from + i);
+		client_add(c, SLICE_NONE, 2, false, DOT_MS, content_answered, from + i);
 }
 
 /* PRDR: 353, then one for each recipient, then one for all (draft of Exim, section 4). */
@@ -477,7 +294,7 @@ static void reset_answered(void *arg, size_t index, bool good, const struct mail
 void client_reset(struct client *c)
 {
 	c->accepted = 0;
-	add(c, SLICE("RSET"), 2, false, MAIL_MS, reset_answered, 0);
+	client_add(c, SLICE("RSET"), 2, false, MAIL_MS, reset_answered, 0);
 }
 
 void client_go(struct client *c)
