@@ -137,13 +137,26 @@ static void fake_serve(struct fake *f, int listener, const char *script)
 	}
 }
 
-static struct fake fake_start(const char *script)
+/* A socket that listens on 127.0.0.last and this port (0: any), or -1. */
+static int fake_listen(unsigned last, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(0x7f000000u | last) };
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (port) /* who listened there before may have been the first to close */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 16) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* On a socket that listens. */
+static struct fake fake_start_on(int fd, const char *script)
 {
 	struct fake f = { .heard = mmap(NULL, sizeof *f.heard, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) };
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a;
 	socklen_t n = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (bind(fd, (struct sockaddr *)&a, n) < 0 || listen(fd, 16) < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+	if (fd < 0 || getsockname(fd, (struct sockaddr *)&a, &n) < 0)
 		abort();
 	f.port = ntohs(a.sin_port);
 	f.pid = fork();
@@ -156,6 +169,11 @@ static struct fake fake_start(const char *script)
 	return f;
 }
 
+static inline struct fake fake_start(const char *script)
+{
+	return fake_start_on(fake_listen(1, 0), script);
+}
+
 static void fake_stop(struct fake *f)
 {
 	kill(f->pid, SIGKILL);
@@ -163,7 +181,7 @@ static void fake_stop(struct fake *f)
 	munmap(f->heard, sizeof *f->heard);
 }
 
-static bool fake_heard(const struct fake *f, const char *text)
+static inline bool fake_heard(const struct fake *f, const char *text)
 {
 	return memmem(f->heard->bytes, f->heard->n, text, strlen(text)) != NULL;
 }
