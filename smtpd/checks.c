@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "smtpd/author.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/evidence.h"
 #include "smtpd/greylist.h"
@@ -13,6 +14,7 @@
 
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,
+	&author_check,
 	&dnsbl_check,
 	&greylist_check,    /* behind what tags for it */
 	&policy_check,
