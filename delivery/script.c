@@ -140,6 +140,10 @@ void script_add(struct script *s, const struct script_row *row)
 	}
 	buf_add(&s->text, row->after);
 	r->text = s->text.n - before;
+	if (r->text == 0 && !row->body && s->send + 1 == s->count) { /* nothing to say: its reply may have come right behind the one before (PRDR) */
+		r->begun = true;
+		s->send++;
+	}
 }
 
 /* The reply cursor came to a row, or the row under it was sent: its time begins. */

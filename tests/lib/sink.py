@@ -52,7 +52,7 @@ class Sink:
     def null_senders(self):
         return [m for m in self.mails if m == '']
 
-    def _say(self, sock, kind, argument, usual):
+    def _decide(self, kind, argument, usual):
         hook = self.hooks[kind]
         reply = hook(argument) if hook else None
         if isinstance(reply, tuple):
@@ -60,7 +60,10 @@ class Sink:
             reply = reply[2]
         if reply == 'close':
             raise EOFError
-        reply = reply or usual
+        return reply or usual
+
+    def _say(self, sock, kind, argument, usual):
+        reply = self._decide(kind, argument, usual)
         sock.sendall((reply + '\r\n').encode())
         return reply[0] == '2'
 
@@ -126,22 +129,25 @@ class Sink:
     def _end(self, sock, message, lines):
         with self.lock:
             self.wire.extend(lines)
-        if self.lmtp:
-            taken = []
-            for r in message.recipients:
-                one = Message(message.sender, [r], message.content)
-                if self._say(sock, 'dot', one, '250 2.0.0 taken'):
-                    taken.append(r)
-            if taken:
+        # what is remembered is so before the reply is said: whoever heard it may look
+        with self.lock:
+            self.messages.append(message)
+        said = False
+        try:
+            if self.lmtp:
+                replies = [self._decide('dot', Message(message.sender, [r], message.content), '250 2.0.0 taken') for r in message.recipients]
+                message.recipients = [r for r, reply in zip(message.recipients, replies) if reply[0] == '2']
+                good = bool(message.recipients)
+            else:
+                replies = [self._decide('dot', message, '250 2.0.0 taken')]
+                good = replies[0][0] == '2'
+            if not good:
                 with self.lock:
-                    self.messages.append(Message(message.sender, taken, message.content, message.mail))
-        else:
-            with self.lock:
-                self.messages.append(message)
-            good = False
-            try:
-                good = self._say(sock, 'dot', message, '250 2.0.0 taken')
-            finally:
-                if not good:
-                    with self.lock:
-                        self.messages.remove(message)
+                    self.messages.remove(message)
+            said = True
+            for reply in replies:
+                sock.sendall((reply + '\r\n').encode())
+        finally:
+            if not said:
+                with self.lock:
+                    self.messages.remove(message)

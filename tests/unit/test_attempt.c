@@ -219,11 +219,12 @@ static void lmtp_answers_for_each(void **state)
 	end(&f);
 }
 
-static void prdr_answers_for_each(void **state)
+static void prdr(const char *replies)
 {
-	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PRDR\nC: MAIL FROM:<a@b.test> PRDR\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\n"
-		"S: 354 go\nC*\nS: 353 each\nS: 250 one\nS: 550 two not\nS: 250 done");
-	(void)state;
+	char script[600];
+	snprintf(script, sizeof script, "S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PRDR\nC: MAIL FROM:<a@b.test> PRDR\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RCPT\nS: 250 ok\n"
+		"C: DATA\nS: 354 go\nC*\n%s", replies);
+	struct fake f = fake_start(script);
 	struct attempt *a = start(&f, HOP_PRDR, "");
 	ask(a, "u@far.test"), ask(a, "v@far.test");
 	give(a, "a\r\n", false);
@@ -231,6 +232,13 @@ static void prdr_answers_for_each(void **state)
 	assert_true(got.done.mixed && got.each[0].code == 250 && got.each[1].code == 550);
 	attempt_free(a);
 	end(&f);
+}
+
+static void prdr_answers_for_each(void **state)
+{
+	(void)state;
+	prdr("S: 353 each\nwait 20\nS: 250 one\nwait 20\nS: 550 two not\nS: 250 done");
+	prdr("s: 353 each\\r\\n250 one\\r\\n550 two not\\r\\n250 done\\r\\n"); /* all in one segment */
 }
 
 /* -- what a hop may lack --------------------------------------------------------------------------------------------------------------- */
