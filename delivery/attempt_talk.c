@@ -63,13 +63,19 @@ static size_t count_yes(const struct attempt *a)
 	return n;
 }
 
-/* The content's end. s: of each; the statuses in a->each are used where they were heard. */
+/* What is heard of one recipient holds by itself in LMTP (2033, 4.2). In PRDR a 250 to one is worth nothing unless the last reply, s, is good as well. */
+static bool holds(const struct attempt *a, size_t i, const struct mail_status *s)
+{
+	return i < a->each_heard && (a->lmtp || a->each[i].fate != MAIL_OK || s->fate == MAIL_OK);
+}
+
+/* The content's end. s: of each; the statuses in a->each are used where they were heard and hold. */
 static void tell_content(struct attempt *a, struct mail_status s, struct slice reply, bool late)
 {
 	size_t count = count_yes(a);
 	struct hop_content_done d = { .status = s, .count = count, .each = mem_new_array(count, sizeof *d.each) };
 	for (size_t i = 0; i < count; i++) {
-		d.each[i] = i < a->each_heard ? a->each[i] : s;
+		d.each[i] = holds(a, i, &s) ? a->each[i] : s;
 		if (d.each[i].fate != d.each[0].fate || d.each[i].code != d.each[0].code)
 			d.mixed = true;
 	}

@@ -94,6 +94,8 @@ static void tls_answered(void *arg, size_t index, bool good, const struct mail_r
 		client_end(c, CLIENT_TLS_FAILED, client_lost(SLICE("Bytes behind the reply to STARTTLS")));
 	} else if (good) {
 		c->tls_due = true;
+	} else if (r->code == 421) { /* it shuts down, which the script tells next: nothing more is said to it */
+		return;
 	} else if (c->tls == CLIENT_TLS_MUST) {
 		struct arena mem = ARENA_INIT(16384);
 		struct mail_status s = mail_reply_status(r, &mem);

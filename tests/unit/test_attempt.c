@@ -219,7 +219,7 @@ static void lmtp_answers_for_each(void **state)
 	end(&f);
 }
 
-static void prdr(const char *replies)
+static void prdr(const char *replies, int first, int second)
 {
 	char script[600];
 	snprintf(script, sizeof script, "S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PRDR\nC: MAIL FROM:<a@b.test> PRDR\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RCPT\nS: 250 ok\n"
@@ -229,7 +229,9 @@ static void prdr(const char *replies)
 	ask(a, "u@far.test"), ask(a, "v@far.test");
 	give(a, "a\r\n", false);
 	run_until(2, true, false);
-	assert_true(got.done.mixed && got.each[0].code == 250 && got.each[1].code == 550);
+	assert_int_equal(got.each[0].code, first);
+	assert_int_equal(got.each[1].code, second);
+	assert_int_equal(got.done.mixed, first != second);
 	attempt_free(a);
 	end(&f);
 }
@@ -237,8 +239,20 @@ static void prdr(const char *replies)
 static void prdr_answers_for_each(void **state)
 {
 	(void)state;
-	prdr("S: 353 each\nwait 20\nS: 250 one\nwait 20\nS: 550 two not\nS: 250 done");
-	prdr("s: 353 each\\r\\n250 one\\r\\n550 two not\\r\\n250 done\\r\\n"); /* all in one segment */
+	prdr("S: 353 each\nwait 20\nS: 250 one\nwait 20\nS: 550 two not\nS: 250 done", 250, 550);
+	prdr("s: 353 each\\r\\n250 one\\r\\n550 two not\\r\\n250 done\\r\\n", 250, 550); /* all in one segment */
+	prdr("S: 250 all at once", 250, 250);
+	prdr("S: 550 nobody", 550, 550);
+}
+
+/* The last reply takes the message or not, whatever was said of each. */
+static void prdr_takes_nothing_without_a_good_last_reply(void **state)
+{
+	(void)state;
+	prdr("S: 353 each\nS: 250 one\nS: 250 two\nS: 550 but no", 550, 550);
+	prdr("S: 353 each\nS: 250 one\nS: 550 two not\nS: 450 later", 450, 550);
+	prdr("S: 353 each\nS: 250 one\nS: 550 two not\nclose", 451, 550);
+	prdr("S: 353 each\nS: 250 one\nclose", 451, 451);
 }
 
 /* -- what a hop may lack --------------------------------------------------------------------------------------------------------------- */
@@ -505,7 +519,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_goes_step_by_step), cmocka_unit_test(pipelining_sends_mail_rcpt_and_data_together), cmocka_unit_test(chunking_needs_no_dots),
 		cmocka_unit_test(pass_through_asks_recipients_one_by_one_and_reuses_the_connection), cmocka_unit_test(helo_is_said_where_ehlo_is_not_known),
-		cmocka_unit_test(lmtp_answers_for_each), cmocka_unit_test(prdr_answers_for_each),
+		cmocka_unit_test(lmtp_answers_for_each), cmocka_unit_test(prdr_answers_for_each), cmocka_unit_test(prdr_takes_nothing_without_a_good_last_reply),
 		cmocka_unit_test(eight_bit_content_is_refused_where_8bitmime_is_not_offered), cmocka_unit_test(smtputf8_and_requiretls_are_refused_where_not_offered),
 		cmocka_unit_test(bare_line_ends_never_leave), cmocka_unit_test(a_hop_that_went_away_before_the_dot_is_asked_again),
 		cmocka_unit_test(a_promise_that_is_not_renewed_is_451_and_nothing_goes), cmocka_unit_test(a_reply_lost_behind_the_dot_is_unknown),
