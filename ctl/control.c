@@ -191,7 +191,8 @@ static void ask_maps(struct asker *a)
 
 void control_verified(struct parent *p, bool good)
 {
-	for (struct asker *a = p->control ? p->control->askers : NULL; a; a = a->next) {
+	for (struct asker *a = p->control ? p->control->askers : NULL, *next; a; a = next) {
+		next = a->next;
 		if (!a->verifying)
 			continue;
 		a->verifying = false;

@@ -76,14 +76,6 @@ static void add_list(struct buf *out, const char *title, const struct attack_top
 		buf_addf(out, "  ... and %zu more\n", count - SHOWN);
 }
 
-static uint64_t total_of(const struct attack_report *r, enum attack_kind k)
-{
-	uint64_t sum = 0;
-	for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
-		sum += r->counts[k][i];
-	return sum;
-}
-
 static void write_text(const struct attack_report *r, const struct attack_names *names, struct buf *out)
 {
 	buf_add_cstr(out, "Attacks since ");
@@ -93,9 +85,9 @@ static void write_text(const struct attack_report *r, const struct attack_names 
 	buf_addf(out, "\nReports never sent: at Postfix's default behaviour %llu messages, %llu KiB, would have gone to forged senders.\n\nWhat was tried, and what it was answered\n",
 	         (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
-		if (!total_of(r, (enum attack_kind)k))
+		if (!attack_total(r, (enum attack_kind)k))
 			continue;
-		buf_addf(out, "  %9llu  %-30.*s", (unsigned long long)total_of(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));
+		buf_addf(out, "  %9llu  %-30.*s", (unsigned long long)attack_total(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));
 		for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
 			if (r->counts[k][i])
 				buf_addf(out, "  %.*s %llu", SLICE_FMT(attack_answer_name((enum attack_answer)i)), (unsigned long long)r->counts[k][i]);
@@ -195,9 +187,9 @@ static void write_html(const struct attack_report *r, const struct attack_names 
 	add_chart(out, r);
 	buf_add_cstr(out, "<h2>What was tried, and what it was answered</h2>\n<table>\n");
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
-		if (!total_of(r, (enum attack_kind)k))
+		if (!attack_total(r, (enum attack_kind)k))
 			continue;
-		buf_addf(out, "<tr><td class=\"n\">%llu</td><td>%.*s</td><td>", (unsigned long long)total_of(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));
+		buf_addf(out, "<tr><td class=\"n\">%llu</td><td>%.*s</td><td>", (unsigned long long)attack_total(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));
 		for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
 			if (r->counts[k][i])
 				buf_addf(out, "%.*s %llu<br>", SLICE_FMT(attack_answer_name((enum attack_answer)i)), (unsigned long long)r->counts[k][i]);

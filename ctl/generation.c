@@ -68,7 +68,7 @@ int generation_switch(struct parent *p, struct buf *answer)
 		buf_addf(answer, "generation %llu\n", (unsigned long long)current);
 	if (current != p->generation && !p->verifier)
 		start_verifier(p, current);
-	return 0;
+	return current != p->generation && !p->verifier ? 75 : 0;
 }
 
 bool generation_reap(struct parent *p, pid_t pid, int status)

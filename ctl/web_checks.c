@@ -315,10 +315,14 @@ const char *web_checks_ask(struct web_checks *w, struct web_record *r, const str
 	web_record_random(r->id, WEB_ID);
 	web_record_random(r->token, WEB_TOKEN);
 	r->state = WEB_ASKED;
-	if (r->consent == WEB_CONSENT_MAIL && (!w->setup.send_mail || !w->setup.send_mail(w->setup.arg, r)))
+	if (r->consent == WEB_CONSENT_MAIL && !w->setup.send_mail)
+		return "This server writes to no postmaster. Show by DNS that the domain is yours.";
+	if (web_store_put(w->store, r))
+		return "Too many checks are waiting. Try again later.";
+	if (r->consent == WEB_CONSENT_MAIL && !w->setup.send_mail(w->setup.arg, r))
 		return "The message to the postmaster can't be sent just now. Show by DNS that the domain is yours, or try again later.";
 	w->asked++;
-	return web_store_put(w->store, r) ? "Too many checks are waiting. Try again later." : NULL;
+	return NULL;
 }
 
 const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token)

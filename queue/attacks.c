@@ -329,3 +329,11 @@ void attacks_read(struct attacks *a, int64_t since_s, int64_t now_s, struct atta
 	out->network_count = merge_end(&networks, out->networks);
 	out->domain_count = merge_end(&domains, out->domains);
 }
+
+uint64_t attack_total(const struct attack_report *r, enum attack_kind kind)
+{
+	uint64_t sum = 0;
+	for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
+		sum += r->counts[kind][i];
+	return sum;
+}

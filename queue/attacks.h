@@ -88,6 +88,8 @@ struct attack_report {
 /* What was counted from since_s (at most ATTACK_DAYS ago) to now_s, in whole hours for the time line and whole days for the lists. */
 void attacks_read(struct attacks *a, int64_t since_s, int64_t now_s, struct attack_report *out);
 
+uint64_t attack_total(const struct attack_report *r, enum attack_kind kind); /* of all answers */
+
 /* "unknown recipient", and whether Postfix as shipped returns such a message after accepting it. */
 struct slice attack_name(enum attack_kind kind);
 bool attack_is_returned(enum attack_kind kind);

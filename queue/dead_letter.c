@@ -9,12 +9,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/unique.h"
 #include "queue/attacks.h"
 #include "queue/own_mail.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
-#include "queue/report.h"
 
 enum { MAX_DIGEST = 256 << 10, LINES = 200, TOP = 5, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400 };
 
@@ -24,6 +22,7 @@ struct digest {
 	struct buf lines, raw;
 	struct arena mem;
 	uint64_t fresh, all, removed;
+	bool wanted;                /* it is sent, where there is something to tell */
 };
 
 static bool look_at_one(void *arg, struct slice id)
@@ -55,14 +54,6 @@ static void look(void *arg)
 	arena_free(&d->mem);
 }
 
-static uint64_t of_kind(const struct attack_report *r, unsigned kind)
-{
-	uint64_t sum = 0;
-	for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
-		sum += r->counts[kind][i];
-	return sum;
-}
-
 static void write_top(struct buf *out, const char *title, const struct attack_top *rows, size_t count)
 {
 	buf_addf(out, "  %s:", title);
@@ -76,8 +67,8 @@ static void write_attacks(struct buf *out, const struct attack_report *r)
 	buf_addf(out, "Attacks that were fended off: %llu attempts. As shipped, Postfix would have sent %llu report(s), %llu KiB,\r\nto forged senders.\r\n\r\n",
 	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
 	for (unsigned k = 0; k < ATTACK_KINDS; k++)
-		if (of_kind(r, k))
-			buf_addf(out, "  %9llu  %.*s\r\n", (unsigned long long)of_kind(r, k), SLICE_FMT(attack_name((enum attack_kind)k)));
+		if (attack_total(r, (enum attack_kind)k))
+			buf_addf(out, "  %9llu  %.*s\r\n", (unsigned long long)attack_total(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));
 	buf_add_cstr(out, "\r\n");
 	write_top(out, "from", r->networks, r->network_count);
 	write_top(out, "as", r->domains, r->domain_count);
@@ -119,11 +110,19 @@ static void looked(void *arg)
 	struct queue *q = d->queue;
 	if (d->removed)
 		log_event(LOG_INFO, "dead-letters-expired", LOG_UINT("messages", d->removed), LOG_END);
-	if (queue_settings.digest && !q->draining)
+	if (d->wanted && !q->draining)
 		send_digest(d);
 	buf_free(&d->lines);
 	mem_free(d);
 	queue_end(q);
+}
+
+static void begin(struct queue *q, int64_t now, bool wanted)
+{
+	struct digest *d = MEM_NEW(struct digest);
+	*d = (struct digest){ .queue = q, .since_s = now - DAY_S, .now_s = now, .wanted = wanted, .lines = BUF_INIT(MAX_DIGEST / 2), .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY) };
+	queue_begin(q);
+	worker_add(q->files, look, looked, d);
 }
 
 void dead_letter_daily(struct queue *q)
@@ -132,14 +131,10 @@ void dead_letter_daily(struct queue *q)
 	if (now / DAY_S == q->digest_day || q->draining)
 		return;
 	q->digest_day = now / DAY_S;
-	dead_letter_digest(q);
+	begin(q, now, queue_settings.digest);
 }
 
 void dead_letter_digest(struct queue *q)
 {
-	int64_t now = clock_wall_s();
-	struct digest *d = MEM_NEW(struct digest);
-	*d = (struct digest){ .queue = q, .since_s = now - DAY_S, .now_s = now, .lines = BUF_INIT(MAX_DIGEST / 2), .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY) };
-	queue_begin(q);
-	worker_add(q->files, look, looked, d);
+	begin(q, clock_wall_s(), true);
 }

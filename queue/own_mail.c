@@ -6,9 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mail_path.h"
 #include "base/unique.h"
-#include "queue/queue_settings.h"
 #include "queue/report.h"
 
 enum { MAX_LETTER = 16 << 10, MAX_LETTERS_A_DAY = 200, MAX_TEXTS = 4, MAX_NAME = 512, DAY_S = 86400 };

@@ -142,7 +142,7 @@ static bool is_clean(struct slice line)
 
 static void unknown_judged(struct session *s, struct mail_status status)
 {
-	session_answer(s, step_reply(status.fate == MAIL_OK ? UNKNOWN_COMMAND : status));
+	session_answer(s, status.fate == MAIL_OK ? step_reply(UNKNOWN_COMMAND) : status.code == 421 ? step_close(status) : step_reply(status));
 }
 
 static struct step unknown_command(struct session *s, struct slice name, struct slice line)
