@@ -99,9 +99,9 @@ class Milter:
             return False
         length, command = struct.unpack('>I', head[:4])[0], chr(head[4])
         data = f.read(length - 1)
-        if command != 'D':
+        if command not in 'DQ':                   # a QUIT of the session before may come when the next test has begun
             self.seen.append((command, data))
-        else:
+        elif command == 'D':
             words = data[1:].split(b'\0')[:-1]
             self.told[chr(data[0])] = dict(zip(words[::2], words[1::2]))
         if command == 'Q':
