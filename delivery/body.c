@@ -2,6 +2,7 @@
  * cache has, and what it hasn't is fetched by a worker. */
 #include "delivery/body.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -13,9 +14,9 @@
 struct body {
 	struct loop *loop;
 	struct worker *worker;
-	struct buf memory;             /* content from memory */
+	struct buf memory;             /* content from memory, in front of the file's */
 	int fd;
-	uint64_t offset, length, at;   /* at: how much of length was taken */
+	uint64_t offset, length, at;   /* length: memory and file; at: how much of it was taken */
 	bool lf_ends, eight_bit, stuff;
 	bool in_line;                  /* the last byte was not a line end */
 	bool cr;                       /* the last byte was a CR that waits for its LF */
@@ -33,11 +34,11 @@ struct body *body_new(struct loop *l, struct worker *w, const struct body_plan *
 	*b = (struct body){ .loop = l, .worker = w, .fd = p->fd, .offset = p->offset, .length = p->length, .lf_ends = p->lf_ends,
 		.eight_bit = p->eight_bit };
 	buf_init(&b->memory, p->content.n);
-	if (p->fd < 0) {
-		buf_add(&b->memory, p->content);
-		b->length = p->content.n;
+	buf_add(&b->memory, p->content);
+	assert(p->fd < 0 || !p->content.n || !p->lf_ends); /* one kind of line ends */
+	b->length = p->content.n + (p->fd < 0 ? 0 : p->length);
+	if (p->fd < 0)
 		b->lf_ends = false;
-	}
 	return b;
 }
 
@@ -149,12 +150,17 @@ static size_t wanted(const struct body *b)
 	return left < BODY_PIECE ? (size_t)left : BODY_PIECE;
 }
 
+static off_t place(const struct body *b)
+{
+	return (off_t)(b->offset + b->at - b->memory.n);
+}
+
 static void read_work(void *arg)
 {
 	struct body *b = arg;
 	ssize_t n;
 	do
-		n = pread(b->fd, b->piece, wanted(b), (off_t)(b->offset + b->at));
+		n = pread(b->fd, b->piece, wanted(b), place(b));
 	while (n < 0 && errno == EINTR);
 	b->got = n < 0 ? -errno : n;
 }
@@ -177,7 +183,7 @@ static void read_done(void *arg)
 static ssize_t read_cached(struct body *b)
 {
 	struct iovec v = { b->piece, wanted(b) };
-	ssize_t n = preadv2(b->fd, &v, 1, (off_t)(b->offset + b->at), RWF_NOWAIT);
+	ssize_t n = preadv2(b->fd, &v, 1, place(b), RWF_NOWAIT);
 	return n < 0 ? -errno : n;
 }
 
@@ -185,7 +191,7 @@ int body_next(struct body *b, struct buf *out, void (*ready)(void *arg), void *a
 {
 	if (b->at == b->length)
 		return take(b, SLICE_NONE, out);
-	if (b->fd < 0)
+	if (b->at < b->memory.n)
 		return take(b, slice_head(slice_skip(buf_slice(&b->memory), b->at), BODY_PIECE), out);
 	if (!b->piece)
 		b->piece = mem_new(BODY_PIECE);

@@ -12,8 +12,8 @@
 enum { BODY_PIECE = 64 << 10 };
 
 struct body_plan {
-	struct slice content;      /* from memory, copied; CRLF line ends */
-	int fd;                    /* -1: from memory. Else the body's to close */
+	struct slice content;      /* from memory, copied; CRLF line ends. With a file: fields in front of it (signatures) */
+	int fd;                    /* -1: from memory alone. Else the body's to close */
 	uint64_t offset, length;
 	bool lf_ends;              /* the file has LF line ends */
 	bool eight_bit;            /* it holds bytes above 127 */

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/general_settings.h"
 #include "base/house.h"
+#include "base/keeper.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proc.h"
@@ -31,6 +32,7 @@ struct self {
 	struct house *house;
 	struct hops hops;
 	struct hop *hop;
+	struct keeper *keeper;
 	struct unix_helper *helper;
 	struct sts_house *sts;
 	struct tls_report_house *report;
@@ -106,6 +108,8 @@ static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 		hop_add_peer(s->hop, fd);
 	else if (slice_eq(role, SLICE("login")))
 		route_logins_attach(s->hops.logins, fd);
+	else if (slice_eq(role, SLICE("keeper")))
+		keeper_attach(s->keeper, fd);
 	else
 		close(fd);
 }
@@ -198,13 +202,15 @@ int delivery_main(struct house *h)
 	self.hops.sts = self.sts ? sts_house_sts(self.sts) : NULL;
 	self.hops.dane = tls_policy_settings.dane;
 	self.hops.report = tls_report_house_counts(self.report);
-	struct hop_setup setup = { .hops = &self.hops, .window_max = (unsigned)delivery_settings.concurrency, .positive_s = delivery_settings.positive_s,
+	self.keeper = keeper_new(h->loop);
+	struct hop_setup setup = { .hops = &self.hops, .keeper = self.keeper, .window_max = (unsigned)delivery_settings.concurrency, .positive_s = delivery_settings.positive_s,
 		.negative_s = delivery_settings.negative_s, .on_idle = on_idle, .arg = &self };
 	self.hop = hop_new(h->loop, &setup);
 	self.patience = loop_timer_new(h->loop, end_now, &self);
 	int code = house_run(h, &handler, &self);
 	loop_timer_free(self.patience);
 	hop_free(self.hop);
+	keeper_free(self.keeper);
 	struct dns *dns = self.hops.hosts.dns;
 	struct route_logins *logins = self.hops.logins;
 	hops_free(&self.hops);

@@ -2,6 +2,7 @@
 #define DELIVERY_HOP_H
 #include <stdbool.h>
 #include "base/buf.h"
+#include "base/keeper.h"
 #include "base/loop.h"
 #include "delivery/hops.h"
 
@@ -11,6 +12,7 @@ struct hop;
 
 struct hop_setup {
 	struct hops *hops;
+	struct keeper *keeper;         /* signs what the queue made */
 	unsigned window_max;           /* jobs for one place at once */
 	uint64_t positive_s, negative_s; /* how long the cache believes a hop about a recipient */
 	void (*on_idle)(void *arg);    /* nothing is under way any more and no peer is left */

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/hop_inside.h"
+#include "delivery/job_sign.h"
 #include "queue/job_proto.h"
 
 enum { WINDOW_FIRST = 10, MAX_ROUNDS = 200, MAX_LANES = 10000, ANSWER_MAX = 3 << 20, REST_FIRST_MS = 5000, REST_MAX_MS = 300000 };
@@ -35,6 +36,7 @@ struct job_request {
 	size_t count;
 	uint64_t offset, length;
 	bool eight_bit, ask_host;
+	struct signers signers;        /* who signs it; count 0: nobody */
 };
 
 struct running {
@@ -51,6 +53,8 @@ struct running {
 	size_t round_count;
 	unsigned rounds;
 	struct attempt *attempt;
+	struct job_signing *signing;   /* under way */
+	struct slice fields;           /* signatures, in front of the content */
 	bool asked_host;               /* JOB_HOST is open */
 	bool unknown;
 	bool failed;                   /* the place itself: down, 421, all deferred */
@@ -67,6 +71,7 @@ struct lanes *lanes_new(struct hop *h)
 static void job_free(struct running *j)
 {
 	attempt_free(j->attempt);
+	job_signing_free(j->signing);
 	file_close(&j->fd);
 	mem_free(j->results), mem_free(j->done), mem_free(j->round);
 	arena_free(&j->mem);
@@ -286,7 +291,7 @@ static struct body *make_body(struct running *j)
 	int fd = -1;
 	if (file_dup(j->fd, &fd) < 0)
 		return NULL;
-	struct body_plan plan = { .fd = fd, .offset = j->is.offset, .length = j->is.length, .eight_bit = j->is.eight_bit };
+	struct body_plan plan = { .content = j->fields, .fd = fd, .offset = j->is.offset, .length = j->is.length, .eight_bit = j->is.eight_bit };
 	return body_new(j->peer->hop->loop, j->peer->hop->setup.hops->worker, &plan);
 }
 
@@ -297,7 +302,7 @@ static void run(struct running *j)
 	struct body *body = make_body(j);
 	j->rounds++;
 	j->round_count = 0;
-	e.size = j->is.length;
+	e.size = j->fields.n + j->is.length;
 	j->attempt = attempt_new(j->peer->hop->setup.hops, &e, j->is.ask_host ? &careful : &handler, j);
 	for (size_t i = 0; i < j->is.count; i++)
 		if (!j->done[i]) {
@@ -305,6 +310,31 @@ static void run(struct running *j)
 			attempt_rcpt(j->attempt, &j->is.recipients[i]);
 		}
 	attempt_content(j->attempt, body, e.budget_ms);
+}
+
+/* Signed once, before the first transaction. Without the signature it does not go: the place is not to blame. */
+static void on_signed(void *arg, int error, struct slice fields)
+{
+	struct running *j = arg;
+	if (!error)
+		j->fields = arena_copy(&j->mem, fields);
+	if (error || !j->fields.p) {
+		log_event(LOG_ERROR, "sign", LOG_STR("id", j->is.envelope.transaction), LOG_STR("domain", j->is.signers.domain), LOG_ERRNO(error), LOG_END);
+		for (size_t i = 0; i < j->is.count; i++)
+			j->results[i].status = MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The message can't be signed just now");
+		finish(j);
+		return;
+	}
+	run(j);
+}
+
+static void start(struct running *j)
+{
+	struct hop_setup *s = &j->peer->hop->setup;
+	if (j->is.signers.count)
+		j->signing = job_signing_new(s->keeper, s->hops->worker, &j->is.signers, j->fd, j->is.offset, j->is.length, on_signed, j);
+	else
+		run(j);
 }
 
 static void run_lane(struct lanes *all, struct lane *l)
@@ -317,7 +347,7 @@ static void run_lane(struct lanes *all, struct lane *l)
 		j->next = all->running;
 		all->running = j;
 		l->running++;
-		run(j);
+		start(j);
 	}
 }
 
@@ -334,6 +364,8 @@ static void copy_job(struct running *j, const struct job *from)
 		.recipients = ARENA_ARRAY(mem, struct hop_recipient, from->recipient_count), .count = from->recipient_count,
 		.offset = from->content_offset, .length = from->content_length, .eight_bit = from->eight_bit, .ask_host = from->ask_host
 	};
+	if (from->sign_domain.n && !signers_parse(arena_copy(mem, from->sign_keys), mem, &j->is.signers))
+		j->is.signers.domain = arena_copy(mem, from->sign_domain);
 	j->results = mem_new_array(from->recipient_count, sizeof *j->results);
 	j->done = mem_new_array(from->recipient_count, sizeof *j->done);
 	j->round = mem_new_array(from->recipient_count, sizeof *j->round);

@@ -13,6 +13,7 @@
 #include "base/mail_path.h"
 #include "base/mem.h"
 #include "maps/resolve.h"
+#include "queue/job_sign.h"
 #include "queue/queue_settings.h"
 
 enum { MAX_RAW = (64 + 16 + 8) << 20, MAX_MEMORY = 64 << 20, MAX_JOB = IPC_MAX_PAYLOAD, AGAIN_S = 5 };
@@ -116,11 +117,16 @@ static void send_job(struct attempt *a, struct ipc *to, struct slice place, stru
 	struct buf payload = BUF_INIT(MAX_JOB);
 	struct job j = {
 		.id = e->id, .place = place, .route = e->recipients[a->picked[0]].route, .reverse_path = e->reverse_path, .envelope_id = e->envelope_id,
-		.return_full = e->return_full, .utf8 = e->utf8, .eight_bit = e->eight_bit, .require_tls = e->require_tls, .sign = e->sign,
+		.return_full = e->return_full, .utf8 = e->utf8, .eight_bit = e->eight_bit, .require_tls = e->require_tls,
 		.ask_host = e->report && e->evidence.grade == EVIDENCE_SPF, .priority = e->priority, .deliver_by_s = e->deliver_by_s,
 		.deliver_by_return = e->deliver_by_return, .content_offset = a->message.content_offset, .content_length = a->message.content_length,
 		.recipients = recipients, .recipient_count = count
 	};
+	bool keys_unsure = !slice_eq(place, JOB_PLACE_MAILBOX) && job_sign_keys(q->maps, a->author, &a->mem, &j) == UNSURE;
+	if (keys_unsure) {
+		all_same(a, MAIL_STATUS(MAIL_LATER, 451, 7, 5, "Who signs this message is not known just now"));
+		return;
+	}
 	int error = job_put(&payload, &j);
 	a->id = ++q->last_job;
 	a->channel = to;
@@ -243,6 +249,8 @@ static void read_message(void *arg)
 	if (a->error)
 		return;
 	const struct envelope *e = &a->message.envelope;
+	if (e->sign)
+		job_sign_author(a->message.fd, a->message.content_offset, a->message.content_length, &a->mem, &a->author);
 	size_t most = JOB_MAX_RECIPIENTS;
 	a->picked = ARENA_ARRAY(&a->mem, uint32_t, most);
 	a->outcomes = ARENA_ARRAY(&a->mem, struct outcome, 2 * most);

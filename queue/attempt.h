@@ -24,6 +24,7 @@ struct attempt {
 	struct buf raw;
 	struct arena mem;
 	struct spool_message message;
+	struct slice author;         /* of a message of ours: whose domain signs it */
 	uint32_t *picked;            /* the item's waiting recipients, as many as go into one job */
 	size_t picked_count, waiting_count;
 	struct outcome *outcomes;

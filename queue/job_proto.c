@@ -15,10 +15,11 @@ static const struct record_row job_rows[] = {
 	RECORD_ROW_MAX(3, RECORD_BYTES, job, reverse_path, MAX_ADDRESS),      RECORD_ROW_MAX(4, RECORD_BYTES, job, envelope_id, MAX_TEXT),
 	RECORD_ROW(5, RECORD_FLAG, job, return_full),                         RECORD_ROW(6, RECORD_FLAG, job, utf8),
 	RECORD_ROW(7, RECORD_FLAG, job, eight_bit),                           RECORD_ROW(8, RECORD_FLAG, job, require_tls),
-	RECORD_ROW(9, RECORD_FLAG, job, sign),                                RECORD_ROW(10, RECORD_FLAG, job, ask_host),
+	RECORD_ROW_MAX(9, RECORD_BYTES, job, sign_domain, MAX_ADDRESS),       RECORD_ROW(10, RECORD_FLAG, job, ask_host),
 	RECORD_ROW(11, RECORD_INT8, job, priority),                           RECORD_ROW(12, RECORD_INT64, job, deliver_by_s),
 	RECORD_ROW(13, RECORD_FLAG, job, deliver_by_return),                  RECORD_ROW(14, RECORD_UINT64, job, content_offset),
 	RECORD_ROW(15, RECORD_UINT64, job, content_length),                   RECORD_ROW_MAX(16, RECORD_BYTES, job, route, MAX_TEXT),
+	RECORD_ROW_MAX(17, RECORD_BYTES, job, sign_keys, MAX_TEXT),
 };
 
 static const struct record_row recipient_rows[] = {

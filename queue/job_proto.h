@@ -51,7 +51,8 @@ struct job {
 	bool return_full;             /* RET=FULL */
 	bool utf8, eight_bit;         /* the message needs SMTPUTF8; it is 8BITMIME */
 	bool require_tls;             /* RFC 8689 */
-	bool sign;                    /* made by the queue itself: DKIM-sign it as the domain of its From */
+	struct slice sign_domain;     /* made by the queue itself: DKIM-sign it as this domain; "" not (queue/job_sign.h) */
+	struct slice sign_keys;       /* and with these keys, as a line of `signers` has them */
 	bool ask_host;                /* ask JOB_HOST before a host is dialled */
 	int8_t priority;              /* MT-PRIORITY */
 	int64_t deliver_by_s;         /* DELIVERBY deadline, wall time; 0 none */

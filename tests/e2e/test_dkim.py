@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import BUILD, Porter, check, finish
+from sink import Sink
 
 DOMAIN = 'example.test'
 
@@ -82,8 +83,20 @@ def keys_are_rotated(p, zone, old):
     check('old signatures can be checked still', all(r == 'pass' for r, _ in verdicts(p, delivered(p, 'first'), zone)))
 
 
-with Porter('dkim') as p:
+def reports_are_signed(p, zone, hop):
+    check('a client that is listed for its domain writes to somebody abroad who does not exist', p.send(b'Subject: out\r\n\r\nx\r\n', 'no@far.test', 'ann@remote.test') == 250)
+    check('its report goes out of the house', p.wait(lambda: hop.messages), p.log_text()[-1500:])
+    if hop.messages:
+        m = hop.messages[0]
+        found = verdicts(p, m.content, zone)
+        check('to the proven reverse-path, under a null one', (m.sender, m.recipients) == ('', ['ann@remote.test']), (m.sender, m.recipients))
+        check('and bears two good signatures of its From', [r for r, _ in found] == ['pass', 'pass'], (found, m.content[:1500]))
+
+
+hop = Sink(rcpt=lambda a: '550 5.1.1 no such user' if a.startswith('no') else None)
+with Porter('dkim', maps={'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'}) as p:
     zone = keys_and_records(p)
     old = mail_is_signed(p, zone)
+    reports_are_signed(p, zone, hop)
     keys_are_rotated(p, zone, old)
 finish()
