@@ -6,77 +6,15 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/conn_transport.h"
+#include "base/conn_state.h"
 #include "base/mem.h"
 #include "base/net.h"
 
 enum { READ_SIZE = 16 << 10 };
 
-enum phase { CONNECTING, HANDSHAKING, OPEN, SHUTTING, DEAD };
-
-struct conn {
-	struct loop *loop;
-	int fd;
-	enum phase phase;
-	bool paused, freed, finishing, lingering;
-	bool ended;                      /* the peer has sent its last byte; it may still read */
-	unsigned holds;                  /* frames and queued calls that go on using it; the last one releases it */
-	const struct conn_handler *handler;
-	void *arg;
-	struct buf in, out;
-	size_t out_sent;                 /* of out's bytes, what the kernel has */
-	struct transport plain, *transport;
-	struct loop_watch *watch, *async_watch;
-	struct loop_timer *timer;
-	uint64_t timeout_ms;
-	enum transport_want read_wants, write_wants; /* what the last step waited for; TRANSPORT_DONE nothing special */
-	const char *error;
-};
-
 static void ready(void *arg, int what);
-static void update_interest(struct conn *c);
-static void finish_step(struct conn *c);
-
-/* -- the plain transport ------------------------------------------------------------------------------------------------------ */
-
-static enum transport_want from_errno(void)
-{
-	return errno == EAGAIN || errno == EINTR ? TRANSPORT_WANT_READ : TRANSPORT_FAILED;
-}
-
-static enum transport_want plain_read(struct transport *t, char *to, size_t size, size_t *n)
-{
-	ssize_t got = recv(t->fd, to, size, 0);
-	if (got < 0)
-		return from_errno();
-	*n = (size_t)got;
-	return got == 0 ? TRANSPORT_CLOSED : TRANSPORT_DONE;
-}
-
-static enum transport_want plain_write(struct transport *t, const char *from, size_t size, size_t *n)
-{
-	ssize_t sent = send(t->fd, from, size, MSG_NOSIGNAL);
-	if (sent < 0)
-		return from_errno() == TRANSPORT_FAILED ? TRANSPORT_FAILED : TRANSPORT_WANT_WRITE;
-	*n = (size_t)sent;
-	return TRANSPORT_DONE;
-}
-
-static const char *plain_error(const struct transport *t)
-{
-	(void)t;
-	return strerror(errno);
-}
-
-static void plain_free(struct transport *t)
-{
-	(void)t; /* part of its connection */
-}
-
-static const struct transport_methods plain_methods = { .read = plain_read, .write = plain_write, .error = plain_error, .free = plain_free };
 
 /* -- life ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -96,30 +34,30 @@ static void stop_everything(struct conn *c)
 	c->phase = DEAD;
 }
 
-static void release(struct conn *c)
+void conn_state_release(struct conn *c)
 {
 	stop_everything(c);
+	conn_state_forget(c);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	mem_free(c);
 }
 
-static void hold(struct conn *c)
+void conn_state_hold(struct conn *c)
 {
 	c->holds++;
 }
 
-/* The end of a frame that held c: the outermost one releases it, goes on to finish it, or waits for what comes next. */
-static void let_go(struct conn *c)
+void conn_state_let_go(struct conn *c)
 {
 	if (--c->holds)
 		return;
 	if (c->freed)
-		release(c);
+		conn_state_release(c);
 	else if (c->finishing)
-		finish_step(c);
+		conn_state_finish_step(c);
 	else
-		update_interest(c);
+		conn_state_update_interest(c);
 }
 
 void conn_free(struct conn *c)
@@ -129,7 +67,7 @@ void conn_free(struct conn *c)
 	c->freed = true;
 	stop_everything(c);
 	if (!c->holds)
-		release(c);
+		conn_state_release(c);
 }
 
 /* Nothing is told of c any more, and no step is due for it. */
@@ -148,20 +86,20 @@ static void fail(struct conn *c, enum conn_event what, const char *why)
 {
 	c->error = why;
 	c->phase = DEAD;
-	update_interest(c);
+	conn_state_update_interest(c);
 	tell(c, what);
 }
 
 static void timed_out(void *arg)
 {
 	struct conn *c = arg;
-	hold(c);
+	conn_state_hold(c);
 	c->error = "timed out";
 	if (c->phase == OPEN)
 		tell(c, CONN_TIMEOUT);
 	else
 		fail(c, CONN_TIMEOUT, c->error);
-	let_go(c);
+	conn_state_let_go(c);
 }
 
 void conn_set_timeout(struct conn *c, uint64_t ms)
@@ -187,7 +125,7 @@ static struct conn *make(struct loop *l, int fd, const struct conn_limits *limit
 	*c = (struct conn){ .loop = l, .fd = fd, .phase = OPEN, .handler = h, .arg = arg };
 	buf_init(&c->in, limits->max_input);
 	buf_init(&c->out, limits->max_output);
-	c->plain = (struct transport){ &plain_methods, fd };
+	c->plain = (struct transport){ &conn_plain_methods, fd };
 	c->transport = &c->plain;
 	c->watch = loop_watch_new(l, fd, ready, c);
 	return c;
@@ -196,7 +134,7 @@ static struct conn *make(struct loop *l, int fd, const struct conn_limits *limit
 struct conn *conn_new(struct loop *l, int fd, const struct conn_limits *limits, const struct conn_handler *h, void *arg)
 {
 	struct conn *c = make(l, fd, limits, h, arg);
-	update_interest(c);
+	conn_state_update_interest(c);
 	return c;
 }
 
@@ -218,7 +156,7 @@ struct conn *conn_connect(struct loop *l, const struct net_address *to, const st
 	}
 	struct conn *c = make(l, fd, limits, h, arg);
 	c->phase = CONNECTING;
-	update_interest(c);
+	conn_state_update_interest(c);
 	return c;
 }
 
@@ -247,7 +185,7 @@ static int watch_for(const struct conn *c)
 	return 0;
 }
 
-static void update_interest(struct conn *c)
+void conn_state_update_interest(struct conn *c)
 {
 	if (c->watch)
 		loop_watch_set(c->watch, watch_for(c));
@@ -255,7 +193,7 @@ static void update_interest(struct conn *c)
 
 /* -- writing ------------------------------------------------------------------------------------------------------------------- */
 
-static enum transport_want write_some(struct conn *c, const char *p, size_t n, size_t *sent)
+enum transport_want conn_state_write(struct conn *c, const char *p, size_t n, size_t *sent)
 {
 	enum transport_want want = TRANSPORT_DONE;
 	*sent = 0;
@@ -275,7 +213,7 @@ static const char *error_of(const struct conn *c, enum transport_want want)
 	return want == TRANSPORT_CLOSED ? "the peer closed the connection" : c->transport->methods->error(c->transport);
 }
 
-static bool is_error(enum transport_want want)
+bool conn_state_is_error(enum transport_want want)
 {
 	return want == TRANSPORT_FAILED || want == TRANSPORT_CLOSED;
 }
@@ -285,15 +223,15 @@ static void tell_write_failure(void *arg)
 {
 	struct conn *c = arg;
 	tell(c, CONN_FAILED);
-	let_go(c);
+	conn_state_let_go(c);
 }
 
 static int write_failed(struct conn *c, enum transport_want want)
 {
 	c->error = error_of(c, want);
 	c->phase = DEAD;
-	update_interest(c);
-	hold(c);
+	conn_state_update_interest(c);
+	conn_state_hold(c);
 	loop_later(c->loop, tell_write_failure, c);
 	return -EPIPE;
 }
@@ -306,8 +244,8 @@ int conn_write(struct conn *c, struct slice s)
 		return -EMSGSIZE;
 	size_t sent = 0;
 	if (c->phase == OPEN && c->out.n == 0) {
-		enum transport_want want = write_some(c, s.p, s.n, &sent);
-		if (is_error(want))
+		enum transport_want want = conn_state_write(c, s.p, s.n, &sent);
+		if (conn_state_is_error(want))
 			return write_failed(c, want);
 	}
 	if (sent == s.n)
@@ -315,7 +253,7 @@ int conn_write(struct conn *c, struct slice s)
 	buf_drop(&c->out, c->out_sent);
 	c->out_sent = 0;
 	buf_add(&c->out, slice_skip(s, sent));
-	update_interest(c);
+	conn_state_update_interest(c);
 	return 0;
 }
 
@@ -329,9 +267,9 @@ static void flush(struct conn *c)
 	size_t sent;
 	if (c->out.n == 0)
 		return;
-	enum transport_want want = write_some(c, c->out.p + c->out_sent, conn_output_pending(c), &sent);
+	enum transport_want want = conn_state_write(c, c->out.p + c->out_sent, conn_output_pending(c), &sent);
 	c->out_sent += sent;
-	if (is_error(want)) {
+	if (conn_state_is_error(want)) {
 		fail(c, CONN_FAILED, error_of(c, want));
 		return;
 	}
@@ -356,7 +294,7 @@ void conn_consume(struct conn *c, size_t n)
 	if (!c->holds && !is_over(c)) {
 		if (c->in.n == 0)
 			buf_free(&c->in);
-		update_interest(c); /* a full buffer had stopped reading */
+		conn_state_update_interest(c); /* a full buffer had stopped reading */
 	}
 }
 
@@ -399,7 +337,7 @@ static void take_in(struct conn *c)
 			tell(c, CONN_CLOSED);
 			return;
 		}
-		if (is_error(want)) {
+		if (conn_state_is_error(want)) {
 			fail(c, want == TRANSPORT_CLOSED ? CONN_CLOSED : CONN_FAILED, error_of(c, want));
 			return;
 		}
@@ -416,7 +354,7 @@ static void resume(void *arg)
 	hand_on(c);
 	if (!is_over(c) && transport_holds(c))
 		take_in(c);
-	let_go(c);
+	conn_state_let_go(c);
 }
 
 void conn_pause_reading(struct conn *c, bool paused)
@@ -426,10 +364,10 @@ void conn_pause_reading(struct conn *c, bool paused)
 	c->paused = paused;
 	if (is_over(c))
 		return;
-	update_interest(c);
+	conn_state_update_interest(c);
 	/* what waits in our own buffers makes no event: hand it on in a round of its own */
 	if (!paused && (c->in.n || transport_holds(c))) {
-		hold(c);
+		conn_state_hold(c);
 		loop_later(c->loop, resume, c);
 	}
 }
@@ -475,7 +413,7 @@ static void handshake(struct conn *c)
 	c->read_wants = want;
 	if (want == TRANSPORT_WANT_ASYNC)
 		wait_async(c);
-	if (is_error(want)) {
+	if (conn_state_is_error(want)) {
 		fail(c, CONN_TLS_FAILED, error_of(c, want));
 		return;
 	}
@@ -495,7 +433,7 @@ static void ready(void *arg, int what)
 {
 	struct conn *c = arg;
 	(void)what;
-	hold(c);
+	conn_state_hold(c);
 	if (c->phase == CONNECTING)
 		connected(c);
 	else if (c->phase == HANDSHAKING)
@@ -504,70 +442,7 @@ static void ready(void *arg, int what)
 		flush(c);
 		take_in(c);
 	}
-	let_go(c);
-}
-
-/* -- the end ---------------------------------------------------------------------------------------------------------------------- */
-
-static void finish_timed_out(void *arg)
-{
-	conn_free(arg);
-}
-
-/* A socket closed with unread input sends a reset, which may overtake our last reply: read and drop until the peer is done. */
-static bool lingers(struct conn *c)
-{
-	char drop[4096];
-	ssize_t n = recv(c->fd, drop, sizeof drop, 0);
-	return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
-}
-
-/* The steps of conn_finish: send what waits, close_notify, then close, at once or when the peer has ended, too. May release c. */
-static void finish_step(struct conn *c)
-{
-	if (!c->lingering) {
-		size_t sent;
-		if (conn_output_pending(c)) {
-			enum transport_want want = write_some(c, c->out.p + c->out_sent, conn_output_pending(c), &sent);
-			c->out_sent += sent;
-			if (!is_error(want) && conn_output_pending(c)) {
-				update_interest(c);
-				return;
-			}
-		}
-		int unread = 0;
-		if (c->transport->methods->shutdown)
-			c->transport->methods->shutdown(c->transport); /* the peer's own close_notify is not waited for */
-		if (c->in.n == 0 && !c->paused && (ioctl(c->fd, FIONREAD, &unread) < 0 || unread == 0)) {
-			release(c);
-			return;
-		}
-		shutdown(c->fd, SHUT_WR);
-		c->lingering = true;
-		c->paused = false;
-		buf_free(&c->in);
-	}
-	if (lingers(c))
-		update_interest(c);
-	else
-		release(c);
-}
-
-void conn_finish(struct conn *c, uint64_t ms)
-{
-	if (!c || c->freed || c->finishing)
-		return;
-	if (c->phase != OPEN) {
-		conn_free(c);
-		return;
-	}
-	c->finishing = true;
-	c->timeout_ms = 0;
-	loop_timer_free(c->timer);
-	c->timer = loop_timer_new(c->loop, finish_timed_out, c);
-	loop_timer_set(c->timer, ms);
-	hold(c);
-	let_go(c); /* takes the first step, unless a frame further out will */
+	conn_state_let_go(c);
 }
 
 /* -- TLS -------------------------------------------------------------------------------------------------------------------------- */
@@ -577,7 +452,7 @@ static void first_handshake(void *arg)
 	struct conn *c = arg;
 	if (!is_over(c) && c->phase == HANDSHAKING)
 		handshake(c);
-	let_go(c);
+	conn_state_let_go(c);
 }
 
 int conn_start_tls(struct conn *c, struct tls_context *context, struct slice name)
@@ -590,7 +465,7 @@ int conn_start_tls(struct conn *c, struct tls_context *context, struct slice nam
 	c->transport = t;
 	c->phase = HANDSHAKING;
 	c->read_wants = TRANSPORT_WANT_READ;
-	hold(c);
+	conn_state_hold(c);
 	loop_later(c->loop, first_handshake, c); /* a client speaks first */
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,30 +115,61 @@ static void add_front(struct buf *line, enum log_level level, const char *word, 
 	buf_addf(line, json ? "\",\"level\":\"%s\",\"event\":\"%s\",\"process\":\"%s\"" : " %s %s process=%s", level_names[level], word, to.process);
 }
 
-void log_fields(enum log_level level, const char *word, const struct log_field *fields)
+static pthread_key_t line_key;
+static pthread_once_t line_once = PTHREAD_ONCE_INIT;
+
+static void free_line(void *line)
+{
+	buf_free(line);
+}
+
+static void make_line_key(void)
+{
+	pthread_key_create(&line_key, free_line);
+}
+
+/* Each thread writes its lines in a buffer of its own, which goes when the thread ends. */
+static struct buf *line_of_thread(void)
 {
 	static _Thread_local struct buf line = BUF_INIT(LINE_MAX_BYTES);
+	static _Thread_local bool known;
+	if (!known) {
+		pthread_once(&line_once, make_line_key);
+		pthread_setspecific(line_key, &line);
+		known = true;
+	}
+	buf_clear(&line);
+	return &line;
+}
+
+static void add_fields(struct buf *line, const struct log_field *fields, bool json)
+{
+	for (const struct log_field *f = fields; f->kind != LOG_KIND_END; f++) {
+		size_t mark = line->n;
+		add_field(line, f, json);
+		if (buf_full(line)) { /* a field that does not fit is left out whole, the line stays well-formed */
+			buf_truncate(line, mark);
+			line->full = false;
+		}
+	}
+}
+
+void log_fields(enum log_level level, const char *word, const struct log_field *fields)
+{
 	int before = errno;
 	if (level > to.most)
 		return;
 	bool json = to.form == LOG_FORM_JSON;
-	buf_clear(&line);
-	add_front(&line, level, word, json);
-	for (const struct log_field *f = fields; f->kind != LOG_KIND_END; f++) {
-		size_t mark = line.n;
-		add_field(&line, f, json);
-		if (buf_full(&line)) { /* a field that does not fit is left out whole, the line stays well-formed */
-			buf_truncate(&line, mark);
-			line.full = false;
-		}
-	}
-	line.max = LINE_MAX_BYTES + 2; /* the end of the line always fits */
-	buf_add_cstr(&line, json ? "}\n" : "\n");
-	line.max = LINE_MAX_BYTES;
+	struct buf *line = line_of_thread();
+	add_front(line, level, word, json);
+	add_fields(line, fields, json);
+	line->max = LINE_MAX_BYTES + 2; /* the end of the line always fits */
+	buf_add_cstr(line, json ? "}\n" : "\n");
+	line->max = LINE_MAX_BYTES;
 	if (to.form == LOG_FORM_SYSLOG) {
-		log_syslog_line((unsigned)level, line.p, (int)line.n - 1);
+		log_syslog_line((unsigned)level, line->p, (int)line->n - 1);
 	} else {
-		ssize_t n = write(to.fd, line.p, line.n);
+		ssize_t n = write(to.fd, line->p, line->n);
 		(void)n; /* nobody is left to be told */
 	}
 	errno = before;

@@ -81,7 +81,7 @@ static enum answer verify_argon2(const char *hash, struct slice password)
 static enum answer verify_crypt(const char *hash, const char *password)
 {
 	struct crypt_data *data = MEM_NEW(struct crypt_data);
-	const char *got = crypt_r(password, hash, data);
+	const char *got = crypt_rn(password, hash, data, sizeof *data);
 	enum answer a = !got || got[0] == '*' ? UNSURE : slice_eq_secret(slice_of(got), slice_of(hash)) ? FOUND : ABSENT;
 	mem_wipe(data, sizeof *data);
 	mem_free(data);

@@ -12,6 +12,8 @@
 
 enum { MAX_CHILDREN = 64 };
 
+#define SYSTEM_USER "--system-user" /* how this program is called as a user's process */
+
 static struct kit kit;
 static char home[160];
 static struct {
@@ -20,30 +22,26 @@ static struct {
 } children[MAX_CHILDREN];
 static struct loop_timer *reaper;
 
-static _Noreturn void run_program(const struct slice *words, size_t count)
-{
-	char *argv[8] = { NULL };
-	for (size_t i = 0; i < count && i < 7; i++)
-		argv[i] = mem_copy(words[i].p, words[i].n);
-	execv(argv[0], argv);
-	_exit(75);
-}
-
+/* All that the child needs is made before the fork, since other threads may hold the allocator's lock at that moment; a user's process is this program again. */
 static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
 {
+	char *argv[8] = { "/proc/self/exe", SYSTEM_USER };
 	(void)arg;
 	if (slice_eq(user, SLICE("missing")))
 		return -ENOENT;
+	if (slice_eq(kind, SLICE("program")))
+		for (size_t i = 0; i < count && i < 7; i++)
+			argv[i] = mem_copy(words[i].p, words[i].n);
+	setenv("HOME", home, 1);
 	pid_t pid = fork();
 	if (pid == 0) {
 		dup2(fd, 0);
 		close_range(3, ~0U, 0);
-		setenv("HOME", home, 1);
-		file_test_hook(NULL, NULL);
-		if (slice_eq(kind, SLICE("program")))
-			run_program(words, count);
-		_exit(system_user_main());
+		execv(argv[0], argv);
+		_exit(75);
 	}
+	for (size_t i = 0; slice_eq(kind, SLICE("program")) && i < count && i < 7; i++)
+		mem_free(argv[i]);
 	for (size_t i = 0; i < MAX_CHILDREN; i++) {
 		if (children[i].pid)
 			continue;
@@ -260,8 +258,10 @@ static void a_program_that_never_reads_or_does_not_exist_stalls_nobody(void **st
 	assert_int_equal(kit_deliver(&kit, "p6", &v, 1, HELLO, false), MAIL_OK);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 2 && strcmp(argv[1], SYSTEM_USER) == 0)
+		return system_user_main();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
 	const struct CMUnitTest tests[] = {
 		TEST(mail_for_a_system_user_lies_in_the_homes_maildir),
