@@ -78,14 +78,14 @@ static void release(struct attempt *a)
 	mem_free(a);
 }
 
-/* The link goes to the pool if its client has nothing open; an unfinished transaction is reset there. */
+/* The link goes to the pool unless content is under way; an unfinished transaction is reset there. */
 static void put_back(struct attempt *a)
 {
 	struct link *l = a->link;
 	a->link = NULL;
 	if (!l)
 		return;
-	if (a->ready && client_is_idle(l->client))
+	if (a->ready && client_may_settle(l->client))
 		pool_put(a->hops->pool, l, a->talk != TALK_NONE);
 	else
 		link_free(l);

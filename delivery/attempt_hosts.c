@@ -223,9 +223,16 @@ static void on_ready(void *arg, struct client *c)
 	attempt_let_go(a);
 }
 
+static void leave_link(struct attempt *a)
+{
+	link_quit(a->link);
+	a->link = NULL;
+	attempt_drop_link(a);
+}
+
 void attempt_next_host(struct attempt *a, struct mail_status why)
 {
-	attempt_drop_link(a);
+	leave_link(a);
 	a->last = attempt_keep(a, why);
 	a->next++;
 	a->allowed = a->next < a->target_count && a->next > 0 && a->allowed && slice_eq(a->targets[a->next].host, a->targets[a->next - 1].host);

@@ -79,7 +79,7 @@ void attempt_hold(struct attempt *a);
 void attempt_let_go(struct attempt *a);
 void attempt_go_on(struct attempt *a);                                  /* does what is due next */
 void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
-void attempt_drop_link(struct attempt *a);
+void attempt_drop_link(struct attempt *a);                              /* closes it */
 void attempt_set_budget(struct attempt *a);
 struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a copy that lives as long as the attempt */
 

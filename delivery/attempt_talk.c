@@ -276,6 +276,7 @@ static void mail_replied(struct attempt *a, const struct mail_reply *r)
 		a->over = true;
 		a->down = false;
 		a->last = attempt_keep(a, s);
+		client_unsay(a->link->client);
 		attempt_refuse_all(a, a->last, words_of(a, r));
 	}
 }
@@ -351,8 +352,8 @@ void attempt_on_reply(void *arg, struct client *c, enum client_step step, size_t
 	case CLIENT_DATA:
 		if (a->content == CONTENT_ASKED)
 			data_replied(a, r);
-		else
-			attempt_drop_link(a); /* MAIL was refused, and DATA had gone with it: nobody knows what it would be answered next */
+		else if (r->code / 100 == 3)
+			attempt_drop_link(a); /* MAIL was refused, DATA had gone with it, and it waits for content */
 		break;
 	case CLIENT_CONTENT_REPLY:
 		content_replied(a, c, index, r);

@@ -57,6 +57,12 @@ void client_end(struct client *c, enum client_end how, struct mail_status s)
 	c->handler->on_end(c->arg, c, how, s);
 }
 
+void client_end_heard(struct client *c, enum client_end how, struct mail_status s)
+{
+	c->hears = true;
+	client_end(c, how, s);
+}
+
 struct mail_status client_lost(struct slice text)
 {
 	return (struct mail_status){ MAIL_LATER, 451, { 4, 2 }, text };
@@ -72,7 +78,7 @@ void client_end_refused(struct client *c, const struct mail_reply *r)
 		s.enhanced[0] = 4;
 		s.enhanced[1] = s.code == 421 ? 2 : 1;
 	}
-	client_end(c, CLIENT_REFUSED, s);
+	client_end_heard(c, CLIENT_REFUSED, s);
 	arena_free(&mem);
 }
 
@@ -172,12 +178,12 @@ static void quit_answered(void *arg, size_t index, bool good, const struct mail_
 	(void)arg, (void)index, (void)good, (void)r;
 }
 
-/* Nothing is waited for: a server that is told QUIT and sees the end has all it needs. */
+/* Its reply is not waited for: a server that is told QUIT and sees the end has all it needs. */
 void client_quit(struct client *c)
 {
 	if (!c || c->freed)
 		return;
-	if (!c->ended && script_is_idle(c->script)) {
+	if ((!c->ended || c->hears) && script_is_idle(c->script)) {
 		script_add(c->script, &(struct script_row){ .command = SLICE("QUIT"), .hopes = 2, .alone = true, .timeout_ms = QUIT_MS, .on_reply = quit_answered });
 		script_go(c->script);
 		script_free(c->script);
@@ -305,6 +311,12 @@ void client_go(struct client *c)
 	let_go(c);
 }
 
+void client_unsay(struct client *c)
+{
+	if (!c->ended)
+		script_unsay(c->script);
+}
+
 /* -- facts ---------------------------------------------------------------------------------------------------------------------------- */
 
 const struct client_offer *client_offer(const struct client *c)
@@ -325,6 +337,11 @@ bool client_is_lmtp(const struct client *c)
 bool client_is_idle(const struct client *c)
 {
 	return c->ready && !c->ended && script_is_idle(c->script);
+}
+
+bool client_may_settle(const struct client *c)
+{
+	return c->ready && !c->ended && (script_is_idle(c->script) || !c->body_begun);
 }
 
 bool client_dot_sent(const struct client *c)

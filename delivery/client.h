@@ -53,7 +53,8 @@ struct client_handler {
 
 struct client *client_new(struct loop *l, const struct client_plan *p, const struct client_handler *h, void *arg);
 void client_free(struct client *c); /* closes at once; NULL is fine */
-void client_quit(struct client *c); /* says QUIT where that is welcome, then closes; the same as free for the caller */
+/* Says QUIT (5321, 4.1.1.10: also to a server that refused to serve us) where no reply is open, then closes; the same as free for the caller. */
+void client_quit(struct client *c);
 void client_own(struct client *c, const struct client_handler *h, void *arg);
 
 struct client_mail {
@@ -71,11 +72,13 @@ void client_body(struct client *c, struct body *b);    /* content and dot; b NUL
 void client_chunks(struct client *c, struct body *b);  /* BDAT, where offered and the body is exact */
 void client_reset(struct client *c);
 void client_go(struct client *c);                      /* sends what was asked for since */
+void client_unsay(struct client *c);                   /* what was not sent yet (there is no PIPELINING) is not said, and not told */
 
 const struct client_offer *client_offer(const struct client *c);
 const struct tls_info *client_tls_info(const struct client *c);
 bool client_is_lmtp(const struct client *c);
 bool client_is_idle(const struct client *c);           /* ready, nothing open */
+bool client_may_settle(const struct client *c);        /* ready, and what is open is replies alone: no content is under way */
 bool client_dot_sent(const struct client *c);          /* of the transaction under way: the end of content was sent */
 size_t client_accepted(const struct client *c);        /* recipients that it took since MAIL */
 unsigned client_served(const struct client *c);        /* transactions so far */

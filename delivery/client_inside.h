@@ -20,6 +20,7 @@ struct client {
 	const struct client_handler *handler;
 	void *arg;
 	bool lmtp, ready, ended, freed, tls_due, prdr_asked;
+	bool hears;                    /* ended by a reply, not by the connection: QUIT may be said */
 	unsigned busy, served;
 	enum client_tls tls;
 	struct tls_context *context;
@@ -33,6 +34,7 @@ struct client {
 /* client.c */
 void client_add(struct client *c, struct slice command, unsigned hopes, bool alone, uint64_t ms, void (*on_reply)(void *, size_t, bool, const struct mail_reply *), size_t index);
 void client_end(struct client *c, enum client_end how, struct mail_status s); /* told once */
+void client_end_heard(struct client *c, enum client_end how, struct mail_status s); /* the same, by a reply: the server still hears QUIT */
 void client_end_refused(struct client *c, const struct mail_reply *r);
 struct mail_status client_lost(struct slice text);
 

@@ -21,7 +21,11 @@ static void authenticated(void *arg, size_t index, bool good, const struct mail_
 		tell_ready(c);
 	} else { /* our password is our own affair: the sender hears no 5xx for it */
 		struct mail_status s = mail_reply_status(r, &mem);
-		client_end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 8 }, s.text });
+		s = (struct mail_status){ MAIL_LATER, 451, { 7, 8 }, s.text };
+		if (r->code / 100 == 3) /* it wants more: QUIT would be an answer */
+			client_end(c, CLIENT_AUTH_FAILED, s);
+		else
+			client_end_heard(c, CLIENT_AUTH_FAILED, s);
 	}
 	arena_free(&mem);
 }
@@ -58,7 +62,7 @@ static void authenticate(struct client *c)
 	} else if (c->offer.auth_login) {
 		client_add(c, SLICE("AUTH LOGIN"), 3, true, MAIL_MS, login_named, 0);
 	} else {
-		client_end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 4 }, SLICE("The next hop offers no AUTH that we know") });
+		client_end_heard(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 4 }, SLICE("The next hop offers no AUTH that we know") });
 	}
 	mem_wipe(secret.p, secret.n);
 	mem_wipe(line.p, line.n);
@@ -77,11 +81,11 @@ static void go_on(struct client *c)
 		return;
 	}
 	if (!over_tls && c->tls == CLIENT_TLS_MUST)
-		client_end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, SLICE("The next hop offers no TLS, which we must have") });
+		client_end_heard(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, SLICE("The next hop offers no TLS, which we must have") });
 	else if (c->login.n && c->password.n && over_tls)
 		authenticate(c);
 	else if (c->login.n && c->password.n)
-		client_end(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 11 }, SLICE("The next hop offers no TLS, and we show no password without") });
+		client_end_heard(c, CLIENT_AUTH_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 11 }, SLICE("The next hop offers no TLS, and we show no password without") });
 	else
 		tell_ready(c);
 }
@@ -99,7 +103,7 @@ static void tls_answered(void *arg, size_t index, bool good, const struct mail_r
 	} else if (c->tls == CLIENT_TLS_MUST) {
 		struct arena mem = ARENA_INIT(16384);
 		struct mail_status s = mail_reply_status(r, &mem);
-		client_end(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, s.text });
+		client_end_heard(c, CLIENT_TLS_FAILED, (struct mail_status){ MAIL_LATER, 451, { 7, 10 }, s.text });
 		arena_free(&mem);
 	} else {
 		c->tls = CLIENT_TLS_NEVER;

@@ -42,8 +42,10 @@ void link_free(struct link *l)
 	free_rest(l);
 }
 
-static void link_quit(struct link *l)
+void link_quit(struct link *l)
 {
+	if (!l)
+		return;
 	client_quit(l->client);
 	free_rest(l);
 }
@@ -98,12 +100,15 @@ static void on_ready(void *arg, struct client *c)
 static void on_reply(void *arg, struct client *c, enum client_step step, size_t index, const struct mail_reply *r)
 {
 	struct link *l = arg;
-	(void)c, (void)index;
-	if (step != CLIENT_RESET)
-		return;
-	if (r->code / 100 != 2) {
+	(void)index;
+	bool no_reset = step == CLIENT_RESET && r->code / 100 != 2, wants_content = step == CLIENT_DATA && r->code / 100 == 3;
+	if (no_reset || wants_content) {
 		take_out(l);
 		link_free(l);
+	} else if (l->settling && client_is_idle(c)) {
+		l->settling = false;
+		client_reset(c);
+		client_go(c);
 	}
 }
 
@@ -127,7 +132,7 @@ static void idle_too_long(void *arg)
 static struct link *take(struct pool *p, struct slice key, bool by_peer)
 {
 	for (struct link *l = p->first; l; l = l->next)
-		if (slice_eq(buf_slice(by_peer ? &l->peer : &l->place), key)) {
+		if (!l->settling && slice_eq(buf_slice(by_peer ? &l->peer : &l->place), key)) {
 			take_out(l);
 			return l;
 		}
@@ -157,7 +162,7 @@ void pool_put(struct pool *p, struct link *l, bool open)
 	static const struct client_handler handler = { on_ready, on_reply, on_end };
 	const struct client_offer *o = client_offer(l->client);
 	bool worn = client_served(l->client) >= (o->mail_max ? o->mail_max : POOL_MAX_SERVED) || clock_mono_ms() - l->made_ms > POOL_MAX_AGE_MS;
-	if (!client_is_idle(l->client) || worn || p->count >= POOL_MAX || count_same(p, l) >= POOL_MAX_SAME) {
+	if (!client_may_settle(l->client) || worn || p->count >= POOL_MAX || count_same(p, l) >= POOL_MAX_SAME) {
 		link_quit(l);
 		return;
 	}
@@ -169,7 +174,8 @@ void pool_put(struct pool *p, struct link *l, bool open)
 	l->next = p->first;
 	p->first = l;
 	p->count++;
-	if (open) {
+	l->settling = !client_is_idle(l->client);
+	if (open && !l->settling) {
 		client_reset(l->client);
 		client_go(l->client);
 	}

@@ -20,10 +20,12 @@ struct link {
 	struct link *next;             /* in the pool */
 	struct pool *pool;
 	struct loop_timer *timer;
+	bool settling;                 /* in the pool, and replies to what its last user asked are still to come: nobody's until then */
 };
 
 struct link *link_new(struct slice place, struct slice peer, struct slice host, const struct net_address *address);
 void link_free(struct link *l); /* with its client; NULL is fine */
+void link_quit(struct link *l); /* the same, in order where that can be: QUIT is said */
 
 struct pool;
 struct pool *pool_new(struct loop *l);
@@ -33,7 +35,7 @@ void pool_free(struct pool *p);
 struct link *pool_take_place(struct pool *p, struct slice place);
 struct link *pool_take_peer(struct pool *p, struct slice peer);
 
-/* Keeps it, or says QUIT where it isn't worth keeping. open: a transaction is open and is reset first. */
+/* Keeps it, or says QUIT where it isn't worth keeping. open: a transaction is open and is reset first, when the replies that are still to come are there. */
 void pool_put(struct pool *p, struct link *l, bool open);
 
 size_t pool_count(const struct pool *p);

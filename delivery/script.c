@@ -146,6 +146,14 @@ void script_add(struct script *s, const struct script_row *row)
 	}
 }
 
+void script_unsay(struct script *s)
+{
+	if (s->send < s->count && s->rows[s->send].begun)
+		return; /* a body is under way: it is the last one */
+	s->count = s->send;
+	buf_clear(&s->text);
+}
+
 /* The reply cursor came to a row, or the row under it was sent: its time begins. */
 static void set_timer(struct script *s)
 {

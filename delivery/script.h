@@ -46,6 +46,7 @@ void script_pipeline(struct script *s, bool may);
 /* Adds a row (its texts are copied); script_go sends as many as may go. */
 void script_add(struct script *s, const struct script_row *row);
 void script_go(struct script *s);
+void script_unsay(struct script *s); /* rows of which nothing was sent yet are gone; nobody is told */
 
 /* The connection's events. */
 void script_data(struct script *s);

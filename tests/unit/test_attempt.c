@@ -473,6 +473,86 @@ static void endless_lines_and_endless_replies_are_cut(void **state)
 	}
 }
 
+static void wait_a_little(void)
+{
+	struct loop_timer *soon = loop_timer_new(loop, gave_up, NULL);
+	loop_timer_set(soon, 5);
+	loop_run(loop);
+	loop_timer_free(soon);
+}
+
+/* The loop runs until the other process has heard it. */
+static bool comes_to_say(const struct fake *f, const char *text)
+{
+	for (int i = 0; i < 2000 && !fake_heard(f, text); i++)
+		wait_a_little();
+	return fake_heard(f, text);
+}
+
+static void who_refuses_to_serve_us_hears_quit(void **state) /* 5321, 4.1.1.10 */
+{
+	static const struct {
+		const char *script, *tls;
+	} rows[] = {
+		{ "S: 450 busy\nC: QUIT\nS: 221 bye", "none" }, { "S: 554 no\nC: QUIT\nS: 221 bye", "none" }, { "S: 220 hi\nC: EHLO\nS: 450 no\nC: QUIT\nS: 221 bye", "none" },
+		{ "S: 220 hi\nC: EHLO\nS: 500 no\nC: HELO\nS: 550 no\nC: QUIT\nS: 221 bye", "none" }, { "S: 220 hi\nC: EHLO\nS: 250 far.test\nC: QUIT\nS: 221 bye", "encrypt" },
+		{ "S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 no\nC: QUIT\nS: 221 bye", "encrypt" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct fake f = fake_start(rows[i].script);
+		hops.tls = slice_of(rows[i].tls);
+		whole(&f, "a\r\n");
+		hops.tls = SLICE("none");
+		assert_int_equal(got.rcpts[0].fate, MAIL_LATER);
+		assert_true(comes_to_say(&f, "QUIT\r\n"));
+		assert_string_equal(f.heard->wrong, "");
+		end(&f);
+	}
+}
+
+static void nothing_follows_a_refused_mail(void **state)
+{
+	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 550 5.7.1 not from you\nC: RSET\nS: 250 ok\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok");
+	(void)state;
+	whole(&f, "a\r\n");
+	assert_int_equal(got.rcpts[0].code, 550);
+	assert_true(comes_to_say(&f, "RSET\r\n"));
+	assert_false(fake_heard(&f, "RCPT"));
+	struct attempt *a = start(&f, 0, "");
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].code, 250);
+	attempt_free(a);
+	assert_int_equal(f.heard->connections, 1);
+	assert_string_equal(f.heard->wrong, "");
+	end(&f);
+}
+
+/* With PIPELINING RCPT and DATA had gone with it: their replies are waited for, and the connection is good again. One that wants content then is hung up on. */
+static void what_went_with_a_refused_mail_does_not_cost_the_connection(void **state)
+{
+	static const char *const data[] = { "503 no", "354 go" };
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		char script[400];
+		snprintf(script, sizeof script, "S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nC: RCPT\nC: DATA\nS: 451 later\nwait 50\nS: 503 no\nwait 50\nS: %s\n%s",
+			data[i], i == 0 ? "C: RSET\nS: 250 ok\n" : "C*\nS: 250 what did I take?");
+		struct fake f = fake_start(script);
+		whole(&f, "secret\r\n");
+		assert_int_equal(got.rcpts[0].code, 451);
+		assert_int_equal(pool_count(hops.pool), 1);
+		if (i == 0)
+			assert_true(comes_to_say(&f, "RSET\r\n"));
+		else
+			for (int n = 0; n < 2000 && pool_count(hops.pool); n++)
+				wait_a_little();
+		assert_true(i == 0 || pool_count(hops.pool) == 0);
+		assert_false(fake_heard(&f, "secret") || fake_heard(&f, ".\r\n"));
+		end(&f);
+	}
+}
+
 static void control_bytes_of_a_reply_are_gone(void **state)
 {
 	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 550 5.7.1 a\x1b[1mb\\0c\xff\\r\\n");
@@ -526,7 +606,8 @@ int main(void)
 		cmocka_unit_test(a_late_reply_is_told_when_it_comes), cmocka_unit_test(nobody_there_is_down), cmocka_unit_test(the_budget_ends_a_silent_hop),
 		cmocka_unit_test(a_shutdown_is_no_answer_to_a_recipient), cmocka_unit_test(nonsense_at_each_stage_is_a_451_in_bounded_time),
 		cmocka_unit_test(endless_lines_and_endless_replies_are_cut), cmocka_unit_test(control_bytes_of_a_reply_are_gone),
-		cmocka_unit_test(bytes_behind_a_greeting_or_starttls_end_it),
+		cmocka_unit_test(bytes_behind_a_greeting_or_starttls_end_it), cmocka_unit_test(who_refuses_to_serve_us_hears_quit), cmocka_unit_test(nothing_follows_a_refused_mail),
+		cmocka_unit_test(what_went_with_a_refused_mail_does_not_cost_the_connection),
 	};
 	return cmocka_run_group_tests(tests, set_up, NULL);
 }
