@@ -164,7 +164,7 @@ static void add_mailbox(struct resolver *r, struct pending *p, struct slice addr
 	struct slice local, domain;
 	if (map_mailbox_parse(value, r->mem, &m) || !map_key_split(address, &local, &domain))
 		return fail(r, DOUBT);
-	struct leaf leaf = { .kind = m.kind, .address = address, .domain = domain, .place = m.place, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
+	struct leaf leaf = { .kind = m.kind, .address = address, .domain = domain, .place = m.place, .route = SLICE(""), .owner = SLICE(""), .forward_owner = SLICE(""), .cause = cause };
 	leaf.quota_bytes = m.quota_given ? m.quota_bytes : d->quota_bytes;
 	leaf.quota_messages = m.messages_given ? m.quota_messages : d->quota_messages;
 	leaf.size_limit = m.size_given ? m.size_limit : d->size_limit;
@@ -201,7 +201,7 @@ static struct slice mx_place(struct resolver *r, struct slice domain)
 static void add_hop(struct resolver *r, struct pending *p, struct slice address, struct slice domain, const struct map_domain *relay, const struct resolve_step *cause)
 {
 	struct leaf leaf = { .kind = LEAF_HOP, .address = address, .domain = domain, .place = relay ? relay->target : SLICE("mx:"), .route = SLICE(""), .owner = p->owner,
-		             .relayed = relay != NULL, .ask = relay && relay->ask, .size_limit = relay ? relay->size_limit : 0 };
+		             .forward_owner = SLICE(""), .relayed = relay != NULL, .ask = relay && relay->ask, .size_limit = relay ? relay->size_limit : 0 };
 	struct map_entry e;
 	enum answer answer = look_route(r, address, domain, relay != NULL, &e, &cause);
 	if (answer == UNSURE)
@@ -245,7 +245,7 @@ static bool is_ancestor(const struct pending *p, struct slice key)
 /* aliases(5): a program or a file as target. */
 static void add_direct(struct resolver *r, struct pending *p, struct slice target, struct slice address, struct slice domain, const struct resolve_step *cause)
 {
-	struct leaf leaf = { .address = address, .domain = domain, .place = target, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
+	struct leaf leaf = { .address = address, .domain = domain, .place = target, .route = SLICE(""), .owner = SLICE(""), .forward_owner = SLICE(""), .cause = cause };
 	leaf.kind = target.p[0] == '|' ? LEAF_PROGRAM : slice_ends(target, SLICE("/")) ? LEAF_MAILDIR : LEAF_MBOX;
 	if (leaf.kind == LEAF_PROGRAM)
 		leaf.place = slice_skip(target, 1);
@@ -465,6 +465,7 @@ static void settle_list(struct resolver *r)
 	for (size_t i = 0; i < out->count; i++) {
 		struct leaf *l = &out->leaves[i];
 		if (l->kind != LEAF_HOP || out->count == 1) {
+			l->forward_owner = l->kind == LEAF_HOP ? l->owner : SLICE("");
 			l->owner = SLICE("");       /* alone, it is passed through */
 			continue;
 		}

@@ -41,6 +41,8 @@ struct leaf {
 	uint64_t quota_bytes, quota_messages; /* 0: none */
 	uint64_t size_limit;     /* 0: none of its own */
 	struct slice owner;      /* LEAF_HOP as part of a list: the owner's address; then it is queued under the owner. Else "" */
+	struct slice forward_owner; /* LEAF_HOP alone, whose alias names an owner: who hears of reports on mail of unproven senders. Else "" */
+	bool withheld;           /* LEAF_HOP: never from a map. A report that may go to nobody (smtpd/returns): the queue keeps it as a dead letter */
 	bool relayed;            /* LEAF_HOP: the domain is one that `domains` relays (else an alias led outside) */
 	bool ask;                /* LEAF_HOP: relayed with recipients=ask */
 	const struct resolve_step *cause;

@@ -15,7 +15,9 @@
 static struct mail_status admit_one(const struct envelope *e, const struct envelope_recipient *r, bool hop_down)
 {
 	if (e->report)
-		return MAIL_STATUS_OK; /* the gate let it pass, and it is never reported on */
+		return MAIL_STATUS_OK; /* the gate let it pass, or it is withheld; it is never reported on */
+	if (r->way == WAY_WITHHELD)
+		return REFUSED;
 	if (r->way == WAY_LIST)
 		return e->evidence.grade == EVIDENCE_OWNER ? MAIL_STATUS_OK : REFUSED;
 	if (e->evidence.grade >= EVIDENCE_CLIENT)
@@ -68,7 +70,7 @@ static const struct record_row envelope_rows[] = {
 
 static const struct record_row recipient_rows[] = {
 	ROW_MAX(16, RECORD_BYTES, envelope_recipient, address, MAX_ADDRESS), ROW_MAX(17, RECORD_BYTES, envelope_recipient, place, MAX_PLACE),
-	ROW_MAX(18, RECORD_BYTES, envelope_recipient, original, MAX_ADDRESS), ROW_MAX(19, RECORD_ENUM, envelope_recipient, way, WAY_LIST),
+	ROW_MAX(18, RECORD_BYTES, envelope_recipient, original, MAX_ADDRESS), ROW_MAX(19, RECORD_ENUM, envelope_recipient, way, WAY_WITHHELD),
 	ROW_MAX(20, RECORD_UINT8, envelope_recipient, notify, 15),             ROW_MAX(21, RECORD_BYTES, envelope_recipient, route, MAX_TEXT),
 };
 

@@ -21,7 +21,8 @@ enum envelope_way {
 	WAY_FOREIGN,      /* a foreign domain: authenticated senders only */
 	WAY_RELAYED,      /* a domain that `domains` relays, hop down: also evidence spf */
 	WAY_FORWARD,      /* an alias of ours to a remote address, hop down: also evidence spf */
-	WAY_LIST          /* a copy of a list of ours: evidence owner */
+	WAY_LIST,         /* a copy of a list of ours: evidence owner */
+	WAY_WITHHELD      /* not at all: a report that came back for a sender who was not proven; a dead letter from the start, sent only when the postmaster releases it */
 };
 
 struct envelope_recipient {

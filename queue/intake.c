@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/unique.h"
+#include "queue/attacks.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
@@ -193,10 +194,26 @@ static bool make_owners(struct envelope *e)
 	return true;
 }
 
+/* A report that nobody but the postmaster gets to see: stored as a dead letter. */
+static bool is_withheld(const struct envelope *e)
+{
+	return e->recipient_count && e->recipients[0].way == WAY_WITHHELD;
+}
+
+/* It is alone in its envelope, as every report is. */
+static bool withholds_all(const struct envelope *e)
+{
+	for (size_t i = 0; i < e->recipient_count; i++)
+		if ((e->recipients[i].way == WAY_WITHHELD) != is_withheld(e))
+			return false;
+	return !is_withheld(e) || e->reverse_path.n == 0;
+}
+
 /* What smtpd may not decide. MAIL_OK: admitted. */
 static struct mail_status admit(struct queue *q, struct envelope *e, bool hop_down)
 {
-	if (e->report || e->sign || e->evidence.grade == EVIDENCE_OWNER || e->id.n != UNIQUE_LENGTH || unique_time_us(e->id) == 0 || !make_owners(e))
+	if (e->report || e->sign || e->evidence.grade == EVIDENCE_OWNER || e->id.n != UNIQUE_LENGTH || unique_time_us(e->id) == 0 || !make_owners(e) ||
+	    !withholds_all(e))
 		return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "Internal confusion, please try again later");
 	fill_times(e);
 	if (e->reverse_path.n == 0)
@@ -239,19 +256,32 @@ static void note_sent(struct queue *q, const struct envelope *e)
 	buf_free(&payload);
 }
 
+static void take_published(struct queue *q, const struct part *part)
+{
+	const struct envelope *e = part->put.envelope;
+	if (part->put.dead) {
+		struct attack what = { .kind = ATTACK_INNER, .answer = ATTACK_WITHHELD, .domain = SLICE(""), .size = part->put.content_length, .now_s = clock_wall_s() };
+		q->counts.dead++;
+		attacks_note(q->attacks, &what);
+		log_event(LOG_INFO, "dead-letter", LOG_STR("id", e->id), LOG_STR("transaction", e->transaction), LOG_STR("from", e->reverse_path),
+		          LOG_STR("to", e->recipients[0].address), LOG_STR("why", e->evidence.reason), LOG_END);
+		return;
+	}
+	q->counts.taken++;
+	log_taken(e, part->put.content_length);
+	queue_take_in(q, e);
+	note_sent(q, e);
+}
+
 static void all_published(struct putting *w)
 {
 	struct intake *t = w->intake;
 	struct queue *q = t->peer->queue;
-	for (size_t i = 0; i < w->put.envelope_count && w->error == 0; i++) {
-		q->counts.taken++;
-		log_taken(&w->put.envelopes[i], w->parts[i].put.content_length);
-		queue_take_in(q, &w->put.envelopes[i]);
-		note_sent(q, &w->put.envelopes[i]);
-	}
+	for (size_t i = 0; i < w->put.envelope_count && w->error == 0; i++)
+		take_published(q, &w->parts[i]);
 	for (size_t i = 0; i < w->put.envelope_count && w->error; i++) /* all or nothing */
 		if (w->parts[i].published)
-			spool_remove(q->spool, SPOOL_QUEUE, w->put.envelopes[i].id);
+			spool_remove(q->spool, w->parts[i].put.dead ? SPOOL_DEAD : SPOOL_QUEUE, w->put.envelopes[i].id);
 	answer_put(w, w->error);
 	free_putting(w);
 	end_intake(t);
@@ -310,6 +340,7 @@ static void start_parts(struct putting *w)
 		part->whole = w;
 		part->put = (struct spool_put){
 			.envelope = &w->put.envelopes[i], .hop_down = w->put.hop_down, .pen = PEN_NONE, .copy = -1, .done = part_done,
+			.dead = is_withheld(&w->put.envelopes[i]),
 			.content = w->put.content, .content_offset = w->put.content_offset, .content_length = w->put.content_length
 		};
 		if (w->put.from_pen && i == 0) {
@@ -372,8 +403,8 @@ static void judge_next(struct judging *j)
 	struct putting *w = j->whole;
 	struct queue *q = w->intake->peer->queue;
 	size_t per = w->put.envelopes[0].recipient_count;
-	while (j->at < per && w->put.envelopes[0].recipients[j->at].way == WAY_RELAYED)
-		j->at++; /* one of ours */
+	while (j->at < per && (w->put.envelopes[0].recipients[j->at].way == WAY_RELAYED || is_withheld(&w->put.envelopes[0])))
+		j->at++; /* one of ours, or nobody at all */
 	if (j->at == per) {
 		mem_free(j);
 		start_parts(w);

@@ -171,7 +171,7 @@ static int acts(struct queue *q, enum act act, const struct slice *words, size_t
 
 /* Dead letters --------------------------------------------------------------------------------------------------------------------------- */
 
-/* Released: its failed recipients are tried once more, as if they had only been deferred. */
+/* Released: its failed recipients are tried once more, as if they had only been deferred; of a report that was withheld, all for the first time. */
 static bool dead_release(struct queue *q, struct slice id)
 {
 	struct buf raw = BUF_INIT(MAX_RAW);
@@ -191,7 +191,7 @@ static bool dead_release(struct queue *q, struct slice id)
 		a->append.done = on_written;
 		buf_init(&a->append.records, SPOOL_JOURNAL_MAX);
 		for (uint32_t i = 0; i < m.envelope.recipient_count; i++)
-			if (m.state.recipients[i].fate == RECIPIENT_FAILED) {
+			if (m.state.recipients[i].fate != RECIPIENT_DONE) {
 				struct event e = { .kind = EVENT_RELEASE, .at_s = clock_wall_s(), .recipient = i, .status = MAIL_STATUS_OK };
 				event_put(&a->append.records, &e);
 			}

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "delivery/srs.h"
 #include "maps/domains.h"
+#include "maps/map_key.h"
 #include "queue/queue_proto.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
@@ -24,6 +25,7 @@ struct returns_state {
 	struct srs_found found;
 	int number;                  /* of the key under trial; -1 the newest */
 	bool proven;                 /* which kind of hash is under trial */
+	struct slice owner;          /* whose reports the transaction's forwards bring; "" the sender's, or nobody's */
 	struct slice batv_hash;      /* of the tag under trial */
 	struct buf text;             /* head and body, for the Message-IDs */
 };
@@ -63,14 +65,36 @@ static enum check_step refuse(struct returns_state *s, struct mail_status status
 
 /* -- a report comes back ---------------------------------------------------------------------------------------------------- */
 
-#define UNPROVEN MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "The sender of what was forwarded was not proven, so nobody is told")
 #define FORGED MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "There is no such address")
 #define OLD MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "This address was valid for some weeks only")
 #define NOT_NOW MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The address can't be checked just now")
 
 static bool try_key(struct returns_state *s);
 
-/* The address is ours: on to whom it stands for. */
+/* Nobody is to hear of it. The leaf says where it would go, should the postmaster release it from the dead letters. */
+static bool withhold(struct returns_state *s, const struct mail_path *to, struct recipient *r)
+{
+	struct arena *mem = check_arena(s->c);
+	struct buf place = BUF_INIT(300), address = BUF_INIT(1024);
+	struct leaf *leaf = ARENA_NEW(mem, struct leaf);
+	buf_addf(&place, "mx:%.*s", SLICE_FMT(to->domain));
+	buf_addf(&address, "%.*s@%.*s", SLICE_FMT(to->local_part), SLICE_FMT(to->domain));
+	if (leaf && r->resolved.status.fate == MAIL_OK && r->resolved.count == 1 && r->resolved.leaves[0].kind == LEAF_HOP)
+		*leaf = r->resolved.leaves[0];
+	else if (leaf)
+		*leaf = (struct leaf){ .kind = LEAF_HOP, .address = arena_copy(mem, buf_slice(&address)), .domain = to->domain, .place = arena_copy(mem, buf_slice(&place)),
+			               .route = SLICE(""), .owner = SLICE(""), .forward_owner = SLICE("") };
+	bool good = leaf && leaf->address.p && leaf->place.p && !buf_full(&place) && !buf_full(&address);
+	if (good) {
+		leaf->withheld = true;
+		r->resolved = (struct resolved){ .class = RESOLVE_FOREIGN, .status = MAIL_STATUS_OK, .leaves = leaf, .count = 1 };
+	}
+	buf_free(&place);
+	buf_free(&address);
+	return good;
+}
+
+/* The address is ours: on to whom it stands for, or into the dead letters. */
 static enum check_step go_back(struct returns_state *s)
 {
 	struct recipient *r = check_candidate(s->c);
@@ -78,15 +102,15 @@ static enum check_step go_back(struct returns_state *s)
 	struct mail_path to = { .local_part = arena_copy(check_arena(s->c), s->found.local), .domain = arena_copy(check_arena(s->c), s->found.domain) };
 	if (s->found.old)
 		return refuse(s, OLD);
-	if (!s->proven)
-		return refuse(s, UNPROVEN);
 	if (!d->maps || !to.local_part.p || !to.domain.p)
 		return refuse(s, NOT_NOW);
 	resolve_path(d->maps, &to, false, check_arena(s->c), &r->resolved);
+	if (!s->proven && !withhold(s, &to, r))
+		return refuse(s, NOT_NOW);
 	if (r->resolved.status.fate != MAIL_OK)
 		return refuse(s, r->resolved.status);
 	log_event(LOG_INFO, "srs-return", LOG_STR("id", unique_slice(&check_facts(s->c)->transaction->id)), LOG_STR("to", r->address), LOG_STR("local", to.local_part),
-	          LOG_STR("domain", to.domain), LOG_END);
+	          LOG_STR("domain", to.domain), LOG_CSTR("goes", s->proven ? "on" : "nowhere"), LOG_END);
 	return CHECK_GO_ON;
 }
 
@@ -151,6 +175,8 @@ static void on_made(void *arg, int error, struct slice out, unsigned number)
 	check_answer(s->c, good ? CHECK_GO_ON : refuse(s, NOT_NOW));
 }
 
+#define APART MAIL_STATUS(MAIL_LATER, 452, 5, 3, "This forward has another owner, send to it in another transaction")
+
 /* An alias of ours leads outside, and not as a list, which has its owner. */
 static bool is_forward(const struct recipient *r)
 {
@@ -158,6 +184,20 @@ static bool is_forward(const struct recipient *r)
 		if (r->resolved.leaves[i].kind == LEAF_HOP && !r->resolved.leaves[i].relayed && !r->resolved.leaves[i].owner.n)
 			return true;
 	return false;
+}
+
+/* The named owner of the forward, where that is a mailbox here. */
+static bool owner_of(struct map_set *maps, const struct recipient *r, struct arena *mem, struct mail_path *out)
+{
+	struct resolved o;
+	struct slice owner = r->resolved.count == 1 ? r->resolved.leaves[0].forward_owner : SLICE(""), key;
+	if (!owner.n || map_key_address(owner, mem, &key) || !map_key_split(key, &out->local_part, &out->domain))
+		return false;
+	resolve_path(maps, out, false, mem, &o);
+	bool here = o.status.fate == MAIL_OK && o.class == RESOLVE_OURS;
+	for (size_t i = 0; i < o.count; i++)
+		here = here && o.leaves[i].kind != LEAF_HOP;
+	return here;
 }
 
 static bool is_ours(struct map_set *maps, struct slice domain)
@@ -169,14 +209,21 @@ static bool is_ours(struct map_set *maps, struct slice domain)
 	return ours;
 }
 
+/* Reports go to the sender, if he is proven; else to the forward's owner, who is named in his place; else to nobody (rule.md, "Reports that come to us"). */
 static enum check_step rewrite_sender(struct returns_state *s)
 {
 	const struct transaction_facts *t = check_facts(s->c)->transaction;
 	const struct recipient *r = check_recipient(s->c);
 	struct smtpd *d = check_smtpd(s->c);
-	if (t->forward_sender.n || !t->sender.n || !is_forward(r) || !has_srs(d->maps, r->path.domain) || is_ours(d->maps, t->reverse_path.domain))
+	struct mail_path from = t->reverse_path;
+	if (!t->sender.n || !is_forward(r) || !has_srs(d->maps, r->path.domain) || is_ours(d->maps, t->reverse_path.domain))
 		return CHECK_GO_ON;
-	if (srs_plan_forward(t->reverse_path.local_part, t->reverse_path.domain, t->evidence.grade >= EVIDENCE_SPF, clock_wall_s(), &s->plan))
+	bool proven = t->evidence.grade >= EVIDENCE_SPF, owned = !proven && owner_of(d->maps, r, check_arena(s->c), &from);
+	struct slice owner = owned ? r->resolved.leaves[0].forward_owner : SLICE("");
+	if (t->forward_sender.n) /* one for all forwards of the transaction */
+		return slice_eq(owner, s->owner) ? CHECK_GO_ON : refuse(s, APART);
+	s->owner = arena_copy(check_arena(s->c), owner);
+	if (srs_plan_forward(from.local_part, from.domain, proven || owned, clock_wall_s(), &s->plan))
 		return CHECK_GO_ON; /* too long for a local-part of ours: as it was */
 	s->question = keeper_mac(d->keeper, SLICE("srs"), -1, 256, slice(s->plan.data, s->plan.data_n), on_made, s);
 	return CHECK_WAIT;
@@ -322,6 +369,7 @@ static void forget(struct returns_state *s)
 	peer_cancel(s->look);
 	s->question = NULL;
 	s->look = NULL;
+	s->owner = SLICE("");
 	arena_reset(&s->mem);
 	buf_clear(&s->text);
 }

@@ -107,12 +107,12 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	struct queued *q = of(d);
 	const struct transaction_facts *f = transaction_facts(d->transaction);
 	q->candidate = (struct wanted){ r, leaf->address, leaf->place, leaf->route, leaf->owner,
-		                        leaf->owner.n ? WAY_LIST : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
+		                        leaf->owner.n ? WAY_LIST : leaf->withheld ? WAY_WITHHELD : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
 	if (!peer_is_up(peer_of(q))) {
 		transaction_asked(d, GONE);
 	} else if (leaf->owner.n && owners(q, leaf->owner) > QUEUE_MAX_ENVELOPES) {
 		transaction_asked(d, LISTS);
-	} else if (!f->sender.n && !leaf->owner.n) {
+	} else if (!f->sender.n && !leaf->owner.n && !leaf->withheld) {
 		ask_gate(q, leaf);
 	} else {
 		keep(q);
@@ -200,6 +200,8 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 	if (!e->recipients)
 		return false;
 	fill_recipients(q, owner, e);
+	if (e->recipient_count && e->recipients[0].way == WAY_WITHHELD)
+		e->evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("a report on a forward whose sender was not proven") };
 	if (e->recipient_count)
 		put->envelope_count++;
 	return true;

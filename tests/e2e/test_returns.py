@@ -15,16 +15,20 @@ def paths(sink):
     return [m.sender for m in sink.messages]
 
 
-def forward(p, sink, sender):
+def forward(p, sink, sender, to='fwd@srs.test'):
     before = len(sink.messages)
-    code = p.send(b'From: <%s>\r\nSubject: forwarded\r\nMessage-ID: <1@x.test>\r\n\r\nhello\r\n' % sender.encode(), ['fwd@srs.test'], sender)
+    code = p.send(b'From: <%s>\r\nSubject: forwarded\r\nMessage-ID: <1@x.test>\r\n\r\nhello\r\n' % sender.encode(), [to], sender)
     end = time.monotonic() + 5
     while len(sink.messages) == before and time.monotonic() < end:
         time.sleep(.05)
     return code, (paths(sink)[-1] if len(sink.messages) > before else None)
 
 
-def report(p, to, sender=''):
+def dead(p):
+    return json.loads(p.ctl('dead', 'list', '--json').stdout)
+
+
+def report(p, to, sender='', subject=b'failed'):
     with p.talk() as t:
         t.code('EHLO mx.far.test')
         t.code(f'MAIL FROM:<{sender}>')
@@ -32,7 +36,7 @@ def report(p, to, sender=''):
         if code != 250:
             return code, lines
         t.code('DATA')
-        t.raw(b'Subject: failed\r\n\r\nno\r\n.\r\n')
+        t.raw(b'Subject: ' + subject + b'\r\n\r\nno\r\n.\r\n')
         return t.reply()
 
 
@@ -45,8 +49,8 @@ def srs(p, sink):
     code, lines = report(p, path)
     check('a report to a proven sender\'s address goes back to it', code == 250, lines)
     check('with the null reverse-path', paths(sink)[-1] == '', paths(sink)[-1:])
-    code, lines = report(p, other)
-    check('one to an address of an unproven sender goes nowhere', code == 550, lines)
+    unproven(p, sink, other)
+    owned(p, sink)
     code, lines = report(p, path.replace('proven.test=ann', 'proven.test=bob'))
     check('a changed tag is no address', code == 550, lines)
     code, lines = report(p, path, 'spammer@nobody.test')
@@ -55,6 +59,44 @@ def srs(p, sink):
     check('a forward of a forward is SRS1', code == 250 and re.fullmatch(r'SRS1=\w{4}=one\.test==abcd=EF=first\.test=carl@srs\.test', again or '') is not None, again)
     code, plain = forward(p, sink, 'alice@example.test')
     check('our own senders keep their path', plain == 'alice@example.test', (code, plain))
+
+
+def unproven(p, sink, path):
+    """A report that comes back for a sender who was not proven, on a forward that names no owner."""
+    before = len(sink.messages)
+    code, lines = report(p, path, subject=b'withheld')
+    check('one to an address of an unproven sender is taken', code == 250, lines)
+    rows = dead(p)
+    check('and is a dead letter, on disk when the 250 is said', len(rows) == 1 and rows[0]['evidence'] == 'none', rows)
+    shown = p.ctl('dead', 'show', rows[0]['id']).stdout if rows else ''
+    check('which says why, and holds the report', 'whose sender was not proven' in shown and 'Subject: withheld' in shown, shown)
+    time.sleep(.5)
+    check('nobody hears of it', len(sink.messages) == before, paths(sink)[before:])
+    p.ctl('dead', 'release', '--all')
+    end = time.monotonic() + 10
+    while len(sink.messages) == before and time.monotonic() < end:
+        time.sleep(.05)
+    got = sink.messages[before:]
+    check('unless the postmaster releases it: then the sender gets it', len(got) == 1 and got[0].sender == '' and got[0].recipients == ['bob@nobody.test'] and not dead(p),
+          [(m.sender, m.recipients) for m in got])
+
+
+def owned(p, sink):
+    """The same where the forward names an owner."""
+    code, path = forward(p, sink, 'bob@nobody.test', 'owned@srs.test')
+    check('a forward with an owner is passed through', code == 250 and (path or '').startswith('SRS0='), (code, path))
+    before = len(sink.messages)
+    code, lines = report(p, path, subject=b'for the owner')
+    check('a report on an unproven sender\'s mail goes to the forward\'s owner', code == 250 and
+          any(b'Subject: for the owner' in m for m in p.messages('carol', 'srs.test').values()), (lines, p.messages('carol', 'srs.test')))
+    check('and to nobody else', len(sink.messages) == before and not dead(p), (paths(sink)[before:], dead(p)))
+    code, path = forward(p, sink, 'ann@proven.test', 'owned@srs.test')
+    code, lines = report(p, path)
+    check('one on a proven sender\'s mail goes back to him', code == 250 and sink.messages[-1].recipients == ['ann@proven.test'], (path, lines))
+    with p.talk() as t:
+        t.code('EHLO c.far.test'), t.code('MAIL FROM:<bob@nobody.test>')
+        codes = [t.code('RCPT TO:<fwd@srs.test>'), t.code('RCPT TO:<owned@srs.test>')]
+    check('forwards of different owners do not share a reverse-path', codes == [250, 452], codes)
 
 
 def seals(p, sink, zone):
@@ -123,7 +165,7 @@ def main():
     zone_file.parent.mkdir(parents=True, exist_ok=True)
     sink = Sink()
     with Dns(ZONE) as d:
-        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv', 'aliases': 'fwd@srs.test ann@far.test', 'recipients': 'alice@sole.test maildir\nalice@tagged.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test',
+        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv', 'aliases': 'fwd@srs.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test',
                 'routes': f'* [127.0.0.1]:{sink.port}'}
         with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
