@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ctl/parent.h"
+#include "queue/attacks.h"
 
 enum { MAX_ASKERS = 64, MAX_WORDS = 64, GATHER_MS = 3000, ASKER_MS = 60000, ANSWER_MAX = 4 << 20 };
 
@@ -126,6 +127,19 @@ static void add_alerts(struct buf *out, const struct parent *p, bool json)
 	}
 }
 
+/* Joe-job: somebody forges our addresses, and the bounces come here. */
+static void add_rise(struct buf *out, const struct parent *p, bool json)
+{
+	struct attack_rise r;
+	attacks_rise(p->attacks, clock_wall_s(), &r);
+	unsigned long long now = r.now, usual = r.usual_tenths;
+	if (json)
+		buf_addf(out, ",\"joe_job\":{\"rising\":%s,\"last_hour\":%llu,\"usual\":%llu.%llu}", r.rising ? "true" : "false", now, usual / 10, usual % 10);
+	else if (r.rising)
+		buf_addf(out, "joe-job: %llu bounces of mail that was never sent here were refused in the last hour (usually %llu.%llu): our addresses are forged\n", now, usual / 10,
+		         usual % 10);
+}
+
 static void end_status(struct asker *a)
 {
 	struct parent *p = a->control->parent;
@@ -134,11 +148,14 @@ static void end_status(struct asker *a)
 	if (a->json) {
 		buf_addf(&out, "{\"pid\":%d,\"uptime_s\":%llu,\"maps\":%llu,\"alerts\":[", (int)getpid(), (unsigned long long)up, (unsigned long long)p->generation);
 		add_alerts(&out, p, true);
-		buf_addf(&out, "],\"processes\":[%.*s]}\n", SLICE_FMT(buf_slice(&a->parts)));
+		buf_add_cstr(&out, "]");
+		add_rise(&out, p, true);
+		buf_addf(&out, ",\"processes\":[%.*s]}\n", SLICE_FMT(buf_slice(&a->parts)));
 	} else {
 		buf_addf(&out, "porterd pid %d, up %llu s, maps generation %llu\n", (int)getpid(), (unsigned long long)up, (unsigned long long)p->generation);
 		buf_add(&out, buf_slice(&a->parts));
 		add_alerts(&out, p, false);
+		add_rise(&out, p, false);
 	}
 	answer(a, 0, buf_slice(&out));
 	buf_free(&out);

@@ -110,7 +110,7 @@ static int run_settings(struct ctl *c, int argc, char **argv)
 const struct ctl_command ctl_house_commands[] = {
 	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them, which it has when the command ends; with --no-prove only to see whether and how fast it works.", run_compile },
 	{ "check", "", "Reads porter.conf and the text maps as they stand and tells everything that is wrong.", run_check },
-	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts.", run_status },
+	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts, and whether bounces of mail that was never sent here rise (joe-job): twenty or more in the last hour, and more than five times the mean of an hour in the week before.", run_status },
 	{ "reload", "", "Reads porter.conf again: new processes serve, the old ones end with their last session.", run_reload },
 	{ "stop", "", "Ends the running server in order.", run_stop },
 	{ "log-level", "error|warn|info|debug", "Changes what the running server logs, until it is changed again or restarted.", run_log_level },

@@ -67,8 +67,7 @@ static int open_attacks(struct parent *p)
 		return error ? error : -errno;
 	}
 	attacks_create(m, size);
-	munmap(m, size);
-	(void)p;
+	p->attacks = attacks_attach(m, size);
 	return fd;
 }
 

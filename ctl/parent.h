@@ -60,6 +60,7 @@ struct parent {
 	struct listener_set *listeners;
 	struct file_set *files;
 	struct key_files *keys;
+	struct attacks *attacks;     /* the account of attacks, to look at; NULL: there is none */
 	struct control *control;
 	struct submit *submit;
 	struct helper *helpers;

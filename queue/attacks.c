@@ -18,7 +18,7 @@
 #include "base/mem.h"
 
 static const uint64_t MAGIC = 0x504f525445524154; /* "PORTERAT" */
-enum { VERSION = 1, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
+enum { VERSION = 2, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
 
 /* What a report costs at Postfix's default behaviour: bounce_size_limit bytes of the message at most, and about 2,900 bytes of text, status part and
  * header fields around it (counted on a Debian 12 installation). */
@@ -34,7 +34,7 @@ struct day {
 	int64_t number;           /* days since 1970; 0: unused */
 	uint64_t counts[ATTACK_KINDS][ATTACK_ANSWERS];
 	uint64_t spared_messages, spared_bytes;
-	uint32_t hours[24];
+	uint32_t hours[24], bounces[24]; /* of all kinds; of ATTACK_JOE_JOB */
 	struct top_entry networks[ATTACK_TOP], domains[ATTACK_TOP];
 };
 
@@ -231,6 +231,7 @@ void attacks_note(struct attacks *a, const struct attack *what)
 		struct day *d = day_of(b, what->now_s);
 		d->counts[what->kind][what->answer]++;
 		d->hours[what->now_s % DAY_S / HOUR_S]++;
+		d->bounces[what->now_s % DAY_S / HOUR_S] += what->kind == ATTACK_JOE_JOB;
 		if (attack_is_returned(what->kind)) {
 			d->spared_messages++;
 			d->spared_bytes += cost_of(what);
@@ -328,6 +329,27 @@ void attacks_read(struct attacks *a, int64_t since_s, int64_t now_s, struct atta
 	}
 	out->network_count = merge_end(&networks, out->networks);
 	out->domain_count = merge_end(&domains, out->domains);
+}
+
+/* Bounces of the hour that began hour * HOUR_S after 1970. */
+static uint32_t bounces_of(const struct book *b, int64_t hour)
+{
+	const struct day *d = hour >= 0 ? &b->days[hour / 24 % ATTACK_DAYS] : NULL;
+	return d && d->number == hour / 24 ? d->bounces[hour % 24] : 0;
+}
+
+void attacks_rise(const struct attacks *a, int64_t now_s, struct attack_rise *out)
+{
+	*out = (struct attack_rise){ 0 };
+	if (!a || now_s < DAY_S)
+		return;
+	int64_t hour = now_s / HOUR_S, left = HOUR_S - now_s % HOUR_S;
+	uint64_t before = 0;
+	for (int i = 2; i < 2 + ATTACK_USUAL_HOURS; i++)
+		before += bounces_of(a->book, hour - i);
+	out->now = bounces_of(a->book, hour) + bounces_of(a->book, hour - 1) * (uint64_t)left / HOUR_S;
+	out->usual_tenths = before * 10 / ATTACK_USUAL_HOURS;
+	out->rising = out->now >= ATTACK_RISE_LEAST && out->now * 10 > out->usual_tenths * ATTACK_RISE_TIMES;
 }
 
 uint64_t attack_total(const struct attack_report *r, enum attack_kind kind)

@@ -88,6 +88,15 @@ struct attack_report {
 /* What was counted from since_s (at most ATTACK_DAYS ago) to now_s, in whole hours for the time line and whole days for the lists. */
 void attacks_read(struct attacks *a, int64_t since_s, int64_t now_s, struct attack_report *out);
 
+/* Joe-job: refused bounces of what was never sent here (ATTACK_JOE_JOB) rise when somebody forges our addresses. `now` counts this hour and the rest of the one
+ * before it, so that it never starts at nothing; `usual` is ten times the mean of an hour in the seven days before. Reads without the lock: a parent waits for nobody. */
+enum { ATTACK_RISE_LEAST = 20, ATTACK_RISE_TIMES = 5, ATTACK_USUAL_HOURS = 7 * 24 };
+struct attack_rise {
+	uint64_t now, usual_tenths;
+	bool rising;              /* now is at least ATTACK_RISE_LEAST, and more than ATTACK_RISE_TIMES the usual */
+};
+void attacks_rise(const struct attacks *a, int64_t now_s, struct attack_rise *out); /* a NULL: nothing rises */
+
 uint64_t attack_total(const struct attack_report *r, enum attack_kind kind); /* of all answers */
 
 /* "unknown recipient", and whether Postfix as shipped returns such a message after accepting it. */

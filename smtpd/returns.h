@@ -6,7 +6,7 @@
 
 /* Reports that come to us (rule.md), and what makes them come back the right way:
  *   - a forward of a domain with `srs` bears a reverse-path of ours, dated and keyed, which remembers whether its sender was proven;
- *   - a report to such an address goes on to that sender, if it was proven, and is refused if not: nobody else is to hear of it;
+ *   - a report to such an address goes on to that sender, if it was proven, else to the forward's owner, where the alias names one, else into the dead letters;
  *   - a domain that is `sole-sender` takes a null reverse-path only for something that we sent: one of its Message-IDs must be in the queue's ledger of
  *     sent mail. Where the ledger can't tell, the report is taken and tagged. postmaster and abuse are exempt. */
 extern const struct check_kind returns_check;

@@ -5,19 +5,24 @@ test-interop: test-deps
 	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
 	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_INTEROP=$${PORTER_INTEROP:-10000} python3 tests/vectors/test_interop.py
 
-FUZZ_TARGETS := spf tags key header address signature arc dmarc authres report date
-FUZZ_SECONDS ?= 3600
-FUZZ_FLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -pthread
+FUZZ_EVIDENCE_TARGETS ?= spf tags key header address signature arc dmarc authres report date
+FUZZ_EVIDENCE_SECONDS ?= 3600
+FUZZ_EVIDENCE_FLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -O1 -g -fno-sanitize-recover=undefined -pthread
+FUZZ_EVIDENCE_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/evidence/%.o,$(wildcard base/*.c))
 .PHONY: fuzz-evidence
-## make fuzz-evidence [FUZZ_TARGETS="spf arc"] [FUZZ_SECONDS=3600]   libFuzzer (clang) on what strangers write into mail and DNS; one after another
-fuzz-evidence:
-	@command -v clang >/dev/null || { echo "fuzz-evidence needs clang (Debian: clang)"; exit 1; }
+$(BUILD)/fuzz/evidence/%.o: %.c
+	@mkdir -p $(@D)
+	@clang $(FUZZ_EVIDENCE_FLAGS) -fsanitize=fuzzer-no-link,address,undefined -MMD -MP -c $< -o $@
+
+-include $(FUZZ_EVIDENCE_OBJECTS:.o=.d)
+## make fuzz-evidence [FUZZ_EVIDENCE_TARGETS="spf arc"] [FUZZ_EVIDENCE_SECONDS=3600]   libFuzzer (clang) on what strangers write into mail and DNS; one after another
+fuzz-evidence: $(FUZZ_EVIDENCE_OBJECTS)
 	@mkdir -p $(BUILD)/fuzz && tests/fuzz/seeds $(BUILD)/fuzz/corpus
-	@for t in $(FUZZ_TARGETS); do \
-		clang $(FUZZ_FLAGS) -DTARGET=$$t -o $(BUILD)/fuzz/$$t tests/fuzz/fuzz_evidence.c $(wildcard base/*.c) $(LDLIBS) || exit 1; \
+	@for t in $(FUZZ_EVIDENCE_TARGETS); do \
+		clang $(FUZZ_EVIDENCE_FLAGS) -fsanitize=fuzzer,address,undefined -DTARGET=$$t -o $(BUILD)/fuzz/$$t tests/fuzz/fuzz_evidence.c $(FUZZ_EVIDENCE_OBJECTS) $(LDLIBS) || exit 1; \
 		mkdir -p $(BUILD)/fuzz/corpus/$$t; \
-		echo "fuzz $$t: $(FUZZ_SECONDS) s"; \
-		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 $(BUILD)/fuzz/corpus/$$t \
+		echo "fuzz $$t: $(FUZZ_EVIDENCE_SECONDS) s"; \
+		$(BUILD)/fuzz/$$t -max_total_time=$(FUZZ_EVIDENCE_SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 $(BUILD)/fuzz/corpus/$$t \
 			> $(BUILD)/fuzz/$$t.log 2>&1 || { tail -30 $(BUILD)/fuzz/$$t.log; exit 1; }; \
 		grep -E 'number_of_executed_units|average_exec' $(BUILD)/fuzz/$$t.log; \
 	done

@@ -132,6 +132,22 @@ def sole_sender(p):
     check('one on what was sent is not tagged', say('alice@sole.test', real) == 250 and not tagged(b'true'))
 
 
+def joe_job(p):
+    """Bounces of what somebody forged in our name."""
+    def status():
+        return json.loads(p.ctl('status', '--json').stdout)['joe_job'], p.ctl('status').stdout
+    before, text = status()
+    check('a few refused bounces are no joe-job', not before['rising'] and before['last_hour'] < 20 and 'joe-job' not in text, (before, text))
+    with p.talk() as t:
+        t.code('EHLO mx.far.test')
+        codes = []
+        for _ in range(25):
+            codes += [t.code('MAIL FROM:<>'), t.code('RCPT TO:<alice@tagged.test>'), t.code('RSET')]
+    check('each of them is refused', codes == [250, 550, 250] * 25, codes)
+    now, text = status()
+    check('porterctl status says that they rise', now['rising'] and now['last_hour'] >= 20 and 'joe-job:' in text, (now, text))
+
+
 def batv(p, sink):
     def say(to):
         with p.talk() as t:
@@ -176,6 +192,7 @@ def main():
             seals(p, sink, zone_file)
             sole_sender(p)
             batv(p, sink)
+            joe_job(p)
     zone_file.unlink()
     finish()
 

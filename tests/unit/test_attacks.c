@@ -150,6 +150,38 @@ static void a_process_that_dies_holds_nobody_up(void **state)
 	munmap(m, attacks_size());
 }
 
+static void refused_bounces_rise_against_the_week_before(void **state)
+{
+	(void)state;
+	void *m = memory();
+	struct attack_rise r;
+	attacks_create(m, attacks_size());
+	struct attacks *a = attacks_attach(m, attacks_size());
+	struct attack bounce = attack(ATTACK_JOE_JOB, "192.0.2.7", ""), other = attack(ATTACK_UNKNOWN, "192.0.2.7", "victim.test");
+	int64_t now = NOW / 3600 * 3600 + 1800;
+	bounce.now_s = other.now_s = now;
+	for (int i = 0; i < 19; i++)
+		attacks_note(a, &bounce), attacks_note(a, &other);
+	attacks_rise(a, now, &r);
+	assert_true(r.now == 19 && r.usual_tenths == 0 && !r.rising);
+	attacks_note(a, &bounce);
+	attacks_rise(a, now, &r);
+	assert_true(r.now == 20 && r.rising);
+	attacks_rise(a, now + 3600, &r); /* half of them are within an hour */
+	assert_true(r.now == 10 && !r.rising);
+	bounce.now_s = now - 3 * 3600;
+	for (int i = 0; i < 168 * 4; i++)
+		attacks_note(a, &bounce);
+	attacks_rise(a, now, &r); /* five times four is not more than twenty */
+	assert_true(r.now == 20 && r.usual_tenths == 40 && !r.rising);
+	attacks_rise(a, now + 9 * 86400, &r);
+	assert_true(r.now == 0 && r.usual_tenths == 0 && !r.rising);
+	attacks_rise(NULL, now, &r);
+	assert_false(r.rising);
+	attacks_detach(a);
+	munmap(m, attacks_size());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +190,7 @@ int main(void)
 		cmocka_unit_test(old_days_go),
 		cmocka_unit_test(a_heavy_network_is_found_among_a_million_light_ones),
 		cmocka_unit_test(a_process_that_dies_holds_nobody_up),
+		cmocka_unit_test(refused_bounces_rise_against_the_week_before),
 	};
 	return cmocka_run_group_tests_name("attacks", tests, NULL, NULL);
 }
