@@ -310,7 +310,7 @@ static void hand_on(struct conn *c)
 /* One read into the room that is left, by way of a scratch area, so that a short command costs a short buffer. */
 static enum transport_want read_some(struct conn *c)
 {
-	static _Thread_local char scratch[READ_SIZE];
+	char scratch[READ_SIZE];
 	size_t room = c->in.max - c->in.n, n = 0;
 	enum transport_want want = c->transport->methods->read(c->transport, scratch, room < sizeof scratch ? room : sizeof scratch, &n);
 	if (n)

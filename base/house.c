@@ -224,6 +224,7 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 		h->maps_generation = s.number;
 		if (h->handler->on_maps)
 			h->handler->on_maps(h->arg, s.number);
+		mem_trim();
 		return 0;
 	case HOUSE_FILE:
 		if (h->handler->on_file)
@@ -279,6 +280,7 @@ int house_run(struct house *h, const struct house_handler *handler, void *arg)
 			handler->on_peer(arg, h->peers[i].role, h->peers[i].index, h->peers[i].fd);
 	h->peer_count = 0;
 	ipc_send(h->parent, HOUSE_READY, 0, SLICE_NONE, -1);
+	mem_trim();
 	int error = loop_run(h->loop);
 	return error ? 71 : h->exit_code;
 }

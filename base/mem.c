@@ -1,6 +1,7 @@
 /* Allocation that cannot fail. The one place that calls malloc. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -61,4 +62,9 @@ void mem_wipe(void *p, size_t n)
 {
 	if (n) /* p may be NULL then */
 		explicit_bzero(p, n);
+}
+
+void mem_trim(void)
+{
+	malloc_trim(0);
 }

@@ -23,5 +23,8 @@ void mem_free(void *p);
 /* Overwrites n bytes so that the compiler can't leave it out, for secrets. */
 void mem_wipe(void *p, size_t n);
 
+/* Gives free pages back to the system: for the moment when a process has finished to set itself up, or has nothing to do. */
+void mem_trim(void);
+
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
 #endif

@@ -3,11 +3,13 @@
 #include "base/tls_inside.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -251,26 +253,49 @@ void tls_free(struct tls_context *t)
 /* -- clients ---------------------------------------------------------------------------------------------------------------------- */
 
 static SSL_CTX *rooted, *rootless;
+static int roots_fd = -1;
 
 int tls_load_roots(const char *file)
 {
 	static const char *const usual[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
 		"/etc/ssl/cert.pem", NULL };
-	const char *why;
 	for (const char *const *one = usual; !*file && *one; one++)
 		if (access(*one, R_OK) == 0)
 			file = *one;
-	SSL_CTX *c = new_ctx(false, &why);
-	if (!c)
-		return -ENOMEM;
-	if (!*file || SSL_CTX_load_verify_file(c, file) != 1) {
-		ERR_clear_error();
-		SSL_CTX_free(c);
-		return -ENOENT;
-	}
+	int fd, error = *file ? file_open(AT_FDCWD, file, O_RDONLY, 0, &fd) : -ENOENT;
+	if (error)
+		return error;
+	file_close(&roots_fd);
+	roots_fd = fd;
 	SSL_CTX_free(rooted);
-	rooted = c;
+	rooted = NULL;
 	return 0;
+}
+
+/* All certificates of the file; false: there is none. */
+static bool add_roots(X509_STORE *store)
+{
+	BIO *in = BIO_new_fd(roots_fd, BIO_NOCLOSE);
+	bool any = false;
+	if (in && lseek(roots_fd, 0, SEEK_SET) == 0)
+		for (X509 *x; (x = PEM_read_bio_X509_AUX(in, NULL, NULL, NULL)); X509_free(x))
+			any |= X509_STORE_add_cert(store, x) == 1;
+	BIO_free(in);
+	ERR_clear_error();
+	return any;
+}
+
+/* Read when somebody wants the first check by name: a system's roots take a megabyte. */
+static SSL_CTX *with_roots(const char **why)
+{
+	if (rooted)
+		return rooted;
+	SSL_CTX *c = roots_fd >= 0 ? new_ctx(false, why) : NULL;
+	if (c && add_roots(SSL_CTX_get_cert_store(c)))
+		return rooted = c;
+	SSL_CTX_free(c);
+	*why = "no root certificates were loaded";
+	return NULL;
 }
 
 /* Without a check any TLS is better than none: old keys of old servers are taken, too (RFC 7435). DANE says which key it wants. */
@@ -286,9 +311,7 @@ static SSL_CTX *without_roots(const char **why)
 
 static SSL_CTX *shared_ctx(const struct tls_client_plan *plan, const char **why)
 {
-	SSL_CTX *c = plan->check == TLS_CHECK_NAME ? rooted : without_roots(why);
-	if (!c && plan->check == TLS_CHECK_NAME)
-		*why = "no root certificates were loaded";
+	SSL_CTX *c = plan->check == TLS_CHECK_NAME ? with_roots(why) : without_roots(why);
 	if (c)
 		SSL_CTX_up_ref(c);
 	return c;

@@ -57,7 +57,8 @@ struct tls_client_plan {
 };
 struct tls_context *tls_client_new(const struct tls_client_plan *plan, const char **why);
 
-/* The roots for TLS_CHECK_NAME, a PEM file ("": the system's); once, before a chroot. Without it nothing verifies by name. */
+/* The roots for TLS_CHECK_NAME, a PEM file ("": the system's); before a chroot. It is opened here and read at the first such check. Without it, or
+ * with none in it, nothing verifies by name. 0 or -errno. */
 int tls_load_roots(const char *file);
 
 /* May this TLSA record be used (RFC 7672, 3.1: DANE-TA and DANE-EE with a known selector and matching type, of the right length)? */

@@ -123,6 +123,7 @@ void parent_child_ready(struct parent *p)
 	log_event(LOG_INFO, "serving", LOG_UINT("generation", p->generation), LOG_UINT("start_ms", clock_mono_ms() - p->started_ms), LOG_END);
 	if (p->on_serving)
 		p->on_serving(p);
+	mem_trim();
 }
 
 static bool any_child(const struct parent *p, const char *role, bool old_only)

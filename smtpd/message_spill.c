@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { MAX_WAITING = 64 << 20, MAX_LINE = 900, PAGE = 4096 };
+enum { MAX_WAITING = 64 << 20, MAX_LINE = 900, PAGE = 4096, COPY_BLOCK = 64 << 10 };
 
 static struct message_spill *spill_new(struct message *m, int fd, bool lf, uint64_t start)
 {
@@ -42,19 +42,18 @@ void spill_free(struct message_spill *s)
 
 static int copy_body(struct message_spill *s)
 {
-	static _Thread_local char block[64 << 10];
+	char *block = mem_new(COPY_BLOCK); /* not thread-local: each thread of each process would have its own, and touch it */
 	uint64_t at = s->copy_at, to = s->at, left = s->copy_length;
-	while (left) {
-		size_t wanted = left < sizeof block ? (size_t)left : sizeof block;
+	int error = 0;
+	while (left && !error) {
+		size_t wanted = left < COPY_BLOCK ? (size_t)left : COPY_BLOCK;
 		ssize_t n = pread(s->copy_from, block, wanted, (off_t)at);
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		int error = file_write_at(s->fd, slice(block, (size_t)n), to);
-		if (error)
-			return error;
-		at += (uint64_t)n, to += (uint64_t)n, left -= (uint64_t)n;
+		error = n < 0 ? -errno : n == 0 ? -EIO : file_write_at(s->fd, slice(block, (size_t)n), to);
+		if (n > 0)
+			at += (uint64_t)n, to += (uint64_t)n, left -= (uint64_t)n;
 	}
-	return 0;
+	mem_free(block);
+	return error;
 }
 
 /* The page that the front ends in is written by a call of its own: the page cache keeps a large write in large folios, and each is written to the disk whole again

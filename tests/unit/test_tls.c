@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "tests/unit/keeper_kit.h"
 
 #include <openssl/evp.h>
@@ -190,6 +193,30 @@ static void a_name_check_wants_a_known_root_and_the_name(void **state)
 	free_pems(&other);
 }
 
+static void roots_are_read_at_the_first_check_by_name(void **state)
+{
+	(void)state;
+	char file[] = "/tmp/porter-roots-XXXXXX";
+	const char *why = "";
+	struct pems p;
+	make_pems(&p, "mx.example.test");
+	int fd = mkstemp(file);
+	assert_true(fd >= 0 && write(fd, "no certificate\n", 15) == 15);
+	assert_int_equal(tls_load_roots("/nowhere/roots.pem"), -ENOENT);
+	assert_int_equal(tls_load_roots(file), 0);
+	struct tls_client_plan plan = { .check = TLS_CHECK_NAME, .must = true };
+	assert_null(tls_client_new(&plan, &why));
+	assert_string_equal(why, "no root certificates were loaded");
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_true(write(fd, p.cert.p, p.cert.n) == (ssize_t)p.cert.n);
+	close(fd);
+	unlink(file);
+	struct tls_context *client = tls_client_new(&plan, &why);
+	assert_non_null(client);
+	tls_free(client);
+	free_pems(&p);
+}
+
 static void tlsa_records_are_usable_by_rfc_7672(void **state)
 {
 	(void)state;
@@ -350,6 +377,7 @@ int main(void)
 		cmocka_unit_test(the_certificate_is_chosen_by_the_name_asked_for),
 		cmocka_unit_test(dane_takes_the_published_key_and_no_other),
 		cmocka_unit_test(a_name_check_wants_a_known_root_and_the_name),
+		cmocka_unit_test(roots_are_read_at_the_first_check_by_name),
 		cmocka_unit_test(tlsa_records_are_usable_by_rfc_7672),
 		cmocka_unit_test(handshakes_are_signed_by_the_keeper),
 		cmocka_unit_test(a_handshake_waits_for_a_keeper_that_is_restarted),
