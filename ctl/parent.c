@@ -174,11 +174,31 @@ void parent_child_ended(struct parent *p)
 		reload_next(p);
 }
 
+/* The rooms' structs point into mem now, no longer into what was there before. */
+static void take_conf(struct parent *p, const struct arena *mem, struct slice conf)
+{
+	arena_free(&p->mem);
+	p->mem = *mem;
+	p->conf = conf;
+}
+
+/* A trial has left the rooms' structs wrong: they are filled again from the text that serves. */
+static void go_back(struct parent *p)
+{
+	struct arena mem = ARENA_INIT(0);
+	struct buf nobody = BUF_INIT(1 << 20);
+	struct slice conf = arena_copy(&mem, p->conf);
+	parse_conf(p->directory, conf, &mem, &nobody);
+	buf_free(&nobody);
+	take_conf(p, &mem, conf);
+}
+
 int parent_reload(struct parent *p, struct buf *answer)
 {
 	struct arena fresh = ARENA_INIT(0);
 	struct slice conf;
 	if (read_conf(p->directory, &fresh, &conf) < 0) {
+		arena_free(&fresh);
 		buf_add_cstr(answer, "porter.conf can't be read; everything stays as it is\n");
 		return 78;
 	}
@@ -186,16 +206,13 @@ int parent_reload(struct parent *p, struct buf *answer)
 	int error = parse_conf(p->directory, conf, &trial, answer);
 	arena_free(&trial);
 	if (error) {
-		struct buf nobody = BUF_INIT(1 << 20);
-		parse_conf(p->directory, p->conf, &p->mem, &nobody);
-		buf_free(&nobody);
+		arena_free(&fresh);
+		go_back(p);
 		buf_add_cstr(answer, "nothing was changed\n");
 		return 78;
 	}
 	parse_conf(p->directory, conf, &fresh, answer);
-	arena_free(&p->mem);
-	p->mem = fresh;
-	p->conf = conf;
+	take_conf(p, &fresh, conf);
 	p->epoch++;
 	p->processes = process_count();
 	if (listeners_open(p) < 0)

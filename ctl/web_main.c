@@ -135,6 +135,7 @@ int web_main(struct house *h)
 		ipc_free(self.queue);
 	web_free(self.site.web);
 	web_checks_free(self.site.checks);
+	attacks_detach(self.site.attacks);
 	dns_free(dns);
 	return code;
 }

@@ -104,6 +104,7 @@ _kept = []
 class Porter:
     def __init__(self, name, settings=None, maps=None, start=True, user=None, keep=False):
         """settings: porter.conf lines that replace or join the demo's; maps: text to append to the demo's maps ('=NAME' replaces it)."""
+        user = user or os.environ.get('PORTER_AS')
         self.name, self.user, self.keep = name, user, keep
         self.ports = Ports()
         self.mx, self.submission, self.submissions, self.http = (self.ports.base + k for k in range(4))
@@ -216,6 +217,9 @@ class Porter:
                 self.stop()
             except subprocess.TimeoutExpired:
                 self.kill()
+        told = re.search(r'^.*(?:ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:)', self.log_text(), re.M)
+        if told:
+            check(f'no sanitizer speaks in the log of {self.name}', False, self.log_text()[told.start():][:4000])
         if not self.keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 
