@@ -364,7 +364,7 @@ bool prove_place_host(struct slice place, struct slice *host, uint16_t *port)
 static void prove_mail_root(struct proof *p)
 {
 	const char *why;
-	enum prove_grade grade = prove_files_root(p->files, p->plan->mail_root, p->plan->mail_user, &why);
+	enum prove_grade grade = prove_files_root(p->files, p->plan->mail_root, &why);
 	if (grade != PROVE_NOTE)
 		tell(p, grade, MAP_DOMAINS, NULL, SLICE(""), "mail-root %.*s: %s", SLICE_FMT(p->plan->mail_root), why);
 }
@@ -380,7 +380,7 @@ enum prove_grade prove_run(const struct prove_plan *plan, struct prove_summary *
 	size_t maps = map_count_maps(plan->set);
 	for (unsigned id = 0; id < maps; id++)
 		p.total += id >= MAP_FIXED || each[id] ? map_size(plan->set, id) : 0;
-	p.files = plan->files ? prove_files_new() : NULL;
+	p.files = plan->files ? prove_files_new(plan->mail_user, plan->hop_user) : NULL;
 	if (p.files && plan->mail_root.n)
 		prove_mail_root(&p);
 	for (unsigned id = 0; id < maps; id++) {

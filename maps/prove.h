@@ -24,6 +24,7 @@ struct prove_plan {
 	uint64_t size_limit;      /* of messages; quotas below it are noted; 0 unknown */
 	struct slice mail_root;   /* files: is it there and writable; "" not looked at */
 	struct slice mail_user;   /* by whom it has to be; "" whoever asks */
+	struct slice hop_user;    /* by whom sockets are connected to; "" likewise */
 	bool files;               /* look at mail root, sockets, programs, system users and the default gateway */
 	bool (*is_ourselves)(void *arg, struct slice place); /* a next hop's place; NULL: not looked at */
 	bool (*skip)(void *arg, struct slice map, struct slice key); /* entries proved before; NULL: none */

@@ -9,11 +9,13 @@
 #include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "base/proc.h"
 #include "base/scan.h"
 
 enum { MAX_GATEWAYS = 16, MAX_SEEN = 256 };
@@ -30,6 +32,7 @@ struct proved_files {
 	size_t gateway_count;
 	struct seen seen[MAX_SEEN]; /* the places that stand behind many addresses are few */
 	size_t seen_count;
+	const char *mail_user, *hop_user; /* "" whoever asks */
 	struct arena mem;
 };
 
@@ -71,9 +74,11 @@ static void read_gateways_v6(struct proved_files *f)
 		fclose(in);
 }
 
-struct proved_files *prove_files_new(void)
+struct proved_files *prove_files_new(struct slice mail_user, struct slice hop_user)
 {
 	struct proved_files *f = MEM_NEW(struct proved_files);
+	f->mail_user = arena_cstr(&f->mem, mail_user);
+	f->hop_user = arena_cstr(&f->mem, hop_user);
 	read_gateways_v4(f);
 	read_gateways_v6(f);
 	return f;
@@ -87,15 +92,24 @@ void prove_files_free(struct proved_files *f)
 	mem_free(f);
 }
 
-static bool may_write(const struct stat *st, uid_t uid, gid_t gid)
+/* access(2) as the house's process of that user, with no group but its own. A user who is not there says nothing. */
+static bool may(const char *user, const char *path, int how)
 {
-	mode_t want = st->st_uid == uid ? S_IWUSR | S_IXUSR : st->st_gid == gid ? S_IWGRP | S_IXGRP : S_IWOTH | S_IXOTH;
-	return uid == 0 || (st->st_mode & want) == want;
+	if (!*user || geteuid() != 0)
+		return access(path, how) == 0;
+	int status = 0;
+	pid_t pid = fork();
+	if (pid == 0) {
+		const struct proc_plan plan = { user, -1, PROC_CALLS_ANY };
+		const char *step;
+		_exit(proc_restrict(&plan, true, &step) == 0 && access(path, how) < 0);
+	}
+	return pid < 0 || waitpid(pid, &status, 0) < 0 || status == 0;
 }
 
-enum prove_grade prove_files_root(struct proved_files *f, struct slice mail_root, struct slice user, const char **why)
+enum prove_grade prove_files_root(struct proved_files *f, struct slice mail_root, const char **why)
 {
-	char *path = arena_cstr(&f->mem, mail_root), *name = arena_cstr(&f->mem, user);
+	char *path = arena_cstr(&f->mem, mail_root);
 	struct stat st;
 	if (stat(path, &st) < 0) {
 		*why = errno == EACCES ? "not to be looked at by you" : "it does not exist";
@@ -104,9 +118,8 @@ enum prove_grade prove_files_root(struct proved_files *f, struct slice mail_root
 	*why = "it is no folder";
 	if (!S_ISDIR(st.st_mode))
 		return PROVE_REFUTED;
-	const struct passwd *pw = user.n && geteuid() == 0 ? getpwnam(name) : NULL;
 	*why = "the mailbox process may not write there";
-	return may_write(&st, pw ? pw->pw_uid : geteuid(), pw ? pw->pw_gid : getegid()) ? PROVE_NOTE : PROVE_REFUTED;
+	return may(f->mail_user, path, W_OK | X_OK) ? PROVE_NOTE : PROVE_REFUTED;
 }
 
 static enum prove_grade look_at(const char *path, bool (*good)(const struct stat *st), const char *wrong, const char **why)
@@ -135,49 +148,76 @@ static bool is_folder(const struct stat *st)
 	return S_ISDIR(st->st_mode);
 }
 
-/* An mbox file may be made; its folder has to be there. */
-static enum prove_grade look_at_mbox(char *path, const char **why)
+/* An mbox file may be made; its folder has to be there, and takes its locks. */
+static enum prove_grade look_at_mbox(const struct proved_files *f, const char *folder, const char **why)
 {
-	char *slash = strrchr(path, '/');
-	if (!slash || slash == path)
-		return PROVE_NOTE;
-	*slash = '\0';
-	return look_at(path, is_folder, "the folder of this mbox file does not exist", why);
+	enum prove_grade grade = look_at(folder, is_folder, "the folder of this mbox file does not exist", why);
+	if (grade != PROVE_NOTE || may(f->mail_user, folder, W_OK | X_OK))
+		return grade;
+	*why = "the mailbox process may not write in the folder of this mbox file";
+	return PROVE_REFUTED;
 }
 
-static enum prove_grade look(const struct leaf *l, char *place, const char **why)
+static enum prove_grade look_at_socket(const struct proved_files *f, const char *path, const char **why)
 {
-	switch (l->kind) {
+	enum prove_grade grade = look_at(path, is_socket, "the LMTP socket it leads to does not exist", why);
+	if (grade != PROVE_NOTE || may(f->hop_user, path, W_OK))
+		return grade;
+	*why = "the LMTP socket it leads to can't be written to by those who connect to it";
+	return PROVE_REFUTED;
+}
+
+static enum prove_grade look_at_home(const char *user, const char **why)
+{
+	const struct passwd *pw = getpwnam(user);
+	*why = "there is no system user of this name";
+	return pw ? look_at(pw->pw_dir, is_folder, "the home of this system user does not exist", why) : PROVE_REFUTED;
+}
+
+static enum prove_grade look(const struct proved_files *f, enum leaf_kind kind, const char *place, const char **why)
+{
+	switch (kind) {
 	case LEAF_MAILDIR:
 	case LEAF_HOP:
 		return PROVE_NOTE;
 	case LEAF_MBOX:
-		return look_at_mbox(place, why);
+		return look_at_mbox(f, place, why);
 	case LEAF_SYSTEM:
-		*why = "there is no system user of this name";
-		return getpwnam(place) ? PROVE_NOTE : PROVE_REFUTED;
+		return look_at_home(place, why);
 	case LEAF_LMTP:
-		return strncmp(place, "unix:", 5) == 0 ? look_at(place + 5, is_socket, "the LMTP socket it leads to does not exist", why) : PROVE_NOTE;
+		return look_at_socket(f, place, why);
 	case LEAF_PROGRAM:
 		return look_at(place, is_program, "the program it leads to does not exist or can't be run", why); /* its path ends at the first NUL */
 	}
 	return PROVE_NOTE;
 }
 
+/* What is looked at for a leaf: many share one. An mbox file's folder; "" nothing. */
+static struct slice looked_at(const struct leaf *l)
+{
+	struct slice place = l->place;
+	if (l->kind == LEAF_MBOX)
+		return slice_head(place, slice_rfind(place, '/'));
+	if (l->kind == LEAF_LMTP)
+		return scan_word(&place, SLICE("unix:")) ? place : SLICE("");
+	return l->kind == LEAF_SYSTEM || l->kind == LEAF_PROGRAM ? place : SLICE("");
+}
+
 enum prove_grade prove_files_leaf(struct proved_files *f, const struct leaf *l, struct arena *mem, const char **why)
 {
-	if (l->kind == LEAF_MAILDIR || l->kind == LEAF_HOP || (l->kind == LEAF_LMTP && !slice_starts(l->place, SLICE("unix:"))))
+	struct slice place = looked_at(l);
+	if (!place.n)
 		return PROVE_NOTE;
 	for (size_t i = 0; i < f->seen_count; i++)
-		if (f->seen[i].kind == l->kind && slice_eq(f->seen[i].place, l->place)) {
+		if (f->seen[i].kind == l->kind && slice_eq(f->seen[i].place, place)) {
 			*why = f->seen[i].why;
 			return f->seen[i].grade;
 		}
 	struct seen s = { l->kind, SLICE_NONE, PROVE_NOTE, "" };
-	s.grade = look(l, arena_cstr(mem, l->place), &s.why);
+	s.grade = look(f, l->kind, arena_cstr(mem, place), &s.why);
 	*why = s.why;
 	if (f->seen_count < MAX_SEEN) {
-		s.place = arena_copy(&f->mem, l->place);
+		s.place = arena_copy(&f->mem, place);
 		f->seen[f->seen_count++] = s;
 	}
 	return s.grade;

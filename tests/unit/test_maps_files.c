@@ -229,12 +229,12 @@ static enum prove_grade leaf_grade(struct proved_files *f, enum leaf_kind kind, 
 
 static void roots_sockets_and_programs_are_looked_at(void **state)
 {
-	struct proved_files *f = prove_files_new();
+	struct proved_files *f = prove_files_new(SLICE(""), SLICE(""));
 	char path[128];
 	const char *why = NULL;
 	(void)state;
-	assert_int_equal(prove_files_root(f, slice_of(kit_top), SLICE(""), &why), PROVE_NOTE);
-	assert_int_equal(prove_files_root(f, SLICE("/nowhere/mail"), SLICE(""), &why), PROVE_REFUTED);
+	assert_int_equal(prove_files_root(f, slice_of(kit_top), &why), PROVE_NOTE);
+	assert_int_equal(prove_files_root(f, SLICE("/nowhere/mail"), &why), PROVE_REFUTED);
 	assert_non_null(why);
 	assert_int_equal(leaf_grade(f, LEAF_PROGRAM, SLICE("/bin/cat\0-u")), PROVE_NOTE);
 	assert_int_equal(leaf_grade(f, LEAF_PROGRAM, SLICE("/bin/no-such-program")), PROVE_REFUTED);
@@ -245,6 +245,35 @@ static void roots_sockets_and_programs_are_looked_at(void **state)
 	assert_int_equal(leaf_grade(f, LEAF_LMTP, SLICE("unix:/run/no-such-socket")), PROVE_REFUTED);
 	assert_false(prove_files_client(f, SLICE("203.0.113.7"), SLICE("example.test"), &why));
 	prove_files_free(f);
+}
+
+/* Roots, folders of mbox files and sockets that are there, but not for those who have to write to them. As root, since only root can be somebody else. */
+static void what_can_not_be_written_by_its_user_is_refuted(void **state)
+{
+	char root[128], mbox[140], socket_path[100], place[128];
+	const char *why = NULL;
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	snprintf(root, sizeof root, "%s/locked", kit_top);
+	snprintf(mbox, sizeof mbox, "%s/box", root);
+	snprintf(socket_path, sizeof socket_path, "%s/s", kit_top);
+	snprintf(place, sizeof place, "unix:%s", socket_path);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", socket_path);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_true(bind(s, (struct sockaddr *)&a, sizeof a) == 0 && chmod(socket_path, 0600) == 0 && mkdir(root, 0700) == 0 && chmod(kit_top, 0755) == 0);
+	for (int open = 0; open < 2; open++) {
+		enum prove_grade wanted = open ? PROVE_NOTE : PROVE_REFUTED;
+		struct proved_files *f = prove_files_new(SLICE("nobody"), SLICE("nobody"));
+		assert_int_equal(prove_files_root(f, slice_of(root), &why), wanted);
+		assert_int_equal(leaf_grade(f, LEAF_MBOX, slice_of(mbox)), wanted);
+		assert_int_equal(leaf_grade(f, LEAF_LMTP, slice_of(place)), wanted);
+		assert_int_equal(leaf_grade(f, LEAF_LMTP, slice_of(place)), wanted);
+		prove_files_free(f);
+		assert_true(chmod(root, 0777) == 0 && chmod(socket_path, 0666) == 0);
+	}
+	close(s);
 }
 
 int main(void)
@@ -260,6 +289,7 @@ int main(void)
 		TEST(who_signs_for_a_domain_and_its_subdomains),
 		TEST(a_refusal_has_codes_that_agree),
 		TEST(roots_sockets_and_programs_are_looked_at),
+		TEST(what_can_not_be_written_by_its_user_is_refuted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
