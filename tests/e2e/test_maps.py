@@ -3,7 +3,7 @@
 import json, os, pty, re, select, subprocess, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, check, finish, skip, BUILD, TOP
+from porter import Porter, check, finish, skip, BUILD, SLOW, TOP
 
 
 def rcpt(p, address, source=None):
@@ -14,7 +14,7 @@ def rcpt(p, address, source=None):
 
 
 def soon(what, seconds=5):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:
         if what():
             return True
@@ -57,7 +57,25 @@ with Porter('maps') as p:
     refuted('a system user who does not exist', {'recipients': '\nx@example.test system:nobodyofthisname\n'}, 'no system user')
     refuted('a trusted range that is too wide', {'clients': '\n10.0.0.0/8 *\n'}, 'wide')
     refuted('credentials of a route that are not there', {'routes': '\nfar.test mx credentials=ghost\n'}, 'credentials names ghost')
-    refuted('a mail root that does not exist', {'porter.conf': ''}, code=0)
+    def with_settings(settings, *argv):
+        conf = (p.etc / 'porter.conf').read_text()
+        p.set(settings)
+        r = p.ctl('prove', '--json', *argv)
+        (p.etc / 'porter.conf').write_text(conf)
+        return r.returncode, json.loads(r.stdout)
+
+    code, got = with_settings({'mail-root': '/nowhere/mail'})
+    check('prove refutes a mail root that does not exist', code == 1 and 'mail-root /nowhere/mail: it does not exist' in json.dumps(got), (code, got))
+    if os.geteuid() == 0:
+        locked = p.dir / 'locked'
+        locked.mkdir(mode=0o700)
+        code, got = with_settings({'mail-root': locked, 'mail-user': 'nobody'})
+        check('prove refutes a mail root that its user may not write to', code == 1 and 'may not write there' in json.dumps(got), (code, got))
+    with_hop = (p.etc / 'domains').read_text()
+    p.map('domains', with_hop + '\nr.test relay mx:nowhere.test recipients=ask\n')
+    code, got = with_settings({}, '--probe')
+    p.map('domains', with_hop)
+    check('prove ends with 2, and says why, where it could not tell', code == 2 and got['verdict'] == 'could not tell' and any(f['grade'] == 'unsure' and f['text'] for f in got['findings']), (code, got))
     for name, maps, piece in (('a catch-all', {'domains': '\n*.c.test mailbox catch-all=alice@example.test\n'}, 'hides typing errors'),
                               ('a quota below the size limit', {'recipients': '\nq@example.test quota=1k\n'}, 'below the size limit')):
         refuted_note = {m: (p.etc / m).read_text() for m in maps}
@@ -145,6 +163,15 @@ with Porter('maps') as p:
     check('domain del takes its A-label', p.ctl('domain', 'del', '--yes', 'xn--bcher-kva.test').returncode == 0 and 'bücher' not in (p.etc / 'domains').read_text())
     check('user list shows the mailboxes', 'alice@example.test' in p.ctl('user', 'list').stdout)
 
+    # -- two at once ----------------------------------------------------------------------------------------------------------
+    some = [subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'alias', 'add', f'crowd{i}@example.test', 'alice'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(6)]
+    ended = [(c.communicate(timeout=60), c.returncode) for c in some]
+    text = (p.etc / 'aliases').read_text()
+    check('of edits at the same moment each is either made or told that nothing was changed', all((f'crowd{i}@' in text) == (code == 0) and (code == 0 or said[1]) for i, (said, code) in enumerate(ended))
+          and any(code == 0 for _, code in ended), (ended, text))
+    for i in range(6):
+        p.ctl('alias', 'del', f'crowd{i}@example.test')
+
     # -- diff and rollback ---------------------------------------------------------------------------------------------------
     check('diff of nothing ends with 0', p.ctl('diff').returncode == 0)
     keep = {m: (p.etc / m).read_text() for m in ('recipients', 'aliases')}
@@ -161,8 +188,39 @@ with Porter('maps') as p:
     p.map('recipients', keep['recipients'] + '\x00\x01 binary\n')
     r = p.ctl('compile')
     check('a bad map is refused with file and line, and the old generation serves', r.returncode == 65 and 'recipients:' in r.stderr and rcpt(p, 'alice@example.test') == 250, r.stderr)
+    p.map('recipients', 'nonsense\n' * 300000)
+    r = p.ctl('compile')
+    check('of 300,000 errors the first fifty are shown, then their number', r.returncode == 65 and 'recipients:50:' in r.stderr and 'recipients:51:' not in r.stderr
+          and re.search(r'300,?000|299,?950', r.stderr) and len(r.stderr.splitlines()) < 60, r.stderr[-600:])
     p.map('recipients', keep['recipients'])
     check('compile --no-prove publishes nothing', p.ctl('compile', '--no-prove').returncode == 0)
+
+    def terminal(argv, seconds=60):
+        """What a command says to a terminal, and its exit code."""
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execv(BUILD / 'porterctl', ['porterctl', '-c', str(p.etc), *argv])
+        said, end = b'', time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            if select.select([fd], [], [], .2)[0]:
+                try:
+                    got = os.read(fd, 65536)
+                except OSError:
+                    break
+                if not got:
+                    break
+                said += got
+        os.close(fd)
+        return said, os.waitpid(pid, 0)[1]
+
+    p.map('recipients', keep['recipients'] + ''.join(f'k{i}@example.test\n' for i in range(300000)))
+    said, status = terminal(['compile'])
+    check('a long compile shows its progress on a terminal', status == 0 and re.search(rb'\r[^\n]*\d+ ?%', said), said[-500:])
+    check('and nothing of the kind elsewhere', '%' not in (lambda r: r.stdout + r.stderr)(p.ctl('compile')))
+    two = [subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'compile'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    ended = [(c.communicate(timeout=120)[1], c.returncode) for c in two]
+    check('of compiles at once one works; the others are told, or wait their turn', any(code == 0 for _, code in ended) and all(code == 0 or 'another compile is under way' in said for said, code in ended), ended)
+    check('and what serves is whole', rcpt(p, 'k299999@example.test') == 250 or soon(lambda: rcpt(p, 'k299999@example.test') == 250, 20))
 
     # -- kill -9 of a compile at any moment ----------------------------------------------------------------------------------------
     big = keep['recipients'] + ''.join(f'k{i}@example.test\n' for i in range(60000))
@@ -235,7 +293,7 @@ with Porter('fulldisk', start=False) as p:
 # -- the examples -----------------------------------------------------------------------------------------------------------------------------
 with Porter('examples', start=False) as p:
     for f in (TOP / 'etc/examples').iterdir():
-        if f.name in ('porter.conf', 'sync', 'header'):
+        if f.name in ('porter.conf', 'sync'):
             continue
         text = f.read_text()
         p.map(f.name, '\n'.join(l[1:] if re.match(r'#(\S|  +\S)', l) else l for l in text.splitlines()))
@@ -245,6 +303,8 @@ with Porter('examples', start=False) as p:
     r = p.ctl('compile')
     check('every line of the examples compiles', r.returncode == 0, r.stderr)
     page = (TOP / 'etc/man/porter-maps.5').read_text()
+    maps = [m for line in re.findall(r'^\.Ss (.+)$', page.split('.Sh MAPS')[1].split('.Sh SYNCHRONISED')[0], re.M) for m in line.split(', ')]
+    check('each map of porter-maps(5) has an example', len(maps) > 11 and not [m for m in maps if not (TOP / 'etc/examples' / m).exists()], maps)
     missing = [f.name for f in (TOP / 'etc/examples').iterdir() if f.name not in page]
     check('porter-maps(5) names every map that has an example', not [m for m in missing if m != 'porter.conf'], missing)
 finish()
