@@ -1,0 +1,9 @@
+# Next hops that are not ours.
+HOP_ROUNDS ?= 40
+.PHONY: test-real-hops
+## make test-real-hops  Postfix, Exim, OpenSMTPD and Dovecot as next hops, each killed behind the dot HOP_ROUNDS times (40)
+test-real-hops: test-deps all
+	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_ROUNDS=$(HOP_ROUNDS) PYTHONPATH=tests/lib python3 tests/e2e/test_real_hops.py
+
+## make test-long       the long forms of the tests of next hops
+test-long: test-real-hops
