@@ -110,9 +110,15 @@ void crypto_random(void *out, size_t n)
 
 /* Keys ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* A key, and for RSA what its operation needs beside it, made once: looking algorithms up costs a tenth of a verification. */
+struct crypto_key {
+	EVP_PKEY *key;
+	EVP_PKEY_CTX *verify, *sign; /* over SHA-256 digests; NULL: made when they are needed */
+};
+
 static EVP_PKEY *raw(const struct crypto_key *k)
 {
-	return (EVP_PKEY *)(uintptr_t)k;
+	return k->key;
 }
 
 void *crypto_key_raw(const struct crypto_key *k)
@@ -120,14 +126,35 @@ void *crypto_key_raw(const struct crypto_key *k)
 	return raw(k);
 }
 
-static struct crypto_key *checked(EVP_PKEY *k)
+static EVP_PKEY_CTX *rsa_operation(EVP_PKEY *k, const EVP_MD *kind, int (*init)(EVP_PKEY_CTX *))
+{
+	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(k, NULL);
+	if (c && init(c) == 1 && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_PADDING) == 1 && EVP_PKEY_CTX_set_signature_md(c, kind) == 1)
+		return c;
+	EVP_PKEY_CTX_free(c);
+	return NULL;
+}
+
+/* k NULL: there is none. */
+static struct crypto_key *wrap(EVP_PKEY *k, int (*init)(EVP_PKEY_CTX *))
+{
+	if (!k)
+		return NULL;
+	struct crypto_key *out = MEM_NEW(struct crypto_key);
+	out->key = k;
+	EVP_PKEY_CTX *c = EVP_PKEY_get_base_id(k) == EVP_PKEY_RSA && init ? rsa_operation(k, EVP_sha256(), init) : NULL;
+	*(init == EVP_PKEY_sign_init ? &out->sign : &out->verify) = c;
+	return out;
+}
+
+static EVP_PKEY *checked(EVP_PKEY *k)
 {
 	int id = k ? EVP_PKEY_get_base_id(k) : 0;
 	if (k && id != EVP_PKEY_RSA && id != EVP_PKEY_ED25519 && id != EVP_PKEY_EC) {
 		EVP_PKEY_free(k);
 		k = NULL;
 	}
-	return (struct crypto_key *)k;
+	return k;
 }
 
 /* A key that somebody publishes decides what a verification costs: an exponent as long as the modulus makes it a hundredfold. */
@@ -153,12 +180,12 @@ struct crypto_key *crypto_key_rsa_public(struct slice der)
 		EVP_PKEY_free(k);
 		k = NULL;
 	}
-	return (struct crypto_key *)k;
+	return wrap(k, EVP_PKEY_verify_init);
 }
 
 struct crypto_key *crypto_key_ed25519_public(struct slice key)
 {
-	return key.n == 32 ? (struct crypto_key *)EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes(key), key.n) : NULL;
+	return key.n == 32 ? wrap(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes(key), key.n), NULL) : NULL;
 }
 
 struct crypto_key *crypto_key_private_pem(struct slice pem)
@@ -167,22 +194,27 @@ struct crypto_key *crypto_key_private_pem(struct slice pem)
 	need(in != NULL);
 	EVP_PKEY *k = PEM_read_bio_PrivateKey(in, NULL, NULL, (void *)"");
 	BIO_free(in);
-	return checked(k);
+	return wrap(checked(k), EVP_PKEY_sign_init);
 }
 
 struct crypto_key *crypto_key_generate_rsa(unsigned bits)
 {
-	return (struct crypto_key *)EVP_RSA_gen(bits);
+	return wrap(EVP_RSA_gen(bits), EVP_PKEY_sign_init);
 }
 
 struct crypto_key *crypto_key_generate_ed25519(void)
 {
-	return (struct crypto_key *)EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	return wrap(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), NULL);
 }
 
 void crypto_key_free(struct crypto_key *k)
 {
-	EVP_PKEY_free(raw(k));
+	if (!k)
+		return;
+	EVP_PKEY_CTX_free(k->verify);
+	EVP_PKEY_CTX_free(k->sign);
+	EVP_PKEY_free(k->key);
+	mem_free(k);
 }
 
 enum crypto_kind crypto_key_kind(const struct crypto_key *k)
@@ -227,10 +259,11 @@ int crypto_key_add_private_pem(const struct crypto_key *k, struct buf *out)
 
 static bool verify_rsa(const struct crypto_key *k, const EVP_MD *kind, struct slice digest, struct slice signature)
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(raw(k), NULL);
-	bool good = c && EVP_PKEY_verify_init(c) == 1 && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_PADDING) == 1 && EVP_PKEY_CTX_set_signature_md(c, kind) == 1 &&
-	            EVP_PKEY_verify(c, bytes(signature), signature.n, bytes(digest), digest.n) == 1;
-	EVP_PKEY_CTX_free(c);
+	bool kept = k->verify && kind == EVP_sha256();
+	EVP_PKEY_CTX *c = kept ? k->verify : rsa_operation(raw(k), kind, EVP_PKEY_verify_init);
+	bool good = c && EVP_PKEY_verify(c, bytes(signature), signature.n, bytes(digest), digest.n) == 1;
+	if (!kept)
+		EVP_PKEY_CTX_free(c);
 	return good;
 }
 
@@ -256,10 +289,10 @@ bool crypto_verify_digest_sha1(const struct crypto_key *k, struct slice digest, 
 
 static int sign_rsa(const struct crypto_key *k, struct slice digest, unsigned char *out, size_t *n)
 {
-	EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(raw(k), NULL);
-	bool good = c && EVP_PKEY_sign_init(c) == 1 && EVP_PKEY_CTX_set_rsa_padding(c, RSA_PKCS1_PADDING) == 1 &&
-	            EVP_PKEY_CTX_set_signature_md(c, EVP_sha256()) == 1 && EVP_PKEY_sign(c, out, n, bytes(digest), digest.n) == 1;
-	EVP_PKEY_CTX_free(c);
+	EVP_PKEY_CTX *c = k->sign ? k->sign : rsa_operation(raw(k), EVP_sha256(), EVP_PKEY_sign_init);
+	bool good = c && EVP_PKEY_sign(c, out, n, bytes(digest), digest.n) == 1;
+	if (!k->sign)
+		EVP_PKEY_CTX_free(c);
 	return good ? 0 : -EINVAL;
 }
 

@@ -205,6 +205,14 @@ static bool is_fold(char c)
 	return is_blank(c) || c == '\r' || c == '\n';
 }
 
+/* Eight bytes without a blank, a line end or another control. */
+static bool is_word_block(const char *p)
+{
+	uint64_t w, ones = 0x0101010101010101u, tops = ones << 7;
+	memcpy(&w, p, sizeof w);
+	return ((((w | tops) - ones * 0x21) | w) & tops) == tops;
+}
+
 /* Blanks and line ends become one space between words. *begun: a word was put before. */
 static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon_sink sink, void *arg)
 {
@@ -215,6 +223,8 @@ static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon
 		*gap |= n > 0;
 		s = slice_skip(s, n);
 		n = 0;
+		while (n + 8 <= s.n && is_word_block(s.p + n))
+			n += 8;
 		while (n < s.n && !is_fold(s.p[n]))
 			n++;
 		if (!n)

@@ -19,9 +19,9 @@ struct dkim {
 	struct dkim_options options;
 	struct arena mem;
 	struct loop_timer *timer;
-	struct check checks[DKIM_MAX_CHECKED];
-	struct dkim_verdict verdicts[DKIM_MAX_CHECKED];
-	size_t count;
+	struct check *checks;            /* both in mem, as many as there are fields, DKIM_MAX_CHECKED at most: most mail has one or two */
+	struct dkim_verdict *verdicts;
+	size_t count, room;
 	size_t open;                     /* keys that are asked for */
 	bool judging;
 	void (*done)(void *arg, struct dkim *d);
@@ -84,7 +84,9 @@ static void on_key(void *arg, const struct dns_answer *a)
 static void ask_key(struct check *c)
 {
 	struct buf name = BUF_INIT(512);
-	buf_addf(&name, "%.*s._domainkey.%.*s", SLICE_FMT(c->s.selector), SLICE_FMT(c->s.domain));
+	buf_add(&name, c->s.selector);
+	buf_add(&name, SLICE("._domainkey."));
+	buf_add(&name, c->s.domain);
 	c->owner->open++;
 	c->query = mail_dns_ask(c->owner->dns, DNS_TXT, buf_slice(&name), on_key, c);
 	buf_free(&name);
@@ -131,24 +133,36 @@ static void keep_unreadable(struct dkim *d, const char *why)
 	settle(c, DKIM_NEUTRAL, why);
 }
 
+static bool make_room(struct dkim *d, const struct mail_header *h, struct slice name, struct mail_names **names)
+{
+	size_t fields = mail_header_count(h, name);
+	d->room = fields < DKIM_MAX_CHECKED ? fields : DKIM_MAX_CHECKED;
+	if (!d->room)
+		return false;
+	d->checks = ARENA_ARRAY(&d->mem, struct check, d->room);
+	d->verdicts = ARENA_ARRAY(&d->mem, struct dkim_verdict, d->room);
+	*names = mail_names_new(h, &d->mem);
+	return d->checks && d->verdicts && *names;
+}
+
 static void read_signatures(struct dkim *d, const struct mail_header *h)
 {
 	static const struct slice name = SLICE_INIT("DKIM-Signature");
-	struct mail_names *names = NULL;
-	const struct mail_field *f = mail_header_find(h, name, 0);
+	struct mail_names *names;
 	const char *why, *wrong[DKIM_MAX_CHECKED];
 	size_t wrong_count = 0;
-	for (size_t seen = 0; f && seen < DKIM_MAX_SEEN && d->count < DKIM_MAX_CHECKED; seen++) {
+	if (!make_room(d, h, name, &names))
+		return;
+	const struct mail_field *f = mail_header_find(h, name, 0);
+	for (size_t seen = 0; f && seen < DKIM_MAX_SEEN && d->count < d->room; seen++) {
 		struct mail_signature s;
-		if (!names && !(names = mail_names_new(h, &d->mem)))
-			return;
 		if (mail_signature_parse(SIGNATURE_DKIM, f, &d->mem, d->options.lax, &s, &why) == 0)
 			start_check(d, h, names, f, &s);
 		else if (wrong_count < DKIM_MAX_CHECKED)
 			wrong[wrong_count++] = why;
 		f = mail_header_find(h, name, (size_t)(f - h->fields) + 1);
 	}
-	for (size_t i = 0; i < wrong_count && d->count < DKIM_MAX_CHECKED; i++)
+	for (size_t i = 0; i < wrong_count && d->count < d->room; i++)
 		keep_unreadable(d, wrong[i]);
 }
 

@@ -9,6 +9,8 @@
 #include "base/scan.h"
 #include "base/text.h"
 
+enum { MAX_BASE64 = 8192 };
+
 static const char *read_algorithm(const struct mail_tags *t, struct mail_signature *s)
 {
 	struct slice a = mail_tags_get(t, SLICE("a"));
@@ -83,12 +85,11 @@ static const char *read_names(const struct mail_tags *t, struct arena *mem, stru
 static const char *read_bytes(const struct mail_tags *t, struct slice tag, struct arena *mem, struct slice *out)
 {
 	struct slice value = mail_tags_get(t, tag);
-	struct buf bytes = BUF_INIT(8192);
-	bool good = value.n && mail_tags_base64(value, &bytes) && bytes.n;
-	if (good)
-		*out = arena_copy(mem, buf_slice(&bytes));
-	buf_free(&bytes);
-	return good && out->p ? NULL : "wrong base64";
+	char *to = value.n && value.n <= MAX_BASE64 ? arena_new(mem, MAIL_TAGS_BASE64_ROOM(value.n)) : NULL, *at = to;
+	if (!to || !mail_tags_base64_into(value, &at) || at == to)
+		return "wrong base64";
+	*out = slice(to, (size_t)(at - to));
+	return NULL;
 }
 
 static const char *read_time(const struct mail_tags *t, struct slice tag, int64_t *out)

@@ -31,4 +31,8 @@ bool mail_tags_item(struct slice *list, char separator, struct slice *item);
 
 /* base64 with blanks and folds between its digits; padding may be left out. */
 bool mail_tags_base64(struct slice value, struct buf *out);
+
+/* The same to *at, where MAIL_TAGS_BASE64_ROOM(value.n) bytes are; *at then stands behind what was written. False: *at is as before. */
+#define MAIL_TAGS_BASE64_ROOM(n) ((n) / 4 * 3 + 3)
+bool mail_tags_base64_into(struct slice value, char **at);
 #endif

@@ -13,6 +13,7 @@
 #include "base/mail_signature.h"
 #include "base/mail_spf_record.h"
 #include "base/mail_tags.h"
+#include "base/text.h"
 
 /* -- tag lists -- */
 
@@ -43,6 +44,45 @@ static void too_many_tags_are_too_many(void **state)
 	buf_add_cstr(&b, "last=1");
 	assert_int_equal(mail_tags_parse(buf_slice(&b), &t), -E2BIG);
 	buf_free(&b);
+}
+
+/* Blocks are looked at by eights and fours: each byte at each place of them counts. */
+static void a_bad_byte_is_seen_wherever_it_stands(void **state)
+{
+	struct mail_tags t;
+	(void)state;
+	for (unsigned c = 1; c < 256; c++)
+		for (size_t at = 2; at < 22; at++) {
+			char text[] = "n=abcdefghijklmnopqrstuv", digits[] = "aGVsbG8gYmFzZTY0IGRpZ2l0cw==";
+			struct buf b = BUF_INIT(100);
+			text[at] = (char)c;
+			bool good = c == '\t' || c == '\r' || c == '\n' || (c >= 0x20 && c < 0x7f); /* ';' ends the value, and what follows it is no tag */
+			assert_int_equal(mail_tags_parse(slice_of(text), &t) == 0, good && c != ';');
+			digits[at] = (char)c;
+			bool digit = c != '\v' && c != '\f' && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", (int)c);
+			assert_int_equal(mail_tags_base64(slice_of(digits), &b), digit);
+			buf_free(&b);
+		}
+}
+
+static void base64_of_any_length_and_fold_comes_back(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n < 120; n++)
+		for (size_t fold = 1; fold < 9; fold++) {
+			struct buf plain = BUF_INIT(200), text = BUF_INIT(400), folded = BUF_INIT(2000), back = BUF_INIT(2000);
+			for (size_t i = 0; i < n; i++)
+				buf_add_byte(&plain, (char)(i * 167 + n * 31 + fold));
+			text_add_base64(&text, buf_slice(&plain));
+			for (size_t i = 0; i < text.n; i += fold) {
+				buf_add(&folded, slice_head(slice_skip(buf_slice(&text), i), fold));
+				buf_add(&folded, SLICE("\r\n\t"));
+			}
+			assert_true(mail_tags_base64(buf_slice(&text), &back) && slice_eq(buf_slice(&back), buf_slice(&plain)));
+			buf_clear(&back);
+			assert_true(mail_tags_base64(buf_slice(&folded), &back) && slice_eq(buf_slice(&back), buf_slice(&plain)));
+			buf_free(&plain), buf_free(&text), buf_free(&folded), buf_free(&back);
+		}
 }
 
 static void base64_is_read_with_folds_and_without_padding(void **state)
@@ -196,6 +236,8 @@ int main(void)
 		cmocka_unit_test(a_tag_list_is_read_whole_or_refused),
 		cmocka_unit_test(too_many_tags_are_too_many),
 		cmocka_unit_test(base64_is_read_with_folds_and_without_padding),
+		cmocka_unit_test(a_bad_byte_is_seen_wherever_it_stands),
+		cmocka_unit_test(base64_of_any_length_and_fold_comes_back),
 		cmocka_unit_test(a_key_record_says_what_the_key_may_do),
 		cmocka_unit_test(a_signature_needs_its_tags_and_signs_from),
 		cmocka_unit_test(an_spf_record_is_read_whole_before_any_of_it_counts),
