@@ -1,4 +1,5 @@
-/* The check as a walk over the ways: probe, pause, next; those told to come again at the end once more; then waiting for returns. A return may come at
+/* The check as a walk over the ways: probe, pause, next; then again, at most ROUNDS times in all, with the recipients that were told to come later, as a
+ * client does (RFC 5321, 4.5.4.1); then waiting for returns. A return may come at
  * any moment and changes a verdict for the worse only: what was bounced stays bounced. */
 #include "ctl/rndr.h"
 
@@ -8,9 +9,15 @@
 #include "ctl/rndr_plan.h"
 #include "ctl/rndr_probe.h"
 
-enum { NOTE_MAX = 2400, TICK_MS = 1000 };
+enum { NOTE_MAX = 2400, TICK_MS = 1000, ROUNDS = 3 };
 
 enum phase { PROBING, AGAIN, WAITING, DONE };
+
+/* A way's recipients, as bits in the order of its plan. */
+struct asked {
+	uint32_t taken, settled;      /* with a 250 to the dot; with that or a 5xx */
+	bool again;
+};
 
 struct rndr_check {
 	struct loop *loop;
@@ -21,6 +28,8 @@ struct rndr_check {
 	const struct rndr_handler *handler;
 	void *arg;
 	enum phase phase;
+	unsigned round;               /* from 1 */
+	struct asked asked[RNDR_WAYS];
 	unsigned way;                 /* being probed, or next */
 	struct probe *probe;
 	struct probe_plan plan;
@@ -83,40 +92,44 @@ static void probe_next(struct rndr_check *c);
 
 static bool is_next(const struct rndr_check *c, unsigned way)
 {
-	const struct rndr_result *r = &c->results[way];
-	return rndr_check_wants(c, (enum rndr_way)way) && (c->phase == PROBING ? r->verdict == RNDR_PENDING : r->deferred && r->verdict == RNDR_PENDING);
+	return rndr_check_wants(c, (enum rndr_way)way) && (c->phase == PROBING ? c->results[way].verdict == RNDR_PENDING : c->asked[way].again);
 }
 
-/* The sender's mark was accepted: what stands against it is only a return. Silence is a verdict once the waiting is over. */
+/* What one probe has settled, and whether the rest is to come again. */
+static void count_recipients(struct rndr_check *c, struct asked *a, const struct probe_result *result)
+{
+	bool taken = result->end == PROBE_ACCEPTED, later = result->end == PROBE_LATER || (taken && result->later);
+	a->again = later && c->round < ROUNDS && c->setup.again_ms;
+	a->settled |= result->refused;
+	if (!taken)
+		return;
+	a->taken |= result->accepted;
+	a->settled |= result->accepted;
+}
+
+/* Whoever was taken, in this round or an earlier one, may still be bounced: what stands against that is only a return. */
+static void judge(struct rndr_check *c, enum rndr_way way, const struct probe_result *result)
+{
+	struct asked *a = &c->asked[way];
+	struct slice note = buf_slice(&result->note);
+	count_recipients(c, a, result);
+	if (a->taken)
+		settle(c, way, RNDR_SILENT, note);
+	else if (a->again)
+		set_note(&c->results[way], note);
+	else if (result->end == PROBE_NO_SERVER || result->end == PROBE_UNFIT)
+		settle(c, way, RNDR_COULD_NOT, note);
+	else
+		settle(c, way, RNDR_REFUSED, note); /* after a 4xx the client still owns the message */
+	c->results[way].deferred |= a->again;
+}
+
 static void on_probed(void *arg, const struct probe_result *result)
 {
 	struct rndr_check *c = arg;
-	enum rndr_way way = (enum rndr_way)c->way;
-	struct rndr_result *r = &c->results[way];
-	c->probed_at[way] = clock_mono_ms();
-	r->sent_bytes = result->sent_bytes;
-	struct slice note = buf_slice(&result->note);
-	switch (result->end) {
-	case PROBE_NO_SERVER:
-	case PROBE_UNFIT:
-		settle(c, way, RNDR_COULD_NOT, note);
-		break;
-	case PROBE_REFUSED:
-		settle(c, way, RNDR_REFUSED, note);
-		break;
-	case PROBE_LATER:
-		if (c->phase == PROBING && c->setup.again_ms) {
-			r->deferred = true;
-			set_note(r, note);
-		} else {
-			settle(c, way, RNDR_REFUSED, note);   /* the client still owns the message */
-		}
-		break;
-	case PROBE_ACCEPTED:
-		r->rest_refused = (way == RNDR_MIXED || way == RNDR_OUTCOMES) && result->accepted == 1 && result->refused > 0;
-		settle(c, way, RNDR_SILENT, note);
-		break;
-	}
+	c->probed_at[c->way] = clock_mono_ms();
+	c->results[c->way].sent_bytes = result->sent_bytes;
+	judge(c, (enum rndr_way)c->way, result);
 	probe_free(c->probe);
 	c->probe = NULL;
 	c->way++;
@@ -124,12 +137,19 @@ static void on_probed(void *arg, const struct probe_result *result)
 	progress(c);
 }
 
+/* Of several recipients only the one who exists, who is the first, was taken: he has his mail. */
+static bool rest_refused(const struct rndr_check *c, enum rndr_way way)
+{
+	const struct asked *a = &c->asked[way];
+	return (way == RNDR_MIXED || way == RNDR_OUTCOMES) && a->taken == 1;
+}
+
 static void finish(struct rndr_check *c)
 {
 	c->phase = DONE;
 	for (unsigned w = 0; w < RNDR_WAYS; w++)
-		if (c->results[w].rest_refused && c->results[w].verdict == RNDR_SILENT)
-			c->results[w].verdict = RNDR_REFUSED; /* who was taken has his mail, and nothing came back */
+		if (c->results[w].verdict == RNDR_SILENT && rest_refused(c, (enum rndr_way)w))
+			c->results[w].verdict = RNDR_REFUSED;
 	loop_timer_stop(c->timer);
 	c->handler->on_done(c->arg, c);
 }
@@ -158,7 +178,7 @@ static void wait_for_returns(struct rndr_check *c)
 static bool any_deferred(const struct rndr_check *c)
 {
 	for (unsigned w = 0; w < RNDR_WAYS; w++)
-		if (c->results[w].deferred && c->results[w].verdict == RNDR_PENDING)
+		if (c->asked[w].again)
 			return true;
 	return false;
 }
@@ -172,6 +192,8 @@ static void start_probe(struct rndr_check *c)
 		c->way++;
 		return probe_next(c);
 	}
+	c->plan.settled = c->asked[c->way].settled;
+	c->asked[c->way].again = false;
 	c->probe = probe_new(c->loop, &c->plan, on_probed, c);
 }
 
@@ -181,8 +203,9 @@ static void probe_next(struct rndr_check *c)
 		c->way++;
 	if (c->way < RNDR_WAYS)
 		return start_probe(c);
-	if (c->phase == PROBING && any_deferred(c)) {
+	if (any_deferred(c)) {
 		c->phase = AGAIN;
+		c->round++;
 		c->way = 0;
 		return loop_timer_set(c->timer, c->setup.again_ms);
 	}
@@ -248,6 +271,7 @@ struct rndr_check *rndr_check_new(struct loop *l, const struct rndr_setup *setup
 	c->marks = rndr_marks_new();
 	c->handler = handler;
 	c->arg = arg;
+	c->round = 1;
 	for (size_t w = 0; w < RNDR_WAYS; w++)
 		buf_init(&c->results[w].note, NOTE_MAX);
 	c->timer = loop_timer_new(l, on_timer, c);

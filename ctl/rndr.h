@@ -41,7 +41,6 @@ struct rndr_result {
 	uint64_t back_bytes, back_ms; /* what came back, all returns together; how long the first took */
 	unsigned returns;
 	bool body_back;               /* the probe's body, in an attack the spam, was in a return */
-	bool rest_refused;            /* of several recipients only the one who exists was taken, all others were refused in session */
 	bool deferred;                /* the server asked to come again (greylisting), which was done */
 };
 

@@ -66,9 +66,17 @@ static void say(struct probe *p, const char *format, struct slice a, struct slic
 	buf_free(&line);
 }
 
+static size_t first_open(const struct probe *p, size_t i)
+{
+	while (i < p->plan->recipient_count && (p->plan->settled >> i & 1))
+		i++;
+	return i;
+}
+
 static void say_rcpt(struct probe *p)
 {
 	p->step = STEP_RCPT;
+	p->next_recipient = first_open(p, p->next_recipient);
 	say(p, "RCPT TO:<%.*s>%.*s\r\n", p->plan->recipients[p->next_recipient++], p->plan->rcpt_parameters);
 }
 
@@ -143,14 +151,17 @@ static void read_extension(struct probe *p, struct slice line)
 /* A recipient's answer is counted; when all are asked the content goes to those that were taken. */
 static void on_rcpt(struct probe *p, unsigned class)
 {
+	uint32_t bit = 1u << (p->next_recipient - 1);
 	if (class == 2)
-		p->result.accepted++;
+		p->result.accepted |= bit;
 	else if (class == 5)
-		p->result.refused++;
-	if (p->next_recipient < p->plan->recipient_count)
+		p->result.refused |= bit;
+	else
+		p->result.later |= bit;
+	if (first_open(p, p->next_recipient) < p->plan->recipient_count)
 		return say_rcpt(p);
 	if (!p->result.accepted)
-		return say_quit(p, p->result.refused ? PROBE_REFUSED : PROBE_LATER);
+		return say_quit(p, p->result.later ? PROBE_LATER : PROBE_REFUSED);
 	p->step = STEP_DATA;
 	conn_write(p->conn, SLICE("DATA\r\n"));
 }
@@ -270,7 +281,7 @@ static const struct conn_handler handler = { on_data, on_event, on_drained };
 
 struct probe *probe_new(struct loop *l, const struct probe_plan *plan, void (*done)(void *arg, const struct probe_result *r), void *arg)
 {
-	assert(plan->recipient_count > 0 && plan->recipient_count <= PROBE_MAX_RECIPIENTS);
+	assert(plan->recipient_count > 0 && plan->recipient_count <= PROBE_MAX_RECIPIENTS && ~plan->settled & ((1u << plan->recipient_count) - 1));
 	struct probe *p = MEM_NEW(struct probe);
 	p->plan = plan;
 	p->done = done;

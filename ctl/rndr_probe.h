@@ -18,6 +18,7 @@ struct probe_plan {
 	struct slice rcpt_parameters;         /* " NOTIFY=SUCCESS" or "" */
 	struct slice recipients[PROBE_MAX_RECIPIENTS];
 	size_t recipient_count;
+	uint32_t settled;                     /* bits: recipients that are not asked, since an earlier probe has their answer */
 	struct slice content;                 /* CRLF lines, no line begins with a dot */
 	bool fill_past_limit;                 /* goes on with filler until more was sent than the server's SIZE */
 	uint64_t fill_max;                    /* and does not begin when SIZE is above this */
@@ -34,7 +35,7 @@ enum probe_end {
 
 struct probe_result {
 	enum probe_end end;
-	unsigned accepted, refused;           /* recipients */
+	uint32_t accepted, refused, later;    /* bits: recipients, by what RCPT was answered */
 	struct buf note;                      /* the reply that decided, or what went wrong; printable; the callee's during done */
 	uint64_t sent_bytes;                  /* of content */
 };

@@ -63,6 +63,8 @@ class Session(socketserver.StreamRequestHandler):
                 local = to.split('@')[0].split('+')[0].strip('"')
                 if how in ('refuse', 'greylist') and local not in KNOWN:
                     self.say('550 5.1.1 No such user')
+                elif how == 'alone' and local not in KNOWN and rcpts:
+                    self.say('452 4.5.3 Comes alone')
                 else:
                     rcpts.append(to)
                     self.say('250 ok')
@@ -75,6 +77,9 @@ class Session(socketserver.StreamRequestHandler):
                         return
                     content += piece
                 s.seen.append((sender, rcpts, content))
+                if how == 'alone' and len(rcpts) == 1 and rcpts[0].split('@')[0] not in KNOWN:
+                    self.say('554 5.7.1 Not wanted there')
+                    continue
                 self.say('552 5.3.4 too large' if how == 'refuse' and len(content) > 100000 else '250 taken')
                 if how == 'bounce' and sender:
                     bad = [r for r in rcpts if r.split('@')[0] not in KNOWN]
@@ -120,6 +125,12 @@ check('a server that swallows is not called clear: exit code 2', code == 2 and r
 
 code, r = run(Server('greylist'))
 check('a greylisting server is asked again, and that is said', code == 0 and r['ways']['unknown']['deferred'] and r['ways']['unknown']['verdict'] == 'refused in session', (code, r))
+
+server = Server('alone')
+code, r = run(server, '--ways', 'outcomes', '--known', 'alice@example.test', '--forward', 'gone@example.test')
+w = r['ways']['outcomes']
+check('a recipient who was told to come later comes again without those who are settled, and his own refusal counts',
+      w['verdict'] == 'refused in session' and '5.7.1' in w['note'] and [rcpts for _, rcpts, _ in server.seen] == [['alice@example.test'], ['gone@example.test']], (w, server.seen))
 
 code, r = run(Server('http'), '--ways', 'unknown')
 check('a server of another protocol could not be tested', code == 2 and 'SMTP' in r['ways']['unknown']['note'], (code, r))
