@@ -189,10 +189,8 @@ const char *rndr_plan_make(const struct rndr_setup *s, const struct rndr_marks *
 	struct slice mark = rndr_mark(m, way, mem);
 	if (way != RNDR_NULL && way != RNDR_INNER)
 		p.reverse_path = joined(mem, "%.*s@%.*s", mark, s->probe_domain);
-	if (way == RNDR_SUCCESS) {
-		p.rcpt_parameters = SLICE(" NOTIFY=SUCCESS");
-		p.want_dsn = true;
-	}
+	if (way == RNDR_SUCCESS)
+		p.rcpt_parameters = SLICE(" NOTIFY=SUCCESS"); /* offered or not: who does not know it refuses it, as RFC 5321, 4.1.1.11 says */
 	if (way == RNDR_OVERSIZE) {
 		p.fill_past_limit = true;
 		p.fill_max = RNDR_FILL_MAX;

@@ -23,7 +23,7 @@ struct probe {
 	enum step step;
 	size_t next_recipient, lines;
 	uint64_t size_limit, to_fill;
-	bool offers_dsn, connected, over;
+	bool connected, over;
 	struct probe_result result;
 };
 
@@ -123,8 +123,6 @@ static void say_content(struct probe *p)
 /* What EHLO must offer for this plan. NULL: it fits. */
 static const char *unfit(const struct probe *p)
 {
-	if (p->plan->want_dsn && !p->offers_dsn)
-		return "the server does not offer DSN: no report can be asked for";
 	if (p->plan->fill_past_limit && !p->size_limit)
 		return "the server names no SIZE limit to go past";
 	if (p->plan->fill_past_limit && p->size_limit > p->plan->fill_max)
@@ -144,8 +142,6 @@ static void read_extension(struct probe *p, struct slice line)
 	struct slice word = slice_skip(line, 4);
 	if (slice_starts_nocase(word, SLICE("SIZE ")))
 		scan_uint_all(slice_skip(word, 5), UINT64_MAX / 2, &p->size_limit);
-	else if (slice_eq_nocase(word, SLICE("DSN")))
-		p->offers_dsn = true;
 }
 
 /* A recipient's answer is counted; when all are asked the content goes to those that were taken. */

@@ -22,7 +22,6 @@ struct probe_plan {
 	struct slice content;                 /* CRLF lines, no line begins with a dot */
 	bool fill_past_limit;                 /* goes on with filler until more was sent than the server's SIZE */
 	uint64_t fill_max;                    /* and does not begin when SIZE is above this */
-	bool want_dsn;                        /* sends nothing where the server does not offer DSN */
 };
 
 enum probe_end {

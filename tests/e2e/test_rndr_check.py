@@ -61,7 +61,9 @@ class Session(socketserver.StreamRequestHandler):
             elif verb == b'RCPT':
                 to = re.search(rb'<(.*?)>', line)[1].decode()
                 local = to.split('@')[0].split('+')[0].strip('"')
-                if how in ('refuse', 'greylist') and local not in KNOWN:
+                if how == 'refuse' and b'NOTIFY' in line:
+                    self.say('555 5.5.4 No reports for strangers')
+                elif how in ('refuse', 'greylist') and local not in KNOWN:
                     self.say('550 5.1.1 No such user')
                 elif how == 'alone' and local not in KNOWN and rcpts:
                     self.say('452 4.5.3 Comes alone')
@@ -108,6 +110,8 @@ code, r = run(Server('refuse'))
 check('a server that refuses in session is found clear, with exit code 0', code == 0 and r['leaks'] == 0, (code, r))
 check('each refusal is told with the server\'s own words', '5.1.1' in r['ways']['unknown']['note'], r['ways'].get('unknown'))
 check('where only the one who exists was taken, the others were refused in session', r['ways']['mixed']['verdict'] == 'refused in session' and '5.1.1' in r['ways']['mixed']['note'], r['ways']['mixed'])
+check('a success report that is asked for is refused in session', r['ways']['success-dsn']['verdict'] == 'refused in session' and '5.5.4' in r['ways']['success-dsn']['note'],
+      r['ways']['success-dsn'])
 check('what needs an address that was not given could not be tested, and says which option', '--forward' in r['ways']['forward']['note'])
 check('a message past the SIZE limit is sent to its end', r['ways']['oversize']['verdict'] == 'refused in session' and r['ways']['oversize']['sent_bytes'] > 100000,
       r['ways']['oversize'])
