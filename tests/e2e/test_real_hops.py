@@ -1,7 +1,7 @@
 """Pass-through with next hops that are not ours: Postfix, Exim, OpenSMTPD, and Dovecot by LMTP, over IPv4 and IPv6. Each takes a message, refuses at RCPT, refuses at the dot, and dies behind
 the dot: at once, or with its 250 on the way. PORTER_ROUNDS: how often each dies (2; `make test-real-hops` takes more)."""
 import os, re, socket, threading, traceback
-from porter import SLOW, Porter, check, finish, free_port, skip
+from porter import SLOW, Porter, check, finish, free_port, has_ipv6, skip
 from servers import Dovecot, Exim, OpenSMTPD, Postfix
 
 ROUNDS = int(os.environ.get('PORTER_ROUNDS', '2'))
@@ -141,14 +141,6 @@ class Hop:
         except Exception as e:      # noqa: BLE001: whatever it is, it is this hop's failure
             traceback.print_exc()
             self.tell('was served', False, repr(e))
-
-
-def has_ipv6():
-    try:
-        socket.create_server(('::1', 0), family=socket.AF_INET6).close()
-        return True
-    except OSError:
-        return False
 
 
 kinds = [k for k in (Postfix, Exim, OpenSMTPD, Dovecot) if k.available()] if has_ipv6() else []

@@ -83,6 +83,15 @@ class Ports:
                 return False
 
 
+def has_ipv6():
+    """Whether this machine has ::1."""
+    try:
+        socket.create_server(('::1', 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
 def free_port():
     """One more port, for a sink or a peer; kept by this process."""
     global _spare
@@ -257,8 +266,8 @@ class Porter:
         return json.loads(self.ctl('status', '--json').stdout)
 
     # -- talking to it ----------------------------------------------------------------------------------------------------
-    def connect(self, port=None, timeout=20, source=None):
-        s = socket.create_connection(('127.0.0.1', port or self.mx), timeout=timeout * SLOW,
+    def connect(self, port=None, timeout=20, source=None, host='127.0.0.1'):
+        s = socket.create_connection((host, port or self.mx), timeout=timeout * SLOW,
                                      source_address=(source, 0) if source else None)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
@@ -295,8 +304,8 @@ class Porter:
 class Talk:
     """A client that says exactly what the test says."""
 
-    def __init__(self, porter, port=None, greet=True, source=None, timeout=20):
-        self.socket = porter.connect(port, timeout, source)
+    def __init__(self, porter, port=None, greet=True, source=None, timeout=20, host='127.0.0.1'):
+        self.socket = porter.connect(port, timeout, source, host)
         self.file = self.socket.makefile('rb')
         self.greeting = self.reply() if greet else None
 

@@ -1,9 +1,9 @@
 """The founding rule under attack (security-kit T9): every row of rule.md's last table with forged senders, then thousands of random mixed transactions beside a small
 model of the rule. All outside domains lead to one sink: it must see no connection, hence no report, whatever happened."""
-import os, random, re, signal, sys, time
+import os, random, re, signal, socket, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from dns import Dns
-from porter import Porter, check, finish, free_port, skip, SLOW
+from porter import Porter, check, finish, free_port, has_ipv6, skip, SLOW
 from sink import Sink
 
 SEED = int(os.environ.get('PORTER_SEED', '0')) or random.SystemRandom().randrange(1 << 30)
@@ -23,13 +23,18 @@ def dot(message):
 victims = Sink()
 inner = Sink(rcpt=refuse, dot=dot)
 all_taking = Sink(dot=dot)
+FAMILIES = ['127.0.0.1', '::1'] if has_ipv6() else ['127.0.0.1']
+if len(FAMILIES) == 1:
+    skip('the attack over IPv6', 'this machine has no ::1')
+inner6 = Sink(rcpt=refuse, dot=dot, family=socket.AF_INET6, host='::1') if len(FAMILIES) == 2 else inner
+victims6 = Sink(family=socket.AF_INET6, host='::1', port=victims.port) if len(FAMILIES) == 2 else victims
 dead = free_port()
-world = Dns({**{f'*.{d}.test': {'MX': ['10 mx.sinks.test'], 'A': ['127.0.0.1']} for d in ('victim', 'far')}, 'mx.sinks.test': {'A': ['127.0.0.1']}})
+world = Dns({**{f'*.{d}.test': {'MX': ['10 mx.sinks.test'], 'A': ['127.0.0.1']} for d in ('victim', 'far')}, 'mx.sinks.test': {'A': ['127.0.0.1'], 'AAAA': ['::1']}})
 p = Porter('attack', start=False, settings={'dns-resolvers': world.resolver, 'hop-port': str(victims.port), 'size-limit': '200k', 'max-errors': '100000', 'max-commands': '10000000',
                                             'dns-timeout': '5'})
 MAPS = {
     'domains': f'relay.test relay [127.0.0.1]:{inner.port} recipients=ask\nall.test relay [127.0.0.1]:{all_taking.port} recipients=ask\n'
-               f'down.test relay [127.0.0.1]:{dead} recipients=ask\nmap.test relay [127.0.0.1]:{inner.port} recipients=known\n',
+               f'down.test relay [127.0.0.1]:{dead} recipients=ask\nsix.test relay [{FAMILIES[-1]}]:{inner6.port} recipients=ask\nmap.test relay [127.0.0.1]:{inner.port} recipients=known\n',
     'known': 'good@map.test\nlate@map.test\n',
     'recipients': 'full@example.test quota=2k maildir\nrefuser@example.test program:/bin/sh -c "exit 77"\nunsure@example.test program:/bin/sh -c "exit 3"\n'
                   'homeless@example.test maildir:/nowhere/that/exists\n',
@@ -46,6 +51,7 @@ if compiled.returncode:            # what this build's maps do not know is left 
         (p.etc / name).write_text('')
     (p.etc / 'domains').write_text(re.sub(r'map\.test.*\n', '', (p.etc / 'domains').read_text()))
     p.compile()
+p.set({'listen-mx': ' '.join(f'[{host}]:{p.mx}' if ':' in host else f'{host}:{p.mx}' for host in FAMILIES)})
 p.start()
 serial = 0
 
@@ -58,7 +64,7 @@ def forged():
 
 def run(recipients, extra=b'', sender=None, body=b'hello\r\n', mail_options='', rcpt_options='', talk=None):
     """(MAIL, [RCPT], dot or None)"""
-    t = talk or p.talk()
+    t = talk or p.talk(host=HOST)
     try:
         if not talk:
             t.say('EHLO client.test')
@@ -86,48 +92,66 @@ def refused(got, codes):
 
 
 # -- every row ------------------------------------------------------------------------------------------------------------------------
-check('1: an unknown local recipient is 550 at RCPT', refused(run(['nobody@example.test']), [550]))
-check('2: an alias whose target is dead is refused at RCPT by the target\'s own answer', refused(run(['gone@example.test']), [550]))
-got = run(['gone@example.test'])
-check('3: a forward refused by the remote at RCPT: its refusal is ours', refused(got, [550]), got)
-got = run(['lateway@example.test'])
-check('3: a forward refused by the remote behind the dot: its refusal is ours', got[1][0][0] == 250 and got[2][0] == 554, got)
-check('4: a relayed recipient that the hop does not know is 550 at RCPT', refused(run(['no-one@relay.test']), [550]))
-check('4: the same from the map', refused(run(['nobody@map.test']), [550]))
-check('4: a relayed domain whose hop is down is a 451', refused(run(['x@down.test']), [451]))
-got = run(['full@example.test'], body=b'x' * 70 + b'\r\n' + (b'y' * 70 + b'\r\n') * 60)
-check('5: a full mailbox is 4xx or 552', refused(got, [452, 552]), got)
-got = run(['homeless@example.test'])
-check('5: a mailbox without a home is a 4xx', refused(got, [450, 451, 452]), got)
-got = run(['refuser@example.test'])
-check('6: a program\'s refusal is a 5xx at the dot', refused(got, [550, 554, 451]) and got[1][0][0] in (250, 451), got)
-got = run(['unsure@example.test'])
-check('6: an unknown exit code is temporary', refused(got, [451]), got)
-got = run(['alice@example.test'], extra=b'X: y\r\n', body=b'x\r\n')
-check('   (and a good message is taken)', got[2] and got[2][0] == 250, got)
-got = run(['alice@example.test'], rcpt_options=' NOTIFY=SUCCESS')
-check('7: NOTIFY is 555 on the MX port', refused(got, [555]), got)
-got = run(['alice@example.test'], mail_options=' RET=FULL ENVID=x')
-check('7: RET and ENVID are 555 on the MX port', refused(got, [555]), got)
-got = run(['alice@example.test', 'late@relay.test'])
-n = len(p.messages('alice'))
-check('9: a hop that refuses content beside a mailbox: no 250', got[2][0] in (451, 554), got)
-got = run(['any@all.test'], extra=b'X-Spam: yes\r\n')
-check('11: an inner hop that takes every recipient and refuses late: its refusal is ours', got[1][0][0] == 250 and got[2][0] == 554, got)
-check('13: too large is 552 at MAIL', refused(run(['alice@example.test'], mail_options=' SIZE=999999999'), [552]))
-got = run(['alice@example.test'], extra=b''.join(b'Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n' for _ in range(200)))
-check('13: a loop is 554 at the dot', refused(got, [554]), got)
-got = run(['x@y.far.test'])
-check('    relaying for strangers is 550', refused(got, [550]), got)
-got = run(['nobody@example.test'], sender='')
-check('14: a null reverse-path to nobody is 550', refused(got, [550]), got)
+def every_row(host):
+    """Each from this client address."""
+    global HOST
+    HOST = host
+
+    def told(sentence, good, why=''):
+        check(sentence + (' (over IPv6)' if ':' in host else ''), good, why)
+
+    told('1: an unknown local recipient is 550 at RCPT', refused(run(['nobody@example.test']), [550]))
+    told('2: an alias whose target is dead is refused at RCPT by the target\'s own answer', refused(run(['gone@example.test']), [550]))
+    got = run(['gone@example.test'])
+    told('3: a forward refused by the remote at RCPT: its refusal is ours', refused(got, [550]), got)
+    got = run(['lateway@example.test'])
+    told('3: a forward refused by the remote behind the dot: its refusal is ours', got[1][0][0] == 250 and got[2][0] == 554, got)
+    told('4: a relayed recipient that the hop does not know is 550 at RCPT', refused(run(['no-one@relay.test']), [550]))
+    told('4: the same from the map', refused(run(['nobody@map.test']), [550]))
+    told('4: a relayed domain whose hop is down is a 451', refused(run(['x@down.test']), [451]))
+    got = run(['full@example.test'], body=b'x' * 70 + b'\r\n' + (b'y' * 70 + b'\r\n') * 60)
+    told('5: a full mailbox is 4xx or 552', refused(got, [452, 552]), got)
+    got = run(['homeless@example.test'])
+    told('5: a mailbox without a home is a 4xx', refused(got, [450, 451, 452]), got)
+    got = run(['refuser@example.test'])
+    told('6: a program\'s refusal is a 5xx at the dot', refused(got, [550, 554, 451]) and got[1][0][0] in (250, 451), got)
+    got = run(['unsure@example.test'])
+    told('6: an unknown exit code is temporary', refused(got, [451]), got)
+    got = run(['alice@example.test'], extra=b'X: y\r\n', body=b'x\r\n')
+    told('   (and a good message is taken)', got[2] and got[2][0] == 250, got)
+    got = run(['alice@example.test'], rcpt_options=' NOTIFY=SUCCESS')
+    told('7: NOTIFY is 555 on the MX port', refused(got, [555]), got)
+    got = run(['alice@example.test'], mail_options=' RET=FULL ENVID=x')
+    told('7: RET and ENVID are 555 on the MX port', refused(got, [555]), got)
+    got = run(['alice@example.test', 'late@relay.test'])
+    told('9: a hop that refuses content beside a mailbox: no 250', got[2][0] in (451, 554), got)
+    got = run(['any@all.test'], extra=b'X-Spam: yes\r\n')
+    told('11: an inner hop that takes every recipient and refuses late: its refusal is ours', got[1][0][0] == 250 and got[2][0] == 554, got)
+    told('13: too large is 552 at MAIL', refused(run(['alice@example.test'], mail_options=' SIZE=999999999'), [552]))
+    got = run(['alice@example.test'], extra=b''.join(b'Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n' for _ in range(200)))
+    told('13: a loop is 554 at the dot', refused(got, [554]), got)
+    got = run(['x@y.far.test'])
+    told('    relaying for strangers is 550', refused(got, [550]), got)
+    got = run(['nobody@example.test'], sender='')
+    told('14: a null reverse-path to nobody is 550', refused(got, [550]), got)
+    got = run(['no-one@six.test'])
+    told('4: a hop that is reached over IPv6: its refusal at RCPT is ours', refused(got, [550]), got)
+    got = run(['late@six.test'])
+    told('3: and its refusal behind the dot', got[1][0][0] == 250 and got[2][0] == 554, got)
+
+
+HOST = FAMILIES[0]
+for family in reversed(FAMILIES):
+    every_row(family)
 
 
 # -- random mixed transactions beside a model ------------------------------------------------------------------------------------------
 LOCAL = ['alice@example.test', 'bob@example.test']
 KINDS = {'local': LOCAL, 'unknown': ['nobody@example.test', 'none@example.test'], 'hop': ['good@relay.test', 'two@relay.test', 'away@example.test'],
          'hop-no': ['no@relay.test', 'gone@example.test'], 'hop-later': ['later@relay.test'], 'other-hop': ['any@all.test', 'two@all.test'], 'down': ['x@down.test'],
-         'foreign': ['x@y.far.test'], 'late': ['late@relay.test']}
+         'foreign': ['x@y.far.test'], 'late': ['late@relay.test'], 'six': ['good@six.test', 'two@six.test']}
+if inner6 is inner:
+    del KINDS['six']
 
 
 class Model:
@@ -141,7 +165,7 @@ class Model:
             return self.take(address)
         if kind in ('unknown', 'foreign'):
             return 5
-        hop = {'hop': 'inner', 'hop-no': 'inner', 'hop-later': 'inner', 'late': 'inner', 'other-hop': 'all', 'down': 'dead'}[kind]
+        hop = {'hop': 'inner', 'hop-no': 'inner', 'hop-later': 'inner', 'late': 'inner', 'other-hop': 'all', 'down': 'dead', 'six': 'six'}[kind]
         if self.hop and self.hop != hop:
             return 4                         # 452: one next hop
         if kind == 'hop-no':
@@ -169,7 +193,7 @@ def local_copies(marker):
 def drain_check(promised, denied):
     """Everything promised is there once; nothing denied is anywhere."""
     texts = {u: list(p.messages(u).values()) for u in ('alice', 'bob')}
-    hops = [(m.recipients, m.content) for s in (inner, all_taking) for m in s.messages]
+    hops = [(m.recipients, m.content) for s in dict.fromkeys((inner, inner6, all_taking)) for m in s.messages]
     found = {}
     for user, list_ in texts.items():
         for m in list_:
@@ -185,8 +209,9 @@ def drain_check(promised, denied):
 
 
 promised, denied, wrong, count = {}, [], [], 0
-talk = p.talk()
-talk.say('EHLO client.test')
+talks = [p.talk(host=host) for host in FAMILIES]
+for talk in talks:
+    talk.say('EHLO client.test')
 end_by = time.monotonic() + 100 * SLOW
 for number in range(1, ROUNDS + 1):
     if time.monotonic() > end_by:
@@ -197,7 +222,7 @@ for number in range(1, ROUNDS + 1):
         kind = chance.choice(list(KINDS))
         plan.append((kind, chance.choice(KINDS[kind])))
     spam = chance.random() < .2
-    mail, rcpt, end = run([a for _, a in plan], extra=b'X-Mark: %d\r\n' % number + (b'X-Spam: 1\r\n' if spam else b''), talk=talk)
+    mail, rcpt, end = run([a for _, a in plan], extra=b'X-Mark: %d\r\n' % number + (b'X-Spam: 1\r\n' if spam else b''), talk=talks[number % len(talks)])
     if mail[0] != 250:
         wrong.append((number, plan, mail))
         break
@@ -220,7 +245,8 @@ for number in range(1, ROUNDS + 1):
         promised[number] = model.taken
     else:
         denied.append(number)
-talk.close()
+for talk in talks:
+    talk.close()
 lost, leaked = drain_check(promised, denied)
 check(f'{count} random transactions were answered as the model says', not wrong, wrong[:3])
 check('what was answered 250 is everywhere it was promised, once', not lost, lost[:5])
@@ -282,8 +308,8 @@ for role in ('delivery', 'mailbox', 'smtpd', 'delivery', 'mailbox'):
 check(f'after {killed} kill -9 everything that was promised is there', not missing, missing[:3])
 print(f'row duplicates after {killed} kill -9 (lost replies of a hop, RFC 1047): {copies}')
 time.sleep(1)
-check('no forged sender\'s server saw a single connection', victims.connections == 0, (victims.connections, victims.mails[:3]))
-nulls = [s for s in (victims, inner, all_taking) for m in s.null_senders]
+check('no forged sender\'s server saw a single connection', victims.connections == victims6.connections == 0, (victims.connections, victims.mails[:3], victims6.mails[:3]))
+nulls = [s for s in (victims, victims6, inner, inner6, all_taking) for m in s.null_senders]
 check('no null reverse-path went anywhere', not nulls)
 check('nothing lies in the queue', not list(p.spool.glob('queue/*/*')) and not list(p.spool.glob('queue/*.q')), list(p.spool.glob('queue/**/*'))[:5])
 check('it ends in order', p.stop() == 0)
