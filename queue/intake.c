@@ -259,7 +259,7 @@ static void note_sent(struct queue *q, const struct envelope *e)
 static void take_published(struct queue *q, const struct part *part)
 {
 	const struct envelope *e = part->put.envelope;
-	if (part->put.dead) {
+	if (part->put.where == SPOOL_DEAD) {
 		struct attack what = { .kind = ATTACK_INNER, .answer = ATTACK_WITHHELD, .domain = SLICE(""), .size = part->put.content_length, .now_s = clock_wall_s() };
 		q->counts.dead++;
 		attacks_note(q->attacks, &what);
@@ -281,7 +281,7 @@ static void all_published(struct putting *w)
 		take_published(q, &w->parts[i]);
 	for (size_t i = 0; i < w->put.envelope_count && w->error; i++) /* all or nothing */
 		if (w->parts[i].published)
-			spool_remove(q->spool, w->parts[i].put.dead ? SPOOL_DEAD : SPOOL_QUEUE, w->put.envelopes[i].id);
+			spool_remove(q->spool, w->parts[i].put.where, w->put.envelopes[i].id);
 	answer_put(w, w->error);
 	free_putting(w);
 	end_intake(t);
@@ -340,7 +340,7 @@ static void start_parts(struct putting *w)
 		part->whole = w;
 		part->put = (struct spool_put){
 			.envelope = &w->put.envelopes[i], .hop_down = w->put.hop_down, .pen = PEN_NONE, .copy = -1, .done = part_done,
-			.dead = is_withheld(&w->put.envelopes[i]),
+			.where = is_withheld(&w->put.envelopes[i]) ? SPOOL_DEAD : SPOOL_QUEUE,
 			.content = w->put.content, .content_offset = w->put.content_offset, .content_length = w->put.content_length
 		};
 		if (w->put.from_pen && i == 0) {

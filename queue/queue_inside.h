@@ -18,7 +18,8 @@
  *	intake.c     PEN, PUT, COMMIT, ABORT: transactions of peers
  *	scan.c       what lies in the spool at start, the drop folder
  *	attempt.c    an item is due: read, resolve, hand out; what came back
- *	settle.c     events, reports, the end of a message */
+ *	settle.c     what came of an attempt is written down
+ *	settling.c   a message of which none is out: reports that are due, its end */
 
 struct peer {
 	struct peer *next;
@@ -132,9 +133,9 @@ int attempt_result(struct queue *q, struct ipc *from, const struct ipc_message *
 int attempt_host(struct queue *q, struct ipc *from, const struct ipc_message *m);
 void attempt_channel_gone(struct queue *q, const struct ipc *channel);
 
-/* settle.c */
-struct attempt;
+/* settling.c */
 void settle_check(struct queue *q, struct message *m);    /* none of it is out: reports that are due, the end */
-void settle_remove(struct queue *q, struct message *m);   /* all done, nobody wants to hear of it: the file goes */
+
+/* settle.c */
 int64_t queue_backoff(const struct queue *q, struct slice id, unsigned attempts);
 #endif

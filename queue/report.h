@@ -8,7 +8,7 @@
 #include "queue/report_gate.h"
 
 /* The text of reports: RFC 3464 in a multipart/report (RFC 6522), in its form of RFC 6533 for messages with SMTPUTF8. It writes, it never decides and
- * never sends: queue/settle.c calls it after may_report, and nothing outside of queue/ may.
+ * never sends: queue/settling_report.c calls it after may_report, and nothing outside of queue/ may.
  * A report carries the header section of the message, never its body; below evidence `client` the stranger's free text is left out, too: then
  * Message-ID and Date alone come back, where they look like what they should be. */
 enum report_action { ACTION_FAILED, ACTION_DELAYED, ACTION_DELIVERED, ACTION_RELAYED, ACTION_EXPANDED };

@@ -1,6 +1,6 @@
-/* What lies in the spool at start: each of queue/'s folders is one job for a worker, which reads every message and keeps of it what the schedule must know.
- * We serve meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan is over, so that
- * nothing is taken in twice. */
+/* What lies in the spool at start. First the reports of made/, which a crash may have left beside messages that know of them or don't. Then each of queue/'s folders is one job for a worker,
+ * which reads every message and keeps of it what the schedule must know. We serve meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan
+ * is over, so that nothing is taken in twice. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/queue_inside.h"
+#include "queue/settling.h"
 
 enum { SCANNERS = 2, MAX_RAW = (64 + 16 + 8) << 20, MAX_MEMORY = 64 << 20, MAX_SHARD_NAME = 4, SHARDS_AHEAD = 8 };
 
@@ -29,6 +30,7 @@ struct shard {
 
 struct scan {
 	struct shard *todo;
+	struct shard *made;              /* while the reports of made/ are looked at */
 	size_t busy, messages, shards;
 	uint64_t started_ms;
 	struct message **gone;           /* settled meanwhile */
@@ -59,6 +61,12 @@ static void keep_taken(struct shard *d, const struct taken *t)
 	}
 }
 
+static void cut_torn(struct shard *d, struct slice id, const struct spool_message *m)
+{
+	int error = spool_cut(d->queue->spool, id, m->sound_size);
+	log_event(error ? LOG_ERROR : LOG_WARN, "queue-torn-event", LOG_STR("id", id), LOG_ERRNO(error), LOG_END);
+}
+
 static bool read_one(void *arg, struct slice id)
 {
 	struct shard *d = arg;
@@ -67,6 +75,8 @@ static bool read_one(void *arg, struct slice id)
 	const char *why;
 	int error = spool_read(d->queue->spool, SPOOL_QUEUE, id, &d->raw, &d->one, &m, &why);
 	if (error == 0) {
+		if (m.torn)
+			cut_torn(d, id, &m);
 		if (taken_from(&m.envelope, &m.state, &d->one, &t))
 			keep_taken(d, &t);
 		file_close(&m.fd);
@@ -86,6 +96,59 @@ static void read_shard(void *arg)
 	spool_scan_shard(d->queue->spool, slice_of(d->name), read_one, d);
 	buf_free(&d->raw);
 	arena_free(&d->one);
+}
+
+/* -- made/, in a worker -------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_noted(const struct spool_message *m, struct slice report)
+{
+	struct slice in = m->journal;
+	struct event e;
+	while (event_next(&in, &e))
+		if ((e.kind == EVENT_REPORTED || e.kind == EVENT_DELAYED) && slice_starts(e.status.text, SLICE(SETTLING_SENT_AS)) &&
+		    slice_eq(slice_skip(e.status.text, sizeof SETTLING_SENT_AS - 1), report))
+			return true;
+	return false;
+}
+
+/* Its message doesn't know of it, and will make it again. What can't be found out is not lost: a message that is gone had noted what there was to note. */
+static bool is_stray(struct shard *d, struct slice report, struct slice message)
+{
+	struct spool_message m;
+	const char *why;
+	if (spool_read(d->queue->spool, SPOOL_QUEUE, message, &d->raw, &d->one, &m, &why))
+		return false;
+	bool noted = is_noted(&m, report);
+	file_close(&m.fd);
+	return !noted;
+}
+
+static void look_at_made(struct shard *d, struct slice id)
+{
+	struct spool *spool = d->queue->spool;
+	struct spool_message m;
+	const char *why;
+	int error = spool_read(spool, SPOOL_MADE, id, &d->raw, &d->one, &m, &why);
+	if (error == 0) {
+		struct slice message = arena_copy(&d->one, m.envelope.transaction);
+		file_close(&m.fd);
+		error = is_stray(d, id, message) ? spool_remove(spool, SPOOL_MADE, id) : spool_move(spool, SPOOL_MADE, SPOOL_QUEUE, id);
+	} else if (error == -EBADMSG) {
+		error = spool_move(spool, SPOOL_MADE, SPOOL_ASIDE, id);
+		d->damaged++;
+		d->why = why;
+		snprintf(d->last_damaged, sizeof d->last_damaged, "%.*s", SLICE_FMT(slice_head(id, SPOOL_ID_MAX)));
+	}
+	if (error)
+		log_event(LOG_ERROR, "report-failed", LOG_STR("id", id), LOG_ERRNO(error), LOG_END);
+	arena_reset(&d->one);
+}
+
+static void read_made(void *arg)
+{
+	struct shard *d = arg;
+	for (size_t i = 0; i < d->count; i++)
+		look_at_made(d, d->found[i].id);
 }
 
 /* -- in the loop ---------------------------------------------------------------------------------------------------------------------------- */
@@ -112,6 +175,14 @@ static void scan_over(struct queue *q)
 	mem_free(s);
 }
 
+static void tell_damaged(const struct shard *d)
+{
+	if (!d->damaged)
+		return;
+	d->queue->counts.damaged += d->damaged;
+	queue_alert(d->queue, "%zu damaged message(s) in the queue were set aside, the last one %s: %s", d->damaged, d->last_damaged, d->why);
+}
+
 static void shard_read(void *arg)
 {
 	struct shard *d = arg;
@@ -121,10 +192,7 @@ static void shard_read(void *arg)
 	s->messages += d->count;
 	for (size_t i = 0; i < d->count; i++)
 		queue_take(q, &d->found[i]);
-	if (d->damaged) {
-		q->counts.damaged += d->damaged;
-		queue_alert(q, "%zu damaged message(s) in the queue were set aside, the last one %s: %s", d->damaged, d->last_damaged, d->why);
-	}
+	tell_damaged(d);
 	shard_free(d);
 	start_more(q);
 	queue_wake(q);
@@ -143,31 +211,66 @@ static void start_more(struct queue *q)
 	}
 }
 
+static struct shard *shard_new(struct queue *q)
+{
+	struct shard *d = MEM_NEW(struct shard);
+	d->queue = q;
+	buf_init(&d->raw, MAX_RAW);
+	d->one = (struct arena)ARENA_INIT(MAX_MEMORY);
+	d->mem = (struct arena)ARENA_INIT(0);
+	return d;
+}
+
 static bool found_shard(void *arg, struct slice name)
 {
 	struct queue *q = arg;
 	if (name.n > MAX_SHARD_NAME)
 		return true;
-	struct shard *d = MEM_NEW(struct shard);
-	d->queue = q;
+	struct shard *d = shard_new(q);
 	memcpy(d->name, name.p, name.n);
-	buf_init(&d->raw, MAX_RAW);
-	d->one = (struct arena)ARENA_INIT(MAX_MEMORY);
-	d->mem = (struct arena)ARENA_INIT(0);
 	d->next = q->scan->todo;
 	q->scan->todo = d;
 	return true;
 }
 
-void scan_start(struct queue *q)
+static void scan_queue(struct queue *q)
 {
-	q->scan = MEM_NEW(struct scan);
-	q->scan->started_ms = clock_mono_ms();
-	q->scanner = worker_new(q->loop, SCANNERS, "scan");
 	spool_shards(q->spool, found_shard, q);
 	start_more(q);
 	if (q->scan->busy == 0)
 		scan_over(q);
+}
+
+static void made_read(void *arg)
+{
+	struct shard *d = arg;
+	struct queue *q = d->queue;
+	q->scan->made = NULL;
+	tell_damaged(d);
+	shard_free(d);
+	scan_queue(q);
+}
+
+static bool found_made(void *arg, struct slice id)
+{
+	struct taken t = { .id = id };
+	keep_taken(arg, &t);
+	return true;
+}
+
+/* The names of made/ are taken at once: what is made from now on is not for us to look at. */
+void scan_start(struct queue *q)
+{
+	struct scan *s = MEM_NEW(struct scan);
+	q->scan = s;
+	s->started_ms = clock_mono_ms();
+	q->scanner = worker_new(q->loop, SCANNERS, "scan");
+	s->made = shard_new(q);
+	spool_scan(q->spool, SPOOL_MADE, found_made, s->made);
+	if (s->made->count)
+		worker_add(q->scanner, read_made, made_read, s->made);
+	else
+		made_read(s->made);
 }
 
 void scan_forget(struct queue *q, struct message *m)
@@ -197,6 +300,8 @@ void scan_free(struct queue *q)
 		next = d->next;
 		shard_free(d);
 	}
+	if (s->made)
+		shard_free(s->made);
 	mem_free(s->gone);
 	mem_free(s);
 	q->scan = NULL;

@@ -14,6 +14,8 @@
  *	where                 state of the message                         who brings it there                       after a crash
  *	(unnamed file)        being received; nobody's                     spool_pen, spool_put: write               gone by itself
  *	queue/XX/ID           ours: waiting, trying, held                  spool_put: publish, then the 250          kept, scheduled again
+ *	made/ID               a report that its message hasn't noted yet   spool_put: publish; then EVENT_REPORTED  into the queue if it is noted, else removed
+ *	queue/XX/ID, a report that is noted in its message                 spool_adopt (rename)                     kept, scheduled again
  *	queue/XX/ID, settled  every recipient done or failed and reported  EVENT_ records, then spool_remove         removed when next looked at
  *	dead/ID               dead letter: a report was withheld           spool_kill (rename)                       kept
  *	aside/ID              damaged, foreign or of another version       spool_scan, spool_read's callers          kept for a person
@@ -26,6 +28,7 @@
 enum { SPOOL_HEAD = 64, SPOOL_ID_MAX = 32, SPOOL_JOURNAL_MAX = 16 << 20 };
 
 struct spool;
+enum spool_folder { SPOOL_QUEUE, SPOOL_DEAD, SPOOL_ASIDE, SPOOL_MADE };
 
 /* dir: the spool folder, taken over. Makes what is missing below it, removes leftovers of tmp/. 0 or -errno. */
 int spool_open(struct loop *l, int dir, struct spool **out);
@@ -48,20 +51,21 @@ struct spool_put {
 	struct slice content;
 	uint64_t content_offset, content_length; /* with a pen, or of `copy` */
 	int copy;                            /* -1, or a file whose content (at content_offset) is copied into a pen of our own; the caller's */
-	bool dead;                           /* straight into dead/ */
+	enum spool_folder where;             /* SPOOL_QUEUE; SPOOL_DEAD: a dead letter from the start; SPOOL_MADE: a report, until its message has noted it (spool_adopt) */
 	void (*done)(struct spool_put *p);
 };
 void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal); /* PREPARE, COMMIT or DELIVER */
 void spool_put_drop(struct spool_put *p);                                    /* after done of PREPARE, instead of COMMIT */
 
 /* A message as it lies there. raw holds what the views point to; mem the arrays. */
-enum spool_folder { SPOOL_QUEUE, SPOOL_DEAD, SPOOL_ASIDE };
 struct spool_message {
 	int fd;                              /* read-only; the caller's */
 	uint64_t content_offset, content_length;
 	struct envelope envelope;
 	struct message_state state;
 	struct slice journal;                /* its sound events, for spool_read's caller to walk */
+	uint64_t sound_size;                 /* of the file, up to the last sound event */
+	bool torn;                           /* what follows is not: half an event, which a crash left */
 };
 
 /* Opens and checks. -ENOENT: not there. -EBADMSG: damaged, foreign or of another version; *why says what. May block a little: for workers, or few. */
@@ -78,6 +82,9 @@ struct spool_append {
 };
 void spool_append(struct spool *s, struct spool_append *a, bool durable);
 
+/* Cuts a torn end off, before anything is appended behind it, where nobody would read it. For a worker, at start. 0 or -errno. */
+int spool_cut(struct spool *s, struct slice id, uint64_t sound_size);
+
 /* Removes a settled message, durably, together with what else is being synced. done in the loop. */
 struct spool_gone {
 	struct syncer_job job;               /* first */
@@ -86,8 +93,10 @@ struct spool_gone {
 	void (*done)(struct spool_gone *g);
 };
 void spool_forget(struct spool *s, struct spool_gone *g);
+/* A report goes from made/ into the queue, durably, now that its message knows of it: neither can be made a second time nor be missing. */
+void spool_adopt(struct spool *s, struct spool_gone *g);
 
-/* Removes at once; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue. 0 or -errno. */
+/* Removes at once; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue; from made/ at start. 0 or -errno. */
 int spool_remove(struct spool *s, enum spool_folder where, struct slice id);
 int spool_move(struct spool *s, enum spool_folder from, enum spool_folder to, struct slice id);
 

@@ -13,11 +13,13 @@ bench-commit: $(BUILD)/bench/commit
 	@$< $(COMMIT_DIR)/64k 10 3 65536
 	@rm -rf $(COMMIT_DIR)
 
-## make test-kill       kill -9 under load, KILL_ROUNDS rounds (200)
+## make test-kill       kill -9 under load, KILL_ROUNDS rounds (200), at the mailboxes and at the queue; at every call of a report's way
 KILL_ROUNDS ?= 200
 .PHONY: test-kill test-memory
 test-kill: all
 	@PORTER_BUILD=$(BUILD) tests/kill/kill.py $(KILL_ROUNDS)
+	@PORTER_BUILD=$(BUILD) tests/kill/kill_queue.py $(KILL_ROUNDS)
+	@PORTER_BUILD=$(BUILD) tests/kill/test_kill_report.py --all
 
 ## make test-memory     memory after 100,000 messages and 100,000 aborted sessions
 test-memory: all

@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -172,6 +174,74 @@ static void events_are_appended_and_folded(void **state)
 	arena_free(&mem);
 }
 
+static int append(const struct unique *id, enum event_kind kind)
+{
+	struct spool_append a = { .records = BUF_INIT(1 << 16), .done = append_done };
+	struct event e = { .kind = kind, .at_s = 1100, .status = MAIL_STATUS_OK };
+	event_put(&a.records, &e);
+	memcpy(a.id, id->text, sizeof id->text);
+	spool_append(spool, &a, true);
+	loop_run(loop);
+	buf_free(&a.records);
+	return last_error;
+}
+
+/* A crash in the middle of an event; what is appended later must not lie behind what nobody reads. */
+static void what_is_appended_after_a_torn_end_is_read(void **state)
+{
+	struct unique id = unique_new();
+	struct buf raw = BUF_INIT(88 << 20);
+	struct arena mem = ARENA_INIT(16 << 20);
+	struct spool_message m;
+	const char *why;
+	char path[200];
+	struct stat st;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	assert_int_equal(append(&id, EVENT_LATER), 0);
+	path_of(&id, path);
+	assert_int_equal(stat(path, &st), 0);
+	for (off_t cut = 1; cut < 40; cut += 13) {
+		assert_int_equal(append(&id, EVENT_LATER), 0);
+		assert_int_equal(truncate(path, st.st_size + cut), 0);
+		assert_int_equal(spool_read(spool, SPOOL_QUEUE, unique_slice(&id), &raw, &mem, &m, &why), 0);
+		close(m.fd);
+		assert_true(m.torn);
+		assert_int_equal(m.sound_size, st.st_size);
+		assert_int_equal(spool_cut(spool, unique_slice(&id), m.sound_size), 0);
+		arena_reset(&mem);
+	}
+	assert_int_equal(append(&id, EVENT_DONE), 0);
+	assert_int_equal(spool_read(spool, SPOOL_QUEUE, unique_slice(&id), &raw, &mem, &m, &why), 0);
+	close(m.fd);
+	assert_false(m.torn);
+	assert_int_equal(m.state.waiting, 0);
+	buf_free(&raw);
+	arena_free(&mem);
+}
+
+/* A full disk takes half an event: nothing of it stays. */
+static void an_event_that_is_written_in_part_is_taken_back(void **state)
+{
+	struct unique id = unique_new();
+	struct rlimit before, small;
+	char path[200];
+	struct stat st, now;
+	(void)state;
+	put(&id, SLICE("x\r\n"));
+	path_of(&id, path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = (struct rlimit){ (rlim_t)st.st_size + 10, before.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	int error = append(&id, EVENT_DONE);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(error, -EFBIG);
+	assert_int_equal(stat(path, &now), 0);
+	assert_int_equal(now.st_size, st.st_size);
+}
+
 /* Each byte in front of the content and behind it altered, each length cut: never read as a sound message with another envelope, never a crash. */
 static void a_damaged_file_is_told_as_such(void **state)
 {
@@ -260,13 +330,41 @@ static void messages_move_and_go(void **state)
 	assert_int_equal(look(&id, &why), -ENOENT);
 }
 
+static void a_made_report_is_in_the_queue_once_it_is_adopted(void **state)
+{
+	struct unique id = unique_new();
+	struct envelope e = envelope(&id);
+	struct spool_put p = { .envelope = &e, .where = SPOOL_MADE, .pen = PEN_NONE, .copy = -1, .content = SLICE("x\r\n"), .done = put_done };
+	struct spool_gone g = { .done = gone_done };
+	const char *why;
+	int made = 0;
+	(void)state;
+	spool_put(spool, &p, SYNCER_DELIVER);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	assert_int_equal(look(&id, &why), -ENOENT);
+	reopen();
+	spool_scan(spool, SPOOL_MADE, count_one, &made);
+	assert_int_equal(made, 1);
+	memcpy(g.id, id.text, sizeof id.text);
+	for (int i = 0; i < 2; i++) { /* the second time as after a sync that failed */
+		spool_adopt(spool, &g);
+		loop_run(loop);
+		assert_int_equal(last_error, 0);
+		assert_int_equal(look(&id, &why), 0);
+	}
+	spool_scan(spool, SPOOL_MADE, count_one, &made);
+	assert_int_equal(made, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_put_in_is_there_after_a_restart), TEST(a_large_message_is_read_like_a_small_one), TEST(what_was_prepared_and_dropped_leaves_nothing),
-		TEST(events_are_appended_and_folded), TEST(a_damaged_file_is_told_as_such), TEST(a_link_and_a_foreign_name_are_not_followed),
-		TEST(messages_move_and_go),
+		TEST(events_are_appended_and_folded), TEST(what_is_appended_after_a_torn_end_is_read), TEST(an_event_that_is_written_in_part_is_taken_back),
+		TEST(a_damaged_file_is_told_as_such), TEST(a_link_and_a_foreign_name_are_not_followed),
+		TEST(messages_move_and_go), TEST(a_made_report_is_in_the_queue_once_it_is_adopted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,136 @@
+/* The head of a spool file, and a message as it lies there: checked before anything in it is believed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "queue/spool_inside.h"
+
+enum { FIRST_READ = 8192 };
+static const char magic[8] = "PorterQ\1";
+
+/* -- the head ----------------------------------------------------------------------------------------------------------------------- */
+
+static void put_u64(char *to, uint64_t v)
+{
+	for (int i = 7; i >= 0; i--, v >>= 8)
+		to[i] = (char)v;
+}
+
+static uint64_t get_u64(const char *from)
+{
+	uint64_t v = 0;
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | (unsigned char)from[i];
+	return v;
+}
+
+void spool_put_head(char to[SPOOL_HEAD], const struct spool_head *h)
+{
+	memset(to, 0, SPOOL_HEAD);
+	memcpy(to, magic, sizeof magic);
+	put_u64(to + 8, h->content_offset);
+	put_u64(to + 16, h->content_length);
+	put_u64(to + 24, h->envelope_length);
+	put_u64(to + 32, h->envelope_check);
+	put_u64(to + 40, journal_checksum(slice(to, 40)));
+}
+
+static const char *get_head(const char from[SPOOL_HEAD], uint64_t file_size, struct spool_head *h)
+{
+	if (memcmp(from, magic, sizeof magic - 1))
+		return "not a file of the spool";
+	if (from[7] != magic[7])
+		return "of another version";
+	if (get_u64(from + 40) != journal_checksum(slice(from, 40)))
+		return "the head is damaged";
+	*h = (struct spool_head){ get_u64(from + 8), get_u64(from + 16), get_u64(from + 24), get_u64(from + 32) };
+	if (h->content_offset < SPOOL_HEAD || h->content_offset > file_size || h->content_length > file_size - h->content_offset ||
+	    h->envelope_length > ENVELOPE_MAX || h->envelope_length > file_size - h->content_offset - h->content_length)
+		return "truncated";
+	return NULL;
+}
+
+/* -- reading -------------------------------------------------------------------------------------------------------------------------- */
+
+static int read_at(int fd, uint64_t at, size_t n, struct buf *out)
+{
+	char *to = buf_room(out, n);
+	if (!to)
+		return -EMSGSIZE;
+	for (size_t got = 0; got < n;) {
+		ssize_t r = pread(fd, to + got, n - got, (off_t)(at + got));
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -EBADMSG;
+		got += (size_t)r;
+	}
+	buf_used(out, n);
+	return 0;
+}
+
+static int read_parts(const struct spool *s, int fd, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *m, const char **why)
+{
+	struct stat st;
+	struct spool_head h;
+	int error = file_stat_fd(fd, &st);
+	if (error)
+		return error;
+	*why = !S_ISREG(st.st_mode) ? "not a plain file" : st.st_uid != s->owner ? "owned by another user" : st.st_size < SPOOL_HEAD ? "truncated" : NULL;
+	if (*why)
+		return -EBADMSG;
+	buf_clear(raw);
+	size_t first = (uint64_t)st.st_size < FIRST_READ ? (size_t)st.st_size : FIRST_READ; /* most messages are read whole by one call */
+	error = read_at(fd, 0, first, raw);
+	if (error)
+		return error;
+	if ((*why = get_head(raw->p, (uint64_t)st.st_size, &h)))
+		return -EBADMSG;
+	uint64_t envelope_at = h.content_offset + h.content_length, journal_at = envelope_at + h.envelope_length;
+	uint64_t journal_n = (uint64_t)st.st_size - journal_at, journal_all = journal_n;
+	if (journal_n > SPOOL_JOURNAL_MAX)
+		journal_n = SPOOL_JOURNAL_MAX;
+	size_t start = (size_t)envelope_at;
+	if (journal_at + journal_n > first) {
+		buf_clear(raw);
+		start = 0;
+		error = read_at(fd, envelope_at, (size_t)(h.envelope_length + journal_n), raw);
+		if (error)
+			return error;
+	}
+	struct slice envelope = slice(raw->p + start, h.envelope_length), journal = slice(raw->p + start + h.envelope_length, journal_n);
+	*why = "the envelope is damaged";
+	if (journal_checksum(envelope) != h.envelope_check || envelope_get(envelope, mem, &m->envelope) || !slice_eq(m->envelope.id, id))
+		return -EBADMSG;
+	size_t sound = 0;
+	error = journal_fold(&m->envelope, journal, mem, &m->state, &sound);
+	m->journal = slice_head(journal, sound);
+	m->sound_size = journal_at + sound;
+	m->torn = sound < journal_n && journal_n == journal_all;
+	m->content_offset = h.content_offset, m->content_length = h.content_length;
+	*why = NULL;
+	return error;
+}
+
+int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *out, const char **why)
+{
+	struct spool_message m = { .fd = -1 };
+	*why = NULL;
+	int error = spool_open_message(s, where, id, O_RDONLY, &m.fd);
+	if (error == -ELOOP) {
+		*why = "a link";
+		return -EBADMSG;
+	}
+	if (error)
+		return error;
+	error = read_parts(s, m.fd, id, raw, mem, &m, why);
+	if (error) {
+		file_close(&m.fd);
+		return error;
+	}
+	*out = m;
+	return 0;
+}

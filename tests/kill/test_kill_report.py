@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""The queue process is killed at the 1st, 2nd, 3rd ... system call that changes a file, while a message fails and its report is made and delivered: whatever the call, its sender has one report
+in the end. (A hop may see that report twice, where its 250 was not noted yet: RFC 1047.) strace kills; a call that is killed at is not made."""
+import os, re, shutil, subprocess, sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import Porter, check, finish, skip  # noqa: E402
+from sink import Sink  # noqa: E402
+
+CALLS = ['linkat', 'renameat2', 'unlinkat', 'fdatasync', 'fsync'] + (['openat', 'write', 'ftruncate', 'pread64'] if '--all' in sys.argv else [])
+MOST = 40
+
+
+class Killer:
+    """Kills pid at the n-th call of its kind (of one thread)."""
+
+    def __init__(self, pid, call, n):
+        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={call}', '-e', f'inject={call}:signal=KILL:when={n}'],
+                                  stderr=subprocess.PIPE, text=True)
+        self.good = 'attached' in self.p.stderr.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        try:
+            self.p.wait(5)
+        except subprocess.TimeoutExpired:       # it waits for a thread that died while it was looked at
+            self.p.kill()
+            self.p.wait()
+        self.p.stderr.close()
+
+
+def queue_pid(p):
+    return (p.roles().get('queue') or [None])[0]
+
+
+def lies(p):
+    return [f for folder in ('queue/*', 'made') for f in p.spool.glob(folder + '/*') if f.is_file()]
+
+
+def one(p, hop, call, n):
+    """Whether it was killed, what the client heard, and how many reports came."""
+    before, pid = len(hop.messages), p.wait(lambda: queue_pid(p))
+    p.wait(lambda: p.ctl('queue', 'summary').returncode == 0)
+    with Killer(pid, call, n) as k:
+        if not k.good:
+            return None, 0, 0
+        code = p.send(b'Subject: x\r\n\r\nhi\r\n', to='no@far.test', sender='ann@remote.test')
+        p.wait(lambda: queue_pid(p) != pid or (not lies(p) and (code != 250 or len(hop.messages) > before)))
+    killed = not Path(f'/proc/{pid}').exists()
+    if killed:
+        p.kill()            # a process that ends again and again is started ever later: not to be waited for here
+        p.start()
+    p.wait(lambda: not lies(p) and (code != 250 or len(hop.messages) > before))
+    return killed, code, len({re.search(rb'^Message-ID: (\S+)', m.content, re.M)[1] for m in hop.messages[before:]})
+
+
+def main():
+    if os.geteuid() or not shutil.which('strace'):
+        skip('the queue is killed at every call that changes a file, and one report comes', 'needs root and strace')
+        finish()
+    hop = Sink(rcpt=lambda a: '550 5.1.1 no such user' if a.startswith('no') else None)
+    wrong, kills = [], 0
+    with Porter('kill-report', settings={'evidence': 'no', 'smtpd-processes': '1', 'report-rate': '1000000', 'queue-retry-first': '1s'},
+                maps={'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'}) as p:
+        for call in CALLS:
+            for n in range(1, MOST):
+                killed, code, reports = one(p, hop, call, n)
+                if killed is None:
+                    skip('the queue is killed at every call that changes a file, and one report comes', 'strace may not attach')
+                    finish()
+                kills += killed
+                if reports > 1 or (reports == 0 and code == 250):
+                    wrong.append((call, n, code, reports))
+                if not killed:
+                    break
+        check('the kills are reached', kills >= 10, kills)
+        check(f'killed at any of {kills} calls that change a file, a failure is reported once', not wrong, wrong)
+        check('and nothing is left in the queue or set aside', not lies(p) and not list(p.spool.glob('aside/*')), lies(p)[:5])
+    finish()
+
+
+main()
