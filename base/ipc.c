@@ -43,6 +43,7 @@ struct ipc {
 	struct piece *out, **out_last;
 	size_t pending;
 	bool cut;                       /* the peer is gone or was cut off; on_close is due or done */
+	bool mute;                      /* the peer takes nothing any more; what it said before is still heard */
 	bool busy;                      /* a callback runs: freeing waits for its end */
 	bool freed;
 };
@@ -153,6 +154,13 @@ static void cut_off(struct ipc *c)
 	loop_later(c->loop, tell_closed, c);
 }
 
+/* A peer that died takes nothing, but what it has sent counts: it is read to its end, which cuts the channel off. */
+static void go_mute(struct ipc *c)
+{
+	c->mute = true;
+	free_pieces(c);
+}
+
 static void interest(struct ipc *c)
 {
 	if (!c->cut)
@@ -258,7 +266,7 @@ static void flush(struct ipc *c)
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
-			cut_off(c);
+			go_mute(c);
 			return;
 		}
 		p->sent += (size_t)n;
@@ -331,7 +339,7 @@ static int keep(struct ipc *c, const struct iovec parts[3], size_t sent, int fd)
 
 int ipc_send2(struct ipc *c, uint16_t type, uint64_t id, struct slice head, struct slice body, int fd)
 {
-	if (c->cut || c->freed)
+	if (c->cut || c->mute || c->freed)
 		return -EPIPE;
 	if (head.n > IPC_MAX_PAYLOAD || body.n > IPC_MAX_PAYLOAD - head.n)
 		return -EMSGSIZE;
@@ -342,7 +350,7 @@ int ipc_send2(struct ipc *c, uint16_t type, uint64_t id, struct slice head, stru
 	if (!c->out) {
 		ssize_t n = send_some(c->fd, parts, 3, fd);
 		if (n < 0 && n != -EAGAIN) {
-			cut_off(c);
+			go_mute(c);
 			return -EPIPE;
 		}
 		sent = n > 0 ? (size_t)n : 0;

@@ -10,6 +10,7 @@
 #include "delivery/forward.h"
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir.h"
+#include "delivery/maildir_find.h"
 #include "delivery/mbox_parcel.h"
 #include "delivery/system_parcel.h"
 
@@ -21,7 +22,7 @@ struct ask {
 	struct mailbox_store *store;
 	uint64_t size;
 	struct mailbox_leaf leaf;
-	char *place;
+	char *place, *find;
 	struct arena mem;
 	struct mailbox_asked answer;
 	void (*answered)(void *arg, uint64_t id, const struct mailbox_asked *a);
@@ -35,6 +36,7 @@ static void finish(struct ask *a, int error)
 	a->answered(a->arg, a->id, &a->answer);
 	arena_free(&a->mem);
 	mem_free(a->place);
+	mem_free(a->find);
 	mem_free(a);
 }
 
@@ -60,6 +62,8 @@ static struct ask *of_job(struct syncer_job *j)
 static int work_in_syncer(struct syncer_job *j)
 {
 	struct ask *a = of_job(j);
+	if (a->find)
+		return maildir_find(a->house->stores->root, a->leaf.place, slice_of(a->find), &a->answer.found);
 	int error = look_at_maildir(a);
 	if (error == 0 && a->leaf.kind == LEAF_SYSTEM)
 		error = forward_read(a->house->stores->root, &a->mem, &a->answer.forward, &a->answer.forward_count);
@@ -107,6 +111,7 @@ static void system_answered(void *arg, const struct mailbox_asked *answer)
 	struct ask *a = arg;
 	a->answered(a->arg, a->id, answer);
 	mem_free(a->place);
+	mem_free(a->find);
 	mem_free(a);
 }
 
@@ -115,19 +120,27 @@ static void in_loop(void *arg)
 	finish(arg, -EINVAL);
 }
 
+/* An mbox and a program don't say whose message they got. */
+static void can_not_tell(void *arg)
+{
+	finish(arg, 0);
+}
+
 static void start(struct ask *a)
 {
 	bool here = a->leaf.kind == LEAF_MAILDIR || (a->leaf.kind == LEAF_SYSTEM && a->house->home);
 	if (a->leaf.kind == LEAF_SYSTEM && here)
 		a->leaf.place = SLICE("Maildir");
 	a->store = here ? mailbox_stores_find(a->house->stores, a->leaf.place) : mailbox_stores_root(a->house->stores);
-	if (a->store == NULL) {
+	if (a->find && !here && a->leaf.kind != LEAF_SYSTEM) {
+		loop_later(a->house->loop, can_not_tell, a);
+	} else if (a->store == NULL) {
 		loop_later(a->house->loop, in_loop, a);
 	} else if (here) {
 		a->job = (struct syncer_job){ .verbs = &verbs, .goal = SYNCER_RUN };
 		syncer_add(a->store->syncer, &a->job);
 	} else if (a->leaf.kind == LEAF_SYSTEM) {
-		system_ask(a->house, &a->leaf, a->size, system_answered, a);
+		system_ask(a->house, &(struct mailbox_ask){ a->leaf, a->size, a->find ? slice_of(a->find) : SLICE_NONE }, system_answered, a);
 	} else {
 		worker_add(a->house->slow, work_slowly, done_slowly, a);
 	}
@@ -142,6 +155,7 @@ void mailbox_ask_start(struct transaction_house *house, const struct mailbox_ask
 	a->leaf = question->leaf;
 	a->place = mem_copy(question->leaf.place.p, question->leaf.place.n);
 	a->leaf.place.p = a->place;
+	a->find = question->find.n ? mem_copy(question->find.p, question->find.n) : NULL;
 	a->leaf.address = SLICE_NONE; /* the question ends with this call */
 	a->mem.max = MAX_FORWARD_BYTES;
 	a->answered = answered;

@@ -13,7 +13,7 @@ enum tag {
 	TAG_KIND = 1, TAG_PLACE, TAG_ADDRESS, TAG_QUOTA_BYTES, TAG_QUOTA_MESSAGES,
 	TAG_FATE, TAG_CODE, TAG_SUBJECT, TAG_DETAIL, TAG_TEXT,
 	TAG_LEAF, TAG_SIZE, TAG_STATUS, TAG_FORWARD, TAG_TRANSACTION, TAG_REVERSE_PATH, TAG_HOLD, TAG_FROM_PEN, TAG_HEAD, TAG_NAME,
-	TAG_FREE_BYTES, TAG_FREE_INODES, TAG_READ_ONLY
+	TAG_FREE_BYTES, TAG_FREE_INODES, TAG_READ_ONLY, TAG_FIND, TAG_FOUND
 };
 
 enum { MAX_RECORD = 8192, MAX_HEAD = 2 << 20 };
@@ -108,9 +108,29 @@ static int put_status(struct buf *out, const struct mail_status *s)
 	return put_nested(out, TAG_STATUS, &inner);
 }
 
+static bool get_flag(struct slice value, bool *out)
+{
+	uint64_t n;
+	if (!field_uint(value, 1, &n))
+		return false;
+	*out = n == 1;
+	return true;
+}
+
+/* It becomes part of file names: nothing in it may lead elsewhere or end a name early. */
+static bool is_transaction(struct slice s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!text_is_alnum((unsigned char)s.p[i]) && s.p[i] != '-' && s.p[i] != '_')
+			return false;
+	return s.n > 0 && s.n <= MAILBOX_MAX_TRANSACTION;
+}
+
 int mailbox_put_ask(struct buf *out, const struct mailbox_ask *m)
 {
 	put_leaf(out, &m->leaf);
+	if (m->find.n)
+		field_add(out, TAG_FIND, m->find);
 	return field_add_uint(out, TAG_SIZE, m->size);
 }
 
@@ -124,6 +144,7 @@ int mailbox_get_ask(struct slice in, struct mailbox_ask *out)
 		switch (tag) {
 		case TAG_LEAF: ok = leaf = get_leaf(value, &m.leaf) == 0; break;
 		case TAG_SIZE: ok = field_uint(value, UINT64_MAX, &m.size); break;
+		case TAG_FIND: ok = is_transaction(m.find = value); break;
 		default: ok = false;
 		}
 	}
@@ -138,6 +159,8 @@ int mailbox_put_asked(struct buf *out, const struct mailbox_asked *m)
 	put_status(out, &m->status);
 	for (size_t i = 0; i < m->forward_count; i++)
 		field_add(out, TAG_FORWARD, m->forward[i]);
+	if (m->found)
+		field_add_uint(out, TAG_FOUND, 1);
 	return buf_full(out) ? -EMSGSIZE : 0;
 }
 
@@ -150,6 +173,8 @@ int mailbox_get_asked(struct slice in, struct arena *mem, struct mailbox_asked *
 	while (ok && field_next(&in, &tag, &value)) {
 		if (tag == TAG_STATUS)
 			ok = status = mailbox_get_status(value, &m.status) == 0;
+		else if (tag == TAG_FOUND)
+			ok = get_flag(value, &m.found);
 		else if ((ok = tag == TAG_FORWARD && m.forward_count < MAILBOX_MAX_FORWARD))
 			m.forward[m.forward_count++] = value;
 	}
@@ -162,15 +187,6 @@ int mailbox_get_asked(struct slice in, struct arena *mem, struct mailbox_asked *
 int mailbox_put_transaction(struct buf *out, struct slice transaction)
 {
 	return field_add(out, TAG_TRANSACTION, transaction);
-}
-
-/* It becomes part of file names: nothing in it may lead elsewhere or end a name early. */
-static bool is_transaction(struct slice s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if (!text_is_alnum((unsigned char)s.p[i]) && s.p[i] != '-' && s.p[i] != '_')
-			return false;
-	return s.n > 0 && s.n <= MAILBOX_MAX_TRANSACTION;
 }
 
 int mailbox_get_transaction(struct slice in, struct slice *out)
@@ -241,15 +257,6 @@ static size_t count_tag(struct slice in, uint8_t wanted)
 	while (field_next(&in, &tag, &value))
 		n += tag == wanted;
 	return n;
-}
-
-static bool get_flag(struct slice value, bool *out)
-{
-	uint64_t n;
-	if (!field_uint(value, 1, &n))
-		return false;
-	*out = n == 1;
-	return true;
 }
 
 static int get_deliver_head(struct slice in, struct arena *mem, struct mailbox_deliver *m)

@@ -12,7 +12,8 @@
  * the answer carries the same.
  *
  *	question                    answer               when
- *	MAILBOX_ASK                 MAILBOX_ASKED        at RCPT, for a leaf that has a quota or is not a plain Maildir
+ *	MAILBOX_ASK                 MAILBOX_ASKED        at RCPT, for a leaf that has a quota or is not a plain Maildir; at the dot, what became of a commit whose
+ *	                                                 answer was lost
  *	MAILBOX_PEN                 MAILBOX_PEN_READY    a body grows past what memory may hold
  *	MAILBOX_DELIVER (commit)    MAILBOX_DELIVERED    the dot, mailboxes alone: prepare and commit with one question
  *	MAILBOX_DELIVER (hold)      MAILBOX_DELIVERED    the dot, with a next hop: prepared, synced, in nobody's view
@@ -52,10 +53,12 @@ struct mailbox_leaf {
 	uint64_t quota_bytes, quota_messages; /* 0: none */
 };
 
-/* Can this leaf take a message of `size` bytes now (0: not announced)? Checked, not reserved. */
+/* Can this leaf take a message of `size` bytes now (0: not announced)? Checked, not reserved. With find, a transaction's id, the question is another one: has that transaction's
+ * message reached this mailbox (a Maildir's alone can tell)? */
 struct mailbox_ask {
 	struct mailbox_leaf leaf;
 	uint64_t size;
+	struct slice find;                  /* "": not asked */
 };
 
 /* forward: the addresses of a system user's ~/.forward, each a text "local@domain" or a bare local name, to be resolved like an alias's
@@ -64,6 +67,7 @@ struct mailbox_asked {
 	struct mail_status status;
 	struct slice *forward;
 	size_t forward_count;
+	bool found;                         /* of find; where it can't be told: false */
 };
 
 /* A pen: an empty unnamed file on the file system of `leaf`'s mailbox, to be written with LF line ends. The answer carries its descriptor

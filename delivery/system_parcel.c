@@ -110,17 +110,15 @@ static void on_asked(void *arg, const struct ipc_message *m)
 	mem_free(q);
 }
 
-void system_ask(struct transaction_house *house, const struct mailbox_leaf *leaf, uint64_t size,
-                void (*answered)(void *arg, const struct mailbox_asked *a), void *arg)
+void system_ask(struct transaction_house *house, const struct mailbox_ask *question, void (*answered)(void *arg, const struct mailbox_asked *a), void *arg)
 {
 	struct system_question *q = MEM_NEW(struct system_question);
-	struct mailbox_ask question = { *leaf, size };
 	struct buf record = BUF_INIT(MAX_QUESTION);
 	q->line = (struct line){ .house = house, .answered = on_asked, .arg = q, .fd = -1 };
 	q->answered = answered;
 	q->arg = arg;
-	line_open(&q->line, leaf->place);
-	mailbox_put_ask(&record, &question);
+	line_open(&q->line, question->leaf.place);
+	mailbox_put_ask(&record, question);
 	line_ask(&q->line, MAILBOX_ASK, buf_slice(&record));
 	buf_free(&record);
 }

@@ -7,8 +7,7 @@
  * stands in a home is touched with that user's rights alone. */
 
 /* At RCPT: answered once, later, in the loop. */
-void system_ask(struct transaction_house *house, const struct mailbox_leaf *leaf, uint64_t size,
-                void (*answered)(void *arg, const struct mailbox_asked *a), void *arg);
+void system_ask(struct transaction_house *house, const struct mailbox_ask *question, void (*answered)(void *arg, const struct mailbox_asked *a), void *arg);
 
 /* UNDO after COMMIT is not possible: the copy stays, which costs a duplicate at worst. */
 struct parcel *system_parcel_new(struct transaction_house *house, const struct parcel_content *content, const struct mailbox_leaf *leaf,

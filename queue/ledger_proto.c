@@ -6,7 +6,7 @@
 #include "queue/queue_proto.h"
 #include "queue/record.h"
 
-enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT };
+enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT, TAG_NOTE };
 enum { MAX_ADDRESS = 1024, MAX_NAME = 512, MAX_PLACE = 32768 };
 
 /* -- hints -------------------------------------------------------------------------------------------------------------------------- */
@@ -189,14 +189,17 @@ int ledger_get_decided(struct slice in, struct arena *mem, struct ledger_decided
 int ledger_put_note(struct buf *out, const struct ledger_note *m)
 {
 	int error = record_put(out, RECORD_TABLE(source_rows), &m->source);
+	error = error ? error : field_add_uint(out, TAG_NOTE, (uint64_t)m->kind);
 	return error ? error : put_entries(out, m->entries, m->count);
 }
 
 int ledger_get_note(struct slice in, struct arena *mem, struct ledger_note *out)
 {
 	struct ledger_note m;
-	if (!get_source(&in, &m.source) || !get_entries(in, mem, &m.entries, &m.count) || m.count == 0)
+	uint64_t kind;
+	if (!get_source(&in, &m.source) || !get_number(&in, TAG_NOTE, LEDGER_NOTE_SOON, &kind) || !get_entries(in, mem, &m.entries, &m.count) || m.count == 0)
 		return -EPROTO;
+	m.kind = (enum ledger_note_kind)kind;
 	*out = m;
 	return 0;
 }

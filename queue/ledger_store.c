@@ -179,7 +179,7 @@ int ledger_store_end(struct ledger_store *s, bool durable)
 {
 	DB_TXN *txn = s->txn;
 	s->txn = NULL;
-	int error = error_of(txn->commit(txn, durable ? DB_TXN_SYNC : DB_TXN_NOSYNC));
+	int error = error_of(txn->commit(txn, durable ? DB_TXN_SYNC : DB_TXN_WRITE_NOSYNC));
 	if (!error)
 		s->env->txn_checkpoint(s->env, CHECKPOINT_KB, 0, 0);
 	return error;

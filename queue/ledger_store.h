@@ -24,7 +24,8 @@ const struct ledger_keys *ledger_store_keys(const struct ledger_store *s);
 /* LEDGER_NAME bytes for up to three strings. */
 void ledger_store_name(const struct ledger_store *s, unsigned char out[LEDGER_NAME], struct slice a, struct slice b, struct slice c);
 
-/* One transaction at a time; end commits with a sync where durable, else without. */
+/* One transaction at a time; end commits with a sync where durable; else what was written lives over the end of our
+ * process, and becomes durable with the next one that is. */
 int ledger_store_begin(struct ledger_store *s);
 int ledger_store_end(struct ledger_store *s, bool durable);
 void ledger_store_undo(struct ledger_store *s);

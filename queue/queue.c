@@ -123,6 +123,7 @@ void peer_release(struct peer *p)
 		at = &(*at)->next;
 	*at = p->next;
 	index_free(&p->transactions);
+	mem_free(p->pending_bits);
 	mem_free(p);
 	is_idle(q);
 }
@@ -138,6 +139,8 @@ struct ipc *queue_channel(struct queue *q, bool mailbox, struct slice place)
 	return count ? all[hash_bytes(&q->key, place) % count] : NULL;
 }
 
+static void tell_pending(struct peer *p);
+
 static void on_close(void *arg, struct ipc *which)
 {
 	struct peer *p = arg;
@@ -145,6 +148,7 @@ static void on_close(void *arg, struct ipc *which)
 	attempt_channel_gone(p->queue, which);
 	p->ipc = NULL;
 	ipc_free(which);
+	tell_pending(p);
 	intake_peer_gone(p);
 	peer_release(p);
 }
@@ -208,6 +212,35 @@ static void spread_hint(struct queue *q, uint32_t bit)
 	}
 }
 
+/* What an asker has in hand concerns nobody else, as long as it lives. */
+static void keep_pending(struct peer *p, uint32_t bit)
+{
+	if (!p->pending_bits)
+		p->pending_bits = mem_new(LEDGER_HINT_BYTES);
+	p->pending_bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+}
+
+static int on_clear(struct peer *p, const struct ipc_message *m)
+{
+	int error = pass_on(p, m, 0);
+	if (!error && p->pending && --p->pending == 0)
+		memset(p->pending_bits, 0, LEDGER_HINT_BYTES);
+	return error;
+}
+
+static void tell_hints(struct queue *q);
+
+/* It died: what it had in hand may stand open now. Bits of what was cleared since cost a question each, until the ledger's next pass. */
+static void tell_pending(struct peer *p)
+{
+	for (uint32_t bit = 0; p->pending && bit < LEDGER_HINT_BYTES * 8; bit++)
+		if (p->pending_bits[bit / 8] & 1u << bit % 8)
+			ledger_hint_add(p->queue->ledger, bit);
+	if (p->pending)
+		tell_hints(p->queue);
+	p->pending = 0;
+}
+
 /* Before it is written, everybody knows that there may be something; also while the ledger is being read, whose pass may be past it. */
 static int on_note(struct peer *p, const struct ipc_message *m)
 {
@@ -216,10 +249,16 @@ static int on_note(struct peer *p, const struct ipc_message *m)
 	struct ledger_hints hints;
 	int error = ledger_get_note(m->payload, &mem, &note);
 	ledger_hints(p->queue->ledger, &hints);
-	for (size_t i = 0; error == 0 && i < note.count; i++)
-		spread_hint(p->queue, ledger_hint_bit(&hints.key, note.source.reverse_path, note.entries[i].leaf));
+	for (size_t i = 0; error == 0 && i < note.count; i++) {
+		uint32_t bit = ledger_hint_bit(&hints.key, note.source.reverse_path, note.entries[i].leaf);
+		if (note.kind == LEDGER_NOTE_PENDING)
+			keep_pending(p, bit);
+		else
+			spread_hint(p->queue, bit);
+	}
+	p->pending += error == 0 && note.kind == LEDGER_NOTE_PENDING;
 	arena_free(&mem);
-	return error ? error : pass_on(p, m, LEDGER_NOTED);
+	return error ? error : pass_on(p, m, note.kind == LEDGER_NOTE_SOON ? 0 : LEDGER_NOTED);
 }
 
 static void gated(struct peer *p, uint64_t id, struct slice to, bool to_ours, enum answer seen)
@@ -281,6 +320,8 @@ static int from_asker(struct peer *p, struct ipc_message *m)
 	case QUEUE_SENT:
 	case ASK_NOTE:
 		return pass_on(p, m, 0);
+	case LEDGER_CLEAR:
+		return on_clear(p, m);
 	case QUEUE_FEEDBACK:
 		return feedback_message(p, m);
 	case QUEUE_SENT_LOOK:

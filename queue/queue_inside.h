@@ -27,6 +27,8 @@ struct peer {
 	struct ipc *ipc;                 /* NULL: gone; lives until its last question is answered */
 	enum { PEER_ASKER, PEER_DELIVERY, PEER_MAILBOX, PEER_PAGE } kind;
 	struct index transactions;       /* intake.c */
+	size_t pending;                  /* notes of the ledger that it has not cleared */
+	uint8_t *pending_bits;           /* their hints; NULL: there were none yet */
 	size_t open;                     /* questions under way */
 };
 

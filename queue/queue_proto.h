@@ -27,7 +27,8 @@
  *	QUEUE_SENT_LOOK       QUEUE_SENT_LOOKED   a null reverse-path for a sole-sender domain: is one of these Message-IDs ours?
  *	LEDGER_LOOK           LEDGER_LOOKED       RCPT, only if ledger_hint_hit: is there an entry for (reverse-path, leaf)?
  *	LEDGER_DECIDE         LEDGER_DECIDED      the dot, only if a LOOK of this transaction found one
- *	LEDGER_NOTE           LEDGER_NOTED        intent, done, refused, lost: durable when answered
+ *	LEDGER_NOTE           LEDGER_NOTED        intent, done, refused, lost (which is not answered)
+ *	LEDGER_CLEAR          -                   what was noted as pending was told, and the client has heard it: a LEDGER_DECIDE's payload
  *	ASK_LOOK              ASK_LOOKED          RCPT for a relayed domain with recipients=ask: what did the hop say last?
  *	ASK_NOTE              -                   what it said now
  *	QUEUE_LETTER          -                   the page's alone: may the mail server of this domain be checked? texts: domain, host, link, the asker's network
@@ -60,6 +61,7 @@ enum queue_message {
 	LEDGER_DECIDED,
 	LEDGER_NOTE,
 	LEDGER_NOTED,
+	LEDGER_CLEAR,
 	ASK_LOOK,
 	ASK_LOOKED,
 	ASK_NOTE,
@@ -143,7 +145,7 @@ struct ledger_look {
 enum ledger_found {
 	LEDGER_NOTHING,
 	LEDGER_OPEN,       /* done, refused or intent: this recipient travels alone, and DECIDE at the dot */
-	LEDGER_MAYBE       /* only a lost 250: nothing at RCPT, DECIDE at the dot */
+	LEDGER_MAYBE       /* a lost 250, or what was told since: nothing at RCPT, DECIDE at the dot */
 };
 struct ledger_looked {
 	enum answer answer;          /* FOUND: see found. UNSURE: the ledger can't be read just now, 451 */
@@ -169,7 +171,7 @@ enum ledger_fate {
 	LEDGER_UNKNOWN,    /* nothing with this digest: deliver */
 	LEDGER_DONE,       /* this leaf has it: count it as delivered, don't deliver again */
 	LEDGER_REFUSED,    /* the hop refused this content: status is its reply */
-	LEDGER_INTENT,     /* it was about to be committed as file `name`: look whether it is there */
+	LEDGER_INTENT,     /* a mailbox was about to commit it, in a file whose name holds `name`, the transaction's id: look whether it is there */
 	LEDGER_LOST        /* NOTE only: our 250 for it may not have been heard. DECIDE gives it back as LEDGER_DONE, once source matches */
 };
 
@@ -177,7 +179,7 @@ struct ledger_entry {
 	struct slice leaf;
 	enum ledger_fate fate;
 	struct mail_status status;   /* LEDGER_REFUSED: what the hop said; else MAIL_STATUS_OK */
-	struct slice name;           /* LEDGER_INTENT: the file name; else "" */
+	struct slice name;           /* LEDGER_INTENT: what the file's name holds; else "" */
 };
 
 struct ledger_decided {
@@ -186,8 +188,15 @@ struct ledger_decided {
 	size_t count;
 };
 
+enum ledger_note_kind {
+	LEDGER_NOTE_FIRM,      /* durable when answered; from now on a RCPT asks for it */
+	LEDGER_NOTE_PENDING,   /* durable when answered; the asker still has the transaction in hand, so RCPT asks for it only when the asker's channel is lost */
+	LEDGER_NOTE_SOON       /* a lost 250: durable with whatever is made durable next */
+};
+
 struct ledger_note {
 	struct ledger_source source;
+	enum ledger_note_kind kind;
 	struct ledger_entry *entries;
 	size_t count;
 };

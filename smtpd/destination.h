@@ -9,17 +9,22 @@
 struct transaction;
 struct destination;
 
+/* In this order they commit. A next hop can't be prepared: its answer decides for all. What the queue has taken can't be told from what it never had, once it is delivered, so
+ * its 250 is noted; mailboxes are last, since they can be looked at after a crash. */
+enum destination_rank { RANK_HOP, RANK_QUEUE, RANK_MAILBOX };
+enum { DESTINATION_RANKS = RANK_MAILBOX + 1 };
+
 struct destination_kind {
 	const char *name;
-	bool commits_first;     /* a next hop, a program: can't be prepared; its answer decides for all */
+	enum destination_rank rank;
 	bool lf;                /* wants content with LF line ends */
 	size_t size;            /* of the kind's struct, which begins with a struct destination */
 	void (*ask)(struct destination *d, struct recipient *r, const struct leaf *leaf);  /* -> transaction_asked: can this leaf be taken now? On MAIL_OK it belongs to d */
 	void (*give_up)(struct destination *d, const struct recipient *r);                 /* another leaf of r was refused: forget r's leaves */
 	void (*open_pen)(struct destination *d, uint64_t size);                            /* -> transaction_pen: a file for a large body. NULL: the queue's is used */
 	void (*deliver)(struct destination *d);                                            /* -> transaction_delivered: prepare and commit */
-	void (*prepare)(struct destination *d);                                            /* -> transaction_delivered; never asked of commits_first */
-	void (*commit)(struct destination *d);                                             /* -> transaction_delivered */
+	void (*prepare)(struct destination *d);                                            /* -> transaction_delivered; NULL: it can't be prepared */
+	void (*commit)(struct destination *d);                                             /* -> transaction_delivered; NULL: deliver is asked in its place */
 	void (*abort)(struct destination *d);                                              /* the transaction is over; frees what d holds; open questions are forgotten */
 };
 

@@ -13,6 +13,7 @@
 #include "base/tls.h"
 #include "smtpd/check.h"
 #include "smtpd/content.h"
+#include "smtpd/heard.h"
 #include "smtpd/listener.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
@@ -267,6 +268,7 @@ static bool is_busy(const struct session *s)
 static void finish(struct session *s)
 {
 	struct conn *c = s->conn;
+	heard_leave(s);
 	s->conn = NULL;
 	conn_finish(c, FINISH_MS);
 	session_free(s);
@@ -281,8 +283,10 @@ void dialog_run(struct session *s)
 	while (may_go_on(s) && next_step(s, &step))
 		apply(s, &step);
 	s->running = false;
-	if (out.n && conn_write(s->conn, buf_slice(&out)) < 0)
+	if (out.n && conn_write(s->conn, buf_slice(&out)) < 0) {
 		s->closed = true;
+		heard_failed(s);
+	}
 	s->closed |= s->half_closed && !is_busy(s);
 	buf_clear(&out);
 	if (s->closed)
@@ -295,6 +299,7 @@ static void on_data(void *arg, struct conn *c)
 {
 	struct session *s = arg;
 	(void)c;
+	heard_look(s);
 	if (s->state == SESSION_NEW && !s->tls_pending && !s->waiting_tls) {
 		s->talked_early = true;
 		return;

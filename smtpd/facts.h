@@ -20,6 +20,7 @@ struct recipient {
 	unsigned notify;                    /* NOTIFY bits (queue/envelope.h); 0: not said */
 	struct slice original;              /* ORCPT, decoded; "" */
 	struct mail_status status;          /* PRDR: its own outcome */
+	bool maybe, done;                   /* the ledger may know that it has this message; it has */
 };
 
 struct transaction_facts {

@@ -7,23 +7,37 @@
 #include "smtpd/facts.h"
 
 /* What the ledger knows of a transaction (rule.md, "One transaction, several outcomes"): at RCPT, whether a recipient has to travel alone; at the dot, whether a leaf has this
- * content or was refused with it; and after the decision, what a later transaction has to know. The queue process keeps it; without it, what is not known is not there. */
+ * content or was refused with it; and after the decision, what a later transaction has to know. The queue process keeps it; without it, what is not known is not there.
+ *
+ *	outcome.c         RCPT: is there an open entry?
+ *	outcome_dot.c     the dot: done, refused, or to be delivered
+ *	outcome_source.c  whose message it is, and its digest
+ *	outcome_note.c    what is noted; late replies of a hop */
 struct ipc_message;
 struct peer_question;
 struct smtpd;
 struct transaction;
 
-enum { LEDGER_ASK_MS = 20000, LEDGER_MAX_LATE = 256 };
+enum { LEDGER_ASK_MS = 20000, LEDGER_MAX_LATE = 256, LEDGER_MAX_RECORD = 1 << 20 };
 
 struct outcome {
 	struct transaction *transaction;
 	struct peer_question *question;
 	const struct recipient *alone;     /* it has an open entry: no other recipient beside it */
-	const struct recipient *looked;
+	struct recipient *looked;
 	size_t leaf_at;
-	struct ledger_entry *entries;      /* outcomes that can't be one answer */
-	size_t count;
+	struct ledger_decided known;       /* the dot: what the ledger said of the leaves in doubt */
+	size_t intent_at;
+	struct ledger_source source;       /* digest.n 0: not known yet */
+	uint8_t digest[CRYPTO_SHA256];
+	struct ledger_entry *entries;      /* outcomes that can't be one answer, or that outlive our own end */
+	size_t count, room;
+	struct ledger_entry *intents;      /* mailboxes: the names that their commit gives */
+	size_t intent_count, intent_room;
+	size_t promised;                   /* of entries: noted before the 250 */
+	struct mail_status reply;          /* behind the note */
 	bool mixed;                        /* a hop answered for each, and differently */
+	bool uncertain;                    /* a mailbox was asked to commit, and it is not known whether it did */
 	void (*then)(struct transaction *t, struct mail_status status);
 };
 
@@ -31,18 +45,29 @@ void outcome_begin(struct outcome *l, struct transaction *t);
 void outcome_end(struct outcome *l);
 
 /* May r come beside those that are accepted? then gets MAIL_OK or a 4xx, perhaps inside. */
-void outcome_ask(struct outcome *l, const struct recipient *r, void (*then)(struct transaction *t, struct mail_status status));
+void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct transaction *t, struct mail_status status));
 
-/* At the dot. True: nothing is known that matters. False: then is called later: MAIL_OK with *done false: deliver; with code 250 and text "done": it has it already; else the reply. */
+/* Content is complete, and nobody has changed it yet: what a retry will be known by. Views of what lives as long as the transaction. */
+const struct ledger_source *outcome_source(struct outcome *l);
+
+/* At the dot. True: nothing is known that matters. False: then is called later, perhaps inside: MAIL_OK 250: deliver to those that are left; LEDGER_HAS_IT: all have it; else
+ * the reply. */
 bool outcome_knows_nothing(const struct outcome *l);
 void outcome_decide_at_dot(struct outcome *l, void (*then)(struct transaction *t, struct mail_status status));
 #define LEDGER_HAS_IT MAIL_STATUS(MAIL_OK, 251, 0, 0, "Ok, delivered before")
 
-/* From a next hop's answer: what one recipient's leaf got. */
+/* From a next hop's answer, or the queue's: what one recipient's leaf got. */
 void outcome_add(struct outcome *l, struct slice address, const struct mail_status *status);
+/* From a mailbox that is prepared: its leaf will have the message as file `name`. */
+void outcome_add_intent(struct outcome *l, struct slice address, struct slice name);
 
-/* The outcome is status, not a 250, and others would have taken it or have taken it: what was added is made durable, then `then` gets the reply: 451. */
-void outcome_note(struct outcome *l, void (*then)(struct transaction *t, struct mail_status status));
+/* Somebody has said 250, and others are still to commit, or the client is still to hear of it: noted durably before that happens. then gets MAIL_OK, also where it can't be noted: at
+ * worst a second copy. */
+bool outcome_owes_promise(const struct outcome *l);
+void outcome_promise(struct outcome *l, void (*then)(struct transaction *t, struct mail_status status));
+
+/* The transaction ends without a 250, though somebody has taken it, or would have, or may have: what was added is made durable, then `then` gets the 4xx `status`. */
+void outcome_note(struct outcome *l, struct mail_status status, void (*then)(struct transaction *t, struct mail_status status));
 
 /* A hop's reply was not heard in time; a late one is noted when it comes. */
 void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_t count);

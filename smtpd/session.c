@@ -11,6 +11,7 @@
 #include "smtpd/content.h"
 #include "smtpd/crowd.h"
 #include "smtpd/dialog.h"
+#include "smtpd/heard.h"
 #include "smtpd/listener.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
@@ -67,6 +68,8 @@ struct session *session_new(struct smtpd *d, struct listener *l, int fd, const s
 void session_free(struct session *s)
 {
 	session_reset(s);
+	if (s->conn)
+		heard_leave(s);
 	auth_free(s->auth);
 	checks_free(s->checks);
 	if (s->counted)

@@ -49,6 +49,7 @@ void words_add(struct words *w, struct arena *mem, struct slice word); /* copied
 
 struct auth;
 struct listener;
+struct promise;
 struct checks;
 struct content;
 struct transaction;
@@ -69,6 +70,7 @@ struct session {
 	struct checks *checks;              /* NULL: no check is interested */
 	struct transaction *transaction;    /* NULL outside of one */
 	struct content *content;            /* while content comes */
+	struct promise *promises;           /* 250s that the client may not have heard yet (smtpd/heard) */
 	void (*policy_done)(struct session *s, struct mail_status status); /* whom policy answers */
 	struct recipient *candidate;        /* the one that RCPT is about */
 	struct buf reply;                   /* text of an answer that outlives its transaction */

@@ -21,9 +21,10 @@
 #include "smtpd/evidence_settings.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/harvest.h"
-#include "smtpd/outcome.h"
+#include "smtpd/heard.h"
 #include "smtpd/listener.h"
 #include "smtpd/login_settings.h"
+#include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/session.h"
 #include "smtpd/smtpd_harvest.h"
@@ -174,6 +175,7 @@ static void free_all(struct self *self)
 	close_listeners(self);
 	while (d->sessions)
 		session_free(d->sessions);
+	heard_close(d);
 	loop_timer_free(self->patience);
 	worker_free(d->worker);
 	peer_free(d->mailbox);

@@ -235,6 +235,13 @@ static void give_up(struct destination *d, const struct recipient *r)
 			h->taken[kept++] = h->taken[i];
 	h->broken |= kept != h->count;
 	h->count = kept;
+	if (h->begun && h->broken && !h->count) { /* nobody is left: it hears nothing of this message */
+		struct buf b = BUF_INIT(64);
+		hop_put_transaction(&b, transaction_id(d->transaction));
+		peer_tell(peer_of(h), HOP_ABORT, 0, buf_slice(&b));
+		buf_free(&b);
+		h->begun = h->broken = false;
+	}
 }
 
 /* -- a file for a large body: the queue's, content behind the room that its envelope would need ------------------------------------------------------- */
@@ -365,5 +372,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_hop = {
-	.name = "hop", .commits_first = true, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .abort = abort_all
+	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .abort = abort_all
 };

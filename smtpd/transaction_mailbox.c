@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "smtpd/destination.h"
+#include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/received.h"
 #include "smtpd/smtpd.h"
@@ -113,7 +114,7 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	struct mailboxes *m = of(d);
 	const struct smtpd *smtpd = transaction_smtpd(d->transaction);
 	struct mailbox_ask question = { { leaf->kind, leaf->place, leaf->address, leaf->quota_bytes, leaf->quota_messages },
-		                        transaction_facts(d->transaction)->announced };
+		                        transaction_facts(d->transaction)->announced, SLICE_NONE };
 	if (!peer_is_up(smtpd->mailbox)) {
 		transaction_asked(d, GONE);
 		return;
@@ -201,6 +202,22 @@ static void print_places(const struct mailboxes *m, const struct mailbox_deliver
 	}
 }
 
+/* Its transaction's id is part of every name that the commit will give. */
+static void note_intents(struct mailboxes *m)
+{
+	struct transaction *t = m->base.transaction;
+	for (size_t i = 0; i < m->count; i++)
+		outcome_add_intent(transaction_outcome(t), m->wanted[i].leaf.address, transaction_id(t));
+}
+
+/* It was asked to commit, and its answer won't come. */
+static void be_uncertain(struct mailboxes *m)
+{
+	if (!m->held)
+		note_intents(m);
+	transaction_outcome(m->base.transaction)->uncertain |= m->committed || !m->held;
+}
+
 static int on_delivered(void *arg, struct ipc_message *message)
 {
 	struct mailboxes *m = arg;
@@ -208,6 +225,7 @@ static int on_delivered(void *arg, struct ipc_message *message)
 	m->question = NULL;
 	if (!message) {
 		m->asked = false;
+		be_uncertain(m);
 		transaction_delivered(&m->base, GONE, SLICE_NONE);
 		return 0;
 	}
@@ -216,6 +234,8 @@ static int on_delivered(void *arg, struct ipc_message *message)
 		transaction_delivered(&m->base, GONE, SLICE_NONE);
 		return -EPROTO;
 	}
+	if (d.status.fate == MAIL_OK && m->held && !m->committed)
+		note_intents(m);
 	struct buf places = BUF_INIT(600);
 	if (d.status.fate == MAIL_OK && (m->committed || !m->held))
 		print_places(m, &d, &places);
@@ -308,6 +328,6 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_mailbox = {
-	.name = "mailbox", .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
+	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
 	.commit = commit, .abort = abort_all
 };

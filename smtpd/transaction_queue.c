@@ -5,17 +5,17 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/mail_header.h"
 #include "base/mem.h"
 #include "base/unique.h"
 #include "queue/queue_proto.h"
 #include "queue/spool.h"
 #include "smtpd/destination.h"
+#include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/transaction.h"
 
-enum { GATE_MS = 30000, PEN_MS = 60000, PUT_MS = 240000, MAX_FIELDS = 2000 };
+enum { GATE_MS = 30000, PEN_MS = 60000, PUT_MS = 240000 };
 
 #define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The queue can't be reached just now, try again later")
 #define LISTS MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
@@ -32,7 +32,7 @@ struct queued {
 	size_t count, room;
 	struct wanted candidate;
 	struct peer_question *question;
-	bool pen, asked, held;
+	bool pen, asked, held, committed;
 	struct unique ids[QUEUE_MAX_ENVELOPES];
 	size_t id_count;
 };
@@ -162,18 +162,6 @@ static void open_pen(struct destination *d, uint64_t size)
 
 /* -- the dot ------------------------------------------------------------------------------------------------------------------------------------- */
 
-static struct slice message_id_of(struct transaction *t)
-{
-	struct slice head = buf_slice(&transaction_message(t)->head);
-	struct mail_header h;
-	struct arena *mem = transaction_arena(t);
-	if (mail_header_parse(head, MAX_FIELDS, mem, &h) < 0)
-		return SLICE("");
-	const struct mail_field *f = mail_header_find(&h, SLICE("Message-ID"), 0);
-	struct slice id = f ? slice_trim(mail_field_unfold(f, mem)) : SLICE("");
-	return id.n <= 998 && slice_is_ascii(id) ? id : SLICE("");
-}
-
 static void fill_recipients(const struct queued *q, struct slice owner, struct envelope *e)
 {
 	for (size_t i = 0; i < q->count; i++) {
@@ -210,7 +198,7 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 static bool make_envelopes(struct queued *q, struct queue_put *put)
 {
 	struct transaction *t = q->base.transaction;
-	struct slice message_id = message_id_of(t);
+	struct slice message_id = outcome_source(transaction_outcome(t))->message_id;
 	put->envelopes = ARENA_ARRAY(transaction_arena(t), struct envelope, owners(q, SLICE("")) + 1);
 	bool good = put->envelopes && make_envelope(q, SLICE(""), message_id, put);
 	for (size_t i = 0; good && i < q->count; i++) {
@@ -238,6 +226,8 @@ static int on_taken(void *arg, struct ipc_message *m)
 		q->asked = q->pen = false;
 	for (size_t i = 0; status.fate == MAIL_OK && i < q->id_count && i < 4; i++)
 		buf_addf(&ids, "%squeue=%s", i ? " " : "", q->ids[i].text);
+	for (size_t i = 0; status.fate == MAIL_OK && q->committed && i < q->count; i++)
+		outcome_add(transaction_outcome(q->base.transaction), q->wanted[i].address, &status);
 	transaction_delivered(&q->base, status, buf_slice(&ids));
 	buf_free(&ids);
 	return 0;
@@ -298,6 +288,7 @@ static void commit(struct destination *d)
 		return;
 	}
 	q->held = false;
+	q->committed = true;
 	q->question = peer_question_new(peer_of(q), PUT_MS, on_taken, q);
 	if (q->question)
 		tell(q, QUEUE_COMMIT, peer_question_id(q->question));
@@ -315,5 +306,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_queue = {
-	.name = "queue", .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .abort = abort_all
+	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .abort = abort_all
 };

@@ -132,8 +132,10 @@ with p.start():
     before = len(one.mails)
     r, end = talk(p, 'mixed@out.test', ['good@relay.test'], spam)
     check('alone it gets the refusal of its hop', r[0][0] == 250 and end[0] == 554 and '5.7.1' in end[1][0], (r, end))
+    n = len(p.messages('alice'))
     r, end = talk(p, 'mixed@out.test', ['good@relay.test', 'alice@example.test'], b'Subject: another\r\n\r\nx\r\n')
-    check('another message of that sender to that recipient is not touched', [x[0] for x in r] == [250, 452] and end[0] == 250 and one.messages[-1].content.endswith(b'another\r\n\r\nx\r\n'), (r, end))
+    check('what was told is closed: another message of that sender to that recipient travels with others', [x[0] for x in r] == [250, 250] and end[0] == 250 and
+          one.messages[-1].content.endswith(b'another\r\n\r\nx\r\n') and len(p.messages('alice')) == n + 1, (r, end))
     each = b'Subject: each\r\n\r\nx\r\n'
     k = len(three.messages)
     r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test', 'full9@lmtp.test'], each)
@@ -142,6 +144,19 @@ with p.start():
     check('the retry of the one who has it is a 250 without a second copy', [x[0] for x in r] == [250, 452] and end[0] == 250 and len(three.messages) == k + 1, (r, end))
     r, end = talk(p, 'mixed@out.test', ['full9@lmtp.test'], each)
     check('and the other one gets its own refusal', end[0] == 552, end)
+    r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test', 'v9@lmtp.test'], each)
+    check('an alarm without Message-ID that says the same again is delivered again', [x[0] for x in r] == [250, 250] and end[0] == 250 and three.messages[-1].recipients == ['u9@lmtp.test', 'v9@lmtp.test'], (r, end))
+    each = b'Message-ID: <each@out.test>\r\n' + each
+    talk(p, 'mixed@out.test', ['u9@lmtp.test', 'full9@lmtp.test'], each)
+    k = len(three.messages)
+    replies = [talk(p, 'mixed@out.test', ['u9@lmtp.test'], each)[1] for _ in range(2)]
+    check('a 250 without a second copy that was not heard is said once more, by Message-ID and network', [x[0] for x in replies] == [250, 250] and len(three.messages) == k, replies)
+    r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test', 'v9@lmtp.test'], each)
+    check('who has it already beside one who has not: no second copy, and a retry serves both', end[0] == 451 and len(three.messages) == k, (r, end))
+    r, end = talk(p, 'mixed@out.test', ['v9@lmtp.test', 'u9@lmtp.test'], each)
+    check('the retry: each gets his own', [x[0] for x in r] == [250, 452] and end[0] == 250 and len(three.messages) == k + 1 and three.messages[-1].recipients == ['v9@lmtp.test'], (r, end))
+    r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test'], each)
+    check('and the one who has it gets no second copy', end[0] == 250 and len(three.messages) == k + 1, (r, end))
     # backup MX: known good while the hop is down
     r, end = talk(p, 'a@out.test', ['known@back.test'], mail)
     check('a hop says that a recipient is good', end and end[0] == 250, (r, end))

@@ -201,7 +201,7 @@ static inline void kit_tell(struct kit *k, enum mailbox_message what, const char
 
 static inline enum mail_fate kit_ask(struct kit *k, const struct mailbox_leaf *leaf, uint64_t size)
 {
-	struct mailbox_ask m = { *leaf, size };
+	struct mailbox_ask m = { *leaf, size, SLICE_NONE };
 	struct buf record = BUF_INIT(4096);
 	mailbox_put_ask(&record, &m);
 	k->waiting++;

@@ -82,7 +82,7 @@ static struct ledger_source source(const char *path, char digest, const char *id
 static void note(struct ledger_source s, const char *leaf, enum ledger_fate fate, struct mail_status status, const char *name)
 {
 	struct ledger_entry e = { slice_of(leaf), fate, status, slice_of(name) };
-	struct ledger_note m = { s, &e, 1 };
+	struct ledger_note m = { s, LEDGER_NOTE_FIRM, &e, 1 };
 	struct buf in = BUF_INIT(65536), out = BUF_INIT(65536);
 	struct mail_status said;
 	ledger_put_note(&in, &m);
@@ -161,6 +161,37 @@ static void an_outcome_is_for_one_sender_one_leaf_and_one_content(void **state)
 	assert_string_equal(decide(S("a@x", 1), "u@y"), "done");
 }
 
+static void what_was_told_counts_only_for_the_same_message_id_and_source(void **state)
+{
+	(void)state;
+	note(S("a@x", 1), "u@y", LEDGER_DONE, OK, "");
+	assert_string_equal(decide(source("a@x", 1, "", "", ""), "u@y"), "done");            /* open: its digest is enough */
+	assert_string_equal(decide(source("a@x", 1, "", "192.0.2.0/24", ""), "u@y"), "unknown");
+	assert_string_equal(decide(source("a@x", 1, "<1@a>", "198.51.100.0/24", ""), "u@y"), "unknown");
+	assert_string_equal(decide(S("a@x", 1), "u@y"), "done");
+	note(source("a@x", 2, "", "192.0.2.0/24", ""), "v@y", LEDGER_DONE, OK, "");
+	assert_string_equal(decide(source("a@x", 2, "", "192.0.2.0/24", ""), "v@y"), "done");
+	assert_int_equal(look("a@x", "v@y"), LEDGER_NOTHING);                                  /* an alarm that says the same tomorrow */
+	note(S("a@x", 3), "w@y", LEDGER_REFUSED, MAIL_STATUS(MAIL_NEVER, 554, 7, 1, "no"), "");
+	assert_string_equal(decide(S("a@x", 3), "w@y"), "refused 554 7.1 no");
+	assert_int_equal(look("a@x", "w@y"), LEDGER_NOTHING);                                  /* who comes again hears it from the hop */
+}
+
+static void what_is_cleared_is_forgotten(void **state)
+{
+	struct slice leaves[2] = { SLICE("u@y"), SLICE("never noted") };
+	struct ledger_decide m = { S("a@x", 1), leaves, 2 };
+	struct buf in = BUF_INIT(65536), out = BUF_INIT(65536);
+	(void)state;
+	note(S("a@x", 1), "u@y", LEDGER_DONE, OK, "");
+	note(S("a@x", 2), "u@y", LEDGER_DONE, OK, "");
+	ledger_put_decide(&in, &m);
+	ask(LEDGER_CLEAR, &in, &out);
+	buf_free(&out);
+	assert_string_equal(decide(S("a@x", 1), "u@y"), "unknown");
+	assert_string_equal(decide(S("a@x", 2), "u@y"), "done");
+}
+
 static void refusals_keep_the_hops_words_and_intents_their_names(void **state)
 {
 	(void)state;
@@ -168,7 +199,8 @@ static void refusals_keep_the_hops_words_and_intents_their_names(void **state)
 	note(S("a@x", 1), "v@y", LEDGER_INTENT, OK, "1m12file");
 	assert_string_equal(decide(S("a@x", 1), "u@y"), "refused 554 7.1 We do not like this");
 	assert_string_equal(decide(S("a@x", 1), "v@y"), "intent 1m12file");
-	assert_int_equal(look("a@x", "v@y"), LEDGER_OPEN);
+	assert_int_equal(look("a@x", "v@y"), LEDGER_MAYBE);
+	assert_string_equal(decide(S("a@x", 1), "v@y"), "intent 1m12file"); /* asked again: its answer was lost */
 	note(S("a@x", 1), "v@y", LEDGER_DONE, OK, "");
 	assert_string_equal(decide(S("a@x", 1), "v@y"), "done");
 }
@@ -364,7 +396,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(an_outcome_is_for_one_sender_one_leaf_and_one_content), EACH(refusals_keep_the_hops_words_and_intents_their_names),
-		EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(a_young_ledger_of_sent_mail_is_unsure),
+		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(a_young_ledger_of_sent_mail_is_unsure),
 		EACH(one_reply_in_so_many_days), EACH(a_hops_word_is_believed_long_when_good_and_short_when_bad), EACH(everything_is_there_after_a_restart),
 		EACH(a_damaged_ledger_is_begun_anew_and_says_so), EACH(nonsense_is_refused_at_once),
 	};

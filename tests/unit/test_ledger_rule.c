@@ -88,7 +88,7 @@ static void note(struct ledger_source from, const char *leaf, enum ledger_fate f
 {
 	struct buf payload = BUF_INIT(1 << 16);
 	struct ledger_entry e = { slice_of(leaf), fate, status, slice_of(name) };
-	struct ledger_note n = { from, &e, 1 };
+	struct ledger_note n = { from, LEDGER_NOTE_FIRM, &e, 1 };
 	struct mail_status said;
 	ledger_put_note(&payload, &n);
 	ask(LEDGER_NOTE, &payload);

@@ -74,16 +74,17 @@ static void the_small_records_come_back(void **state)
 {
 	struct buf b = BUF_INIT(10000);
 	struct arena mem = ARENA_INIT(0);
-	struct mailbox_ask ask = { leaf, 77 };
+	struct mailbox_ask ask = { leaf, 77, SLICE("1mabc") };
 	struct mailbox_pen pen = { SLICE("t"), leaf, 99 };
 	struct mailbox_state disk = { UINT64_MAX, 7, true };
 	struct slice forward[2] = { SLICE("x@y"), SLICE("z") }, id;
-	struct mailbox_asked asked = { MAIL_STATUS_OK, forward, 2 };
+	struct mailbox_asked asked = { MAIL_STATUS_OK, forward, 2, true };
 	(void)state;
 	assert_int_equal(mailbox_put_ask(&b, &ask), 0);
 	assert_int_equal(mailbox_get_ask(buf_slice(&b), &ask), 0);
 	assert_leaf(&ask.leaf);
 	assert_int_equal(ask.size, 77);
+	assert_slice(ask.find, SLICE("1mabc"));
 	buf_clear(&b);
 	assert_int_equal(mailbox_put_pen(&b, &pen), 0);
 	assert_int_equal(mailbox_get_pen(buf_slice(&b), &pen), 0);
@@ -97,6 +98,7 @@ static void the_small_records_come_back(void **state)
 	assert_int_equal(mailbox_get_asked(buf_slice(&b), &mem, &asked), 0);
 	assert_int_equal(asked.forward_count, 2);
 	assert_slice(asked.forward[1], SLICE("z"));
+	assert_true(asked.found);
 	buf_clear(&b);
 	assert_int_equal(mailbox_put_transaction(&b, SLICE("abc-9")), 0);
 	assert_int_equal(mailbox_get_transaction(buf_slice(&b), &id), 0);
@@ -121,7 +123,7 @@ static void a_transaction_id_is_fit_for_a_file_name(void **state)
 static void no_remote_leaf_and_no_status_that_lies_is_taken(void **state)
 {
 	struct buf b = BUF_INIT(10000);
-	struct mailbox_ask ask = { leaf, 1 };
+	struct mailbox_ask ask = { leaf, 1, SLICE_NONE };
 	struct mail_status s = { MAIL_OK, 450, { 0, 0 }, SLICE_NONE };
 	(void)state;
 	ask.leaf.kind = LEAF_HOP;

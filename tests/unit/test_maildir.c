@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "delivery/maildir.h"
+#include "delivery/maildir_find.h"
 #include "delivery/maildir_sweep.h"
 #include "delivery/quota.h"
 
@@ -51,6 +52,35 @@ static void make_maildir(const char *place)
 	int fd;
 	assert_int_equal(maildir_open(root, slice_of(place), MAILDIR_NEW, true, &fd), 0);
 	close(fd);
+}
+
+static bool has(const char *place, const char *transaction)
+{
+	bool found = false;
+	assert_int_equal(maildir_find(root, slice_of(place), slice_of(transaction), &found), 0);
+	return found;
+}
+
+static void a_message_is_found_by_its_transaction_where_a_reader_moved_it(void **state)
+{
+	char name[MAILDIR_MAX_NAME], from[MAILDIR_MAX_NAME + 20], to[MAILDIR_MAX_NAME + 20];
+	bool found;
+	(void)state;
+	assert_false(has("ann", "1mabc"));
+	assert_int_equal(faccessat(root, "ann", F_OK, 0), -1); /* nothing is made for a question */
+	make_maildir("ann");
+	assert_false(has("ann", "1mabc"));
+	maildir_name(name, SLICE("1mabc"), SLICE("host"), 9);
+	snprintf(from, sizeof from, "ann/new/%s", name);
+	make_file(from, 9);
+	assert_true(has("ann", "1mabc"));
+	assert_false(has("ann", "1mab"));
+	assert_false(has("ann", "mabc"));
+	assert_false(has("bob", "1mabc"));
+	snprintf(to, sizeof to, "ann/cur/%s:2,S", name);
+	assert_int_equal(renameat(root, from, root, to), 0);
+	assert_true(has("ann", "1mabc"));
+	assert_true(maildir_find(root, SLICE("../ann"), SLICE("1mabc"), &found) < 0);
 }
 
 static bool is_there(const char *name)
@@ -252,6 +282,7 @@ int main(void)
 		TEST(missing_folders_are_made_below_the_root_alone),
 		TEST(a_link_on_the_way_is_refused),
 		TEST(names_are_unique_and_tell_size_and_origin),
+		TEST(a_message_is_found_by_its_transaction_where_a_reader_moved_it),
 		TEST(a_quota_counts_new_and_cur_by_name_or_by_stat),
 		TEST(a_change_behind_our_back_is_counted),
 		TEST(the_table_is_bounded_and_keeps_what_is_reserved),

@@ -1,0 +1,269 @@
+/* Promises whose 250 may not have been heard: those of a session, and those whose session is over while its last bytes are under way. */
+#include "smtpd/heard.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "smtpd/peer.h"
+#include "smtpd/session.h"
+#include "smtpd/transaction_inside.h"
+
+enum { PROMISE_MEM = 1 << 20, MAX_WATCHED = 256, MAX_UNSENT = 1000, LOOK_MS = 100, WATCH_MS = 60000 };
+
+struct promise {
+	struct promise *next;
+	struct arena mem;
+	struct slice id;                 /* the transaction's, for the log */
+	struct ledger_source source;
+	struct slice *leaves;
+	size_t count;
+	bool noted;                      /* the ledger has pending entries of it */
+	bool lost;                       /* it was not heard */
+};
+
+/* A socket whose session is over. */
+struct watched {
+	struct watched *next;
+	int fd;
+	uint64_t since_ms;
+	bool ended;                      /* our side is shut */
+	struct promise *promises;
+};
+
+static struct watched *watched;
+static struct promise *unsent;           /* what becomes of them is known, the queue process isn't there */
+static size_t watched_count, unsent_count;
+static struct loop_timer *timer;
+
+static void look_at_all(void *arg);
+
+static void look_soon(struct smtpd *d)
+{
+	if (!timer)
+		timer = loop_timer_new(d->loop, look_at_all, d);
+	if (!loop_timer_is_set(timer))
+		loop_timer_set(timer, LOOK_MS);
+}
+
+/* -- what comes of a promise -------------------------------------------------------------------------------------------------------------------- */
+
+static void promise_free(struct promise *p)
+{
+	arena_free(&p->mem);
+	mem_free(p);
+}
+
+/* 0, or -EPIPE: the queue process is not there just now. */
+static int clear(struct smtpd *d, const struct promise *p)
+{
+	struct ledger_decide m = { p->source, p->leaves, p->count };
+	struct buf b = BUF_INIT(LEDGER_MAX_RECORD);
+	int error = ledger_put_decide(&b, &m) ? 0 : peer_tell(d->queue, LEDGER_CLEAR, 0, buf_slice(&b));
+	buf_free(&b);
+	return error;
+}
+
+static int note_lost(struct smtpd *d, const struct promise *p)
+{
+	struct ledger_entry *entries = mem_new_array(p->count, sizeof *entries);
+	struct ledger_note note = { p->source, LEDGER_NOTE_SOON, entries, p->count };
+	struct buf b = BUF_INIT(LEDGER_MAX_RECORD);
+	for (size_t i = 0; i < p->count; i++)
+		entries[i] = (struct ledger_entry){ p->leaves[i], LEDGER_LOST, MAIL_STATUS_OK, SLICE("") };
+	int error = ledger_put_note(&b, &note) ? 0 : peer_tell(d->queue, LEDGER_NOTE, 0, buf_slice(&b));
+	buf_free(&b);
+	mem_free(entries);
+	return error;
+}
+
+static int tell(struct smtpd *d, const struct promise *p)
+{
+	int error = p->noted ? clear(d, p) : 0;
+	return error || !p->lost || !p->source.message_id.n ? error : note_lost(d, p);
+}
+
+/* Without the queue process it waits for it, as much as memory may be spent on it: at worst a second copy, or a recipient who travels alone for some days. */
+static void tell_or_keep(struct smtpd *d, struct promise *p)
+{
+	if (tell(d, p) == 0 || unsent_count == MAX_UNSENT) {
+		promise_free(p);
+		return;
+	}
+	p->next = unsent;
+	unsent = p;
+	unsent_count++;
+	look_soon(d);
+}
+
+static void tell_unsent(struct smtpd *d)
+{
+	while (unsent && tell(d, unsent) == 0) {
+		struct promise *p = unsent;
+		unsent = p->next;
+		unsent_count--;
+		promise_free(p);
+	}
+}
+
+static void settle(struct smtpd *d, struct promise **list, bool heard)
+{
+	while (*list) {
+		struct promise *p = *list;
+		*list = p->next;
+		p->lost = !heard;
+		d->counts.lost_replies += p->lost;
+		if (p->lost)
+			log_event(LOG_INFO, "reply-lost", LOG_STR("id", p->id), LOG_STR("from", p->source.reverse_path), LOG_STR("message-id", p->source.message_id), LOG_END);
+		tell_or_keep(d, p);
+	}
+}
+
+/* -- sockets ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_acknowledged(int fd)
+{
+	int waiting = 0;
+	return ioctl(fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
+}
+
+/* Nothing can be acknowledged any more. */
+static bool is_dead(int fd)
+{
+	struct tcp_info info;
+	socklen_t n = sizeof info;
+	struct pollfd p = { .fd = fd };
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0)
+		return info.tcpi_state == TCP_CLOSE;
+	return poll(&p, 1, 0) < 0 || p.revents & (POLLHUP | POLLERR);
+}
+
+/* -- what goes on behind a session ------------------------------------------------------------------------------------------------------------------ */
+
+/* True: it is known what became of it. */
+static bool look_at_watched(struct smtpd *d, struct watched *w)
+{
+	if (!w->ended)
+		shutdown(w->fd, SHUT_WR); /* the connection is closed, but for our descriptor */
+	w->ended = true;
+	bool heard = is_acknowledged(w->fd);
+	if (!heard && !is_dead(w->fd) && clock_mono_ms() - w->since_ms < WATCH_MS)
+		return false;
+	settle(d, &w->promises, heard);
+	return true;
+}
+
+static void drop_watched(struct watched **at)
+{
+	struct watched *w = *at;
+	*at = w->next;
+	close(w->fd);
+	mem_free(w);
+	watched_count--;
+}
+
+static void look_at_all(void *arg)
+{
+	for (struct watched **at = &watched; *at;) {
+		if (look_at_watched(arg, *at))
+			drop_watched(at);
+		else
+			at = &(*at)->next;
+	}
+	tell_unsent(arg);
+	if (watched || unsent)
+		loop_timer_set(timer, LOOK_MS);
+}
+
+static bool watch(struct session *s, struct promise *promises)
+{
+	int fd = watched_count < MAX_WATCHED ? fcntl(conn_fd(s->conn), F_DUPFD_CLOEXEC, 0) : -1;
+	if (fd < 0)
+		return false;
+	struct watched *w = MEM_NEW(struct watched);
+	*w = (struct watched){ watched, fd, clock_mono_ms(), false, promises };
+	watched = w;
+	watched_count++;
+	look_soon(s->smtpd);
+	loop_timer_set(timer, 1);
+	return true;
+}
+
+/* -- a session ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static size_t count_leaves(const struct transaction_facts *f)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < f->recipient_count; i++)
+		n += f->recipients[i]->resolved.count;
+	return n;
+}
+
+static void copy_source(struct promise *p, const struct ledger_source *s)
+{
+	p->source = (struct ledger_source){ arena_copy(&p->mem, s->reverse_path), arena_copy(&p->mem, s->digest), arena_copy(&p->mem, s->message_id), arena_copy(&p->mem, s->network),
+		                            arena_copy(&p->mem, s->domain) };
+}
+
+void heard_expect(struct session *s, struct transaction *t)
+{
+	const struct ledger_source *source = outcome_source(&t->outcome);
+	size_t leaves = count_leaves(&t->facts);
+	if ((!source->message_id.n && !t->outcome.promised) || !leaves || leaves > QUEUE_MAX_ENTRIES)
+		return; /* without a Message-ID a repeat is not told from another message that says the same */
+	struct promise *p = MEM_NEW(struct promise);
+	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .noted = t->outcome.promised > 0 };
+	p->id = arena_copy(&p->mem, unique_slice(&t->facts.id));
+	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
+	copy_source(p, source);
+	for (size_t i = 0; p->leaves && i < t->facts.recipient_count; i++)
+		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++)
+			p->leaves[p->count++] = arena_copy(&p->mem, t->facts.recipients[i]->resolved.leaves[k].address);
+	s->promises = p;
+}
+
+void heard_look(struct session *s)
+{
+	if (s->promises && !conn_output_pending(s->conn) && is_acknowledged(conn_fd(s->conn)))
+		settle(s->smtpd, &s->promises, true);
+}
+
+void heard_failed(struct session *s)
+{
+	settle(s->smtpd, &s->promises, false);
+}
+
+void heard_leave(struct session *s)
+{
+	heard_look(s);
+	if (!s->promises)
+		return;
+	if (!conn_output_pending(s->conn) && !is_dead(conn_fd(s->conn)) && watch(s, s->promises))
+		s->promises = NULL;
+	else
+		heard_failed(s);
+}
+
+void heard_close(struct smtpd *d)
+{
+	while (watched) {
+		settle(d, &watched->promises, is_acknowledged(watched->fd));
+		drop_watched(&watched);
+	}
+	tell_unsent(d);
+	while (unsent) {
+		struct promise *p = unsent;
+		unsent = p->next;
+		promise_free(p);
+	}
+	loop_timer_free(timer);
+	timer = NULL;
+}

@@ -1,0 +1,231 @@
+"""The windows in which a crash could leave a second copy (rule.md, "Windows where a duplicate remains possible"). Each step is held open by stopping a process, then processes are killed
+-9, the client retries as RFC 5321 says, and the copies are counted: one everywhere, save in the windows that the rule lists, which have their number."""
+import os, signal, socket, struct, sys, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
+from porter import Porter, check, finish, SLOW
+from sink import Sink
+
+held = {}                       # mark: what happens in the hop at the dot of this message, before its 250
+
+
+def dot(message):
+    for mark, what in list(held.items()):
+        if mark in message.content:
+            return what()
+
+
+hop = Sink(dot=dot)
+unheard = []                    # messages of a hop that took them and died before its 250
+
+
+p = Porter('windows', start=False)
+with open(p.etc / 'domains', 'a') as f:
+    f.write(f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\n')
+p.compile()
+p.start()
+serial, crashes = 0, 0
+
+
+def content(mark, message_id=True):
+    return (b'Message-ID: <%s@out.test>\r\n' % mark if message_id else b'') + b'Subject: %s\r\n\r\nhello\r\n' % mark
+
+
+def new_mark():
+    global serial
+    serial += 1
+    return b'mark-%d-end' % serial
+
+
+def signal_all(roles, number):
+    now = p.roles()
+    for role in roles:
+        for pid in now.get(role, []):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+
+def begin(sender, recipients, text):
+    """The dot is sent, its reply not waited for."""
+    t = p.talk()
+    t.say('EHLO c.test')
+    t.say(f'MAIL FROM:<{sender}>')
+    codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
+    if 250 not in codes or t.say('DATA')[0] != 354:
+        return t, codes
+    t.raw(text + b'.\r\n')
+    return t, codes
+
+
+def retry(sender, recipients, text):
+    """RFC 5321, 4.5.4.1: those that were put off are tried again, until each has a 250 or a 5xx."""
+    due = list(recipients)
+    end = time.monotonic() + 30 * SLOW
+    while due and time.monotonic() < end:
+        try:
+            t, codes = begin(sender, due, text)
+            answer = t.reply()[0] if 250 in codes else 0
+            t.close()
+        except (OSError, RuntimeError, ValueError):
+            answer, codes = 0, []
+        if answer // 100 in (2, 5):
+            due = [r for r, c in zip(due, codes) if c == 450 or c == 451 or c == 452]
+        else:
+            time.sleep(.1)
+    return due
+
+
+def here(mark, user='alice'):
+    return sum(mark in m for m in p.messages(user).values())
+
+
+def there(mark):
+    return sum(mark in m.content for m in hop.messages)
+
+
+def up(*roles):
+    """Every process is there again, and none of them is stopped."""
+    return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
+
+
+def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_id=True):
+    """At the hop's dot `stop_at_dot` are stopped; then the hop says 250; a moment later `kill` die, the rest goes on, and the client retries. (mark, what is still due)"""
+    global crashes
+    mark, reached = new_mark(), threading.Event()
+    crashes += 1
+    if crashes % 3 == 0:        # the parent waits longer and longer before it starts what dies again and again
+        p.stop()
+        p.start()
+
+    def at_dot():
+        signal_all(stop_at_dot, signal.SIGSTOP)
+        reached.set()
+    held[mark] = at_dot
+    sender = f'{mark.decode()}@out.test'
+    t, codes = begin(sender, recipients, content(mark, message_id))
+    reached.wait(10 * SLOW)
+    del held[mark]
+    p.wait(lambda: there(mark))
+    time.sleep(.3)              # what follows the 250 has begun, or will begin: either is a window to be tried
+    before_kill(mark)
+    signal_all(kill, signal.SIGKILL)
+    signal_all([r for r in stop_at_dot if r not in kill], signal.SIGCONT)
+    t.close()
+    up()
+    return mark, retry(sender, recipients, content(mark, message_id))
+
+
+def let_mailbox_commit(mark):
+    """smtpd stands still, the mailbox does what it was asked for."""
+    signal_all(['smtpd'], signal.SIGSTOP)
+    signal_all(['mailbox'], signal.SIGCONT)
+    p.wait(lambda: here(mark), 2)
+
+
+MIXED = ['alice@example.test', 'good@relay.test']
+for title, stop, kill, recipients, before in (
+        ('smtpd dies between the hop\'s 250 and the mailboxes\' commit', ['mailbox'], ['smtpd', 'mailbox'], MIXED, None),
+        ('smtpd dies when the mailbox was asked to commit and does it later', ['mailbox'], ['smtpd'], MIXED, None),
+        ('the mailbox process dies between the hop\'s 250 and its commit', ['mailbox'], ['mailbox'], MIXED, None),
+        ('smtpd dies between the mailboxes\' commit and the client\'s 250', ['mailbox'], ['smtpd'], MIXED, let_mailbox_commit),
+        ('smtpd and the mailbox process die there', ['mailbox'], ['smtpd', 'mailbox'], MIXED, let_mailbox_commit),
+        ('smtpd and the queue process die behind the note of the hop\'s 250', ['mailbox'], ['smtpd', 'queue', 'mailbox'], MIXED, None),
+        ('smtpd dies while the note of the hop\'s 250 is under way', ['queue'], ['smtpd'], MIXED, None),
+        ('the same, with the hop alone', ['queue'], ['smtpd'], ['good@relay.test', 'two@relay.test'], None)):
+    mark, due = crash(stop, kill, recipients, before or (lambda mark: None))
+    copies = (here(mark), there(mark))
+    wanted = (1 if 'alice@example.test' in recipients else 0, 1)
+    check(f'{title}: one copy everywhere', not due and copies == wanted, (due, copies))
+
+# -- listed: a hop's 250 followed by our crash before the ledger's sync --------------------------------------------------------------------------
+mark, due = crash(['queue'], ['smtpd', 'queue'], MIXED)
+copies = (here(mark), there(mark))
+check('window: the hop\'s 250, then a crash before the ledger\'s sync: at most one second copy, at the hop', not due and copies[0] == 1 and copies[1] in (1, 2), (due, copies))
+print(f'row duplicates in the window of the ledger\'s sync: {copies[1] - 1}')
+
+# -- listed: a hop's 250 that came after its connection died --------------------------------------------------------------------------------------
+mark = new_mark()
+
+
+def take_and_die():
+    unheard.append(mark)
+    return 'close'
+
+
+held[mark] = take_and_die
+t, _ = begin(f'{mark.decode()}@out.test', MIXED, content(mark))
+end = t.reply()
+t.close()
+del held[mark]
+check('window: a hop that took the message and died before its 250: the client hears 451', end[0] == 451 and here(mark) == 0, end)
+due = retry(f'{mark.decode()}@out.test', MIXED, content(mark))
+copies = (here(mark), there(mark) + unheard.count(mark))
+check('window: its retry leaves one second copy there, one here', not due and copies == (1, 2), (due, copies))
+
+
+# -- a 250 of ours that was lost ---------------------------------------------------------------------------------------------------------------------
+def lose_reply(recipients, mark, message_id=True, source=None):
+    """The client goes away, without a word, between its dot and our 250."""
+    signal_all(['mailbox'], signal.SIGSTOP)
+    t, codes = begin(f'{mark.decode()}@out.test', recipients, content(mark, message_id))
+    time.sleep(.1)
+    t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    t.close()
+    signal_all(['mailbox'], signal.SIGCONT)
+    return p.wait(lambda: here(mark)) and (not message_id or p.wait_log('reply-lost.*' + mark.decode()))
+
+
+for title, recipients in (('mailboxes', ['alice@example.test', 'bob@example.test']), ('a mailbox and a hop', MIXED)):
+    mark = new_mark()
+    lost = lose_reply(recipients, mark)
+    check(f'{title}: a 250 that met a dead connection is noted', lost, p.log_text()[-600:])
+    due = retry(f'{mark.decode()}@out.test', recipients, content(mark))
+    copies = (here(mark), here(mark, 'bob') + there(mark))
+    check(f'{title}: the retry is a 250 and brings no second copy', not due and copies == (1, 1), (due, copies))
+    due = retry(f'{mark.decode()}@out.test', recipients, content(mark).replace(b'hello', b'other'))
+    check(f'{title}: another content of that sender is delivered', not due and here(mark) == 2, (due, here(mark)))
+mark = new_mark()
+signal_all(['mailbox'], signal.SIGSTOP)
+t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+t.socket.shutdown(socket.SHUT_WR)
+signal_all(['mailbox'], signal.SIGCONT)
+end = t.reply()
+t.close()
+time.sleep(.3)
+due = retry(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+check('who ended only his own half and has heard the 250 is no lost reply: what he sends again is delivered again', end[0] == 250 and not due and here(mark) == 2, (end, due, here(mark)))
+mark = new_mark()
+signal_all(['mailbox'], signal.SIGSTOP)
+t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+time.sleep(.1)
+let_mailbox_commit(mark)
+signal_all(['smtpd'], signal.SIGKILL)
+t.close()
+up()
+due = retry(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+check('window: smtpd dies between a commit of mailboxes alone and its 250: at most one second copy', not due and here(mark) in (1, 2), (due, here(mark)))
+print(f'row duplicates in the window of a plain delivery: {here(mark) - 1}')
+mark = new_mark()
+signal_all(['mailbox'], signal.SIGSTOP)
+t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+time.sleep(.1)
+signal_all(['mailbox'], signal.SIGKILL)
+t.reply()
+t.close()
+up()
+due = retry(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
+check('the mailbox process dies in a delivery to mailboxes alone: one copy', not due and here(mark) == 1, (due, here(mark)))
+mark = new_mark()
+lose_reply(['alice@example.test'], mark, message_id=False)
+due = retry(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark, False))
+check('window: without a Message-ID a repeat is delivered: an alarm that says the same every day', not due and here(mark) == 2, (due, here(mark)))
+mark = new_mark()
+lose_reply(['alice@example.test'], mark)
+other = Porter('windows-other')
+with other:
+    due_there = other.send(content(mark), sender=f'{mark.decode()}@out.test')
+    elsewhere = sum(mark in m for m in other.messages().values())
+check('window: a retry through another MX host brings one second copy: the ledger is of one host', due_there == 250 and here(mark) + elsewhere == 2, (due_there, here(mark), elsewhere))
+check('it ends in order', up() and p.stop() == 0)
+finish()
