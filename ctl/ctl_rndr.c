@@ -35,6 +35,7 @@ struct run {
 	struct rndr_check *check;
 	struct rndr_catch *catch;
 	int catch_fd;
+	bool own;                     /* an address of this machine */
 	int code;
 };
 
@@ -99,6 +100,24 @@ static void refuse(struct run *r, struct slice why)
 	loop_stop(r->loop);
 }
 
+/* Once in half a minute, whoever asks for it on this machine as this user: counted when messages are about to go to somebody else's machine. */
+static int rate_limit(void)
+{
+	char path[300];
+	struct stat st;
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+	snprintf(path, sizeof path, "%s/porter-rndr-check-%u", dir && dir[0] == '/' ? dir : "/tmp", (unsigned)getuid());
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd < 0 ? 0 : (close(fd), 0);
+	int64_t now = clock_wall_s();
+	bool soon = st.st_size > 0 && now - st.st_mtim.tv_sec < STAMP_S && now >= st.st_mtim.tv_sec;
+	if (!soon && (ftruncate(fd, 0) < 0 || write(fd, "x", 1) != 1))
+		soon = false;
+	close(fd);
+	return soon ? ctl_fail(CTL_TEMPFAIL, "a check of another machine was begun less than %d s ago; wait a little", STAMP_S) : 0;
+}
+
 static void on_consent(void *arg, const struct consent_result *c)
 {
 	struct run *r = arg;
@@ -112,6 +131,8 @@ static void on_consent(void *arg, const struct consent_result *c)
 		r->code = ctl_fail(2, "nothing was sent; say y, or give --yes");
 		return loop_stop(r->loop);
 	}
+	if (!r->own && (r->code = rate_limit()))
+		return loop_stop(r->loop);
 	begin_check(r);
 }
 
@@ -176,25 +197,6 @@ static int read_options(struct run *r, int *argc, char **argv, const char **catc
 	return 0;
 }
 
-/* Once in half a minute, whoever asks for it on this machine as this user. */
-static int rate_limit(void)
-{
-	char path[300];
-	struct stat st;
-	const char *dir = getenv("XDG_RUNTIME_DIR");
-	snprintf(path, sizeof path, "%s/porter-rndr-check-%u", dir && dir[0] == '/' ? dir : "/tmp", (unsigned)getuid());
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return fd < 0 ? 0 : (close(fd), 0);
-	int64_t now = clock_wall_s();
-
-	bool soon = st.st_size > 0 && now - st.st_mtim.tv_sec < STAMP_S && now >= st.st_mtim.tv_sec;
-	if (!soon && (ftruncate(fd, 0) < 0 || write(fd, "x", 1) != 1))
-		soon = false;
-	close(fd);
-	return soon ? ctl_fail(CTL_TEMPFAIL, "a check of another machine was begun less than %d s ago; wait a little", STAMP_S) : 0;
-}
-
 static int open_catch(struct run *r, const char *text)
 {
 	struct net_address a;
@@ -234,12 +236,9 @@ static int run_plan(struct run *r, const char *target, const char *catch, const 
 		return ctl_fail(CTL_USAGE, "%s: HOST or HOST:PORT is wanted", target);
 	struct net_ip ip;
 	struct slice bare = plan.host.p[0] == '[' ? slice(plan.host.p + 1, plan.host.n - 2) : plan.host;
-	bool own = net_ip_parse(bare, &ip) && consent_is_own_address(&ip);
-	if (own)
+	r->own = net_ip_parse(bare, &ip) && consent_is_own_address(&ip);
+	if (r->own)
 		r->setup.pause_ms = 20;     /* ours to burden */
-	int code = own ? 0 : rate_limit();
-	if (code)
-		return code;
 	r->setup.host = plan.host;
 	if (!r->setup.probe_domain.n)
 		r->setup.probe_domain = SLICE("[127.0.0.1]");
@@ -249,7 +248,7 @@ static int run_plan(struct run *r, const char *target, const char *catch, const 
 	r->dns = dns_new(r->loop, &dns, &why);
 	if (!r->dns)
 		return ctl_fail(CTL_UNAVAILABLE, "no DNS: %s", why);
-	code = open_catch(r, catch);
+	int code = open_catch(r, catch);
 	if (code)
 		return code;
 	if (!catch)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The account of attacks (porterctl attacks): what was tried is counted by its way, its network, its forged domain and its answer, and lives over restarts."""
-import json, sys
+import json, re, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -78,6 +78,17 @@ def digest(p):
     check('it answers to nothing', 'Auto-Submitted: auto-generated' in text and 'Return-Path: <>' in text, text[:600])
 
 
+def written(p):
+    page = p.dir / 'attacks.html'
+    told = p.ctl('attacks', '--html', page)
+    html = page.read_text()
+    check('the report as a page holds the time line as a picture, the network, the domain, and nothing that runs or comes from elsewhere',
+          told.returncode == 0 and '<svg' in html and '127.0.0.0/24' in html and 'victim.test' in html and not re.search(r'<script|https?://(?!www\.w3\.org)|\son\w+=', html), (told, html[:500]))
+    text = p.ctl('attacks', '--since', '7d').stdout
+    check('on a terminal the time line is a row of bars', re.search('[▁▂▃▄▅▆▇█]', text) and 'victim.test' in text, text)
+    check('a time that is none is refused', p.ctl('attacks', '--since', 'soon').returncode == 64, p.ctl('attacks', '--since', 'soon'))
+
+
 def refuse(address):
     return '550 5.1.1 nobody' if address.startswith('no') else None
 
@@ -90,6 +101,7 @@ with Porter('attacks', maps=maps) as p:
     no_attacks(p)
     by_hop(p)
     digest(p)
+    written(p)
     was = account(p)['attempts']
     p.stop()
     check('the account is read without the server, and lives over its end', account(p)['attempts'] == was)

@@ -1,6 +1,7 @@
 """The RNDR check against servers that behave in known ways: one that refuses in session, one that accepts and bounces, one that swallows, one that defers once,
 and some that are no mail servers at all."""
-import json, re, smtplib, socket, socketserver, subprocess, threading, time
+import json, os, re, smtplib, socket, socketserver, subprocess, tempfile, threading, time
+from dns import Dns
 from porter import BUILD, check, finish, free_port
 
 DOMAIN = 'example.test'
@@ -18,11 +19,13 @@ class Server(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def bounce(self, to, content):
-        try:
-            with smtplib.SMTP('127.0.0.1', self.catch, timeout=10) as s:
-                s.sendmail('', [to], b'From: MAILER-DAEMON\r\nSubject: Undelivered\r\n\r\n' + content)
-        except (OSError, smtplib.SMTPException):
-            pass
+        for _ in range(40):             # a queue would come again, too
+            try:
+                with smtplib.SMTP('127.0.0.1', self.catch, timeout=10) as s:
+                    s.sendmail('', [to], b'From: MAILER-DAEMON\r\nSubject: Undelivered\r\n\r\n' + content)
+                return
+            except (OSError, smtplib.SMTPException):
+                time.sleep(.2)
 
 
 class Session(socketserver.StreamRequestHandler):
@@ -44,6 +47,13 @@ class Session(socketserver.StreamRequestHandler):
                 self.wfile.write(b'x' * 4096)
         self.say('220 fake ESMTP')
         sender, rcpts = '', []
+        if how == 'tarpit':             # each reply takes its time, byte by byte
+            how = s.how_then
+            def slowly(text):
+                for byte in text.encode() + b'\r\n':
+                    time.sleep(.02)
+                    self.wfile.write(bytes((byte,)))
+            self.say = slowly
         while True:
             line = self.rfile.readline(4096)
             if not line:
@@ -93,11 +103,11 @@ class Session(socketserver.StreamRequestHandler):
                 self.say('250 ok')
 
 
-def run(server, *more, timeout=60):
+def run(server, *more, timeout=60, wait='2s'):
     catch = free_port()
     server.catch = catch
     p = subprocess.run([BUILD / 'porterctl', '--json', '--yes', 'rndr-check', f'127.0.0.1:{server.port}', '--domain', DOMAIN, '--catch', f'127.0.0.1:{catch}',
-                        '--wait', '2s', '--again', '1s', *more], capture_output=True, text=True, timeout=timeout)
+                        '--wait', wait, '--again', '1s', *more], capture_output=True, text=True, timeout=timeout)
     try:
         result = json.loads(p.stdout)
     except ValueError:
@@ -141,6 +151,40 @@ check('a server of another protocol could not be tested', code == 2 and 'SMTP' i
 code, r = run(Server('endless'), '--ways', 'unknown')
 check('a line without an end is bounded', code == 2 and r['ways']['unknown']['verdict'] == 'could not test', (code, r))
 
+tarpit = Server('tarpit')
+tarpit.how_then = 'refuse'
+code, r = run(tarpit, '--ways', 'unknown')
+check('a tarpit is waited for, and its refusal counts', code == 0 and r['ways']['unknown']['verdict'] == 'refused in session', (code, r))
+for target, words, what in (('no.such.host.invalid', '', 'does not resolve'), (f'127.0.0.1:{free_port()}', 'no connection', 'refuses the connection')):
+    p = subprocess.run([BUILD / 'porterctl', '--json', '--yes', 'rndr-check', target, '--domain', DOMAIN, '--catch', f'127.0.0.1:{free_port()}', '--wait', '1s', '--ways', 'unknown',
+                        '--resolver', '127.0.0.1@1'], capture_output=True, text=True, timeout=60)
+    check(f'a host that {what} could not be tested, and is named', p.returncode == 2 and words in p.stdout and (p.stdout or target in p.stderr), p)
+
+# the listener for returns is itself attacked while the check goes on
+def attack_catcher(server):
+    held = []
+    while not server.catch:
+        time.sleep(.01)
+    for i in range(300):
+        try:
+            s = socket.create_connection(('127.0.0.1', server.catch), timeout=5)
+            s.sendall((b'x' * 70000, b'RCPT TO:<' + b'a' * 1500 + b'>\r\n', b'DATA\r\n' * 50, b'\0\xff\r\n' * 100)[i % 4])
+            held.append(s)
+        except OSError:
+            time.sleep(.01)
+    for s in held:
+        s.close()
+
+
+server = Server('bounce')
+attackers = [threading.Thread(target=attack_catcher, args=(server,), daemon=True) for _ in range(2)]
+for t in attackers:
+    t.start()
+code, r = run(server, '--ways', 'unknown,mixed', wait='20s')
+check('an attack on the listener for returns changes no verdict', code == 1 and all(r['ways'][w]['verdict'] == 'accepted and bounced' for w in ('unknown', 'mixed')), (code, r))
+for t in attackers:
+    t.join(30)
+
 # a forged return: a guessed mark, and one without any
 server = Server('swallow')
 catch = free_port()
@@ -163,4 +207,10 @@ check('each probe is marked in header, Message-ID and reverse-path', server.seen
 
 p = subprocess.run([BUILD / 'porterctl', 'rndr-check', '192.0.2.1', '--domain', DOMAIN, '--resolver', '127.0.0.1@1'], capture_output=True, text=True, timeout=60)
 check('a server that is not ours is not tested without consent, and the record to set is named', p.returncode == 2 and '_rndr-check.example.test' in p.stderr, p.stderr)
+# limits of rate, for what is not an address of this machine
+with tempfile.TemporaryDirectory() as run_dir, Dns({'mx.far.test': {'A': ['127.0.0.1']}}) as dns:
+    server = Server('refuse')
+    argv = [BUILD / 'porterctl', '--json', '--yes', 'rndr-check', f'mx.far.test:{server.port}', '--domain', DOMAIN, '--ways', 'unknown', '--wait', '1s', '--resolver', dns.resolver]
+    first, second = (subprocess.run(argv, capture_output=True, text=True, timeout=60, env=dict(os.environ, XDG_RUNTIME_DIR=run_dir)) for _ in range(2))
+    check('a second check within half a minute has to wait', first.returncode == 0 and second.returncode == 75 and 'wait' in second.stderr and len(server.seen) == 0, (first, second))
 finish()
