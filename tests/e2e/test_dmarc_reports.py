@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""DMARC aggregate reports: gathered for domains that ask, sent to destinations that agree, readable by the same tool that reads others'."""
-import json, re, subprocess, sys, time
+"""DMARC aggregate reports: gathered for domains that ask, sent to destinations that agree, valid by the RFC's schema, readable by the same tool that reads others'."""
+import email, gzip, json, re, shutil, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from dns import Dns
-from porter import BUILD, Porter, check, finish
+from porter import BUILD, TOP, Porter, check, finish, skip
 from sink import Sink
 
 ZONE = {
@@ -22,6 +22,45 @@ def mail(domain):
     return f'From: Ann <ann@{domain}>\r\nTo: alice@example.test\r\nSubject: x\r\n\r\nhello\r\n'.encode()
 
 
+OTHERS = """<?xml version="1.0"?>
+<feedback xmlns="urn:ietf:params:xml:ns:dmarc-2.0"><version>1.0</version>
+<report_metadata><report_id>77</report_id><email>r@big.test</email><org_name>Big &amp; Co</org_name><date_range><end>1790086399</end><begin>1790000000</begin></date_range></report_metadata>
+<policy_published><p>quarantine</p><domain>report.test</domain><testing>n</testing></policy_published>
+<record><row><count>4</count><source_ip>2001:db8::7</source_ip><policy_evaluated><disposition>quarantine</disposition><dkim>fail</dkim><spf>fail</spf>
+<reason><type>mailing_list</type><comment>a list</comment></reason></policy_evaluated></row>
+<identifiers><envelope_from></envelope_from><header_from>report.test</header_from></identifiers>
+<auth_results><dkim><selector>s</selector><domain>report.test</domain><result>permerror</result></dkim><spf><domain>h.test</domain><result>none</result></spf></auth_results></record>
+</feedback>
+"""
+
+
+def schema(p, name, xml):
+    """Its complaint about an XML text; '' there is none."""
+    (p.dir / name).write_text(xml)
+    r = subprocess.run(['xmllint', '--noout', '--nonet', '--schema', TOP / 'tests/lib/dmarc-report.xsd', p.dir / name], capture_output=True, text=True, timeout=60)
+    return '' if r.returncode == 0 else r.stderr
+
+
+def attachment(content):
+    return next(gzip.decompress(part.get_payload(decode=True)).decode() for part in email.message_from_bytes(content).walk() if part.get_content_type() == 'application/gzip')
+
+
+def valid(p, reports):
+    if not shutil.which('xmllint'):
+        skip('reports are valid by the schema', 'xmllint is not installed (Debian: libxml2-utils)')
+        return
+    xml = attachment(reports[0])
+    check('what is sent is valid by the schema', schema(p, 'sent.xml', xml) == '', schema(p, 'sent.xml', xml))
+    for what, old, new in (('a row without its address', r'<source_ip>.*?</source_ip>', ''), ('an unknown policy', r'<p>\w+</p>', '<p>maybe</p>'), ('another root', 'feedback', 'feedforward'),
+                           ('results before the row', r'(?s)(<row>.*?</row>)(.*?)(?=</record>)', r'\2\1'), ('no record', r'(?s)<record>.*</record>', '')):
+        check(f'the schema finds {what}', schema(p, 'bad.xml', re.sub(old, new, xml)) != '', re.sub(old, new, xml))
+    (p.dir / 'others').mkdir()
+    check('another\'s report that the schema takes', schema(p, 'others/1.xml', OTHERS) == '', schema(p, 'others/1.xml', OTHERS))
+    found = json.loads(subprocess.run([BUILD / 'porterctl', 'auth', 'reports', p.dir / 'others', '--json'], capture_output=True, timeout=60).stdout)
+    check('is read in whatever order it stands', found['reports'][0]['messages'] == 4 and found['reports'][0]['policy'] == 'quarantine' and
+          found['sources'][0]['source'] == '2001:db8::7', found)
+
+
 def main():
     sink = Sink()
     with Dns(ZONE) as d, Porter('reports', settings={'dns-resolvers': d.resolver, 'evidence': 'yes'}, maps={'routes': f'* [127.0.0.1]:{sink.port}'}) as p:
@@ -29,6 +68,7 @@ def main():
         codes += [p.send(mail('silent.test'), sender='ann@silent.test')]
         check('mail that passes is taken, mail that fails refused', codes == [250, 250, 250, 550, 550, 250], codes)
         time.sleep(.5)
+        p.ctl('status')                   # the queue has had a turn since
         out = p.ctl('auth', 'send-reports')
         check('reports are made of it, one domain asked for them', out.returncode == 0 and json.loads(out.stdout)['reports'] == 1, out.stdout + out.stderr)
         end = time.monotonic() + 15
@@ -45,6 +85,7 @@ def main():
         check('and say what happened', len(found['reports']) == 1 and found['reports'][0]['messages'] == 5 and found['reports'][0]['policy'] == 'reject', found)
         rows = found['sources']
         check('by source: three passed, two were rejected', len(rows) == 1 and rows[0]['source'] == '127.0.0.1' and (rows[0]['passed'], rows[0]['rejected']) == (3, 2), rows)
+        valid(p, [m.content for m in sink.messages])
         check('the file has the name that the RFC wants', all(re.search(rb'filename="mx\.example\.test!report\.test!\d+!\d+\.xml\.gz"', m.content) for m in sink.messages))
         out = p.ctl('auth', 'send-reports')
         check('nothing is sent twice', json.loads(out.stdout)['reports'] == 0, out.stdout)

@@ -216,7 +216,7 @@ def run_dialogue(d):
 
 
 def exim_suite():
-    suite = Suite('smtp-exim, dialogues that play a server', EXIM)
+    suite = Suite('smtp-exim, dialogues that play a server', EXIM, steady=False)
     dialogues = [d for d in json.loads((exim / 'dialogues-open.json').read_text()) if d['kind'] == 'server' and not d['cmd'].startswith('server DIR')
                  and d['lines'] and not any(line.startswith(NOT_SMTP) for line in d['lines'])]
     with ThreadPoolExecutor(6) as pool:
@@ -351,7 +351,7 @@ def fake_suite():
     with tempfile.TemporaryDirectory() as t, ThreadPoolExecutor(6) as pool:
         cert = Authority(t).leaf('example.org', signed=False)
         for name, must in (('TLS where it works', False), ('TLS or nothing', True)):
-            suite = Suite(f'smtp-client-fakeserver, {name}', FAKE)
+            suite = Suite(f'smtp-client-fakeserver, {name}', FAKE, steady=False)
             for path, differs in zip(cases, pool.map(lambda p, m=must: run_case(p, cert, m), cases)):
                 suite.case(str(path.relative_to(folder)), not differs, differs)
             bad += suite.end()
