@@ -16,96 +16,14 @@
 #include "base/scan.h"
 #include "ctl/ctl_maps.h"
 #include "ctl/ctl_maps_text.h"
-#include "ctl/sync_ldap.h"
+#include "ctl/sync_source.h"
 #include "ctl/tables.h"
 #include "maps/kinds.h"
 #include "maps/map_key.h"
 #include "maps/maps_settings.h"
 #include "maps/value.h"
 
-enum { MAX_RESULT = 1 << 30, MAX_ARGV = 64, USUAL_EVERY_S = 3600, MAX_EVERY_S = 30 * 86400 };
-
-struct source {
-	struct slice name;
-	bool is_ldap;
-	uint64_t every_s;
-	char *argv[MAX_ARGV + 1];
-	struct sync_ldap ldap;
-	const char *password_file;
-};
-
-/* The file sync ------------------------------------------------------------------------------------------------------------------------- */
-
-static const char *text_of(struct ctl *c, struct slice s)
-{
-	return arena_cstr(&c->mem, value_unquote(s, &c->mem));
-}
-
-static const char *read_command(struct ctl *c, struct slice rest, struct source *s)
-{
-	struct slice item;
-	size_t n = 0;
-	while (map_item(&rest, ' ', &item)) {
-		if (n == MAX_ARGV)
-			return "a command with more than 64 arguments";
-		s->argv[n++] = (char *)(uintptr_t)text_of(c, item);
-	}
-	return n && s->argv[0][0] == '/' ? NULL : "a command is named by its absolute path";
-}
-
-static const char *read_ldap(struct ctl *c, struct slice rest, struct source *s)
-{
-	const struct {
-		struct slice name;
-		const char **to;
-	} rows[] = { { SLICE("url"), &s->ldap.url }, { SLICE("base"), &s->ldap.base }, { SLICE("filter"), &s->ldap.filter }, { SLICE("attribute"), &s->ldap.attributes },
-		     { SLICE("bind"), &s->ldap.bind }, { SLICE("password-file"), &s->password_file }, { SLICE("value"), &s->ldap.value } };
-	struct slice item, value;
-	uint64_t page = 0;
-	while (map_item(&rest, ' ', &item)) {
-		struct slice name = value_name(item, &value);
-		size_t i = 0;
-		while (i < sizeof rows / sizeof *rows && !slice_eq(name, rows[i].name))
-			i++;
-		if (slice_eq(item, SLICE("starttls")))
-			s->ldap.start_tls = true;
-		else if (slice_eq(name, SLICE("page")) && scan_uint_all(value, 100000, &page))
-			s->ldap.page = (unsigned)page;
-		else if (i < sizeof rows / sizeof *rows && value.p)
-			*rows[i].to = text_of(c, value);
-		else
-			return "ldap takes url= base= filter= attribute= value= bind= password-file= page= and starttls";
-	}
-	return s->ldap.url && s->ldap.base ? NULL : "ldap wants at least url= and base=";
-}
-
-static const char *read_source(struct ctl *c, struct slice value, struct source *s)
-{
-	struct slice kind, item, rest, span;
-	s->every_s = USUAL_EVERY_S;
-	s->ldap.filter = "(|(proxyAddresses=*)(mail=*))";
-	s->ldap.attributes = "proxyAddresses mail";
-	s->ldap.value = "";
-	if (!map_item(&value, ' ', &kind))
-		return "a source is `command ...` or `ldap ...`";
-	rest = value;
-	if (map_item(&rest, ' ', &item) && slice_eq(value_name(item, &span), SLICE("every"))) {
-		if (!scan_span_all(span, MAX_EVERY_S, &s->every_s))
-			return "every= wants a time like 30m";
-		value = rest;
-	}
-	s->is_ldap = slice_eq(kind, SLICE("ldap"));
-	if (!s->is_ldap && !slice_eq(kind, SLICE("command")))
-		return "a source is `command ...` or `ldap ...`";
-	return s->is_ldap ? read_ldap(c, value, s) : read_command(c, value, s);
-}
-
-static const char *any_key(void *arg, struct slice raw, struct arena *mem, struct slice *out)
-{
-	(void)arg, (void)mem;
-	*out = raw;
-	return raw.n && slice_find(raw, '/') == raw.n && raw.p[0] != '.' ? NULL : "a map's name is wanted";
-}
+enum { MAX_RESULT = 1 << 30 };
 
 static struct map_text *read_sync(struct ctl *c, struct buf *text, int *code)
 {
@@ -115,7 +33,7 @@ static struct map_text *read_sync(struct ctl *c, struct buf *text, int *code)
 	int error = ctl_read_file(path, 1 << 20, text);
 	if (error)
 		*code = ctl_fail(CTL_NO_INPUT, "%s: %s; it says where maps come from, see porter-maps(5)", path, strerror(-error));
-	else if (!map_text_read(buf_slice(text), SLICE("sync"), any_key, NULL, false, &wrong, &t))
+	else if (!map_text_read(buf_slice(text), SLICE("sync"), sync_source_key, NULL, false, &wrong, &t))
 		*code = CTL_DATA;
 	ctl_complain(&wrong);
 	complaint_free(&wrong);
@@ -124,7 +42,7 @@ static struct map_text *read_sync(struct ctl *c, struct buf *text, int *code)
 
 /* A command ----------------------------------------------------------------------------------------------------------------------------- */
 
-static void run_child(const struct source *s, int out)
+static void run_child(const struct sync_source *s, int out)
 {
 	const char *home = "/";
 	static char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL };
@@ -179,7 +97,7 @@ static const char *collect(int fd, pid_t pid, struct buf *out)
 	return why ? why : !WIFEXITED(status) ? "it was killed" : WEXITSTATUS(status) ? "it ended with an error" : NULL;
 }
 
-static const char *run_command(const struct source *s, struct buf *out)
+static const char *run_command(const struct sync_source *s, struct buf *out)
 {
 	int pipes[2];
 	if (pipe2(pipes, O_CLOEXEC) < 0)
@@ -197,7 +115,7 @@ static const char *run_command(const struct source *s, struct buf *out)
 	return collect(pipes[0], pid, out);
 }
 
-static const char *run_ldap(struct ctl *c, struct source *s, struct buf *out)
+static const char *run_ldap(struct ctl *c, struct sync_source *s, struct buf *out)
 {
 	struct buf password = BUF_INIT(4096);
 	const char *why = NULL;
@@ -235,7 +153,7 @@ static void compare_file(struct ctl *c, struct slice name, struct comparing *x)
 	struct map_text *old = NULL;
 	struct buf text;
 	if (ctl_read_file(maps_path(c, name), MAX_RESULT, &text) == 0) {
-		if (map_text_read(buf_slice(&text), name, any_key, &reading, false, &ignored, &old))
+		if (map_text_read(buf_slice(&text), name, sync_source_key, &reading, false, &ignored, &old))
 			for (size_t i = 0; i < map_text_count(old); i++) {
 				struct slice key;
 				if (map_key_address_folded(map_text_at(old, i)->key, false, &reading.memo, &key) == NULL)
@@ -259,7 +177,7 @@ static const char *shrink_text(struct ctl *c, uint64_t lost, uint64_t old)
 }
 
 /* Is what came fit to replace what is there? NULL, or why not (in c->mem). */
-static const char *judge(struct ctl *c, struct map_set *set, const struct source *s, struct slice text, bool force, struct comparing *x)
+static const char *judge(struct ctl *c, struct map_set *set, const struct sync_source *s, struct slice text, bool force, struct comparing *x)
 {
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
 	struct kind_reading reading = { .set = set, .memo = ARENA_INIT(64 << 10) };
@@ -297,7 +215,7 @@ static int alert(struct ctl *c, struct slice name, const char *why)
 	return code;
 }
 
-static int take(struct ctl *c, const struct source *s, struct slice text, bool force)
+static int take(struct ctl *c, const struct sync_source *s, struct slice text, bool force)
 {
 	struct edit e;
 	struct comparing x = { NULL, 0, 0 };
@@ -325,9 +243,9 @@ static int take(struct ctl *c, const struct source *s, struct slice text, bool f
 
 static int sync_one(struct ctl *c, const struct map_entry *e, bool force)
 {
-	struct source s = { .name = e->key };
+	struct sync_source s = { .name = e->key };
 	struct buf text = BUF_INIT(MAX_RESULT);
-	const char *why = read_source(c, e->value, &s);
+	const char *why = sync_source_read(e->value, &c->mem, &s);
 	if (why)
 		return ctl_fail(CTL_DATA, "sync:%u: %.*s: %s", e->line, SLICE_FMT(e->key), why);
 	buf_addf(&text, "# by porterctl sync %.*s; changes made here are lost\n", SLICE_FMT(s.name));
@@ -340,9 +258,9 @@ static int sync_one(struct ctl *c, const struct map_entry *e, bool force)
 /* By the age of the text map: a source that failed is tried again at the next run. */
 static bool is_due(struct ctl *c, const struct map_entry *e)
 {
-	struct source s = { .name = e->key };
+	struct sync_source s = { .name = e->key };
 	struct stat st;
-	if (read_source(c, e->value, &s))
+	if (sync_source_read(e->value, &c->mem, &s))
 		return true;
 	return stat(maps_path(c, e->key), &st) < 0 || clock_wall_s() - st.st_mtime >= (int64_t)s.every_s;
 }

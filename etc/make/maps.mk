@@ -2,7 +2,7 @@
 FUZZ_SECONDS ?= 60
 FUZZ_MAPS    := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/bin/%,$(wildcard tests/fuzz/maps_*.c))
 FUZZ_FLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -pthread
-FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard base/*.c) $(wildcard maps/*.c))
+FUZZ_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/%.o,$(wildcard base/*.c) $(wildcard maps/*.c) $(wildcard ctl/import*.c) ctl/sync_source.c)
 .PHONY: fuzz-maps test-maps-long
 $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)

@@ -1,6 +1,7 @@
 /* Maps from file to record and back: the text in memory, Berkeley DB's file, the small maps of evidence, and what a proof asks the machine. */
 #include "tests/unit/maps_kit.h"
 
+#include <db.h>
 #include <fcntl.h>
 
 #include "maps/kinds.h"
@@ -149,6 +150,30 @@ static void a_file_that_is_no_map_of_ours_is_refused(void **state)
 	map_bdb_env_free(env);
 }
 
+/* Berkeley DB would read it, copying each page: a machine's generation is not another one's. */
+static void a_file_of_the_other_byte_order_is_refused(void **state)
+{
+	DB *db;
+	DBT key = { .data = "k", .size = 1 }, value = { .data = "\x01\0\0\0\x01v", .size = 6 };
+	struct map_bdb_env *env = map_bdb_env_new();
+	struct map_bdb *m;
+	(void)state;
+	for (int other = 0; other < 2; other++) {
+		snprintf(db_path, sizeof db_path, "%s/order%d.db", kit_top, other);
+		bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+		assert_int_equal(db_create(&db, NULL, 0), 0);
+		assert_int_equal(db->set_lorder(db, little == !other ? 1234 : 4321), 0);
+		assert_int_equal(db->open(db, NULL, db_path, NULL, DB_BTREE, DB_CREATE, 0600), 0);
+		assert_int_equal(db->put(db, NULL, &key, &value, 0), 0);
+		assert_int_equal(db->close(db, 0), 0);
+		int error = map_bdb_open(env, db_path, &m);
+		assert_int_equal(error, other ? -EBADMSG : 0);
+		if (!error)
+			map_bdb_close(m);
+	}
+	map_bdb_env_free(env);
+}
+
 static void records_carry_a_version_and_a_length(void **state)
 {
 	struct slice value;
@@ -285,6 +310,7 @@ int main(void)
 		TEST(keys_become_canonical_by_the_kind_of_their_map),
 		TEST(what_was_compiled_is_found_with_value_and_line),
 		TEST(a_file_that_is_no_map_of_ours_is_refused),
+		TEST(a_file_of_the_other_byte_order_is_refused),
 		TEST(records_carry_a_version_and_a_length),
 		TEST(who_signs_for_a_domain_and_its_subdomains),
 		TEST(a_refusal_has_codes_that_agree),
