@@ -1,21 +1,19 @@
 /* porterctl explain: what RCPT would be answered now, and why: the same functions that a session calls, with every look-up told. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mail_reply.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "ctl/ctl_maps.h"
+#include "ctl/explain_hop.h"
+#include "ctl/explain_mailbox.h"
 #include "ctl/tables.h"
-#include "delivery/mailbox_settings.h"
-#include "delivery/mailbox_status.h"
-#include "delivery/quota.h"
 #include "maps/access.h"
 #include "smtpd/judge.h"
 #include "smtpd/smtpd_settings.h"
+
+enum { MAX_FORWARDS = 20 }; /* as smtpd/transaction_mailbox.c */
 
 struct question {
 	struct ctl *c;
@@ -29,6 +27,8 @@ struct question {
 	struct evidence evidence;
 	struct resolved resolved;
 	struct slice access_key;     /* the line of access that decided, or "" */
+	bool no_hops;                /* --no-hops: next hops are not connected to */
+	bool unasked;                /* a next hop wants a login that this command does not have */
 	const char *stage;           /* which command is refused: "connect", "MAIL", "RCPT" */
 	struct mail_status reply;
 };
@@ -66,34 +66,88 @@ static bool refused_before_rcpt(struct question *q)
 	return access_refuses(q, "MAIL", access_from(q->set, &q->from, &q->c->mem, line), line);
 }
 
-/* A Maildir's quota is counted here and now; the other kinds of destinations are asked by the server alone. */
-static struct mail_status ask_quota(const struct leaf *l, uint64_t size, struct ctl *c)
-{
-	struct quota_limits limits = { l->quota_bytes, l->quota_messages };
-	int root, error = file_open(AT_FDCWD, arena_cstr(&c->mem, mailbox_settings.mail_root), O_RDONLY | O_DIRECTORY, 0, &root);
-	if (error)
-		return mailbox_status_of(error);
-	struct quota_table *t = quota_new(root, 1);
-	error = quota_check(t, l->place, &limits, size);
-	quota_free(t);
-	file_close(&root);
-	return mailbox_status_of(error == -ENOENT ? 0 : error);
-}
-
 static void take_answer(struct question *q, struct mail_status answer)
 {
 	if (answer.fate != MAIL_OK)
 		q->reply = answer;
 }
 
+/* As smtpd/destinations.c: what the queue takes is not asked for; every other hop is, unless somebody else has to log in there. */
+static void ask_hop(struct question *q, const struct leaf *l)
+{
+	const struct explain_hop_question ask = { l, &q->from, q->size, q->evidence.grade };
+	bool queued = l->kind == LEAF_HOP && (l->owner.n || (q->evidence.grade >= EVIDENCE_CLIENT && !l->ask));
+	if (queued || q->no_hops)
+		return;
+	if (explain_hop_can(q->c, l))
+		take_answer(q, explain_hop(q->c, &ask));
+	else
+		q->unasked = true;
+}
+
+/* A system user's ~/.forward: what it names stands in the leaf's place, as in smtpd/transaction. */
+static void follow_forward(struct question *q, size_t at, const struct mailbox_asked *asked)
+{
+	struct resolved fresh, *old = &q->resolved;
+	resolve_targets(q->set, &old->leaves[at], asked->forward, asked->forward_count, false, &q->c->mem, &fresh);
+	if (fresh.status.fate != MAIL_OK) {
+		q->reply = fresh.status;
+		return;
+	}
+	struct leaf *list = ARENA_ARRAY(&q->c->mem, struct leaf, old->count - 1 + fresh.count);
+	memcpy(list, old->leaves, at * sizeof *list);
+	memcpy(list + at, fresh.leaves, fresh.count * sizeof *list);
+	memcpy(list + at + fresh.count, old->leaves + at + 1, (old->count - at - 1) * sizeof *list);
+	old->leaves = list;
+	old->count += fresh.count - 1;
+}
+
+struct forwards {
+	struct slice users[MAX_FORWARDS]; /* whose ~/.forward was followed: met again they are mailboxes */
+	size_t count;
+};
+
+static bool was_followed(const struct forwards *f, const struct leaf *l)
+{
+	for (size_t i = 0; l->kind == LEAF_SYSTEM && i < f->count; i++)
+		if (slice_eq(f->users[i], l->place))
+			return true;
+	return false;
+}
+
+/* True: the leaf at that place is another one now. */
+static bool ask_mailbox(struct question *q, size_t at, struct forwards *f)
+{
+	struct mailbox_asked asked;
+	const struct leaf *l = &q->resolved.leaves[at];
+	if (was_followed(f, l))
+		return false;
+	explain_mailbox(l, q->size, &q->c->mem, &asked);
+	take_answer(q, asked.status);
+	if (asked.status.fate != MAIL_OK || !asked.forward_count)
+		return false;
+	if (f->count == MAX_FORWARDS) {
+		q->reply = MAIL_STATUS(MAIL_LATER, 451, 4, 6, "This address is forwarded too often");
+		return false;
+	}
+	f->users[f->count++] = l->place;
+	follow_forward(q, at, &asked);
+	return true;
+}
+
 static void ask_destinations(struct question *q)
 {
-	for (size_t i = 0; i < q->resolved.count && q->reply.fate == MAIL_OK; i++) {
+	struct forwards f = { .count = 0 };
+	for (size_t i = 0; i < q->resolved.count && q->reply.fate == MAIL_OK;) {
 		const struct leaf *l = &q->resolved.leaves[i];
+		bool again = false;
 		if (l->size_limit && q->size > l->size_limit)
 			q->reply = MAIL_STATUS(MAIL_NEVER, 552, 2, 3, "The message is larger than this recipient takes");
-		else if (l->kind == LEAF_MAILDIR && (l->quota_bytes || l->quota_messages))
-			take_answer(q, ask_quota(l, q->size, q->c));
+		else if (l->kind == LEAF_HOP || l->kind == LEAF_LMTP)
+			ask_hop(q, l);
+		else
+			again = ask_mailbox(q, i, &f);
+		i += !again;
 	}
 }
 
@@ -177,7 +231,10 @@ static void tell(const struct question *q)
 		buf_addf(&b, "the sender counts as %.*s%s%.*s\n", SLICE_FMT(name), q->evidence.who.n ? ", by " : "", SLICE_FMT(q->evidence.who));
 	if (q->access_key.n)
 		buf_addf(&b, "access says so: %.*s\n", SLICE_FMT(q->access_key));
-	buf_addf(&b, "destination: %s\n%s: ", destination(q), q->stage);
+	buf_addf(&b, "destination: %s\n", destination(q));
+	if (q->unasked)
+		buf_add(&b, SLICE("the next hop was not asked: its route names credentials, which are the login process's alone\n"));
+	buf_addf(&b, "%s: ", q->stage);
 	mail_reply_add(&b, &q->reply);
 	while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
 		b.n--;
@@ -232,7 +289,7 @@ static int read_question(struct question *q, int argc, char **argv)
 	const char *from = ctl_value(&argc, argv, "--from"), *client = ctl_value(&argc, argv, "--client"), *login = ctl_value(&argc, argv, "--auth"),
 	           *size = ctl_value(&argc, argv, "--size");
 	if (argc != 1)
-		return ctl_fail(CTL_USAGE, "explain [--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS");
+		return ctl_fail(CTL_USAGE, "explain [--text] [--no-hops] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS");
 	if (from && strcmp(from, "<>") != 0 && *from && !maps_read_path(c, from, &q->from))
 		return CTL_USAGE;
 	if (client && !net_ip_parse(slice_of(client), &q->ip))
@@ -302,6 +359,7 @@ static int run_explain(struct ctl *c, int argc, char **argv)
 {
 	struct question q = { .c = c };
 	bool text = ctl_flag(&argc, argv, "--text");
+	q.no_hops = ctl_flag(&argc, argv, "--no-hops");
 	int code = read_question(&q, argc, argv);
 	if (code)
 		return code;
@@ -324,7 +382,8 @@ static int run_explain(struct ctl *c, int argc, char **argv)
 }
 
 const struct ctl_command ctl_maps_explain_commands[] = {
-	{ "explain", "[--text] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS|-",
-	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now (-: for each line of standard input); exit 0 accepted, 1 refused, 2 later.", run_explain },
+	{ "explain", "[--text] [--no-hops] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS|-",
+	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now (-: for each line of standard input); a next hop that RCPT would ask is asked, "
+	  "unless --no-hops is said; exit 0 accepted, 1 refused, 2 later.", run_explain },
 	{ NULL, NULL, NULL, NULL }
 };

@@ -79,10 +79,9 @@ static const struct syncer_verbs verbs = { .write = work_in_syncer, .done = done
 
 /* ---- in a slow worker: mbox files and programs ---- */
 
-static int look_at_program(const struct ask *a)
+int mailbox_ask_program(const char *program)
 {
 	struct stat st;
-	const char *program = a->place; /* its own name ends at the first NUL */
 	int error = program[0] == '/' ? file_stat_at(AT_FDCWD, program, &st) : -EINVAL;
 	if (error)
 		return error;
@@ -95,7 +94,7 @@ static void work_slowly(void *arg)
 	a->job.error = store_room(&a->store->store, a->house->reserve, a->size);
 	if (a->job.error)
 		return;
-	a->job.error = a->leaf.kind == LEAF_MBOX ? mbox_ask(a->house->stores->root, &a->leaf, a->size) : look_at_program(a);
+	a->job.error = a->leaf.kind == LEAF_MBOX ? mbox_ask(a->house->stores->root, &a->leaf, a->size) : mailbox_ask_program(a->place); /* its own name ends at the first NUL */
 }
 
 static void done_slowly(void *arg)

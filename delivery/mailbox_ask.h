@@ -7,4 +7,7 @@
  * system user's by a process of that user. */
 void mailbox_ask_start(struct transaction_house *house, const struct mailbox_ask *question,
                        void (*answered)(void *arg, uint64_t id, const struct mailbox_asked *a), void *arg, uint64_t id);
+
+/* A program's part of it: it is there. 0 or -errno. */
+int mailbox_ask_program(const char *program);
 #endif

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Every reply that explain foretells is the reply of the live server: 10,000 random addresses, limits off, the same quotas."""
-import json, os, random, sys
+"""Every reply that explain foretells is the reply of the live server: 10,000 random addresses, limits off, the same quotas; and next hops, and authenticated senders."""
+import json, os, random, ssl, sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, check, finish, skip
+from foretell import compare, foretell, rcpt_all
+from porter import Porter, check, finish, free_port
+from sink import Sink
 
 N = int(os.environ.get('PORTER_ADDRESSES', '10200'))
 rnd = random.Random(4)
@@ -44,31 +46,62 @@ def random_address():
 
 
 addresses = [random_address() for _ in range(N)]
-addresses = [a for a in addresses if a.lower().lstrip('"') and '@relay.test' not in a.lower() or not a.lower().startswith(('known', 'postmaster'))]
+
+
+def hop_rcpt(address):
+    return {'no': '550 5.1.1 nobody here', 'la': '450 4.2.0 later', 'fu': '552 5.2.2 full', 'od': '521 no mail'}.get(address[:2])
+
+
+hop, lmtp = Sink(rcpt=hop_rcpt), Sink(rcpt=hop_rcpt, lmtp=True)
+dead = free_port()
+MAPS['=domains'] += (f'asked.test relay [127.0.0.1]:{hop.port} recipients=ask\nmapped.test relay [127.0.0.1]:{hop.port} recipients=mapped size=4000\n'
+                     f'down.test relay [127.0.0.1]:{dead} recipients=ask\n')
+MAPS['=mapped'] = ''.join(f'{n}{i}@mapped.test\n' for n in ('yes', 'no', 'la', 'fu', 'od') for i in range(40))
+MAPS['=recipients'] += ''.join(f'{n}{i}@example.test lmtp:127.0.0.1:{lmtp.port}\n' for n in ('lyes', 'no', 'la') for i in range(20))
+MAPS['=aliases'] += f'away@example.test far@far.test\nrefused@example.test no@far.test\nlist@example.test u2, far@far.test, owner=u3@example.test\n'
+MAPS['=routes'] = f'far.test [127.0.0.1]:{hop.port}\n'
+MAPS['=recipients'] += 'one@example.test quota-messages=1\n'
+
+
+def passed_on():
+    domain = rnd.choice(['asked.test', 'mapped.test', 'Mapped.TEST', 'example.test', 'down.test'])
+    return rnd.choice(['yes', 'no', 'la', 'fu', 'od', 'lyes', 'nobody', 'postmaster']) + (str(rnd.randint(0, 45)) if rnd.random() < .9 else '') + (rnd.choice(['', '', '+tag'])) + '@' + domain
+
 
 with Porter('explain', maps=MAPS, settings={'limit-exempt': '127.0.0.0/8', 'max-recipients': '20000', 'max-errors': '100000', 'max-commands': '10000000'}) as p:
-    full = p.maildir('u10') / 'new'
-    for size in ('none', 'announced'):
-        extra, size_option = ('', []) if size == 'none' else (' SIZE=5000', ['--size', '5000'])
-        out = p.run([str(Path(os.environ.get('PORTER_BUILD', 'build')) / 'porterctl'), '-c', p.etc, 'explain', '--json', *size_option, '--from', 'someone@outside.test', '--client', '127.0.0.1', '-'],
-                    input='\n'.join(addresses) + '\n')
-        lines = out.stdout.splitlines()
-        check(f'explain answers every line (SIZE {size})', len(lines) == len(addresses), f'{len(lines)} of {len(addresses)}: {out.stderr[-300:]}')
-        foretold = [json.loads(l)['reply'] for l in lines]
-        wrong, codes = [], {}
+    p.ctl('user', 'passwd', 'alice@example.test', input='secret word\n')
+    for user in ('one', 'u10'):         # what is in the mailboxes counts: one is full, in the other half of the quota is used
+        check(f'{user} has a message', p.send(b'Subject: x\r\n\r\n' + b'x' * 78 + b'\r\n', [f'{user}@example.test']) == 250)
+    some = addresses + ['one@example.test', 'u10@example.test', 'u20@example.test']
+    sender = ['--from', 'someone@outside.test', '--client', '127.0.0.1']
+    for size, mail, option in ((0, '', []), (5000, ' SIZE=5000', ['--size', '5000']), (800, ' SIZE=800', ['--size', '800'])):
+        part = some[-len(some) // {0: 1, 5000: 3, 800: 6}[size]:]
         with p.smtp() as s:
             s.ehlo()
-            for i, a in enumerate(addresses):
-                if i % 900 == 0:
-                    s.docmd('RSET')
-                    s.docmd('MAIL FROM:<someone@outside.test> SMTPUTF8' + extra)
-                s.send(f'RCPT TO:<{a}>\r\n'.encode())
-                code, text = s.getreply()
-                live = f'{code} {text.decode()}'
-                codes[code] = codes.get(code, 0) + 1
-                if live != foretold[i]:
-                    wrong.append((a, live, foretold[i]))
-        check(f'{len(addresses)} replies of RCPT are those of explain (SIZE {size}), codes {codes}', not wrong, f'{len(wrong)}: {wrong[:5]}')
+            compare(f'SIZE {size}', part, rcpt_all(p, s, part, 'MAIL FROM:<someone@outside.test> SMTPUTF8' + mail), foretell(p, part, *option, *sender))
+
+    # -- next hops and LMTP servers are asked, as RCPT would --------------------------------------------------------------------------------
+    away = [passed_on() for _ in range(N // 40)] + ['away@example.test', 'refused@example.test', 'list@example.test', 'known@relay.test', 'x@foreign.test']
+    with p.smtp() as s:
+        s.ehlo()
+        compare('passed on', away, rcpt_all(p, s, away, 'MAIL FROM:<someone@outside.test>', each=1), foretell(p, away, *sender))
+    before = len(hop.rcpts)
+    r = p.ctl('explain', '--json', '--no-hops', *sender, 'no1@asked.test')
+    check('explain --no-hops asks nobody', json.loads(r.stdout)['code'] == 250 and len(hop.rcpts) == before, r.stdout)
+    check('a question brings no message to the hop', not hop.messages and not lmtp.messages)
+
+    # -- an authenticated sender: what goes abroad is queued ----------------------------------------------------------------------------------
+    known = some[:N // 20] + away[:60] + ['x@foreign.test', 'away@example.test', 'yes1@mapped.test', 'no1@mapped.test', 'no1@asked.test']
+    with p.smtp(p.submission) as s:
+        s.starttls(context=ssl._create_unverified_context())
+        s.ehlo()
+        s.login('alice@example.test', 'secret word')
+        compare('AUTH', known, rcpt_all(p, s, known, 'MAIL FROM:<alice@example.test> SMTPUTF8', each=1), foretell(p, known, '--from', 'alice@example.test', '--client', '127.0.0.1', '--auth', 'alice@example.test'))
+        s.docmd('RSET')
+        said = s.docmd('MAIL FROM:<bob@example.test>')
+        r = p.ctl('explain', '--json', '--from', 'bob@example.test', '--auth', 'alice@example.test', 'u1@example.test')
+        check('what a login may not use is refused at MAIL by both', json.loads(r.stdout)['reply'] == f'{said[0]} {said[1].decode()}' and json.loads(r.stdout)['stage'] == 'MAIL', (said, r.stdout))
+
     reply = p.ctl('explain', '--json', '--from', 'bad@outside.test', 'u1@example.test')
     check('explain tells a refusal of MAIL as such', json.loads(reply.stdout)['stage'] == 'MAIL' and reply.returncode == 1, reply.stdout)
     text = p.ctl('explain', 'u1+x@other.test').stdout
