@@ -168,6 +168,12 @@ static bool lookup_file(struct slice data, struct slice *file, bool *whole_addre
 	return file->n && file->p[0] == '/' && slice_find(*file, '$') == file->n;
 }
 
+/* Macros begin with a capital letter and have no dot; Debian's are defined where update-exim4.conf runs. */
+static bool is_macro(struct slice host)
+{
+	return host.n && host.p[0] >= 'A' && host.p[0] <= 'Z' && slice_find(host, '.') == host.n;
+}
+
 /* "domain host[:host] options; ...": the first host counts. */
 static void route_list(struct exim *x, const struct option *o)
 {
@@ -185,7 +191,9 @@ static void route_list(struct exim *x, const struct option *o)
 		size_t double_colon = slice_find_slice(host, SLICE("::"));
 		struct slice port = double_colon < host.n ? slice_skip(host, double_colon + 2) : SLICE("25");
 		host = slice_head(host, double_colon < host.n ? double_colon : slice_find(host, ':'));
-		if (!host.n || slice_find(line, '$') < line.n)
+		if (is_macro(host))
+			import_lost(x->im, o->at, "the route %.*s: the macro %.*s is not defined here", SLICE_FMT(slice_head(line, 100)), SLICE_FMT(slice_head(host, 100)));
+		else if (!host.n || slice_find(line, '$') < line.n)
 			import_lost(x->im, o->at, "the route %.*s is computed", SLICE_FMT(slice_head(line, 100)));
 		else
 			import_put(x->im, MAP_ROUTES, key, import_text(x->im, net_ip_parse(host, &ip) ? "[%.*s]:%.*s" : "%.*s:%.*s", SLICE_FMT(host), SLICE_FMT(port)), o->at);

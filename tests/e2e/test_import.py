@@ -3,31 +3,8 @@
 import json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from importing import entries, imported, put
 from porter import Porter, check, finish, skip, free_port
-
-
-def put(folder, files):
-    for name, text in files.items():
-        f = folder / name
-        f.parent.mkdir(parents=True, exist_ok=True)
-        f.write_text(text)
-    return folder
-
-
-def entries(folder, name):
-    f = folder / name
-    return [l for l in f.read_text().splitlines() if l and not l.startswith('#')] if f.exists() else []
-
-
-def imported(p, kind, source, **wanted):
-    to = p.dir / f'from-{kind}-{source.name}'
-    r = p.ctl('import', '--to', to, kind, source)
-    check(f'import {kind} ends well', r.returncode == 0, r.stdout + r.stderr)
-    for name, lines in wanted.items():
-        have = entries(to, name.replace('_', '-'))
-        missing = [l for l in lines if l not in have]
-        check(f'import {kind}: {name}', not missing, f'missing {missing} in {have}: {r.stdout}')
-    return to, r.stdout
 
 
 # The Debian package's main.cf (postconf defaults left out), and the tables of VIRTUAL_README, STANDARD_CONFIGURATION_README, ADDRESS_CLASS_README, SASL_README.
