@@ -65,7 +65,7 @@ static _Noreturn void be_user(const char *user, int channel)
 static int talk_with(int fd, const struct leaf *l, uint64_t size, struct arena *mem, struct mailbox_asked *out)
 {
 	struct buf question = BUF_INIT(16 << 10), answer = BUF_INIT(IPC_MAX_PAYLOAD);
-	struct mailbox_ask ask = { question_leaf(l), size };
+	struct mailbox_ask ask = { .leaf = question_leaf(l), .size = size, .find = SLICE("") };
 	struct ipc_message m;
 	mailbox_put_ask(&question, &ask);
 	int error = ipc_send_blocking(fd, MAILBOX_ASK, 1, buf_slice(&question), -1);
