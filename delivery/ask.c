@@ -1,5 +1,6 @@
 /* What next hops said about recipients (rule.md, "Relayed domains"): a fixed table, positive answers believed for days, negative ones for minutes and only
- * when they were the hop's own 5.1.x. A hop that takes a made-up recipient takes everything: its word is worth nothing, and that is told, too. */
+ * when they were the hop's own 5.1.x. A question of our own goes to a hop behind the client's back in two cases: a refusal whose time is nearly over is asked about
+ * again while it still serves, and a domain that only its hop knows gets a made-up recipient once a day: a hop that takes it takes everybody, its word is worth nothing. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -10,7 +11,7 @@
 #include "base/unique.h"
 #include "delivery/hop_inside.h"
 
-enum { SETS = 8192, WAYS = 4, TEXT_MAX = 96, ANSWER_MAX = 64 << 10, PROBE_S = 86400 };
+enum { SETS = 8192, WAYS = 4, TEXT_MAX = 96, ADDRESS_MAX = 1024, MOST_QUESTIONS = 16, PROBE_S = 86400, UNDECIDED_S = 3600, LAST_PART = 4 };
 
 struct memory {
 	uint64_t hash;                 /* 0 free */
@@ -24,19 +25,23 @@ struct ask_cache {
 	struct hop *hop;
 	struct hash_key key;
 	struct memory *sets[SETS];     /* made when first written to */
+	struct question *questions;
+	size_t question_count;
 };
 
-/* One question, or a probe that nobody waits for. */
+/* One question of our own, which nobody waits for. */
 struct question {
 	struct hop_peer *peer;
-	uint64_t id;
-	bool wanted;                   /* an answer is due */
-	bool probe;
+	struct question *next;
+	uint64_t hash;                 /* what it is about */
+	bool probe;                    /* a made-up recipient, asked for its domain */
 	struct arena mem;
-	struct slice place, address, domain;
+	struct slice place, address;
 	struct attempt *attempt;
 	struct loop_timer *end;
 };
+
+static void question_free(struct question *q);
 
 struct ask_cache *ask_cache_new(struct hop *h)
 {
@@ -48,6 +53,8 @@ struct ask_cache *ask_cache_new(struct hop *h)
 
 void ask_cache_free(struct ask_cache *c)
 {
+	while (c->questions)
+		question_free(c->questions);
 	for (size_t i = 0; i < SETS; i++)
 		mem_free(c->sets[i]);
 	mem_free(c);
@@ -99,11 +106,17 @@ static void remember(struct ask_cache *c, uint64_t hash, const struct mail_statu
 	memcpy(m->text, text.p ? text.p : "", m->length);
 }
 
+/* 5.1.7 and 5.1.8 are the sender's (3463, 3.2). */
+bool ask_is_unknown(const struct mail_status *s)
+{
+	return s->fate == MAIL_NEVER && s->enhanced[0] == 1 && s->enhanced[1] != 7 && s->enhanced[1] != 8;
+}
+
 void ask_learn(struct ask_cache *c, struct slice place, struct slice address, const struct mail_status *s)
 {
 	if (s->fate == MAIL_OK)
 		remember(c, hash_of(c, place, address), s, c->hop->setup.positive_s);
-	else if (s->fate == MAIL_NEVER && s->enhanced[0] == 1)
+	else if (ask_is_unknown(s))
 		remember(c, hash_of(c, place, address), s, c->hop->setup.negative_s);
 }
 
@@ -113,44 +126,37 @@ static struct mail_status as_status(const struct memory *m, struct arena *mem)
 		arena_copy(mem, slice(m->text, m->length)) };
 }
 
-bool ask_recall(struct ask_cache *c, struct slice place, struct slice address, struct arena *mem, struct mail_status *s)
+bool ask_recall(struct ask_cache *c, struct slice place, struct slice address, struct arena *mem, struct mail_status *s, bool *old)
 {
 	const struct memory *m = recall(c, hash_of(c, place, address));
-	if (m)
-		*s = as_status(m, mem);
-	return m != NULL;
+	if (!m)
+		return false;
+	*s = as_status(m, mem);
+	*old = (m->until_s - clock_wall_s()) * LAST_PART < m->until_s - m->heard_s;
+	return true;
 }
-
-/* -- asking -------------------------------------------------------------------------------------------------------------------------- */
 
 static struct slice domain_of(struct slice address)
 {
 	return slice_skip(address, slice_rfind(address, '@')); /* with its '@': no address is spelled so */
 }
 
-static bool takes_all(const struct question *q, bool *known)
+bool ask_takes_all(const struct ask_cache *c, struct slice place, struct slice address)
 {
-	struct ask_cache *c = q->peer->hop->cache;
-	const struct memory *m = recall(c, hash_of(c, q->place, q->domain));
-	*known = m != NULL;
+	const struct memory *m = recall(c, hash_of(c, place, domain_of(address)));
 	return m && m->code == 250;
 }
 
-static void answer(struct question *q, struct mail_status s, bool cached, const struct hop_facts *f)
-{
-	struct buf b = BUF_INIT(ANSWER_MAX);
-	bool known;
-	struct hop_asked a = { .status = s, .cached = cached, .accept_all = takes_all(q, &known) };
-	if (f)
-		a.facts = *f;
-	q->wanted = false;
-	hop_put_asked(&b, &a);
-	hop_answer(q->peer, HOP_ASKED, q->id, &b);
-}
+/* -- asking -------------------------------------------------------------------------------------------------------------------------- */
 
 static void question_free(struct question *q)
 {
 	struct hop_peer *p = q->peer;
+	struct question **at = &p->hop->cache->questions;
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	p->hop->cache->question_count--;
 	attempt_free(q->attempt);
 	loop_timer_free(q->end);
 	arena_free(&q->mem);
@@ -163,25 +169,26 @@ static void on_end(void *arg)
 	question_free(arg);
 }
 
-/* Recipient 0 is the one asked about, 1 the made-up one. */
+/* A hop that puts made-up recipients off, too, says nothing: it is tried again in an hour. */
+static void learn_domain(struct ask_cache *c, const struct question *q, const struct mail_status *s, bool down)
+{
+	bool decided = !down && s->fate != MAIL_LATER;
+	remember(c, q->hash, decided ? s : &MAIL_STATUS_UNSURE(""), decided ? PROBE_S : UNDECIDED_S);
+	if (decided && s->fate == MAIL_OK)
+		log_event(LOG_WARN, "hop-takes-all", LOG_STR("place", q->place), LOG_STR("domain", slice_skip(domain_of(q->address), 1)), LOG_END);
+}
+
 static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct slice reply)
 {
 	struct question *q = arg;
 	struct ask_cache *c = q->peer->hop->cache;
-	const struct hop_facts *f = attempt_facts(q->attempt);
-	(void)reply;
-	if (index == 0) {
-		if (!f->down)
-			ask_learn(c, q->place, q->address, s);
-		if (q->wanted)
-			answer(q, *s, false, f);
-	} else if (!f->down && s->fate != MAIL_LATER) {
-		remember(c, hash_of(c, q->place, q->domain), s, PROBE_S);
-		if (s->fate == MAIL_OK)
-			log_event(LOG_WARN, "hop-takes-all", LOG_STR("place", q->place), LOG_STR("domain", slice_skip(q->domain, 1)), LOG_END);
-	}
-	if (index + 1 == attempt_rcpt_count(q->attempt))
-		loop_timer_set(q->end, 0);
+	bool down = attempt_facts(q->attempt)->down;
+	(void)index, (void)reply;
+	if (q->probe)
+		learn_domain(c, q, s, down);
+	else if (!down)
+		ask_learn(c, q->place, q->address, s);
+	loop_timer_set(q->end, 0);
 }
 
 static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
@@ -194,41 +201,46 @@ static void on_late(void *arg, const struct hop_content_done *d)
 	(void)arg, (void)d;
 }
 
-static void call(struct question *q, const struct hop_ask *a)
+static bool is_asked(const struct ask_cache *c, uint64_t hash)
 {
-	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
-	struct unique made_up = unique_new();
-	struct buf probe = BUF_INIT(1024);
-	bool known;
-	takes_all(q, &known);
-	q->attempt = attempt_new(q->peer->hop->setup.hops, &a->envelope, &handler, q);
-	attempt_rcpt(q->attempt, &a->recipient);
-	buf_addf(&probe, "porter-%.*s%.*s", SLICE_FMT(unique_slice(&made_up)), SLICE_FMT(q->domain));
-	if (!known && q->domain.n > 1)
-		attempt_rcpt(q->attempt, &(struct hop_recipient){ .address = buf_slice(&probe) });
-	buf_free(&probe);
+	for (const struct question *q = c->questions; q; q = q->next)
+		if (q->hash == hash)
+			return true;
+	return c->question_count >= MOST_QUESTIONS;
 }
 
-int ask_take(struct hop_peer *p, struct ipc_message *m)
+static void ask(struct hop_peer *p, const struct hop_envelope *e, struct slice address, uint64_t hash, bool probe)
 {
-	struct hop_ask a;
-	if (hop_get_ask(m->payload, &a) < 0)
-		return -EPROTO;
-	struct question *q = MEM_NEW(struct question);
+	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 	struct ask_cache *c = p->hop->cache;
-	*q = (struct question){ .peer = p, .id = m->id, .wanted = true };
-	q->place = arena_copy(&q->mem, a.envelope.place);
-	q->address = arena_copy(&q->mem, a.recipient.address);
-	q->domain = domain_of(q->address);
+	struct question *q = MEM_NEW(struct question);
+	*q = (struct question){ .peer = p, .next = c->questions, .hash = hash, .probe = probe };
+	q->place = arena_copy(&q->mem, e->place);
+	q->address = arena_copy(&q->mem, address);
 	q->end = loop_timer_new(p->hop->loop, on_end, q);
+	c->questions = q;
+	c->question_count++;
 	hop_peer_use(p);
-	const struct memory *known = recall(c, hash_of(c, q->place, q->address));
-	if (known)
-		answer(q, as_status(known, &q->mem), true, NULL);
-	/* a good answer past half its time is asked again while it still serves */
-	if (known && (known->code != 250 || clock_wall_s() - known->heard_s < (int64_t)c->hop->setup.positive_s / 2))
-		loop_timer_set(q->end, 0);
-	else
-		call(q, &a);
-	return 0;
+	q->attempt = attempt_new(p->hop->setup.hops, e, &handler, q);
+	attempt_rcpt(q->attempt, &(struct hop_recipient){ .address = q->address });
+}
+
+void ask_refresh(struct hop_peer *p, const struct hop_envelope *e, struct slice address)
+{
+	uint64_t hash = hash_of(p->hop->cache, e->place, address);
+	if (!is_asked(p->hop->cache, hash))
+		ask(p, e, address, hash, false);
+}
+
+void ask_probe(struct hop_peer *p, const struct hop_envelope *e, struct slice address)
+{
+	struct ask_cache *c = p->hop->cache;
+	struct slice domain = domain_of(address);
+	uint64_t hash = hash_of(c, e->place, domain);
+	struct unique made_up = unique_new();
+	struct buf probe = BUF_INIT(ADDRESS_MAX);
+	buf_addf(&probe, "porter-%.*s%.*s", SLICE_FMT(unique_slice(&made_up)), SLICE_FMT(domain));
+	if (domain.n > 1 && !buf_full(&probe) && !recall(c, hash) && !is_asked(c, hash))
+		ask(p, e, buf_slice(&probe), hash, true);
+	buf_free(&probe);
 }

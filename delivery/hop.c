@@ -10,15 +10,21 @@
 
 enum { ANSWER_MAX = 2 << 20 };
 
+struct asked_about {
+	uint64_t id;                   /* of HOP_RCPT; 0 answered */
+	struct slice address;
+	bool ask;                      /* only the hop knows */
+};
+
 /* One transaction of a peer. */
 struct passing {
 	struct hop_peer *peer;
 	struct passing *next;
 	struct arena mem;
 	struct slice transaction, place;
+	struct hop_envelope envelope;
 	struct attempt *attempt;
-	uint64_t *ids;                 /* of HOP_RCPT, by recipient; 0 answered */
-	struct slice *addresses;
+	struct asked_about *rcpts;
 	size_t count, room;
 	uint64_t content_id;
 	bool content_asked, content_done;
@@ -79,10 +85,10 @@ void hop_answer(struct hop_peer *p, uint16_t type, uint64_t id, struct buf *b)
 
 static const struct hop_facts no_facts;
 
-static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f)
+static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f, bool accept_all)
 {
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ s, *f });
+	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ s, *f, accept_all });
 	hop_answer(p, HOP_RCPT_DONE, id, &b);
 }
 
@@ -101,8 +107,7 @@ static void passing_free(struct passing *t)
 		at = &(*at)->next;
 	*at = t->next;
 	attempt_free(t->attempt);
-	mem_free(t->ids);
-	mem_free(t->addresses);
+	mem_free(t->rcpts);
 	arena_free(&t->mem);
 	mem_free(t);
 	hop_peer_leave(p);
@@ -112,12 +117,16 @@ static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct
 {
 	struct passing *t = arg;
 	const struct hop_facts *f = attempt_facts(t->attempt);
-	uint64_t id = t->ids[index];
+	struct ask_cache *cache = t->peer->hop->cache;
+	struct asked_about *r = &t->rcpts[index];
+	uint64_t id = r->id;
 	(void)reply;
-	t->ids[index] = 0;
+	r->id = 0;
 	if (!f->down)
-		ask_learn(t->peer->hop->cache, t->place, t->addresses[index], s);
-	answer_rcpt(t->peer, id, *s, f);
+		ask_learn(cache, t->place, r->address, s);
+	if (r->ask && s->fate == MAIL_OK)
+		ask_probe(t->peer, &t->envelope, r->address);
+	answer_rcpt(t->peer, id, *s, f, ask_takes_all(cache, t->place, r->address));
 }
 
 static void count_fate(struct hop *h, const struct hop_content_done *d)
@@ -172,18 +181,29 @@ static int begin(struct hop_peer *p, struct ipc_message *m)
 		return -EPROTO;
 	struct passing *t = MEM_NEW(struct passing);
 	*t = (struct passing){ .peer = p, .next = p->hop->passings };
-	t->transaction = arena_copy(&t->mem, e.transaction);
-	t->place = arena_copy(&t->mem, e.place);
+	t->envelope = e;
+	t->envelope.transaction = t->transaction = arena_copy(&t->mem, e.transaction);
+	t->envelope.place = t->place = arena_copy(&t->mem, e.place);
+	t->envelope.route = arena_copy(&t->mem, e.route);
+	t->envelope.reverse_path = arena_copy(&t->mem, e.reverse_path);
+	t->envelope.envelope_id = SLICE_NONE;
+	t->envelope.size = 0;
 	t->attempt = attempt_new(p->hop->setup.hops, &e, &handler, t);
 	p->hop->passings = t;
 	hop_peer_use(p);
 	return 0;
 }
 
-/* A refusal that was heard minutes ago needs no call (rule.md, "Relayed domains": negative answers are believed for minutes). */
+/* A refusal that was heard minutes ago needs no call (rule.md, "Relayed domains": negative answers are believed for minutes); who still wants that recipient at the end of these
+ * minutes has it asked for again behind the answer. */
 static bool is_known_bad(struct passing *t, struct slice address, struct mail_status *s)
 {
-	return ask_recall(t->peer->hop->cache, t->place, address, &t->mem, s) && s->fate == MAIL_NEVER;
+	bool old;
+	if (!ask_recall(t->peer->hop->cache, t->place, address, &t->mem, s, &old) || s->fate != MAIL_NEVER)
+		return false;
+	if (old)
+		ask_refresh(t->peer, &t->envelope, address);
+	return true;
 }
 
 static int rcpt(struct hop_peer *p, struct ipc_message *m)
@@ -194,21 +214,18 @@ static int rcpt(struct hop_peer *p, struct ipc_message *m)
 		return -EPROTO;
 	struct passing *t = find(p, r.transaction);
 	if (!t || t->count == HOP_MAX_RECIPIENTS) {
-		answer_rcpt(p, m->id, t ? MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients") : MAIL_STATUS_UNSURE("The transaction is gone"), &no_facts);
+		answer_rcpt(p, m->id, t ? MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients") : MAIL_STATUS_UNSURE("The transaction is gone"), &no_facts, false);
 		return 0;
 	}
 	if (is_known_bad(t, r.recipient.address, &s)) {
-		answer_rcpt(p, m->id, s, &no_facts);
+		answer_rcpt(p, m->id, s, &no_facts, false);
 		return 0;
 	}
 	if (t->count == t->room) {
 		t->room = t->room ? t->room * 2 : 4;
-		t->ids = mem_grow(t->ids, t->room, sizeof *t->ids);
-		t->addresses = mem_grow(t->addresses, t->room, sizeof *t->addresses);
+		t->rcpts = mem_grow(t->rcpts, t->room, sizeof *t->rcpts);
 	}
-	t->ids[t->count] = m->id;
-	t->addresses[t->count] = arena_copy(&t->mem, r.recipient.address);
-	t->count++;
+	t->rcpts[t->count++] = (struct asked_about){ m->id, arena_copy(&t->mem, r.recipient.address), r.ask };
 	attempt_rcpt(t->attempt, &r.recipient);
 	return 0;
 }
@@ -236,8 +253,8 @@ static int content(struct hop_peer *p, struct ipc_message *m)
 static void answer_open(struct passing *t)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->ids[i])
-			answer_rcpt(t->peer, t->ids[i], MAIL_STATUS_UNSURE("The transaction was given up"), &no_facts);
+		if (t->rcpts[i].id)
+			answer_rcpt(t->peer, t->rcpts[i].id, MAIL_STATUS_UNSURE("The transaction was given up"), &no_facts, false);
 }
 
 static int abort_one(struct hop_peer *p, struct ipc_message *m)
@@ -262,7 +279,6 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOP_RCPT: return rcpt(p, m);
 	case HOP_CONTENT: return content(p, m);
 	case HOP_ABORT: return abort_one(p, m);
-	case HOP_ASK: return ask_take(p, m);
 	case JOB_START: return job_take(p, m);
 	case JOB_CANCEL: return job_cancel(p, m);
 	case JOB_HOST_OK: return job_host_ok(p, m);
@@ -312,8 +328,8 @@ void hop_free(struct hop *h)
 	h->setup.on_idle = NULL;
 	while (h->passings)
 		passing_free(h->passings);
-	lanes_free(h->lanes);
 	ask_cache_free(h->cache);
+	lanes_free(h->lanes);
 	while (h->peers) {
 		ipc_free(h->peers->ipc);
 		forget_peer(h->peers);

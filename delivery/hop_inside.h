@@ -45,8 +45,12 @@ void lanes_report(const struct lanes *l, struct buf *json);
 /* ask.c */
 struct ask_cache *ask_cache_new(struct hop *h);
 void ask_cache_free(struct ask_cache *c);
-int ask_take(struct hop_peer *p, struct ipc_message *m);
-/* What was heard of a recipient; false: nothing that is still believed. *s lives in mem. */
-bool ask_recall(struct ask_cache *c, struct slice place, struct slice address, struct arena *mem, struct mail_status *s);
+/* What was heard of a recipient; false: nothing that is still believed. *s lives in mem. old: the last part of its time has begun. */
+bool ask_recall(struct ask_cache *c, struct slice place, struct slice address, struct arena *mem, struct mail_status *s, bool *old);
+bool ask_is_unknown(const struct mail_status *s);
 void ask_learn(struct ask_cache *c, struct slice place, struct slice address, const struct mail_status *s);
+bool ask_takes_all(const struct ask_cache *c, struct slice place, struct slice address); /* a made-up recipient of this one's domain was taken */
+/* Questions of our own, in e's name, that nobody waits for: about a recipient again; about a made-up one, unless that was found out. */
+void ask_refresh(struct hop_peer *p, const struct hop_envelope *e, struct slice address);
+void ask_probe(struct hop_peer *p, const struct hop_envelope *e, struct slice address);
 #endif

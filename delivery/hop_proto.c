@@ -67,12 +67,14 @@ static const struct record facts_record = RECORD(hop_facts, facts_parts);
 static const struct part rcpt_parts[] = {
 	{ 1, PART_TEXT, true, AT(hop_rcpt, transaction), HOP_MAX_TRANSACTION },
 	{ 2, PART_RECORD, true, AT(hop_rcpt, recipient), .inner = &recipient_record },
+	{ 3, PART_BOOL, false, AT(hop_rcpt, ask) },
 };
 static const struct record rcpt_record = RECORD(hop_rcpt, rcpt_parts);
 
 static const struct part rcpt_done_parts[] = {
 	{ 1, PART_STATUS, true, AT(hop_rcpt_done, status) },
 	{ 2, PART_RECORD, true, AT(hop_rcpt_done, facts), .inner = &facts_record },
+	{ 3, PART_BOOL, false, AT(hop_rcpt_done, accept_all) },
 };
 static const struct record rcpt_done_record = RECORD(hop_rcpt_done, rcpt_done_parts);
 
@@ -100,20 +102,6 @@ static const struct part late_parts[] = {
 	{ 2, PART_RECORD, true, AT(hop_late, done), .inner = &content_done_record },
 };
 static const struct record late_record = RECORD(hop_late, late_parts);
-
-static const struct part ask_parts[] = {
-	{ 1, PART_RECORD, true, AT(hop_ask, envelope), .inner = &envelope_record },
-	{ 2, PART_RECORD, true, AT(hop_ask, recipient), .inner = &recipient_record },
-};
-static const struct record ask_record = RECORD(hop_ask, ask_parts);
-
-static const struct part asked_parts[] = {
-	{ 1, PART_STATUS, true, AT(hop_asked, status) },
-	{ 2, PART_BOOL, false, AT(hop_asked, cached) },
-	{ 3, PART_BOOL, false, AT(hop_asked, accept_all) },
-	{ 4, PART_RECORD, true, AT(hop_asked, facts), .inner = &facts_record },
-};
-static const struct record asked_record = RECORD(hop_asked, asked_parts);
 
 /* -- writing ------------------------------------------------------------------------------------------------------------------ */
 
@@ -419,34 +407,6 @@ int hop_get_late(struct slice payload, struct arena *mem, struct hop_late *out)
 {
 	struct hop_late m = { 0 };
 	if (get(payload, &late_record, 0, mem, (char *)&m) < 0 || !is_transaction(m.transaction))
-		return -EPROTO;
-	*out = m;
-	return 0;
-}
-
-int hop_put_ask(struct buf *out, const struct hop_ask *m)
-{
-	return write_record(out, &ask_record, m);
-}
-
-int hop_get_ask(struct slice payload, struct hop_ask *out)
-{
-	struct hop_ask m = { 0 };
-	if (get(payload, &ask_record, 0, NULL, (char *)&m) < 0 || !is_envelope(&m.envelope) || !is_recipient(&m.recipient))
-		return -EPROTO;
-	*out = m;
-	return 0;
-}
-
-int hop_put_asked(struct buf *out, const struct hop_asked *m)
-{
-	return write_record(out, &asked_record, m);
-}
-
-int hop_get_asked(struct slice payload, struct hop_asked *out)
-{
-	struct hop_asked m = { 0 };
-	if (get(payload, &asked_record, 0, NULL, (char *)&m) < 0)
 		return -EPROTO;
 	*out = m;
 	return 0;

@@ -16,7 +16,6 @@
  *	HOP_CONTENT    HOP_CONTENT_DONE   the dot; ends the transaction here (its id is free again), save that HOP_LATE may follow
  *	HOP_ABORT      -                  the transaction is over without content; unknown ones are fine. Open questions are answered 451 first
  *	-              HOP_LATE           a reply that was heard after HOP_CONTENT_DONE said `unknown`: for the ledger. Comes once or, when the connection died, never
- *	HOP_ASK        HOP_ASKED          is this recipient good there? From the cache or by a call with MAIL and RCPT; relayed domains with recipients=ask
  *
  * Every question is answered once. Channel lost: what that peer has open is aborted (before the dot) or goes on unheard (behind it).
  * A transaction id names one transaction of one peer from HOP_BEGIN to HOP_CONTENT or HOP_ABORT.
@@ -31,9 +30,7 @@ enum hop_message {
 	HOP_CONTENT,
 	HOP_CONTENT_DONE,
 	HOP_ABORT,
-	HOP_LATE,
-	HOP_ASK,
-	HOP_ASKED
+	HOP_LATE
 };
 
 enum {
@@ -84,11 +81,13 @@ struct hop_facts {
 struct hop_rcpt {
 	struct slice transaction;
 	struct hop_recipient recipient;
+	bool ask;                     /* only the hop knows this domain's recipients (recipients=ask): whether it takes everybody is found out */
 };
 
 struct hop_rcpt_done {
 	struct mail_status status;
 	struct hop_facts facts;
+	bool accept_all;              /* it took a made-up recipient of this domain lately: its word is worth nothing */
 };
 
 /* Where the content is. Exactly the message: our fields in front, nothing behind. Inline: CRLF line ends. A file: `length` bytes from offset, CRLF or,
@@ -117,20 +116,6 @@ struct hop_late {
 	struct hop_content_done done;
 };
 
-/* Only place, route, reverse_path, flags and budget_ms of the envelope are looked at. */
-struct hop_ask {
-	struct hop_envelope envelope;
-	struct hop_recipient recipient;
-};
-
-/* MAIL_OK: the hop takes this recipient (or took it within the days that the cache believes). facts.down with no answer in the cache: 451. */
-struct hop_asked {
-	struct mail_status status;
-	bool cached;
-	bool accept_all;              /* the hop takes every recipient (a random one was tried): its word is worth nothing */
-	struct hop_facts facts;
-};
-
 /* Writers: 0 or -EMSGSIZE. Inline content is the last part of HOP_CONTENT's payload, sent behind the head without a copy by hop_send_content. */
 struct ipc;
 int hop_put_envelope(struct buf *out, const struct hop_envelope *e);      /* HOP_BEGIN */
@@ -140,8 +125,6 @@ int hop_put_content(struct buf *out, const struct hop_content *m);        /* the
 int hop_put_content_done(struct buf *out, const struct hop_content_done *m);
 int hop_put_transaction(struct buf *out, struct slice transaction);       /* HOP_ABORT */
 int hop_put_late(struct buf *out, const struct hop_late *m);
-int hop_put_ask(struct buf *out, const struct hop_ask *m);
-int hop_put_asked(struct buf *out, const struct hop_asked *m);
 /* fd: the file of from_file, else -1; it stays the caller's. */
 int hop_send_content(struct ipc *to, uint64_t id, const struct hop_content *m, int fd);
 
@@ -153,6 +136,4 @@ int hop_get_content(struct slice payload, struct hop_content *out);
 int hop_get_content_done(struct slice payload, struct arena *mem, struct hop_content_done *out);
 int hop_get_transaction(struct slice payload, struct slice *out);
 int hop_get_late(struct slice payload, struct arena *mem, struct hop_late *out);
-int hop_get_ask(struct slice payload, struct hop_ask *out);
-int hop_get_asked(struct slice payload, struct hop_asked *out);
 #endif

@@ -64,9 +64,10 @@ static void keep(struct hop *h)
 /* What the hop said of a recipient that only it knows: for the time when it is down (rule.md, "Relayed domains"). */
 static void note_word(struct hop *h, const struct hop_rcpt_done *d)
 {
-	struct ask_note note = { h->candidate_address, h->place, d->status, false };
+	struct ask_note note = { h->candidate_address, h->place, d->status, d->accept_all };
 	struct buf b = BUF_INIT(16 << 10);
-	bool unknown = d->status.fate == MAIL_NEVER && d->status.enhanced[0] == 1;
+	bool about_sender = d->status.enhanced[1] == 7 || d->status.enhanced[1] == 8; /* 3463, 3.2 */
+	bool unknown = d->status.fate == MAIL_NEVER && d->status.enhanced[0] == 1 && !about_sender;
 	if (h->candidate_leaf->ask && !d->facts.down && d->facts.host.n && (d->status.fate == MAIL_OK || unknown) && ask_put_note(&b, &note) == 0)
 		peer_tell(transaction_smtpd(h->base.transaction)->queue, ASK_NOTE, 0, buf_slice(&b));
 	buf_free(&b);
@@ -130,7 +131,7 @@ static int on_rcpt(void *arg, struct ipc_message *m)
 		return -EPROTO;
 	}
 	note_word(h, &d);
-	if (d.facts.down && may_be_queued(h)) {
+	if (d.facts.down && may_be_queued(h) && !d.accept_all) {
 		stand_in(h);
 		return 0;
 	}
@@ -164,7 +165,7 @@ static void begin(struct hop *h)
 
 static void ask_hop(struct hop *h, const struct recipient *r)
 {
-	struct hop_rcpt question = { transaction_id(h->base.transaction), { h->candidate_address, r->original, (uint8_t)r->notify } };
+	struct hop_rcpt question = { transaction_id(h->base.transaction), { h->candidate_address, r->original, (uint8_t)r->notify }, h->candidate_leaf->ask };
 	struct buf b = BUF_INIT(32 << 10);
 	hop_put_rcpt(&b, &question);
 	h->question = buf_full(&b) ? NULL : peer_ask(peer_of(h), HOP_RCPT, buf_slice(&b), -1, RCPT_WAIT_MS, on_rcpt, h);
