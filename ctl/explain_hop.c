@@ -114,7 +114,7 @@ static void ask(struct asker *a, const struct explain_hop_question *q)
 	buf_addf(&place, "%s%.*s", q->leaf->kind == LEAF_LMTP ? "lmtp:" : "", SLICE_FMT(q->leaf->place));
 	struct hop_envelope e = { .transaction = TRANSACTION, .place = buf_slice(&place), .route = q->leaf->route, .reverse_path = address_of(a->c, q->from),
 		                  .envelope_id = SLICE(""), .size = q->size, .budget_ms = BUDGET_MS };
-	struct hop_rcpt r = { TRANSACTION, { q->leaf->address, SLICE(""), 0 } };
+	struct hop_rcpt r = { TRANSACTION, { q->leaf->address, SLICE(""), 0 }, false };
 	hop_put_envelope(&b, &e);
 	ipc_send(a->channel, HOP_BEGIN, 0, buf_slice(&b), -1);
 	buf_clear(&b);
