@@ -1,10 +1,15 @@
 # Sender evidence: the long runs. `make test` has short ones.
-.PHONY: test-interop test-long
+.PHONY: test-interop test-dns-faults test-long
 ## make test-interop    10,000 random mails signed by one and checked by the other (dkimpy, Mail::DKIM, opendkim)
-test-long: test-interop
+test-long: test-interop test-dns-faults
 test-interop: test-deps
 	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
 	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_INTEROP=$${PORTER_INTEROP:-10000} python3 tests/vectors/test_interop.py
+
+## make test-dns-faults verdicts on 1,000 mails while DNS drops, delays, cuts and lies
+test-dns-faults: test-deps
+	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
+	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_ROUNDS=$${PORTER_ROUNDS:-1000} python3 tests/e2e/test_dns_faults.py
 
 FUZZ_EVIDENCE_TARGETS ?= spf tags key header address signature arc dmarc authres report date
 FUZZ_EVIDENCE_SECONDS ?= 3600
