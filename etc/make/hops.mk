@@ -5,5 +5,5 @@ HOP_ROUNDS ?= 40
 test-real-hops: test-deps all
 	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_ROUNDS=$(HOP_ROUNDS) PYTHONPATH=tests/lib python3 tests/e2e/test_real_hops.py
 
-## make test-long       the long forms of the tests of next hops
+## make test-long       the long forms of the tests of next hops and of the queue
 test-long: test-real-hops
