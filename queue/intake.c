@@ -403,7 +403,7 @@ static void judge_next(struct judging *j)
 	struct putting *w = j->whole;
 	struct queue *q = w->intake->peer->queue;
 	size_t per = w->put.envelopes[0].recipient_count;
-	while (j->at < per && (w->put.envelopes[0].recipients[j->at].way == WAY_RELAYED || is_withheld(&w->put.envelopes[0])))
+	while (j->at < per && (w->put.envelopes[0].recipients[j->at].way != WAY_FOREIGN || is_withheld(&w->put.envelopes[0])))
 		j->at++; /* one of ours, or nobody at all */
 	if (j->at == per) {
 		mem_free(j);

@@ -22,7 +22,7 @@
  *	QUEUE_GATE            QUEUE_GATED         RCPT with a null reverse-path from inside, for a foreign recipient: may it go out?
  *	QUEUE_SUCCESS         -                   recipients with NOTIFY=SUCCESS were delivered inside the transaction: report that (the gate decides)
  *	QUEUE_REPLY           -                   a message was committed to a mailbox that has a vacation text (the gate decides)
- *	QUEUE_SEEN            -                   reverse-paths that were accepted with evidence >= spf; many at once, once a second
+ *	QUEUE_SEEN            -                   reverse-paths that came with evidence >= spf, at the dot
  *	QUEUE_SENT            -                   Message-IDs that left by pass-through (what is queued is noted by QUEUE_PUT itself)
  *	QUEUE_SENT_LOOK       QUEUE_SENT_LOOKED   a null reverse-path for a sole-sender domain: is one of these Message-IDs ours?
  *	LEDGER_LOOK           LEDGER_LOOKED       RCPT, only if ledger_hint_hit: is there an entry for (reverse-path, leaf)?

@@ -221,6 +221,7 @@ static enum check_step judge_all(struct evidence_state *s)
 		check_refuse(s->c, p.status);
 		return CHECK_REFUSE;
 	}
+	evidence_tell_seen(s->c);
 	if (p.tag.n)
 		check_tag(s->c, p.tag);
 	mail_check_authres(s->check, evidence_authserv_id(), NULL, NULL, &s->results);

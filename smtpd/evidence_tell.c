@@ -147,3 +147,13 @@ void evidence_tell(struct check *c, const struct mail_check_results *r, const st
 	add_destinations(t, v);
 	ask_next(t);
 }
+
+void evidence_tell_seen(struct check *c)
+{
+	const struct transaction_facts *t = check_facts(c)->transaction;
+	struct queue_seen seen = { t->sender, (uint8_t)t->evidence.grade };
+	struct buf b = BUF_INIT(4096);
+	if (t->sender.n && t->evidence.grade >= EVIDENCE_SPF && queue_put_seen(&b, &seen, 1) == 0)
+		peer_tell(check_smtpd(c)->queue, QUEUE_SEEN, 0, buf_slice(&b));
+	buf_free(&b);
+}

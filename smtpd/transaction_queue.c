@@ -91,9 +91,9 @@ static int on_gated(void *arg, struct ipc_message *m)
 }
 
 /* An outgoing null reverse-path from inside passes the gate (rule.md, "One gate"). */
-static void ask_gate(struct queued *q, const struct leaf *leaf)
+static void ask_gate(struct queued *q, const struct recipient *r, const struct leaf *leaf)
 {
-	struct queue_gate g = { transaction_id(q->base.transaction), leaf->address, leaf->relayed };
+	struct queue_gate g = { transaction_id(q->base.transaction), leaf->address, r->resolved.class != RESOLVE_FOREIGN };
 	struct buf b = BUF_INIT(4096);
 	queue_put_gate(&b, &g);
 	q->question = buf_full(&b) ? NULL : peer_ask(peer_of(q), QUEUE_GATE, buf_slice(&b), -1, GATE_MS, on_gated, q);
@@ -113,7 +113,7 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	} else if (leaf->owner.n && owners(q, leaf->owner) > QUEUE_MAX_ENVELOPES) {
 		transaction_asked(d, LISTS);
 	} else if (!f->sender.n && !leaf->owner.n && !leaf->withheld) {
-		ask_gate(q, leaf);
+		ask_gate(q, r, leaf);
 	} else {
 		keep(q);
 		transaction_asked(d, MAIL_STATUS_OK);
