@@ -105,6 +105,29 @@ static bool fetch(const char *domain, const char *connect_to, const char *roots,
 	return https_get_text(&h, url, out);
 }
 
+static bool is_policy(struct slice text)
+{
+	struct sts_policy *p = MEM_NEW(struct sts_policy);
+	struct arena mem = ARENA_INIT(STS_MAX_TEXT);
+	bool good = sts_parse(text, &mem, p);
+	arena_free(&mem);
+	mem_free(p);
+	return good;
+}
+
+static int fetch_and_tell(int folder, char **argv)
+{
+	struct buf text = BUF_INIT(STS_MAX_TEXT);
+	struct slice domain = slice_of(argv[3]), id = slice_of(argv[4]);
+	int64_t now = clock_wall_s();
+	bool good = is_domain(domain) && fetch(argv[3], argv[1], argv[2], &text) && is_policy(buf_slice(&text));
+	if (good)
+		keep(folder, argv[3], id, buf_slice(&text), now);
+	int code = tell(domain, id, good ? buf_slice(&text) : SLICE_NONE, now) ? 75 : 0;
+	buf_free(&text);
+	return code;
+}
+
 int sts_main(int argc, char **argv)
 {
 	int folder, error = argc == 1 || argc == 5 ? file_open(AT_FDCWD, argv[0], O_RDONLY | O_DIRECTORY, 0, &folder) : -EINVAL;
@@ -112,13 +135,7 @@ int sts_main(int argc, char **argv)
 		return 75;
 	if (argc == 1)
 		return tell_all(folder);
-	struct buf text = BUF_INIT(STS_MAX_TEXT);
-	struct slice domain = slice_of(argv[3]), id = slice_of(argv[4]);
-	int64_t now = clock_wall_s();
-	struct sts_policy *p = MEM_NEW(struct sts_policy);
-	struct arena mem = ARENA_INIT(STS_MAX_TEXT);
-	bool good = is_domain(domain) && fetch(argv[3], argv[1], argv[2], &text) && sts_parse(buf_slice(&text), &mem, p);
-	if (good)
-		keep(folder, argv[3], id, buf_slice(&text), now);
-	return tell(domain, id, good ? buf_slice(&text) : SLICE_NONE, now) ? 75 : 0;
+	int code = fetch_and_tell(folder, argv);
+	file_close(&folder);
+	return code;
 }

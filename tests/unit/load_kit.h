@@ -33,6 +33,7 @@ static struct ipc *channel;
 static uint64_t sent;
 static bool order_unknown;         /* the server shall not see that its disk keeps order */
 static bool promised[MAX_MESSAGES];
+static unsigned promise_count; /* how many of them are true */
 
 static size_t make_message(uint64_t n, char out[MAX_SIZE])
 {
@@ -69,6 +70,7 @@ static int load_on_message(void *arg, struct ipc *from, struct ipc_message *m)
 		return 0;
 	assert_int_equal(mailbox_get_delivered(m->payload, &mem, &d), 0);
 	promised[m->id] = d.status.fate == MAIL_OK;
+	promise_count += promised[m->id];
 	arena_free(&mem);
 	if (sent < MAX_MESSAGES)
 		send_one();
