@@ -1,68 +1,31 @@
-/* check_host() (RFC 7208, 4) without recursion: a stack of frames, one for the question's record and one for each include under way. `run`
+/* check_host() (RFC 7208, 4) without recursion: a stack of frames, one for the question's record and one for each include under way. `spf_run`
  * works through terms until an answer is needed or the last frame has its result. */
-#include "base/mail_spf.h"
+#include "base/mail_spf_inside.h"
 
 #include <assert.h>
 
-#include "base/mail_spf_record.h"
 #include "base/mem.h"
 #include "base/text.h"
 
-struct frame {
-	struct slice domain;
-	struct spf_record record;
-	size_t at;           /* the term under evaluation */
-	size_t path_mark;    /* path_count when it began */
-	unsigned weak;       /* of the way into it: macros in redirect= */
-	bool redirected;
-};
-
-struct spf {
-	struct mail_dns *dns;
-	struct mail_dns_query *query;
-	struct loop_timer *timer;     /* the limit of time; 0 ms for a verdict that is known at once */
-	struct arena mem;
-	struct net_ip client;
-	struct slice helo, local_part, sender_domain;
-	struct frame frames[SPF_MAX_LOOKUPS + 2];
-	size_t depth;                 /* frames in use */
-	struct slice *names;          /* of mx under evaluation, or of the client's PTR while they are validated */
-	size_t name_count, name_at;
-	struct slice validated[SPF_MAX_NAMES];
-	size_t validated_count;
-	bool validated_known;
-	bool ptr_counted;             /* the ptr term under evaluation has drawn on the limit already */
-	struct spf_verdict verdict;
-	bool known;                   /* verdict is final */
-	spf_trace trace;
-	void *trace_arg;
-	void (*done)(void *arg, struct spf *s);
-	void *arg;
-};
-
-enum step { STEP_NEXT /* no match: the next term */, STEP_MATCH, STEP_WAIT, STEP_ENDED };
-
-static void run(struct spf *s);
-
-static struct frame *top(struct spf *s)
+struct spf_frame *spf_top(struct spf *s)
 {
 	return &s->frames[s->depth - 1];
 }
 
-static void trace(struct spf *s, struct slice term, const char *outcome)
+void spf_tell(struct spf *s, struct slice term, const char *outcome)
 {
 	if (s->trace && s->depth)
-		s->trace(s->trace_arg, s->depth - 1, top(s)->domain, term, outcome);
+		s->trace(s->trace_arg, s->depth - 1, spf_top(s)->domain, term, outcome);
 }
 
 /* Ends the whole check. done comes from the timer, never from inside a caller's spf_start. */
-static enum step end(struct spf *s, enum spf_result result, const char *why)
+enum spf_step spf_end(struct spf *s, enum spf_result result, const char *why)
 {
 	s->verdict.result = result;
 	s->verdict.why = why;
 	if (result != SPF_PASS)
 		s->verdict.weak = 0;
-	trace(s, SLICE(""), spf_result_name(result));
+	spf_tell(s, SLICE(""), spf_result_name(result));
 	s->known = true;
 	loop_timer_set(s->timer, 0);
 	return STEP_ENDED;
@@ -74,13 +37,13 @@ static void on_timer(void *arg)
 	if (!s->known) {
 		mail_dns_cancel(s->query);
 		s->query = NULL;
-		end(s, SPF_TEMPERROR, "time is over");
+		spf_end(s, SPF_TEMPERROR, "time is over");
 		loop_timer_stop(s->timer);
 	}
 	s->done(s->arg, s);
 }
 
-static void ask(struct spf *s, enum dns_type type, struct slice name, void (*answered)(void *arg, const struct dns_answer *a))
+void spf_ask(struct spf *s, enum dns_type type, struct slice name, void (*answered)(void *arg, const struct dns_answer *a))
 {
 	s->query = mail_dns_ask(s->dns, type, name, answered, s);
 }
@@ -106,7 +69,7 @@ static bool count_lookup(struct spf *s)
 	return ++s->verdict.lookups <= SPF_MAX_LOOKUPS;
 }
 
-static bool count_void(struct spf *s, const struct dns_answer *a)
+bool spf_count_void(struct spf *s, const struct dns_answer *a)
 {
 	if (a->answer == ABSENT)
 		s->verdict.voids++;
@@ -115,7 +78,7 @@ static bool count_void(struct spf *s, const struct dns_answer *a)
 
 /* -- records -------------------------------------------------------------------------------------------------------------- */
 
-static enum step leave_frame(struct spf *s, enum spf_result result, const char *why);
+static enum spf_step leave_frame(struct spf *s, enum spf_result result, const char *why);
 
 /* The one SPF record among TXT records. */
 static enum spf_result select_record(const struct dns_answer *a, struct slice *out, const char **why)
@@ -137,7 +100,7 @@ static enum spf_result select_record(const struct dns_answer *a, struct slice *o
 static void on_record(void *arg, const struct dns_answer *a)
 {
 	struct spf *s = arg;
-	struct frame *f = top(s);
+	struct spf_frame *f = spf_top(s);
 	struct slice text = SLICE_NONE, at = SLICE_NONE;
 	const char *why = NULL;
 	s->query = NULL;
@@ -145,45 +108,45 @@ static void on_record(void *arg, const struct dns_answer *a)
 	if (found == SPF_PASS) {
 		text = arena_copy(&s->mem, text);
 		if (!text.p || spf_record_parse(text, &s->mem, &f->record, &why, &at)) {
-			trace(s, at, why ? why : "record too long");
+			spf_tell(s, at, why ? why : "record too long");
 			found = SPF_PERMERROR;
 		} else {
-			trace(s, SLICE(""), "record read");
+			spf_tell(s, SLICE(""), "record read");
 			f->at = 0;
 		}
 	} else if (found == SPF_NONE && f->redirected) {
 		found = SPF_PERMERROR; /* 6.1 */
 	}
 	if (found == SPF_PASS || leave_frame(s, found, why ? why : "record too long") != STEP_ENDED)
-		run(s);
+		spf_run(s);
 }
 
 /* Begins at domain's record: a new frame for an include, the same one for a redirect. */
-static enum step enter(struct spf *s, struct slice domain, size_t labels)
+static enum spf_step enter(struct spf *s, struct slice domain, size_t labels)
 {
-	struct frame *f = top(s);
+	struct spf_frame *f = spf_top(s);
 	struct slice name = text_lower(&s->mem, domain);
 	if (!is_name(name, labels))
 		return leave_frame(s, f->redirected ? SPF_PERMERROR : SPF_NONE, "no domain name");
 	f->domain = name;
 	if (s->verdict.path_count < SPF_MAX_PATH)
 		s->verdict.path[s->verdict.path_count++] = name;
-	ask(s, DNS_TXT, name, on_record);
+	spf_ask(s, DNS_TXT, name, on_record);
 	return STEP_WAIT;
 }
 
-static enum step push(struct spf *s, struct slice domain, size_t labels)
+static enum spf_step push(struct spf *s, struct slice domain, size_t labels)
 {
 	assert(s->depth < sizeof s->frames / sizeof *s->frames);
-	s->frames[s->depth++] = (struct frame){ .domain = domain, .path_mark = s->verdict.path_count };
+	s->frames[s->depth++] = (struct spf_frame){ .domain = domain, .path_mark = s->verdict.path_count };
 	return enter(s, domain, labels);
 }
 
-static enum step matched(struct spf *s)
+enum spf_step spf_matched(struct spf *s)
 {
-	struct frame *f = top(s);
+	struct spf_frame *f = spf_top(s);
 	const struct spf_term *t = &f->record.terms[f->at];
-	trace(s, t->text, spf_result_name(t->result));
+	spf_tell(s, t->text, spf_result_name(t->result));
 	if (t->result != SPF_PASS)
 		s->verdict.weak = 0;
 	if (t->kind != SPF_INCLUDE || !s->verdict.term.n)
@@ -195,231 +158,21 @@ static enum step matched(struct spf *s)
 }
 
 /* The top frame has its result: the check's, or what its include term makes of it (5.2). */
-static enum step leave_frame(struct spf *s, enum spf_result result, const char *why)
+static enum spf_step leave_frame(struct spf *s, enum spf_result result, const char *why)
 {
 	if (s->depth == 1 || result == SPF_TEMPERROR)
-		return end(s, result, why);
+		return spf_end(s, result, why);
 	if (result == SPF_PERMERROR || result == SPF_NONE)
-		return end(s, SPF_PERMERROR, why);
-	trace(s, SLICE(""), spf_result_name(result));
-	size_t mark = top(s)->path_mark;
+		return spf_end(s, SPF_PERMERROR, why);
+	spf_tell(s, SLICE(""), spf_result_name(result));
+	size_t mark = spf_top(s)->path_mark;
 	s->depth--;
 	if (result == SPF_PASS)
-		return matched(s);
+		return spf_matched(s);
 	s->verdict.path_count = mark;
 	s->verdict.weak = 0;
 	s->verdict.term = SLICE("");
-	top(s)->at++;
-	return STEP_NEXT;
-}
-
-/* -- targets -------------------------------------------------------------------------------------------------------------- */
-
-static bool is_below(struct slice name, struct slice domain)
-{
-	return slice_ends_nocase(name, domain) && (name.n == domain.n || name.p[name.n - domain.n - 1] == '.');
-}
-
-/* %{p}: the domain itself, else a name below it, else any (7.3). */
-static struct slice best_validated(const struct spf *s, struct slice domain)
-{
-	for (size_t i = 0; i < s->validated_count; i++)
-		if (slice_eq_nocase(s->validated[i], domain))
-			return s->validated[i];
-	for (size_t i = 0; i < s->validated_count; i++)
-		if (is_below(s->validated[i], domain))
-			return s->validated[i];
-	return s->validated_count ? s->validated[0] : SLICE("");
-}
-
-/* The name that a term or modifier is about. */
-static struct slice expand(struct spf *s, struct slice spec)
-{
-	struct frame *f = top(s);
-	if (!spec.n)
-		return f->domain;
-	struct spf_names names = { s->client, s->local_part, s->sender_domain, s->helo, f->domain, best_validated(s, f->domain) };
-	struct buf out = BUF_INIT(8192);
-	spf_macro_expand(spec, &names, &out);
-	struct slice name = text_lower(&s->mem, buf_slice(&out));
-	buf_free(&out);
-	return name.p ? name : SLICE("");
-}
-
-/* -- a, mx, exists -------------------------------------------------------------------------------------------------------- */
-
-static enum dns_type address_type(const struct spf *s)
-{
-	return s->client.is_v4 ? DNS_A : DNS_AAAA;
-}
-
-static bool holds_client(const struct spf *s, const struct dns_answer *a, unsigned prefix4, unsigned prefix6)
-{
-	for (size_t i = 0; a->answer == FOUND && i < a->count; i++) {
-		struct net_ip ip = { .is_v4 = s->client.is_v4, .bytes = { [10] = 0xff, [11] = 0xff } };
-		size_t width = ip.is_v4 ? 4 : 16;
-		if (a->records[i].data.n != width)
-			continue;
-		memcpy(ip.bytes + 16 - width, a->records[i].data.p, width);
-		if (net_ip_in(&s->client, &ip, ip.is_v4 ? prefix4 : prefix6))
-			return true;
-	}
-	return false;
-}
-
-static bool is_wide(const struct spf *s, unsigned prefix4, unsigned prefix6)
-{
-	return s->client.is_v4 ? prefix4 < 8 : prefix6 < 16;
-}
-
-/* Goes on after an answer: matched, or the next term. */
-static void resume(struct spf *s, bool match, unsigned weak)
-{
-	if (match) {
-		s->verdict.weak |= weak;
-		if (matched(s) == STEP_ENDED)
-			return;
-	} else {
-		trace(s, top(s)->record.terms[top(s)->at].text, "no match");
-		top(s)->at++;
-	}
-	run(s);
-}
-
-/* An answer that ends the check; true if it did. */
-static bool ends(struct spf *s, const struct dns_answer *a)
-{
-	s->query = NULL;
-	if (a->answer == UNSURE)
-		end(s, SPF_TEMPERROR, a->why ? a->why : "dns");
-	else if (!count_void(s, a))
-		end(s, SPF_PERMERROR, "too many void look-ups");
-	return s->known;
-}
-
-static void on_addresses(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	const struct spf_term *t = &top(s)->record.terms[top(s)->at];
-	if (ends(s, a))
-		return;
-	resume(s, holds_client(s, a, t->prefix4, t->prefix6), is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0);
-}
-
-static void on_exists(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	if (!ends(s, a))
-		resume(s, a->answer == FOUND, SPF_WEAK_EXISTS);
-}
-
-static void ask_next_host(struct spf *s);
-
-static void on_host(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	const struct spf_term *t = &top(s)->record.terms[top(s)->at];
-	s->query = NULL;
-	if (a->answer == UNSURE)
-		end(s, SPF_TEMPERROR, a->why ? a->why : "dns");
-	else if (holds_client(s, a, t->prefix4, t->prefix6))
-		resume(s, true, is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0);
-	else
-		ask_next_host(s);
-}
-
-static void ask_next_host(struct spf *s)
-{
-	if (s->name_at < s->name_count)
-		ask(s, address_type(s), s->names[s->name_at++], on_host);
-	else
-		resume(s, false, 0);
-}
-
-/* Copies the answer's names, at most `max`; the root (null MX) is none. */
-static void keep_names(struct spf *s, const struct dns_answer *a, size_t max)
-{
-	s->name_count = s->name_at = 0;
-	s->names = ARENA_ARRAY(&s->mem, struct slice, max);
-	for (size_t i = 0; s->names && a->answer == FOUND && i < a->count && s->name_count < max; i++) {
-		struct slice name = arena_copy(&s->mem, a->records[i].data);
-		if (name.n)
-			s->names[s->name_count++] = name;
-	}
-}
-
-static void on_mx(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	if (ends(s, a))
-		return;
-	if (a->answer == FOUND && a->count > SPF_MAX_NAMES) {
-		end(s, SPF_PERMERROR, "too many MX"); /* 4.6.4 */
-		return;
-	}
-	keep_names(s, a, SPF_MAX_NAMES);
-	ask_next_host(s);
-}
-
-/* -- ptr and %{p} --------------------------------------------------------------------------------------------------------- */
-
-static void validate_next(struct spf *s);
-
-static void on_validated(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	s->query = NULL;
-	if (holds_client(s, a, 32, 128)) /* an error skips the name (5.5) */
-		s->validated[s->validated_count++] = s->names[s->name_at - 1];
-	validate_next(s);
-}
-
-static void validate_next(struct spf *s)
-{
-	if (s->name_at < s->name_count) {
-		ask(s, address_type(s), s->names[s->name_at++], on_validated);
-		return;
-	}
-	s->validated_known = true;
-	run(s);
-}
-
-static void on_ptr(void *arg, const struct dns_answer *a)
-{
-	struct spf *s = arg;
-	s->query = NULL;
-	if (!count_void(s, a)) {
-		end(s, SPF_PERMERROR, "too many void look-ups");
-		return;
-	}
-	keep_names(s, a, SPF_MAX_NAMES); /* none after an error: no match (5.5) */
-	validate_next(s);
-}
-
-/* Finds the client's validated names, once a check; the term that wants them is evaluated again then. */
-static enum step validate_client(struct spf *s)
-{
-	struct buf name = BUF_INIT(128);
-	for (size_t i = 0; s->client.is_v4 && i < 4; i++)
-		buf_addf(&name, "%u.", s->client.bytes[15 - i]);
-	for (size_t i = 0; !s->client.is_v4 && i < 32; i++)
-		buf_addf(&name, "%x.", s->client.bytes[15 - i / 2] >> (i % 2 ? 4 : 0) & 15);
-	buf_add_cstr(&name, s->client.is_v4 ? "in-addr.arpa" : "ip6.arpa");
-	ask(s, DNS_PTR, buf_slice(&name), on_ptr);
-	buf_free(&name);
-	return STEP_WAIT;
-}
-
-static enum step check_ptr(struct spf *s, const struct spf_term *t)
-{
-	if (!s->validated_known)
-		return validate_client(s);
-	struct slice target = expand(s, t->target);
-	for (size_t i = 0; i < s->validated_count; i++)
-		if (is_below(s->validated[i], target)) {
-			s->verdict.weak |= SPF_WEAK_PTR;
-			return STEP_MATCH;
-		}
+	spf_top(s)->at++;
 	return STEP_NEXT;
 }
 
@@ -430,7 +183,7 @@ static bool asks_dns(enum spf_mechanism kind)
 	return kind != SPF_ALL && kind != SPF_IP4 && kind != SPF_IP6;
 }
 
-static enum step start_mechanism(struct spf *s, const struct spf_term *t)
+static enum spf_step start_mechanism(struct spf *s, const struct spf_term *t)
 {
 	switch (t->kind) {
 	case SPF_ALL:
@@ -440,68 +193,68 @@ static enum step start_mechanism(struct spf *s, const struct spf_term *t)
 	case SPF_IP6:
 		if (!net_ip_in(&s->client, &t->network, t->prefix4))
 			return STEP_NEXT;
-		s->verdict.weak |= is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0;
+		s->verdict.weak |= spf_is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0;
 		return STEP_MATCH;
 	case SPF_INCLUDE:
-		return push(s, expand(s, t->target), 1);
+		return push(s, spf_expand(s, t->target), 1);
 	case SPF_A:
-		ask(s, address_type(s), expand(s, t->target), on_addresses);
+		spf_ask(s, spf_address_type(s), spf_expand(s, t->target), spf_on_addresses);
 		return STEP_WAIT;
 	case SPF_MX:
-		ask(s, DNS_MX, expand(s, t->target), on_mx);
+		spf_ask(s, DNS_MX, spf_expand(s, t->target), spf_on_mx);
 		return STEP_WAIT;
 	case SPF_EXISTS:
-		ask(s, DNS_A, expand(s, t->target), on_exists);
+		spf_ask(s, DNS_A, spf_expand(s, t->target), spf_on_exists);
 		return STEP_WAIT;
 	case SPF_PTR:
-		return check_ptr(s, t);
+		return spf_check_ptr(s, t);
 	}
 	return STEP_NEXT;
 }
 
-static enum step start_term(struct spf *s, const struct spf_term *t)
+static enum spf_step start_term(struct spf *s, const struct spf_term *t)
 {
 	if (asks_dns(t->kind) && !s->ptr_counted && !count_lookup(s))
-		return end(s, SPF_PERMERROR, "too many look-ups");
+		return spf_end(s, SPF_PERMERROR, "too many look-ups");
 	s->ptr_counted = false;
 	if (!s->validated_known && (t->kind == SPF_PTR || spf_macro_uses(t->target, 'p'))) {
 		s->ptr_counted = true; /* evaluated again when the names are known */
-		return validate_client(s);
+		return spf_validate_client(s);
 	}
 	return start_mechanism(s, t);
 }
 
 /* No term matched: redirect= or the default (4.7, 6.1). */
-static enum step after_terms(struct spf *s)
+static enum spf_step after_terms(struct spf *s)
 {
-	struct frame *f = top(s);
+	struct spf_frame *f = spf_top(s);
 	struct slice spec = f->record.redirect;
 	if (!spec.p)
 		return leave_frame(s, SPF_NEUTRAL, "no term matched");
 	if (!s->ptr_counted && !count_lookup(s))
-		return end(s, SPF_PERMERROR, "too many look-ups");
+		return spf_end(s, SPF_PERMERROR, "too many look-ups");
 	s->ptr_counted = false;
 	if (!s->validated_known && spf_macro_uses(spec, 'p')) {
 		s->ptr_counted = true;
-		return validate_client(s);
+		return spf_validate_client(s);
 	}
 	if (spf_macro_any(spec))
 		f->weak |= SPF_WEAK_MACRO;
 	f->redirected = true;
-	struct slice domain = expand(s, spec);
-	trace(s, spec, "redirect");
+	struct slice domain = spf_expand(s, spec);
+	spf_tell(s, spec, "redirect");
 	return enter(s, domain, 1);
 }
 
-static void run(struct spf *s)
+void spf_run(struct spf *s)
 {
 	for (;;) {
-		struct frame *f = top(s);
-		enum step step = f->at < f->record.count ? start_term(s, &f->record.terms[f->at]) : after_terms(s);
+		struct spf_frame *f = spf_top(s);
+		enum spf_step step = f->at < f->record.count ? start_term(s, &f->record.terms[f->at]) : after_terms(s);
 		if (step == STEP_MATCH)
-			step = matched(s);
-		else if (step == STEP_NEXT && f == top(s) && f->at < f->record.count) {
-			trace(s, f->record.terms[f->at].text, "no match");
+			step = spf_matched(s);
+		else if (step == STEP_NEXT && f == spf_top(s) && f->at < f->record.count) {
+			spf_tell(s, f->record.terms[f->at].text, "no match");
 			f->at++;
 		}
 		if (step == STEP_WAIT || step == STEP_ENDED)

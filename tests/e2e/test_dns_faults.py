@@ -71,11 +71,33 @@ def steady_weather(pool, files, world):
         check(f'{fault}: in bounded time and questions', all(s < BOUND_S * SLOW for _, _, s in results) and questions <= 2 * 128, (results, questions))
 
 
+def every_step(pool, files, world):
+    """Each question of a check in turn is the one that is never answered."""
+    d = DOMAINS[4]
+    with Faulty(world.port) as faulty:
+        for kind in TRUE:
+            verdict(files[d][kind], kind, d, faulty, world, 30000 * SLOW)
+        names = list(faulty.names)
+    check('a check asks for records of every kind, and for their signatures\' keys', {f'{d} TXT', f'{d[:-5]}-spf.test TXT', f'_dmarc.{d} TXT', f's._domainkey.{d} TXT', ' DNSKEY'} <= set(names), names)
+
+    def try_one(step):
+        name, kind = step
+        with Faulty(world.port) as faulty:
+            faulty.fault = lambda asked: 'drop' if asked == name else 'none'
+            return kind, *verdict(files[d][kind], kind, d, faulty, world, PATIENCE_MS)
+
+    steps = [(name, kind) for name in names for kind in TRUE]
+    results = dict(zip(steps, pool.map(try_one, steps)))
+    bad = {step: found for step, found in results.items() if wrong(*found[:2])}
+    check('whichever of its questions is never answered, a verdict is true or temperror', not bad, bad)
+    check('each step: in bounded time', all(s < BOUND_S * SLOW for _, _, s in results.values()), results)
+
+
 def mixed_weather(pool, files, faulty, world):
     """Any fault for each answer."""
     seed = int(os.environ.get('PORTER_SEED', '7'))
     r = random.Random(seed)
-    faulty.fault = lambda: r.choice(FAULTS[1:]) if r.random() < .3 else 'none'
+    faulty.fault = lambda name: r.choice(FAULTS[1:]) if r.random() < .3 else 'none'
     cases = [(DOMAINS[i % len(DOMAINS)], list(TRUE)[i % 2]) for i in range(ROUNDS)]
     results = list(pool.map(lambda c: (c[1], *verdict(files[c[0]][c[1]], c[1], c[0], faulty, world, PATIENCE_MS)), cases))
     bad = [(kind, found) for kind, found, _ in results if wrong(kind, found)]
@@ -110,8 +132,9 @@ def main():
         files = {d: mails(p.dir, key, d) for d in [*DOMAINS, 'spoilt.test']}
         spoil = lambda text: '\n'.join(line.replace('192.0.2.0/24', '0.0.0.0/0') if line.startswith('spoilt-spf.test.') and '\tTXT\t' in line else
                                        line.replace('p=reject', 'p=none') if line.startswith('_dmarc.spoilt.test.') and '\tTXT\t' in line else line for line in text.split('\n'))
-        with dnsworld.World(p.dir / 'dns', lines, spoil=spoil) as world, Faulty(world.port) as faulty, ThreadPoolExecutor(6) as pool:
+        with dnsworld.World(p.dir / 'dns', lines, spoil=spoil) as world, Faulty(world.port) as faulty, ThreadPoolExecutor(16) as pool:
             steady_weather(pool, files, world)
+            every_step(pool, files, world)
             found, _ = verdict(files['spoilt.test']['forged'], 'forged', 'spoilt.test', faulty, world, 30000 * SLOW)
             check('what was changed behind the signer\'s back proves nothing and waives nothing', found['spf'] == 'temperror' and found['dmarc'] == 'temperror', found)
             mixed_weather(pool, files, faulty, world)

@@ -1,8 +1,8 @@
 """A name server's bad day: stands in front of a real one on loopback, over UDP and TCP, and spoils answers as the test says.
 
     with Faulty(world.port) as f:
-        f.fault = 'servfail'                 # for all from now on; or a function of nothing that names one for each answer
-        ... f.resolver, f.questions"""
+        f.fault = 'servfail'                 # for all from now on; or a function of the name asked that says which
+        ... f.resolver, f.questions, f.names"""
 import random, socket, struct, threading, time
 
 FAULTS = ('none', 'drop', 'delay', 'truncate', 'truncate-hard', 'servfail', 'wrong-id', 'wrong-question', 'garbage', 'short', 'late-twin', 'lie')
@@ -14,6 +14,16 @@ def question_end(message):
     while at < len(message) and message[at]:
         at += message[at] + 1
     return at + 5
+
+
+def name_of(question):
+    """The name asked, in lower case, with its type: 'x.test TXT'."""
+    labels, at = [], 12
+    while at < len(question) and question[at]:
+        labels.append(question[at + 1:at + 1 + question[at]].decode('latin-1').lower())
+        at += question[at] + 1
+    kind = struct.unpack('>H', question[at + 1:at + 3])[0] if at + 3 <= len(question) else 0
+    return '.'.join(labels) + ' ' + {1: 'A', 5: 'CNAME', 12: 'PTR', 15: 'MX', 16: 'TXT', 28: 'AAAA', 43: 'DS', 48: 'DNSKEY'}.get(kind, str(kind))
 
 
 def empty(answer, flags_or=0, rcode=0):
@@ -49,7 +59,7 @@ def spoil(fault, answer, r):
 
 class Faulty:
     def __init__(self, port, seed=1):
-        self.upstream, self.random, self.fault, self.questions, self.ending = ('127.0.0.1', port), random.Random(seed), 'none', 0, False
+        self.upstream, self.random, self.fault, self.questions, self.names, self.ending = ('127.0.0.1', port), random.Random(seed), 'none', 0, {}, False
         for _ in range(20):                               # one port for both
             self.tcp = socket.create_server(('127.0.0.1', 0), backlog=50)
             self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -69,8 +79,10 @@ class Faulty:
         self.ending = True
         self.udp.close(), self.tcp.close()
 
-    def now(self):
-        return self.fault if isinstance(self.fault, str) else self.fault()
+    def now(self, question):
+        name = name_of(question)
+        self.names.setdefault(name)                       # a dictionary keeps their order
+        return self.fault if isinstance(self.fault, str) else self.fault(name)
 
     def serve_udp(self):
         self.udp.settimeout(.2)
@@ -90,7 +102,7 @@ class Faulty:
             try:
                 up.sendto(question, self.upstream)
                 answer = up.recv(65535)
-                for wait, packet in spoil(self.now(), answer, self.random):
+                for wait, packet in spoil(self.now(question), answer, self.random):
                     time.sleep(wait)
                     self.udp.sendto(packet, who)
             except OSError:
@@ -112,12 +124,10 @@ class Faulty:
         with s, socket.create_connection(self.upstream, 5) as up:
             s.settimeout(5)
             try:
-                fault = self.now()
-                if fault == 'truncate-hard':
-                    return
                 while True:
                     question = s.recv(65535)
-                    if not question:
+                    fault = self.now(question[2:])
+                    if not question or fault == 'truncate-hard':
                         return
                     up.sendall(question)
                     n = struct.unpack('>H', up.recv(2, socket.MSG_WAITALL))[0]

@@ -57,13 +57,15 @@ static struct dns *zone(const char *text)
 	return d;
 }
 
+static int64_t now_s = 1000000000;
+
 static struct outcome run(const char *zone_text, struct slice message, const char *from)
 {
 	struct dns *d = zone(zone_text);
 	struct outcome o = { .cpu_ms = 0 };
 	struct arena mem = ARENA_INIT(64 << 20);
 	struct mail_header h;
-	struct mail_check_options options = { .helo_too = true, .dkim = { .now_s = 1000000000 } };
+	struct mail_check_options options = { .helo_too = true, .dkim = { .now_s = now_s } };
 	struct mail_check_envelope e = { .helo = SLICE("helo.test"), .local_part = SLICE("ann"), .domain = slice_of(from) };
 	assert_true(net_ip_parse(SLICE("192.0.2.1"), &e.client));
 	double start = cpu_ms();
@@ -90,6 +92,8 @@ static struct outcome run(const char *zone_text, struct slice message, const cha
 	return o;
 }
 
+static int64_t expires_s; /* x= of what add_signature makes; 0 none */
+
 /* A whole DKIM-Signature by our key, over From alone; change is put into the field before it is signed. */
 static void add_signature(struct buf *out, struct slice message, const char *domain, const char *extra_tag, bool good)
 {
@@ -106,7 +110,7 @@ static void add_signature(struct buf *out, struct slice message, const char *dom
 	mail_body_digest(b, number, &body);
 	mail_body_free(b);
 	struct mail_sign p = { .kind = SIGNATURE_DKIM, .algorithm = ALGORITHM_RSA_SHA256, .header_form = CANON_RELAXED, .body_form = CANON_RELAXED,
-		               .domain = slice_of(domain), .selector = SLICE("s"), .identity = slice_of(extra_tag), .names = SLICE("From"), .made_s = 900000000 };
+		               .domain = slice_of(domain), .selector = SLICE("s"), .identity = slice_of(extra_tag), .names = SLICE("From"), .made_s = 900000000, .expires_s = expires_s };
 	assert_int_equal(mail_sign_message(&p, &h, &body, &field, &at, &digest), 0);
 	digest.bytes[0] ^= !good;
 	assert_int_equal(crypto_sign_digest(key, slice((char *)digest.bytes, digest.n), &signature), 0);
@@ -244,7 +248,9 @@ static void odd_headers_cost_no_more_than_their_bytes(void **state)
 	for (int i = 0; i < 200000; i++)
 		buf_add_cstr(&m, "word with blanks, fifty bytes of it all together \r\n ");
 	buf_add(&m, SLICE("\r\n" MESSAGE));
-	run(zone_with_key(""), buf_slice(&m), "x.test");
+	struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	assert_int_equal(o.signatures, 0);
+	assert_string_equal(o.dmarc, "fail");
 	buf_clear(&m);
 	buf_add_cstr(&m, "DKIM-Signature: v=1; a=rsa-sha256; d=x.test; s=s; bh=AAAA; b=AAAA; h=from");
 	for (int i = 0; i < 9000; i++)
@@ -253,9 +259,147 @@ static void odd_headers_cost_no_more_than_their_bytes(void **state)
 	for (int i = 0; i < 5000; i++)
 		buf_add_cstr(&m, "nn: x\r\n");
 	buf_add(&m, SLICE(MESSAGE));
-	struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+	o = run(zone_with_key(""), buf_slice(&m), "x.test");
 	printf("500 of 9,000 names over 5,000 fields: %.2f ms\n", o.cpu_ms);
 	buf_free(&m);
+}
+
+/* DER of an RSAPublicKey whose modulus has so many bits, as base64; nobody knows its factors. */
+static void add_rsa(struct buf *out, unsigned bits, const char *exponent, size_t exponent_n)
+{
+	struct buf numbers = BUF_INIT(1 << 16), der = BUF_INIT(1 << 16);
+	size_t n = bits / 8;
+	char *modulus = malloc(n + 1);
+	crypto_random(modulus, n + 1);
+	modulus[0] = 0, modulus[1] |= (char)0x80, modulus[n] |= 1;
+	buf_add(&numbers, SLICE("\x02\x82"));
+	buf_add_byte(&numbers, (char)((n + 1) >> 8)), buf_add_byte(&numbers, (char)(n + 1));
+	buf_add(&numbers, slice(modulus, n + 1));
+	buf_add(&numbers, SLICE("\x02\x82"));
+	buf_add_byte(&numbers, (char)(exponent_n >> 8)), buf_add_byte(&numbers, (char)exponent_n);
+	buf_add(&numbers, slice(exponent, exponent_n));
+	buf_add(&der, SLICE("\x30\x82"));
+	buf_add_byte(&der, (char)(numbers.n >> 8)), buf_add_byte(&der, (char)numbers.n);
+	buf_add(&der, buf_slice(&numbers));
+	text_add_base64(out, buf_slice(&der));
+	free(modulus);
+	buf_free(&numbers);
+	buf_free(&der);
+}
+
+/* A key record as strings of at most 200 bytes. */
+static void add_key(struct buf *zone_text, const char *selector, const char *kind, struct slice p)
+{
+	buf_addf(zone_text, "%s._domainkey.x.test. TXT \"v=DKIM1; k=%s; p=\"", selector, kind);
+	for (; p.n; p = slice_skip(p, 200))
+		buf_addf(zone_text, " \"%.*s\"", SLICE_FMT(slice_head(p, 200)));
+	buf_add_cstr(zone_text, "\n");
+}
+
+static void keys_of_all_wrong_types_verify_nothing(void **state)
+{
+	(void)state;
+	static const struct { const char *selector, *kind, *p; } given[] = {
+		{ "p256", "rsa", "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEXZw3hFt1wIdwAUd4JA8WYjsvmMn6i+EUtvE7e0dkbTh2zFeGHEHIuURTZC2QYRSML3C4E0vHRCPHkjywMWJmvA==" },
+		{ "p384", "rsa", "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEb1T8oqKdOuW2dM9at6Hg60xqpadmS53yqVmkuMRihsZYyIADJqyoQ5uBxvAcHhH/2eGxrqEuEhQxMUtxqF/wpqJhoorSN7CNbzYw1+EYwMMC2xnobbPoa0pDgOONTOtI" },
+		{ "x25519", "rsa", "MCowBQYDK2VuAyEAA+s7QhrGZX/juvAODSSUcN8ig7mppErJJHBgAMd94Rg=" },
+		{ "ed-as-rsa", "rsa", "MCowBQYDK2VwAyEAejEMZxKtpFWYnsgti5D/W6nsqHSCMMyPH+cq2yN+R9c=" },
+		{ "ed-spki", "ed25519", "MCowBQYDK2VwAyEAejEMZxKtpFWYnsgti5D/W6nsqHSCMMyPH+cq2yN+R9c=" },
+		{ "ed-zero", "ed25519", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+		{ "ed-one", "ed25519", "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+		{ "unknown", "dilithium", "AAAA" },
+		{ "pem", "rsa", "LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K" },
+		{ "one-byte", "rsa", "MA==" },
+	};
+	static const char *const forged[] = { "r512", "r1016", "r8192", "r16384", "e-long", "e-zero", "e-even", "e-negative" };
+	char long_exponent[256];
+	memset(long_exponent, 0x55, sizeof long_exponent);
+	struct buf z = BUF_INIT(1 << 20), m = BUF_INIT(1 << 16), p[8];
+	for (size_t i = 0; i < 8; i++)
+		buf_init(&p[i], 1 << 16);
+	add_rsa(&p[0], 512, "\1\0\1", 3), add_rsa(&p[1], 1016, "\1\0\1", 3), add_rsa(&p[2], 8192, "\1\0\1", 3), add_rsa(&p[3], 16384, "\1\0\1", 3);
+	add_rsa(&p[4], 2048, long_exponent, sizeof long_exponent), add_rsa(&p[5], 2048, "\0", 1), add_rsa(&p[6], 2048, "\2", 1), add_rsa(&p[7], 2048, "\x81", 1);
+	for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+		add_key(&z, given[i].selector, given[i].kind, slice_of(given[i].p));
+	for (size_t i = 0; i < 8; i++)
+		add_key(&z, forged[i], "rsa", buf_slice(&p[i]));
+	buf_add_byte(&z, '\0');
+	size_t count = sizeof given / sizeof *given + 8;
+	for (size_t i = 0; i < count * 2; i++) {
+		const char *selector = i / 2 < sizeof given / sizeof *given ? given[i / 2].selector : forged[i / 2 - sizeof given / sizeof *given];
+		buf_clear(&m);
+		buf_addf(&m, "DKIM-Signature: v=1; a=%s; d=x.test; s=%s; h=from; bh=AAAA; b=", i % 2 ? "ed25519-sha256" : "rsa-sha256", selector);
+		for (int k = 0; k < 86; k++)
+			buf_add_cstr(&m, i % 2 ? "A" : "ABCD");
+		buf_add_cstr(&m, "\r\n" MESSAGE);
+		struct outcome o = run(zone_with_key(z.p), buf_slice(&m), "x.test");
+		if (strcmp(o.first, "permerror") != 0 && strcmp(o.first, "fail") != 0)
+			fail_msg("%s: %s (%s)", selector, o.first, o.why);
+		assert_string_equal(o.dmarc, "fail");
+	}
+	for (size_t i = 0; i < 8; i++)
+		buf_free(&p[i]);
+	buf_free(&z);
+	buf_free(&m);
+}
+
+/* TXT of 64 KB in 255-byte pieces where each kind of record is looked for, and CNAMEs in a circle. */
+static void records_without_end_and_names_in_circles_are_no_records(void **state)
+{
+	(void)state;
+	static const struct { const char *domain, *spf, *dkim, *dmarc; } rows[] = {
+		{ "circle.test", "temperror", "temperror", "temperror" },
+		{ "huge.test", "permerror", "permerror", "none" },
+	};
+	struct buf z = BUF_INIT(1 << 20), m = BUF_INIT(1 << 16);
+	buf_add_cstr(&z, "circle.test. CNAME b.circle.test.\nb.circle.test. CNAME circle.test.\n_dmarc.circle.test. CNAME _dmarc.circle.test.\n"
+	                 "s._domainkey.circle.test. CNAME t._domainkey.circle.test.\nt._domainkey.circle.test. CNAME s._domainkey.circle.test.\n");
+	static const char *const starts[] = { "huge.test. TXT \"v=spf1 \"", "s._domainkey.huge.test. TXT \"v=DKIM1; p=\"", "_dmarc.huge.test. TXT \"v=DMARC1; p=\"" };
+	for (size_t i = 0; i < 3; i++) {
+		buf_add_cstr(&z, starts[i]);
+		for (int k = 0; k < 250; k++) {
+			buf_add_cstr(&z, " \"");
+			for (int n = 0; n < 255; n++)
+				buf_add_byte(&z, 'A');
+			buf_add_cstr(&z, "\"");
+		}
+		buf_add_cstr(&z, "\n");
+	}
+	buf_add_byte(&z, '\0');
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		buf_clear(&m);
+		buf_addf(&m, "DKIM-Signature: v=1; a=rsa-sha256; d=%s; s=s; h=from; bh=AAAA; b=AAAA\r\nFrom: ann@%s\r\nSubject: x\r\n\r\nbody\r\n", rows[i].domain, rows[i].domain);
+		struct outcome o = run(z.p, buf_slice(&m), rows[i].domain);
+		if (strcmp(o.spf, rows[i].spf) != 0 || strcmp(o.first, rows[i].dkim) != 0 || strcmp(o.dmarc, rows[i].dmarc) != 0)
+			fail_msg("%s: spf %s, dkim %s (%s), dmarc %s", rows[i].domain, o.spf, o.first, o.why, o.dmarc);
+		printf("%s: %.2f ms\n", rows[i].domain, o.cpu_ms);
+	}
+	buf_free(&z);
+	buf_free(&m);
+}
+
+/* The clock a year ahead, right, and a year behind: a signature without x= doesn't look at it, one with x= is late or not, and nothing else changes. */
+static void a_clock_that_is_wrong_by_a_year_moves_expiry_alone(void **state)
+{
+	(void)state;
+	enum { YEAR_S = 365 * 86400, MADE_S = 900000000 };
+	static const struct { int64_t now, expires; const char *result; } rows[] = {
+		{ MADE_S, 0, "pass" }, { MADE_S + YEAR_S, 0, "pass" }, { MADE_S - YEAR_S, 0, "pass" },
+		{ MADE_S, MADE_S + 86400, "pass" }, { MADE_S + YEAR_S, MADE_S + 86400, "fail" }, { MADE_S - YEAR_S, MADE_S + 86400, "pass" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct buf m = BUF_INIT(1 << 16);
+		expires_s = rows[i].expires;
+		add_signature(&m, SLICE(MESSAGE), "x.test", "", true);
+		buf_add(&m, SLICE(MESSAGE));
+		now_s = rows[i].now;
+		struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+		now_s = 1000000000, expires_s = 0;
+		if (strcmp(o.first, rows[i].result) != 0)
+			fail_msg("row %zu: %s (%s)", i, o.first, o.why);
+		assert_string_equal(o.dmarc, rows[i].result);
+		buf_free(&m);
+	}
 }
 
 static void spf_asks_no_more_than_it_may(void **state)
@@ -314,6 +458,9 @@ int main(void)
 		cmocka_unit_test(what_can_not_be_a_signature_is_told_and_passes_nothing),
 		cmocka_unit_test(length_and_double_from_never_pass),
 		cmocka_unit_test(odd_headers_cost_no_more_than_their_bytes),
+		cmocka_unit_test(keys_of_all_wrong_types_verify_nothing),
+		cmocka_unit_test(records_without_end_and_names_in_circles_are_no_records),
+		cmocka_unit_test(a_clock_that_is_wrong_by_a_year_moves_expiry_alone),
 		cmocka_unit_test(spf_asks_no_more_than_it_may),
 		cmocka_unit_test(fifty_arc_sets_are_checked_and_fifty_one_fail),
 	};
