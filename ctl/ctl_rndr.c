@@ -164,6 +164,18 @@ static bool read_span(const char *text, uint64_t *ms)
 	return true;
 }
 
+/* Servers trust their own machine: from one of its addresses that nobody trusts the probes are a stranger's. */
+static bool read_source(const char *text, struct net_address *out)
+{
+	struct net_ip ip;
+	if (!text)
+		return true;
+	if (!net_ip_parse(slice_of(text), &ip))
+		return false;
+	*out = net_address_of_ip(&ip, 0);
+	return true;
+}
+
 static int read_options(struct run *r, int *argc, char **argv, const char **catch, const char **resolver)
 {
 	struct rndr_setup *s = &r->setup;
@@ -183,6 +195,8 @@ static int read_options(struct run *r, int *argc, char **argv, const char **catc
 	s->again_ms = AGAIN_S * 1000;
 	if (!read_span(ctl_value(argc, argv, "--wait"), &s->wait_ms) || !read_span(ctl_value(argc, argv, "--again"), &s->again_ms))
 		return ctl_fail(CTL_USAGE, "--wait and --again want a time: 90, 90s, 5m");
+	if (!read_source(ctl_value(argc, argv, "--source"), &s->source))
+		return ctl_fail(CTL_USAGE, "--source wants an address of this machine, in digits");
 	*catch = ctl_value(argc, argv, "--catch");
 	*resolver = ctl_value(argc, argv, "--resolver");
 	if (ways && !read_ways(ways, &s->ways))
@@ -289,7 +303,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 const struct ctl_command ctl_rndr_commands[] = {
 	{ "rndr-check",
 	  "self | HOST[:PORT] --domain DOMAIN [--catch ADDRESS:PORT] [--probe-domain DOMAIN] [--known A] [--forward A] [--full A] [--dead-alias A] [--vacation A] [--deferred A]"
-	  " [--relayed DOMAIN] [--ways LIST] [--wait TIME] [--again TIME] [--resolver ADDRESS] [--yes] [--json]",
+	  " [--relayed DOMAIN] [--ways LIST] [--wait TIME] [--again TIME] [--source ADDRESS] [--resolver ADDRESS] [--yes] [--json]",
 	  "Finds out whether a mail server returns spam to forged senders. Tests this machine's servers, and those whose domain consents by a TXT record that it names; asks "
 	  "before it sends; at most one message for each of sixteen ways. Exit 0: none comes back; 1: it backscatters; 2: could not tell.", run_check },
 	{ NULL, NULL, NULL, NULL }

@@ -53,6 +53,7 @@ struct rndr_addresses {
 
 struct rndr_setup {
 	struct net_address target;
+	struct net_address source;    /* that probes come from; length 0: as the kernel chooses */
 	struct slice host;            /* as the caller named it */
 	struct slice domain;          /* the organisation's, in A-labels */
 	struct rndr_addresses addresses;

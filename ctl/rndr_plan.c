@@ -182,7 +182,7 @@ static const char *missing(enum rndr_way way, struct arena *mem)
 
 const char *rndr_plan_make(const struct rndr_setup *s, const struct rndr_marks *m, enum rndr_way way, struct arena *mem, struct probe_plan *out)
 {
-	struct probe_plan p = { .target = s->target, .helo = s->helo };
+	struct probe_plan p = { .target = s->target, .source = s->source.length ? &s->source : NULL, .helo = s->helo };
 	add_recipients(s, m, way, mem, &p);
 	if (!p.recipient_count)
 		return missing(way, mem);

@@ -287,7 +287,7 @@ struct probe *probe_new(struct loop *l, const struct probe_plan *plan, void (*do
 	p->total = loop_timer_new(l, too_long, p);
 	loop_timer_set(p->total, PROBE_MAX_MS);
 	int error = 0;
-	p->conn = conn_connect(l, &plan->target, NULL, &limits, &handler, p, &error);
+	p->conn = conn_connect(l, &plan->target, plan->source, &limits, &handler, p, &error);
 	if (p->conn)
 		conn_set_timeout(p->conn, PROBE_STEP_MS);
 	else

@@ -13,6 +13,7 @@ enum { PROBE_MAX_RECIPIENTS = 16, PROBE_STEP_MS = 60000, PROBE_MAX_MS = 300000 }
 
 struct probe_plan {
 	struct net_address target;
+	const struct net_address *source;     /* an address of this machine, or NULL; outlives the probe */
 	struct slice helo;
 	struct slice reverse_path;            /* "" is null */
 	struct slice rcpt_parameters;         /* " NOTIFY=SUCCESS" or "" */

@@ -2,7 +2,7 @@
 """tests/bench/rndr.py BENCH OUT [PEER[+best] ...]: who backscatters how. `porterctl rndr-check` against each server, as shipped and as its own documentation
 hardens it, in the network namespace and the world of names that BENCH (the folder that measures mail servers side by side) makes for it; beside its verdicts the
 counts of BENCH's attacks S5 (OUT/S5.jsonl). Writes OUT/rndr.json and prints the table of etc/doc/rndr.md. As root; each server takes up to eight minutes."""
-import json, os, subprocess, sys
+import json, os, sys, threading
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -45,8 +45,11 @@ host.zone = lambda: real_zone() + f'probe.test. MX 10 mx.probe.test.\nmx.probe.t
 
 
 def check(peer, addresses, rows):
+    flush = threading.Timer(WAIT_S / 2, peer.verb, ('flush',), {'check': False})      # as S5 does: what waits for the next run of the queue
+    flush.start()
     p = peer.in_net(CTL, 'rndr-check', '127.0.0.1:25', '--domain', 'example.test', '--catch', f'{CATCHER}:25', '--probe-domain', 'probe.test', '--resolver', host.DNS,
-                    '--ways', ','.join(way for _, way, _ in rows), *addresses, '--wait', f'{WAIT_S}s', '--again', '5s', '--yes', '--json', timeout=WAIT_S + 300)
+                    '--ways', ','.join(way for _, way, _ in rows), *addresses, '--source', host.STRANGERS[0], '--wait', f'{WAIT_S}s', '--again', '5s', '--yes', '--json', timeout=WAIT_S + 300)
+    flush.cancel()
     try:
         said = json.loads(p.stdout)
     except json.JSONDecodeError:

@@ -13,7 +13,7 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, how, catch=None):
-        self.how, self.catch, self.seen, self.deferred = how, catch, [], set()
+        self.how, self.catch, self.seen, self.deferred, self.clients = how, catch, [], set(), set()
         super().__init__(('127.0.0.1', 0), Session)
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -40,6 +40,7 @@ class Session(socketserver.StreamRequestHandler):
 
     def talk(self):
         s, how = self.server, self.server.how
+        s.clients.add(self.client_address[0])
         if how == 'http':
             return self.say('HTTP/1.1 400 Bad Request')
         if how == 'endless':
@@ -145,6 +146,12 @@ code, r = run(server, '--ways', 'outcomes', '--known', 'alice@example.test', '--
 w = r['ways']['outcomes']
 check('a recipient who was told to come later comes again without those who are settled, and his own refusal counts',
       w['verdict'] == 'refused in session' and '5.7.1' in w['note'] and [rcpts for _, rcpts, _ in server.seen] == [['alice@example.test'], ['gone@example.test']], (w, server.seen))
+
+server = Server('refuse')
+code, r = run(server, '--ways', 'unknown', '--source', '127.0.0.77')
+check('the probes come from the address that was asked for', code == 0 and server.clients == {'127.0.0.77'}, (code, server.clients))
+code, r = run(server, '--ways', 'unknown', '--source', 'there')
+check('a source that is no address is refused', code == 64 and '--source' in r['stderr'], (code, r))
 
 code, r = run(Server('http'), '--ways', 'unknown')
 check('a server of another protocol could not be tested', code == 2 and 'SMTP' in r['ways']['unknown']['note'], (code, r))
