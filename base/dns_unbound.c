@@ -35,12 +35,21 @@ static bool set_options(struct ub_ctx *ub, const struct dns_settings *s)
 	       option(ub, "module-config:", s->trust_anchor.n ? "validator iterator" : "iterator");
 }
 
+/* Behind resolvers a question is one question: half the sockets will do, and none of a family that no resolver has. Each family costs a list of all ports. */
+static bool set_frugal(struct ub_ctx *ub, struct slice list)
+{
+	bool only_v4 = slice_find(list, ':') == list.n;
+	return option(ub, "outgoing-range:", "260") && (!only_v4 || option(ub, "do-ip6:", "no"));
+}
+
 static const char *set_resolvers(struct ub_ctx *ub, struct slice list)
 {
 	if (!list.n)
 		return ub_ctx_resolvconf(ub, NULL) == 0 ? NULL : "/etc/resolv.conf can't be read";
 	if (slice_eq(list, SLICE("root")))
 		return NULL;
+	if (!set_frugal(ub, list))
+		return "the resolver can't be set up";
 	while (list.p) {
 		struct slice one = slice_trim(slice_cut(list, ' ', &list));
 		char *text = mem_copy(one.n ? one.p : "", one.n);
