@@ -14,6 +14,7 @@
 #include "ctl/ctl_maps.h"
 #include "maps/kinds.h"
 #include "maps/map_key.h"
+#include "maps/map_text.h"
 
 enum { MAX_TEXT = 1 << 30, LOCK_TRIES = 100, LOCK_WAIT_US = 100000 };
 
@@ -124,32 +125,17 @@ static bool is_continuation(struct slice line)
 /* Where a comment begins, with the blanks in front of it; or the end. */
 static size_t comment_at(struct slice line)
 {
-	bool quoted = false;
-	for (size_t i = 1; i < line.n; i++) {
-		if (line.p[i - 1] == '"')
-			quoted = !quoted;
-		if (line.p[i] == '#' && !quoted && (line.p[i - 1] == ' ' || line.p[i - 1] == '\t')) {
-			while (i && (line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
-				i--;
-			return i;
-		}
-	}
-	return line.n;
+	size_t i = map_text_comment(line);
+	while (i < line.n && i && (line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
+		i--;
+	return i;
 }
 
 /* Where the key of a line ends: at a blank outside of quotes, or behind aliases(5)'s colon. */
 static size_t key_end(struct slice line, bool colon)
 {
-	bool quoted = false;
-	for (size_t i = 0; i < line.n; i++) {
-		if (line.p[i] == '"')
-			quoted = !quoted;
-		else if (!quoted && (line.p[i] == ' ' || line.p[i] == '\t'))
-			return i;
-		else if (!quoted && colon && line.p[i] == ':')
-			return i + 1;
-	}
-	return line.n;
+	size_t i = map_text_key_end(line, colon);
+	return i + (i < line.n && line.p[i] == ':');
 }
 
 /* Puts `with` where from..to stands. */

@@ -44,22 +44,24 @@ struct reader {
 	bool bad;
 };
 
-/* The key ends at the first blank outside of quotes, or behind a colon. */
-static struct slice cut_key(bool colon, struct slice line, struct slice *value)
+size_t map_text_key_end(struct slice line, bool colon)
 {
 	bool quoted = false;
-	size_t i = 0;
-	for (; i < line.n; i++) {
+	for (size_t i = 0; i < line.n; i++) {
 		char c = line.p[i];
 		if (c == '"')
 			quoted = !quoted;
 		else if (c == '\\' && quoted)
 			i++;
 		else if (!quoted && (c == ' ' || c == '\t' || (c == ':' && colon)))
-			break;
+			return i;
 	}
-	if (i > line.n)
-		i = line.n;
+	return line.n;
+}
+
+static struct slice cut_key(bool colon, struct slice line, struct slice *value)
+{
+	size_t i = map_text_key_end(line, colon);
 	struct slice rest = slice_skip(line, i);
 	struct slice key = slice_trim(slice_head(line, i));
 	if (colon) {
@@ -139,19 +141,20 @@ static void continue_entry(struct reader *r, struct slice text, uint32_t number)
 	}
 }
 
-/* '#' begins a comment at the start of a line or behind a blank, as in porter.conf; quotes protect it. */
-static struct slice without_comment(struct slice line)
+size_t map_text_comment(struct slice line)
 {
 	bool quoted = false;
 	if (slice_find(line, '#') == line.n)
-		return line;
+		return line.n;
 	for (size_t i = 0; i < line.n; i++) {
 		if (line.p[i] == '"')
 			quoted = !quoted;
+		else if (line.p[i] == '\\' && quoted)
+			i++;
 		else if (line.p[i] == '#' && !quoted && (i == 0 || line.p[i - 1] == ' ' || line.p[i - 1] == '\t'))
-			return slice_head(line, i);
+			return i;
 	}
-	return line;
+	return line.n;
 }
 
 static void one_line(struct reader *r, struct slice line, uint32_t number)
@@ -160,7 +163,7 @@ static void one_line(struct reader *r, struct slice line, uint32_t number)
 		return complain(r, number, "the line is longer than 1 MiB", line);
 	if (!is_text(line))
 		return complain(r, number, "control bytes: this is no text", line);
-	struct slice text = slice_trim(without_comment(line));
+	struct slice text = slice_trim(slice_head(line, map_text_comment(line)));
 	if (!text.n)
 		return;
 	if (line.p[0] == ' ' || line.p[0] == '\t')

@@ -14,6 +14,11 @@ typedef const char *(*map_key_reader)(void *arg, struct slice raw, struct arena 
 bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out);
 void map_text_free(struct map_text *t);
 
+/* Where a line's key ends: at the first blank outside of quotes, or (colon) at one; and where its comment begins: at a '#' at its start or behind a blank, as in porter.conf. Quotes protect
+ * both, with \" inside of them. line.n: it has none. */
+size_t map_text_key_end(struct slice line, bool colon);
+size_t map_text_comment(struct slice line);
+
 /* Notes of the compiler beside the entries of the text ("\x01first@domain"); call map_text_sort behind the last. */
 /* Looking up is for sorted maps; map_text_read has sorted. */
 void map_text_note(struct map_text *t, struct slice key, struct slice value, uint32_t line);

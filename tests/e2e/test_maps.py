@@ -222,6 +222,25 @@ with Porter('maps') as p:
     check('of compiles at once one works; the others are told, or wait their turn', any(code == 0 for _, code in ended) and all(code == 0 or 'another compile is under way' in said for said, code in ended), ended)
     check('and what serves is whole', rcpt(p, 'k299999@example.test') == 250 or soon(lambda: rcpt(p, 'k299999@example.test') == 250, 20))
 
+    # -- maps cost a process nothing of its own -----------------------------------------------------------------------------------------
+    def own_pages(pid):
+        """KiB of map files that are mapped, and KiB of those that are this process's alone (copied pages)."""
+        mapped = own = 0
+        name = ''
+        for line in Path(f'/proc/{pid}/smaps').read_text().splitlines():
+            if re.match(r'[0-9a-f]+-[0-9a-f]+ ', line):
+                name = line.split()[-1]
+            elif name.endswith('.db') and line.startswith('Rss:'):
+                mapped += int(line.split()[1])
+            elif name.endswith('.db') and line.startswith('Anonymous:'):
+                own += int(line.split()[1])
+        return mapped, own
+
+    for i in range(0, 300000, 30000):
+        rcpt(p, f'k{i}@example.test')
+    pages = [own_pages(pid) for pid in p.roles()['smtpd']]
+    check('maps are pages of the page cache, which all processes share: none has any of its own', sum(m for m, _ in pages) > 0 and not any(own for _, own in pages), pages)
+
     # -- kill -9 of a compile at any moment ----------------------------------------------------------------------------------------
     big = keep['recipients'] + ''.join(f'k{i}@example.test\n' for i in range(60000))
     p.map('recipients', big)
