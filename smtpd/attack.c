@@ -107,3 +107,12 @@ void attack_note_dot(struct session *s, uint64_t size, bool by_check, const stru
 	if (status->fate != MAIL_OK && kind_of_dot(s->facts.transaction, by_check, status, &kind))
 		note(s, kind, status->fate == MAIL_NEVER ? ATTACK_REFUSED_DOT : ATTACK_DEFERRED, size);
 }
+
+void attack_note_each(struct session *s, const struct recipient *r, uint64_t size)
+{
+	enum attack_kind ignored;
+	if (is_full(&r->status))
+		note(s, ATTACK_FULL, r->status.fate == MAIL_NEVER ? ATTACK_REFUSED_DOT : ATTACK_DEFERRED, size);
+	else if (r->status.fate == MAIL_NEVER)
+		note(s, leads_to_hop(r, &ignored) ? ATTACK_LATE : ATTACK_VERDICT, ATTACK_REFUSED_DOT, size);
+}

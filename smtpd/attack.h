@@ -15,4 +15,7 @@ void attack_note_rcpt(struct session *s, const struct recipient *r, bool by_chec
 
 /* The dot was answered status, MAIL_OK included; size of the content; by_check: a filter or a check of ours said it, no mailbox or next hop. */
 void attack_note_dot(struct session *s, uint64_t size, bool by_check, const struct mail_status *status);
+
+/* Behind the dot r was answered for itself (PRDR), as its status says. */
+void attack_note_each(struct session *s, const struct recipient *r, uint64_t size);
 #endif

@@ -25,6 +25,7 @@ struct destination_kind {
 	void (*deliver)(struct destination *d);                                            /* -> transaction_delivered: prepare and commit */
 	void (*prepare)(struct destination *d);                                            /* -> transaction_delivered; NULL: it can't be prepared */
 	void (*commit)(struct destination *d);                                             /* -> transaction_delivered; NULL: deliver is asked in its place */
+	const struct mail_status *(*said)(const struct destination *d, const struct leaf *leaf); /* what this leaf of its got, once it has answered; NULL: not its */
 	void (*abort)(struct destination *d);                                              /* the transaction is over; frees what d holds; open questions are forgotten */
 };
 
@@ -52,6 +53,7 @@ struct arena *transaction_arena(struct transaction *t);
 struct smtpd *transaction_smtpd(const struct transaction *t);
 struct slice transaction_id(const struct transaction *t);
 struct outcome *transaction_outcome(struct transaction *t);
+bool transaction_is_each(const struct transaction *t); /* each recipient hears its own outcome (PRDR) */
 extern const struct destination_kind destination_mailbox;
 extern const struct destination_kind destination_hop;
 extern const struct destination_kind destination_queue;

@@ -64,6 +64,8 @@ static void start_tls(struct session *s)
 static void apply(struct session *s, const struct step *step)
 {
 	static const struct slice go_ahead[] = { SLICE_INIT("Go ahead, end with a dot on a line of its own") };
+	buf_add(&out, buf_slice(&s->before));
+	buf_free(&s->before);
 	switch (step->kind) {
 	case STEP_REPLY:
 		mail_reply_add(&out, &step->status);

@@ -25,7 +25,8 @@ struct promise {
 	struct slice id;                 /* the transaction's, for the log */
 	struct ledger_source source;
 	struct slice *leaves;
-	size_t count;
+	size_t count;                    /* who were told 250 */
+	size_t all;                      /* and behind them who were told, in replies of their own (PRDR), that they were not served */
 	bool noted;                      /* the ledger has pending entries of it */
 	bool lost;                       /* it was not heard */
 };
@@ -65,7 +66,7 @@ static void promise_free(struct promise *p)
 /* 0, or -EPIPE: the queue process is not there just now. */
 static int clear(struct smtpd *d, const struct promise *p)
 {
-	struct ledger_decide m = { p->source, p->leaves, p->count };
+	struct ledger_decide m = { p->source, p->leaves, p->all };
 	struct buf b = BUF_INIT(LEDGER_MAX_RECORD);
 	int error = ledger_put_decide(&b, &m) ? 0 : peer_tell(d->queue, LEDGER_CLEAR, 0, buf_slice(&b));
 	buf_free(&b);
@@ -213,6 +214,17 @@ static void copy_source(struct promise *p, const struct ledger_source *s)
 		                            arena_copy(&p->mem, s->domain) };
 }
 
+/* Those of recipients whose own outcome is one of these. */
+static size_t add_leaves(struct promise *p, size_t at, const struct transaction_facts *f, enum mail_fate from, enum mail_fate to)
+{
+	for (size_t i = 0; p->leaves && i < f->recipient_count; i++) {
+		const struct recipient *r = f->recipients[i];
+		for (size_t k = 0; r->status.fate >= from && r->status.fate <= to && k < r->resolved.count; k++)
+			p->leaves[at++] = arena_copy(&p->mem, r->resolved.leaves[k].address);
+	}
+	return at;
+}
+
 void heard_expect(struct session *s, struct transaction *t)
 {
 	const struct ledger_source *source = outcome_source(&t->outcome);
@@ -224,9 +236,8 @@ void heard_expect(struct session *s, struct transaction *t)
 	p->id = arena_copy(&p->mem, unique_slice(&t->facts.id));
 	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
 	copy_source(p, source);
-	for (size_t i = 0; p->leaves && i < t->facts.recipient_count; i++)
-		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++)
-			p->leaves[p->count++] = arena_copy(&p->mem, t->facts.recipients[i]->resolved.leaves[k].address);
+	p->count = add_leaves(p, 0, &t->facts, MAIL_OK, MAIL_OK);
+	p->all = t->outcome.uncertain ? p->count : add_leaves(p, p->count, &t->facts, MAIL_LATER, MAIL_NEVER);
 	s->promises = p;
 }
 

@@ -77,6 +77,7 @@ void session_free(struct session *s)
 	loop_timer_free(s->timer);
 	conn_free(s->conn);
 	buf_free(&s->reply);
+	buf_free(&s->before);
 	arena_free(&s->mem);
 	link_out(s);
 	struct smtpd *d = s->smtpd;

@@ -74,6 +74,7 @@ struct session {
 	void (*policy_done)(struct session *s, struct mail_status status); /* whom policy answers */
 	struct recipient *candidate;        /* the one that RCPT is about */
 	struct buf reply;                   /* text of an answer that outlives its transaction */
+	struct buf before;                  /* whole replies that are said in front of it (PRDR) */
 	struct mail_status slow_status;     /* an answer that waits for the timer */
 	struct words tags, by_pass;         /* from access */
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */

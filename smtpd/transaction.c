@@ -50,6 +50,7 @@ struct message *transaction_message(struct transaction *t) { return &t->message;
 struct arena *transaction_arena(struct transaction *t) { return &t->mem; }
 struct smtpd *transaction_smtpd(const struct transaction *t) { return t->session->smtpd; }
 struct outcome *transaction_outcome(struct transaction *t) { return &t->outcome; }
+bool transaction_is_each(const struct transaction *t) { return t->each; }
 struct slice transaction_id(const struct transaction *t) { return unique_slice(&t->facts.id); }
 
 bool transaction_is_deciding(const struct transaction *t)

@@ -32,13 +32,21 @@ static void log_end(struct transaction *t, const char *word, const struct mail_s
 	buf_free(&to);
 }
 
+static size_t count_served(const struct transaction *t)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		n += t->facts.recipients[i]->status.fate == MAIL_OK;
+	return n;
+}
+
 static void count_end(struct transaction *t, const struct mail_status *status)
 {
 	struct smtpd_counts *c = &t->session->smtpd->counts;
 	switch (status->fate) {
 	case MAIL_OK:
 		c->taken++;
-		c->recipients += t->facts.recipient_count;
+		c->recipients += count_served(t);
 		c->bytes += t->message.length;
 		return;
 	case MAIL_LATER:
@@ -55,13 +63,16 @@ void transaction_reply(struct transaction *t, struct mail_status status)
 {
 	struct session *s = t->session;
 	struct buf text = BUF_INIT(64);
+	if (t->each)
+		status = transaction_each_reply(t);
 	if (status.fate == MAIL_OK) {
 		buf_addf(&text, "Ok, taken as %s", t->facts.id.text);
 		status = (struct mail_status){ MAIL_OK, 250, { 0, 0 }, buf_slice(&text) };
 	}
 	log_end(t, status.fate == MAIL_OK ? "taken" : status.fate == MAIL_LATER ? "deferred" : "refused", &status);
 	count_end(t, &status);
-	attack_note_dot(s, t->message.length, t->refused_by_check, &status);
+	if (!t->each)
+		attack_note_dot(s, t->message.length, t->refused_by_check, &status);
 	if (status.fate == MAIL_OK)
 		heard_expect(s, t);
 	s->reply.n = 0;
@@ -102,7 +113,7 @@ static bool ask_next_rank(struct transaction *t)
 	while (++t->rank < DESTINATION_RANKS)
 		for (size_t i = 0; i < t->destination_count; i++) {
 			struct destination *d = t->destinations[i];
-			if ((int)d->kind->rank == t->rank) {
+			if ((int)d->kind->rank == t->rank && d->status.fate == MAIL_OK) {
 				ask_one(t, d, d->kind->commit ? d->kind->commit : d->kind->deliver);
 				return true;
 			}
@@ -127,8 +138,22 @@ static bool has_open_outcome(const struct transaction *t)
 	return t->outcome.uncertain || (t->outcome.count && (t->outcome.mixed || t->outcome.promised || others_take_part(t)));
 }
 
+/* Each hears what it got: open is only what nobody knows. */
+static void conclude_each(struct transaction *t)
+{
+	t->outcome.count = 0;
+	if (t->outcome.uncertain)
+		outcome_note(&t->outcome, MAIL_STATUS_OK, transaction_reply);
+	else
+		transaction_reply(t, MAIL_STATUS_OK);
+}
+
 static void conclude(struct transaction *t)
 {
+	if (t->each) {
+		conclude_each(t);
+		return;
+	}
 	if (t->worst.fate != MAIL_OK && has_open_outcome(t))
 		outcome_note(&t->outcome, t->outcome.mixed || t->worst.fate == MAIL_NEVER ? OUTCOME_AGAIN : t->worst, transaction_reply);
 	else
@@ -170,7 +195,10 @@ void transaction_delivered(struct destination *d, struct mail_status status, str
 	assert(transaction_is_deciding(t) && !d->answered);
 	d->answered = true;
 	d->status = mail_status_copy(&t->mem, status);
-	worsen(t, status);
+	if (t->each)
+		transaction_each_take(d);
+	else
+		worsen(t, status);
 	if (log_place.n) {
 		if (t->places.n)
 			buf_add_byte(&t->places, ' ');
@@ -186,6 +214,7 @@ void transaction_deliver(struct transaction *t)
 {
 	t->worst = MAIL_STATUS_OK;
 	t->state = DECIDING;
+	transaction_each_begin(t);
 	t->starting = true;
 	if (t->destination_count == 1) {
 		t->rank = DESTINATION_RANKS;

@@ -225,6 +225,7 @@ void transaction_decide(struct transaction *t)
 {
 	struct message *m = &t->message;
 	outcome_source(&t->outcome); /* before filters change it */
+	transaction_each_list(t);
 	if (m->received_count > smtpd_settings.max_received || m->own_count >= MAX_OWN_TRACES) {
 		transaction_reply(t, LOOP);
 		return;

@@ -23,6 +23,7 @@ enum { RCPT_MS = 55000, RCPT_WAIT_MS = 65000, CONTENT_MS = 240000, CONTENT_WAIT_
 struct taken {
 	const struct recipient *recipient;
 	struct slice address;
+	struct mail_status status;      /* of its own, behind the dot; code 0: that of all */
 };
 
 struct hop {
@@ -58,7 +59,7 @@ static void keep(struct hop *h)
 		h->room = h->room ? h->room * 2 : 2;
 		h->taken = mem_grow(h->taken, h->room, sizeof *h->taken);
 	}
-	h->taken[h->count++] = (struct taken){ h->candidate, h->candidate_address };
+	h->taken[h->count++] = (struct taken){ .recipient = h->candidate, .address = h->candidate_address };
 }
 
 /* What the hop said of a recipient that only it knows: for the time when it is down (rule.md, "Relayed domains"). */
@@ -227,13 +228,27 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	}
 }
 
+/* Another recipient that leads to the same address. */
+static const struct recipient *heir_of(const struct hop *h, const struct taken *taken)
+{
+	const struct transaction_facts *f = transaction_facts(h->base.transaction);
+	for (size_t i = 0; i < f->recipient_count; i++)
+		for (size_t k = 0; f->recipients[i] != taken->recipient && k < f->recipients[i]->resolved.count; k++)
+			if (slice_eq(f->recipients[i]->resolved.leaves[k].address, taken->address))
+				return f->recipients[i];
+	return NULL;
+}
+
 static void give_up(struct destination *d, const struct recipient *r)
 {
 	struct hop *h = of(d);
 	size_t kept = 0;
-	for (size_t i = 0; i < h->count; i++)
-		if (h->taken[i].recipient != r)
+	for (size_t i = 0; i < h->count; i++) {
+		if (h->taken[i].recipient == r)
+			h->taken[i].recipient = heir_of(h, &h->taken[i]);
+		if (h->taken[i].recipient)
 			h->taken[kept++] = h->taken[i];
+	}
 	h->broken |= kept != h->count;
 	h->count = kept;
 	if (h->begun && h->broken && !h->count) { /* nobody is left: it hears nothing of this message */
@@ -296,9 +311,13 @@ static void remember(struct hop *h, const struct hop_content_done *d)
 		mem_free(addresses);
 		return;
 	}
+	bool each = transaction_is_each(h->base.transaction);
 	l->mixed |= d->mixed;
-	for (size_t i = 0; i < h->count && i < d->count; i++)
-		outcome_add(l, h->taken[i].address, &d->each[i]);
+	for (size_t i = 0; i < h->count && i < d->count; i++) {
+		h->taken[i].status = d->each[i];
+		if (!each || d->each[i].fate == MAIL_OK)
+			outcome_add(l, h->taken[i].address, &d->each[i]);
+	}
 }
 
 static int on_content(void *arg, struct ipc_message *m)
@@ -356,6 +375,15 @@ static void deliver(struct destination *d)
 		send_content(h);
 }
 
+static const struct mail_status *said(const struct destination *d, const struct leaf *leaf)
+{
+	const struct hop *h = (const struct hop *)d;
+	for (size_t i = 0; i < h->count; i++)
+		if (slice_eq(h->taken[i].address, leaf->address))
+			return h->taken[i].status.code ? &h->taken[i].status : &d->status;
+	return NULL;
+}
+
 static void abort_all(struct destination *d)
 {
 	struct hop *h = of(d);
@@ -373,5 +401,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_hop = {
-	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .abort = abort_all
+	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .said = said, .abort = abort_all
 };

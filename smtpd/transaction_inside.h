@@ -9,6 +9,7 @@
  *	transaction_files.c   files for a body that outgrew memory
  *	transaction_dot.c     the dot: checks, what filters wish, what the ledger knows, files
  *	transaction_commit.c  the two-phase commit and the answer
+ *	transaction_each.c    a reply for each recipient (PRDR)
  *	transaction_hop.c, transaction_mailbox.c, transaction_queue.c   the destinations */
 enum { MAX_DESTINATIONS = 3, MAX_EXTRAS = 20 };
 
@@ -55,6 +56,11 @@ struct transaction {
 	struct recipient *extras[MAX_EXTRAS];
 	size_t extra_count, extra_at;
 
+	/* PRDR */
+	struct recipient **listed;      /* whom the client waits to hear about */
+	size_t listed_count;
+	bool each;                      /* outcomes differ by recipient: one destination's refusal is not the others' */
+
 	struct outcome outcome;
 
 	/* delivery */
@@ -70,5 +76,9 @@ void transaction_drop_pens(struct transaction *t);
 void transaction_forget_later(struct transaction *t);
 void transaction_written(void *arg);                                        /* the worker has written something */
 void transaction_deliver(struct transaction *t);
+void transaction_each_list(struct transaction *t);
+void transaction_each_begin(struct transaction *t);
+void transaction_each_take(struct destination *d);                          /* d has answered */
+struct mail_status transaction_each_reply(struct transaction *t);           /* puts the replies in front, and returns the last one */
 void transaction_reply(struct transaction *t, struct mail_status status);   /* the session is told, and the transaction is gone behind it */
 #endif

@@ -9,7 +9,7 @@
 #include "smtpd/received.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/smtpd_settings.h"
-#include "smtpd/transaction.h"
+#include "smtpd/transaction_inside.h"
 
 enum { MAX_FORWARDS = 20, ASK_MS = 30000, PEN_MS = 60000, DELIVER_MS = 240000 };
 
@@ -19,12 +19,14 @@ enum { MAX_FORWARDS = 20, ASK_MS = 30000, PEN_MS = 60000, DELIVER_MS = 240000 };
 struct wanted {
 	const struct recipient *recipient;
 	struct mailbox_leaf leaf;
+	struct mail_status status;      /* of its own, where each has one; code 0: that of all */
 };
 
 struct mailboxes {
 	struct destination base;
 	struct wanted *wanted;
 	size_t count, room;
+	size_t failed;            /* behind the first `count`: each for itself, and out of it */
 	struct peer_question *question;
 	bool pen, asked;          /* it holds something of ours: to be told when we give up */
 	bool held, committed;
@@ -57,7 +59,7 @@ static void add(struct mailboxes *m, const struct recipient *r, const struct mai
 		m->room = m->room ? m->room * 2 : 2;
 		m->wanted = mem_grow(m->wanted, m->room, sizeof *m->wanted);
 	}
-	m->wanted[m->count++] = (struct wanted){ r, *leaf };
+	m->wanted[m->count++] = (struct wanted){ .recipient = r, .leaf = *leaf };
 }
 
 static bool was_expanded(const struct mailboxes *m, const struct recipient *r, const struct leaf *leaf)
@@ -142,13 +144,32 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 		transaction_asked(d, GONE);
 }
 
+static bool is_for(const struct wanted *w, const struct leaf *leaf)
+{
+	return w->leaf.kind == leaf->kind && slice_eq(w->leaf.place, leaf->place);
+}
+
+/* Another recipient that leads to the same mailbox; only_served: and that nobody has refused. */
+static const struct recipient *heir_of(const struct mailboxes *m, const struct wanted *w, const struct recipient *but, bool only_served)
+{
+	const struct transaction_facts *f = transaction_facts(m->base.transaction);
+	for (size_t i = 0; i < f->recipient_count; i++)
+		for (size_t k = 0; f->recipients[i] != but && k < f->recipients[i]->resolved.count; k++)
+			if (is_for(w, &f->recipients[i]->resolved.leaves[k]) && (!only_served || f->recipients[i]->status.fate == MAIL_OK))
+				return f->recipients[i];
+	return NULL;
+}
+
 static void give_up(struct destination *d, const struct recipient *r)
 {
 	struct mailboxes *m = of(d);
 	size_t kept = 0;
-	for (size_t i = 0; i < m->count; i++)
-		if (m->wanted[i].recipient != r)
+	for (size_t i = 0; i < m->count; i++) {
+		if (m->wanted[i].recipient == r)
+			m->wanted[i].recipient = heir_of(m, &m->wanted[i], r, false);
+		if (m->wanted[i].recipient)
 			m->wanted[kept++] = m->wanted[i];
+	}
 	m->count = kept;
 }
 
@@ -218,6 +239,49 @@ static void be_uncertain(struct mailboxes *m)
 	transaction_outcome(m->base.transaction)->uncertain |= m->committed || !m->held;
 }
 
+static void ask_delivery(struct mailboxes *m, bool hold);
+
+/* Each hears its own: what one mailbox refuses is not the others', where a leaf of no recipient that is still served is left out, too. */
+static void part(struct mailboxes *m, const struct mailbox_delivered *d)
+{
+	size_t kept = 0, total = m->count + m->failed;
+	struct wanted *parted = mem_new_array(total, sizeof *parted);
+	for (size_t i = 0; i < m->count; i++)
+		if (d->leaves[i].status.fate != MAIL_OK)
+			m->wanted[i].status = mail_status_copy(transaction_arena(m->base.transaction), d->leaves[i].status);
+	m->base.status = MAIL_STATUS_OK;
+	transaction_each_take(&m->base);
+	for (size_t i = 0; i < m->count; i++)
+		if (heir_of(m, &m->wanted[i], NULL, true))
+			parted[kept++] = m->wanted[i];
+	for (size_t i = 0, at = kept; i < total; i++)
+		if (i >= m->count || !heir_of(m, &m->wanted[i], NULL, true))
+			parted[at++] = m->wanted[i];
+	mem_free(m->wanted);
+	m->wanted = parted;
+	m->room = total;
+	m->failed = total - kept;
+	m->count = kept;
+}
+
+/* A mailbox that can't take it makes the whole fail, and nothing is left behind: the others are asked anew. A file is gone by then: its message fails for all of them. */
+static bool go_on_without(struct mailboxes *m, const struct mailbox_delivered *d)
+{
+	bool hold = m->held;
+	size_t before = m->count;
+	if (m->committed || d->leaf_count != m->count || message_is_spilled(transaction_message(m->base.transaction)))
+		return false;
+	part(m, d);
+	if (m->count == before)
+		return false;
+	m->asked = m->pen = false;
+	if (m->count)
+		ask_delivery(m, hold);
+	else
+		transaction_delivered(&m->base, MAIL_STATUS_OK, SLICE_NONE);
+	return true;
+}
+
 static int on_delivered(void *arg, struct ipc_message *message)
 {
 	struct mailboxes *m = arg;
@@ -234,6 +298,8 @@ static int on_delivered(void *arg, struct ipc_message *message)
 		transaction_delivered(&m->base, GONE, SLICE_NONE);
 		return -EPROTO;
 	}
+	if (d.status.fate != MAIL_OK && transaction_is_each(m->base.transaction) && go_on_without(m, &d))
+		return 0;
 	if (d.status.fate == MAIL_OK && m->held && !m->committed)
 		note_intents(m);
 	struct buf places = BUF_INIT(600);
@@ -317,6 +383,17 @@ static void commit(struct destination *d)
 		transaction_delivered(d, GONE, SLICE_NONE);
 }
 
+/* What another mailbox refused for good is no refusal by this one. */
+static const struct mail_status *said(const struct destination *d, const struct leaf *leaf)
+{
+	static const struct mail_status later = { MAIL_LATER, 451, { 3, 0 }, SLICE_INIT("Another mailbox of this message can't take it, try again later") };
+	const struct mailboxes *m = (const struct mailboxes *)d;
+	for (size_t i = 0; i < m->count + m->failed; i++)
+		if (is_for(&m->wanted[i], leaf))
+			return m->wanted[i].status.code ? &m->wanted[i].status : d->status.fate == MAIL_NEVER ? &later : &d->status;
+	return NULL;
+}
+
 /* What was asked to commit ends by itself; a pen and what is held are given back. */
 static void abort_all(struct destination *d)
 {
@@ -329,5 +406,5 @@ static void abort_all(struct destination *d)
 
 const struct destination_kind destination_mailbox = {
 	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
-	.commit = commit, .abort = abort_all
+	.commit = commit, .said = said, .abort = abort_all
 };

@@ -120,13 +120,32 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	}
 }
 
+static bool is_for(const struct wanted *w, const struct leaf *leaf)
+{
+	return slice_eq(w->address, leaf->address) && slice_eq(w->owner, leaf->owner);
+}
+
+/* Another recipient that leads to the same address. */
+static const struct recipient *heir_of(const struct queued *q, const struct wanted *w)
+{
+	const struct transaction_facts *f = transaction_facts(q->base.transaction);
+	for (size_t i = 0; i < f->recipient_count; i++)
+		for (size_t k = 0; f->recipients[i] != w->recipient && k < f->recipients[i]->resolved.count; k++)
+			if (is_for(w, &f->recipients[i]->resolved.leaves[k]))
+				return f->recipients[i];
+	return NULL;
+}
+
 static void give_up(struct destination *d, const struct recipient *r)
 {
 	struct queued *q = of(d);
 	size_t kept = 0;
-	for (size_t i = 0; i < q->count; i++)
-		if (q->wanted[i].recipient != r)
+	for (size_t i = 0; i < q->count; i++) {
+		if (q->wanted[i].recipient == r)
+			q->wanted[i].recipient = heir_of(q, &q->wanted[i]);
+		if (q->wanted[i].recipient)
 			q->wanted[kept++] = q->wanted[i];
+	}
 	q->count = kept;
 }
 
@@ -296,6 +315,15 @@ static void commit(struct destination *d)
 		transaction_delivered(d, GONE, SLICE_NONE);
 }
 
+static const struct mail_status *said(const struct destination *d, const struct leaf *leaf)
+{
+	const struct queued *q = (const struct queued *)d;
+	for (size_t i = 0; i < q->count; i++)
+		if (is_for(&q->wanted[i], leaf))
+			return &d->status;
+	return NULL;
+}
+
 static void abort_all(struct destination *d)
 {
 	struct queued *q = of(d);
@@ -306,5 +334,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_queue = {
-	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .abort = abort_all
+	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .said = said, .abort = abort_all
 };

@@ -76,6 +76,8 @@ static struct step ehlo_reply(struct session *s)
 	add_line("SMTPUTF8");
 	add_line("CHUNKING");
 	add_line("ENHANCEDSTATUSCODES");
+	if (s->facts.listener == LISTENER_MX)
+		add_line("PRDR");
 	add_line("LIMITS RCPTMAX=%llu", (unsigned long long)smtpd_settings.max_recipients);
 	if (s->smtpd->tls && !s->facts.tls && !s->facts.login.n && s->facts.listener != LISTENER_LOCAL)
 		add_line("STARTTLS");

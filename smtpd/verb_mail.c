@@ -26,7 +26,7 @@ struct reading {
 
 struct parameter {
 	struct slice keyword;
-	bool submission;    /* offered to people of ours only */
+	enum { EVERYBODY, OURS, STRANGERS } offered; /* on every listener, to those who log in only, on the MX port only */
 	bool (*read)(struct reading *r, const struct mail_param *p);
 };
 
@@ -104,18 +104,25 @@ static bool read_require_tls(struct reading *r, const struct mail_param *p)
 	return !p->has_value && r->session->facts.tls;
 }
 
+static bool read_prdr(struct reading *r, const struct mail_param *p)
+{
+	r->facts->prdr = true;
+	return !p->has_value;
+}
+
 static const struct parameter parameters[] = {
-	{ SLICE_INIT("SIZE"), false, read_size },
-	{ SLICE_INIT("BODY"), false, read_body },
-	{ SLICE_INIT("SMTPUTF8"), false, read_utf8 },
-	{ SLICE_INIT("AUTH"), true, read_auth },
-	{ SLICE_INIT("RET"), true, read_ret },
-	{ SLICE_INIT("ENVID"), true, read_envid },
-	{ SLICE_INIT("BY"), true, read_by },
-	{ SLICE_INIT("HOLDFOR"), true, read_hold_for },
-	{ SLICE_INIT("HOLDUNTIL"), true, read_hold_until },
-	{ SLICE_INIT("MT-PRIORITY"), true, read_priority },
-	{ SLICE_INIT("REQUIRETLS"), true, read_require_tls },
+	{ SLICE_INIT("SIZE"), EVERYBODY, read_size },
+	{ SLICE_INIT("BODY"), EVERYBODY, read_body },
+	{ SLICE_INIT("SMTPUTF8"), EVERYBODY, read_utf8 },
+	{ SLICE_INIT("AUTH"), OURS, read_auth },
+	{ SLICE_INIT("RET"), OURS, read_ret },
+	{ SLICE_INIT("ENVID"), OURS, read_envid },
+	{ SLICE_INIT("BY"), OURS, read_by },
+	{ SLICE_INIT("HOLDFOR"), OURS, read_hold_for },
+	{ SLICE_INIT("HOLDUNTIL"), OURS, read_hold_until },
+	{ SLICE_INIT("MT-PRIORITY"), OURS, read_priority },
+	{ SLICE_INIT("REQUIRETLS"), OURS, read_require_tls },
+	{ SLICE_INIT("PRDR"), STRANGERS, read_prdr },
 };
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0] };
 
@@ -124,7 +131,8 @@ static struct mail_status read_one(struct reading *r, const struct mail_param *p
 	for (size_t i = 0; i < PARAMETERS; i++) {
 		if (!slice_eq_nocase(p->keyword, parameters[i].keyword))
 			continue;
-		if (parameters[i].submission && r->session->facts.listener == LISTENER_MX) {
+		bool mx = r->session->facts.listener == LISTENER_MX;
+		if (parameters[i].offered == (mx ? OURS : STRANGERS)) {
 			if (parameters[i].read == read_ret)
 				attack_note(r->session, ATTACK_DSN, &UNKNOWN);
 			return UNKNOWN;

@@ -184,6 +184,35 @@ with p.start():
     check('the retry: each gets his own', [x[0] for x in r] == [250, 452] and end[0] == 250 and len(three.messages) == k + 1 and three.messages[-1].recipients == ['v9@lmtp.test'], (r, end))
     r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test'], each)
     check('and the one who has it gets no second copy', end[0] == 250 and len(three.messages) == k + 1, (r, end))
+    # PRDR: each recipient its own reply, in one transaction
+
+    def each(sender, recipients, content):
+        """[codes of RCPT], [replies to the dot]"""
+        with p.talk() as t:
+            t.say('EHLO c.test')
+            t.say(f'MAIL FROM:<{sender}> PRDR')
+            codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
+            t.say('DATA')
+            t.raw(content + b'.\r\n')
+            first = t.reply()
+            replies = [t.reply() for _ in range(codes.count(250) + 1)] if first[0] == 353 else []
+            return codes, [r[0] for r in [first] + replies]
+    n, k = len(p.messages('alice')), len(one.messages)
+    codes, got = each('prdr@out.test', ['alice@example.test', 'good@relay.test', 'bob@example.test'], spam)
+    check('PRDR: a hop refuses what mailboxes take: they have it, and each hears its own', got == [353, 250, 554, 250, 250] and len(p.messages('alice')) == n + 1 and len(one.messages) == k, (codes, got))
+    codes, got = each('prdr@out.test', ['good@relay.test', 'alice@example.test'], mail)
+    check('PRDR: nothing stays open in the ledger: the sender need not travel alone', codes == [250, 250] and got == [353, 250, 250, 250] and len(one.messages) == k + 1, (codes, got))
+    codes, got = each('prdr@out.test', ['good@relay.test', 'two@relay.test'], spam)
+    check('PRDR: refused for all is refused for the message', got == [353, 554, 554, 554], got)
+    k, n = len(three.messages), len(p.messages('alice'))
+    codes, got = each('prdr@out.test', ['u1@lmtp.test', 'full1@lmtp.test', 'alice@example.test'], mail)
+    check('PRDR: LMTP with different answers: each its own, and no second try', got == [353, 250, 552, 250, 250] and three.messages[-1].recipients == ['u1@lmtp.test'] and
+          len(three.messages) == k + 1 and len(p.messages('alice')) == n + 1, got)
+    n = len(p.messages('alice'))
+    codes, got = each('prdr@out.test', ['good@relay.test', 'alice@example.test'], b'Subject: DROP\r\n\r\nx\r\n')
+    check('PRDR: a hop whose reply is lost is a 451 for its own recipient alone', got == [353, 451, 250, 250] and len(p.messages('alice')) == n + 1, got)
+    codes, got = each('prdr@out.test', ['away@example.test', 'good@relay.test'], mail)
+    check('PRDR: an alias and its target are two replies and one copy', got == [353, 250, 250, 250] and one.messages[-1].recipients == ['good@relay.test'], got)
     # backup MX: known good while the hop is down
     r, end = talk(p, 'a@out.test', ['known@back.test'], mail)
     check('a hop says that a recipient is good', end and end[0] == 250, (r, end))

@@ -125,6 +125,13 @@ def every_row(host):
     told('7: RET and ENVID are 555 on the MX port', refused(got, [555]), got)
     got = run(['alice@example.test', 'late@relay.test'])
     told('9: a hop that refuses content beside a mailbox: no 250', got[2][0] in (451, 554), got)
+    before = len(p.messages('alice'))
+    t = p.talk(host=HOST)
+    t.say('EHLO client.test')
+    got = run(['alice@example.test', 'any@all.test'], extra=b'X-Spam: yes\r\n', mail_options=' PRDR', talk=t)
+    each = [t.reply()[0] for _ in range(3)] if got[2] and got[2][0] == 353 else []
+    t.close()
+    told('9: who asks for a reply for each (PRDR) hears that the mailbox has it and the hop refused it', each == [250, 554, 250] and len(p.messages('alice')) == before + 1, (got, each))
     got = run(['any@all.test'], extra=b'X-Spam: yes\r\n')
     told('11: an inner hop that takes every recipient and refuses late: its refusal is ours', got[1][0][0] == 250 and got[2][0] == 554, got)
     told('13: too large is 552 at MAIL', refused(run(['alice@example.test'], mail_options=' SIZE=999999999'), [552]))
