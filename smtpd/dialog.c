@@ -276,21 +276,30 @@ static void finish(struct session *s)
 	session_free(s);
 }
 
-void dialog_run(struct session *s)
+/* Steps until there is none or the replies are many, then those replies; true: the steps have stopped for the replies' sake. */
+static bool run_steps(struct session *s)
 {
 	struct step step;
-	if (s->running)
-		return;
-	s->running = true;
 	while (may_go_on(s) && next_step(s, &step))
 		apply(s, &step);
-	s->running = false;
+	bool many = out.n >= MAX_UNREAD_REPLIES;
 	if (out.n && conn_write(s->conn, buf_slice(&out)) < 0) {
 		s->closed = true;
 		heard_failed(s);
 	}
-	s->closed |= s->half_closed && !is_busy(s);
 	buf_clear(&out);
+	return many;
+}
+
+void dialog_run(struct session *s)
+{
+	if (s->running)
+		return;
+	s->running = true;
+	while (run_steps(s) && may_go_on(s))
+		; /* the kernel took them all: no event will say so, and input lies here still */
+	s->running = false;
+	s->closed |= s->half_closed && !is_busy(s);
 	if (s->closed)
 		finish(s);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Content of every size comes through byte by byte, by DATA and by BDAT, in the clear and inside TLS; and what doesn't come through leaves nothing."""
-import os, random, re, socket, sys, time
+import collections, os, random, re, socket, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -152,6 +152,26 @@ def half_closed(porter):
     check('a client that has shut down its side hears all replies', got.rstrip().split(b'\r\n')[-1].startswith(b'221') and b'250 2.0.0 Ok, taken' in got, got[-200:])
 
 
+def pipelined(porter, tls, late):
+    """However many commands lie in one piece of input, each gets its reply, also where the replies fill more than one buffer."""
+    with begin(porter, to=(), tls=tls) as t:
+        t.socket.settimeout(10 * SLOW)
+        n = 2000
+        if late:        # who sends without reading is not waited for with memory, and loses nothing
+            n = 20000
+            sender = threading.Thread(target=t.raw, args=(b'RCPT TO:<nobody@example.test>\r\n' * n + b'QUIT\r\n',))
+            sender.start()
+            time.sleep(.5)
+        else:
+            t.raw(b'RCPT TO:<nobody@example.test>\r\n' * n + b'QUIT\r\n')
+        codes = collections.Counter()
+        while sum(codes.values()) <= n and not codes[0]:
+            codes[t.reply()[0]] += 1
+        if late:
+            sender.join(10 * SLOW)
+        return codes == {550: n, 221: 1}, codes
+
+
 def slow(porter):
     with begin(porter) as t:
         t.say('DATA')
@@ -171,6 +191,11 @@ def main():
         many(porter)
         headers(porter)
         half_closed(porter)
+        for tls in (False, True):
+            good, codes = pipelined(porter, tls, False)
+            check(f'two thousand commands in one write are two thousand replies{" in TLS" if tls else ""}', good, codes)
+        good, codes = pipelined(porter, False, True)
+        check('twenty thousand from a client that reads late, too', good, codes)
         slow(porter)
         aborted(porter)
         check('no process has died', 'child-died' not in porter.log_text())
