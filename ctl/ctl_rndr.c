@@ -15,16 +15,12 @@
 #include "ctl/rndr.h"
 #include "ctl/rndr_catch.h"
 #include "ctl/rndr_consent.h"
+#include "ctl/rndr_house.h"
 #include "ctl/rndr_self.h"
 #include "ctl/tables.h"
 #include "maps/map_key.h"
 
-enum { WAIT_S = 60, MAX_WAIT_S = 86400, PAUSE_MS = 500, AGAIN_S = 60, STAMP_S = 30, MAX_OUT = 1 << 20 };
-
-static const char usage_text[] =
-	"Plays a reverse NDR attack against a mail server that you run or may test, harmlessly: at most one marked message for each of sixteen ways,\n"
-	"with a pause between them. Nothing is sent to a server that is not on this machine unless the tested domain consents: a TXT record at\n"
-	"_rndr-check.DOMAIN that holds the token which this command names, and the server is an MX of that domain. It asks before it sends (--yes answers).\n";
+enum { WAIT_S = 60, MAX_WAIT_S = 86400, PAUSE_MS = 500, AGAIN_S = 60, STAMP_S = 30, MAX_OUT = 1 << 20, OWN_FILL_MAX = 256 << 20 };
 
 struct run {
 	struct ctl *ctl;
@@ -34,8 +30,10 @@ struct run {
 	struct consent *consent;
 	struct rndr_check *check;
 	struct rndr_catch *catch;
-	int catch_fd;
+	struct rndr_house *house;     /* catches, with --catch porter */
+	bool by_house;
 	bool own;                     /* an address of this machine */
+	bool told_later;
 	int code;
 };
 
@@ -62,6 +60,10 @@ static void on_progress(void *arg, const struct rndr_check *c)
 {
 	struct run *r = arg;
 	struct rndr_sum s = rndr_check_sum(c);
+	if (s.again_left_ms && !r->told_later)
+		fprintf(stderr, "%s%u ways were told to come again later (greylisting); waiting %llu s\n", r->ctl->terminal ? "\r\033[K" : "porterctl: ", s.deferred,
+		        (unsigned long long)(s.again_left_ms + 999) / 1000);
+	r->told_later = s.again_left_ms > 0;
 	if (s.wait_left_ms && r->ctl->terminal)
 		fprintf(stderr, "\rwaiting for returns, %llu s left \033[K", (unsigned long long)s.wait_left_ms / 1000);
 	else
@@ -88,14 +90,16 @@ static void begin_check(struct run *r)
 {
 	static const struct rndr_handler handler = { on_progress, on_done };
 	r->check = rndr_check_new(r->loop, &r->setup, &handler, r);
+	if (r->by_house && (r->code = rndr_house_begin(r->ctl, r->loop, r->check, &r->house)))
+		loop_stop(r->loop);
 }
 
 static void refuse(struct run *r, struct slice why)
 {
 	struct buf token = BUF_INIT(100);
 	consent_token(&token, r->setup.domain);
-	r->code = ctl_fail(2, "%.*s may not be tested: %.*s.\nIf it is yours, let its domain say so:\n  _rndr-check.%.*s. IN TXT \"%.*s\"", SLICE_FMT(r->setup.host), SLICE_FMT(why),
-	                   SLICE_FMT(r->setup.domain), SLICE_FMT(buf_slice(&token)));
+	r->code = ctl_fail(2, "%.*s may not be tested: %.*s.\nIf it is yours, let its domain say so, or the server's banner (its 220 line):\n  _rndr-check.%.*s. IN TXT \"%.*s\"\n  220 %.*s %.*s", SLICE_FMT(r->setup.host), SLICE_FMT(why),
+	                   SLICE_FMT(r->setup.domain), SLICE_FMT(buf_slice(&token)), SLICE_FMT(r->setup.host), SLICE_FMT(buf_slice(&token)));
 	buf_free(&token);
 	loop_stop(r->loop);
 }
@@ -211,12 +215,41 @@ static int read_options(struct run *r, int *argc, char **argv, const char **catc
 	return 0;
 }
 
+/* Without --catch, for a server on this machine: the forged senders are of a loopback address of their own, and a listener of ours on its port 25 is their MX. */
+static int open_own_catch(struct run *r)
+{
+	struct net_address a;
+	struct net_ip ip;
+	struct buf text = BUF_INIT(64);
+	unsigned pid = (unsigned)getpid();
+	buf_addf(&text, "127.%u.%u.%u", 64 + pid % 64, pid / 64 % 256, 1 + pid / 16384 % 250);
+	net_ip_parse(buf_slice(&text), &ip);
+	a = net_address_of_ip(&ip, 25);
+	int fd = r->own && !r->setup.probe_domain.n ? net_listen(&a, false, 128) : -1;
+	r->setup.deaf = fd < 0;
+	if (fd >= 0) {
+		struct buf literal = BUF_INIT(64);
+		buf_addf(&literal, "[%.*s]", SLICE_FMT(buf_slice(&text)));
+		r->setup.probe_domain = arena_copy(&r->ctl->mem, buf_slice(&literal));
+		buf_free(&literal);
+		r->catch = rndr_catch_new(r->loop, fd, SLICE(RNDR_CANARY), &catch_handler, r);
+	} else {
+		fprintf(stderr, "porterctl: nothing listens for what comes back (--catch ADDRESS:PORT), so only refusals can be told from the rest\n");
+	}
+	buf_free(&text);
+	return 0;
+}
+
 static int open_catch(struct run *r, const char *text)
 {
 	struct net_address a;
 	const char *why;
 	if (!text)
-		return 0;
+		return open_own_catch(r);
+	if (strcmp(text, "porter") == 0) {
+		r->by_house = true;
+		return rndr_house_domain(r->ctl, &r->setup.probe_domain);
+	}
 	if (!net_address_parse(slice_of(text), 25, &a, &why))
 		return ctl_fail(CTL_USAGE, "--catch %s: %s", text, why);
 	int fd = net_listen(&a, false, 128);
@@ -244,7 +277,7 @@ static bool split_host(const char *text, struct slice *host, uint16_t *port)
 static int run_plan(struct run *r, const char *target, const char *catch, const char *resolver)
 {
 	struct dns_settings dns = { .resolvers = resolver ? slice_of(resolver) : SLICE(""), .timeout_ms = 10000 };
-	struct consent_plan plan = { .domain = r->setup.domain, .own_ok = true };
+	struct consent_plan plan = { .domain = r->setup.domain, .own_ok = true, .banner_ok = true };
 	const char *why;
 	if (!split_host(target, &plan.host, &plan.port))
 		return ctl_fail(CTL_USAGE, "%s: HOST or HOST:PORT is wanted", target);
@@ -252,10 +285,8 @@ static int run_plan(struct run *r, const char *target, const char *catch, const 
 	struct slice bare = plan.host.p[0] == '[' ? slice(plan.host.p + 1, plan.host.n - 2) : plan.host;
 	r->own = net_ip_parse(bare, &ip) && consent_is_own_address(&ip);
 	if (r->own)
-		r->setup.pause_ms = 20;     /* ours to burden */
+		r->setup.pause_ms = 20, r->setup.fill_max = OWN_FILL_MAX;     /* ours to burden */
 	r->setup.host = plan.host;
-	if (!r->setup.probe_domain.n)
-		r->setup.probe_domain = SLICE("[127.0.0.1]");
 	char name[256] = "localhost";
 	gethostname(name, sizeof name - 1);
 	r->setup.helo = arena_copy(&r->ctl->mem, slice_of(name));
@@ -265,8 +296,8 @@ static int run_plan(struct run *r, const char *target, const char *catch, const 
 	int code = open_catch(r, catch);
 	if (code)
 		return code;
-	if (!catch)
-		fprintf(stderr, "porterctl: nothing listens for what comes back (--catch ADDRESS:PORT), so only refusals can be told from the rest\n");
+	if (!r->setup.probe_domain.n)
+		r->setup.probe_domain = SLICE("[127.0.0.1]");
 	struct buf token = BUF_INIT(100);
 	consent_token(&token, r->setup.domain);
 	plan.token = arena_copy(&r->ctl->mem, buf_slice(&token));
@@ -283,7 +314,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 	if (argc == 1 && strcmp(argv[0], "self") == 0)
 		return rndr_self(c);
 	if (argc == 0)
-		return ctl_fail(CTL_USAGE, "rndr-check HOST[:PORT] --domain DOMAIN, or rndr-check self\n%s", usage_text);
+		return ctl_fail(CTL_USAGE, "rndr-check HOST[:PORT] --domain DOMAIN, or rndr-check self; porterctl rndr-check --help tells all");
 	int code = read_options(&r, &argc, argv, &catch, &resolver);
 	if (code)
 		return code;
@@ -293,6 +324,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 	r.loop = loop_new();
 	code = run_plan(&r, argv[0], catch, resolver);
 	consent_free(r.consent);
+	rndr_house_free(r.house);
 	rndr_check_free(r.check);
 	rndr_catch_free(r.catch);
 	dns_free(r.dns);
@@ -304,7 +336,24 @@ const struct ctl_command ctl_rndr_commands[] = {
 	{ "rndr-check",
 	  "self | HOST[:PORT] --domain DOMAIN [--catch ADDRESS:PORT] [--probe-domain DOMAIN] [--known A] [--forward A] [--full A] [--dead-alias A] [--vacation A] [--deferred A]"
 	  " [--relayed DOMAIN] [--ways LIST] [--wait TIME] [--again TIME] [--source ADDRESS] [--resolver ADDRESS] [--yes] [--json]",
-	  "Finds out whether a mail server returns spam to forged senders. Tests this machine's servers, and those whose domain consents by a TXT record that it names; asks "
-	  "before it sends; at most one message for each of sixteen ways. Exit 0: none comes back; 1: it backscatters; 2: could not tell.", run_check },
+	  "Finds out whether a mail server returns spam to forged senders. Tests this machine's servers, and those whose domain or banner consents; asks before it sends; at most one "
+	  "message for each of sixteen ways. Exit 0: none comes back; 1: it backscatters; 2: could not tell.\n\n"
+	  "It plays the reverse NDR attack harmlessly against a server that you run or may test: marked messages with forged senders of its own, with a pause between them, one for each way; "
+	  "one that was told to come later (greylisting) comes again after --again TIME (60s), twice at most. Marks stand in the reverse-path, in Message-ID and in X-RNDR-Check; they are keyed "
+	  "(MAC), so that a guessed or old return counts for nothing.\n\n"
+	  "Whom it may test: this machine's own addresses, loopback among them; the MX hosts of a DOMAIN that has a TXT record _rndr-check.DOMAIN with the token that this command names; a server "
+	  "whose banner (its 220 line) holds that token. Nothing is sent to others; their banner is read. Before anything is sent it asks (--yes answers). Other machines are tested once in half "
+	  "a minute at most.\n\n"
+	  "The ways: unknown, mixed (1 known and 9 unknown), oversize, loop, success-dsn, report (a report to be passed on), null-sender, quoted, subaddress; and with an address of yours: "
+	  "dead-alias (--dead-alias), forward (--forward: one that its remote host refuses), relayed (--relayed DOMAIN), full (--full), delay (--deferred: one whose next hop does not answer), "
+	  "auto-reply (--vacation), outcomes (some of these in one transaction). --known is a mailbox that exists, else postmaster@DOMAIN; it gets up to five odd messages. --ways LIST takes some of "
+	  "them, with commas.\n\n"
+	  "What comes back is caught by a listener as the forged senders' MX: --catch ADDRESS:PORT with --probe-domain DOMAIN whose MX leads there; --catch porter: the running Porter of -c DIR, by "
+	  "its listen-rndr-catch and rndr-probe-domain; without --catch, for servers of this machine, port 25 of a loopback address of its own. It listens --wait TIME (60s) after the last message. --source ADDRESS is where the messages come from.\n\n"
+	  "Verdicts: refused in session: the client's own server tells its own user. accepted and silent: taken, and nothing came back while it listened: delivered, or dropped; where nobody can have "
+	  "the message that is a suspected drop, unproved. accepted and bounced: backscatter; with the bytes that came back, how long it took, and whether the spam's body was in it. could not test: the note says why. "
+	  "Exit 0 wants the plain attack refused and nothing lost in silence.\n\n"
+	  "self checks the running Porter of -c DIR in a few seconds, without a network: the ways that its maps have addresses for, how many reports its queue wrote meanwhile, and the static proof "
+	  "of porterctl prove beside them.", run_check },
 	{ NULL, NULL, NULL, NULL }
 };

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "ctl/ctl.h"
 
+enum { WIDTH = 120, INDENT = 6 };
+
 static size_t words_of(const char *name)
 {
 	size_t n = 1;
@@ -43,6 +45,45 @@ static const struct ctl_command *find(int argc, char **argv)
 	return best;
 }
 
+/* A paragraph in lines of at most WIDTH columns; column: where the first word would stand, 0 at the left edge. */
+static void print_wrapped(const char *text, size_t n, size_t column)
+{
+	if (!column)
+		column = (size_t)printf("%*s", INDENT, "");
+	for (bool first = true; n; first = false) {
+		size_t word = 0;
+		while (word < n && text[word] != ' ')
+			word++;
+		if (column + 1 + word > WIDTH)
+			column = (size_t)printf("\n%*s", INDENT, "") - 1;
+		else if (!first)
+			column += (size_t)printf(" ");
+		column += (size_t)printf("%.*s", (int)word, text);
+		text += word + (word < n);
+		n -= word + (word < n);
+	}
+	putchar('\n');
+}
+
+static size_t paragraph(const char *text)
+{
+	const char *end = strstr(text, "\n\n");
+	return end ? (size_t)(end - text) : strlen(text);
+}
+
+/* One command, whole; in the list of all a command is two lines. */
+static void print_command(const struct ctl_command *row)
+{
+	const char *text = row->sentence;
+	print_wrapped(row->usage, strlen(row->usage), (size_t)printf("  %s ", row->name));
+	for (size_t n; *text; text += n + (text[n] ? 2 : 0)) {
+		n = paragraph(text);
+		if (text != row->sentence)
+			putchar('\n');
+		print_wrapped(text, n, 0);
+	}
+}
+
 static int help(const char *family)
 {
 	bool any = false;
@@ -54,7 +95,10 @@ static int help(const char *family)
 			if (family && (strncmp(row->name, family, n) != 0 || (row->name[n] && row->name[n] != ' ')))
 				continue;
 			any = true;
-			printf("  %s %s\n      %s\n", row->name, row->usage, row->sentence);
+			if (family && strcmp(family, row->name) == 0)
+				print_command(row);
+			else
+				printf("  %s %s\n      %.*s\n", row->name, row->usage, (int)paragraph(row->sentence), row->sentence);
 		}
 	return any ? 0 : ctl_fail(CTL_USAGE, "there is no command %s; porterctl help lists them", family);
 }
@@ -65,7 +109,10 @@ static void roff(const char *text)
 	for (; *text; text++) {
 		if (*text == '\\' || *text == '-')
 			putchar('\\');
-		putchar(*text);
+		if (text[0] == '\n' && text[1] == '\n')
+			text++, fputs("\n.IP\n", stdout);
+		else
+			putchar(*text);
 	}
 }
 

@@ -34,7 +34,7 @@ struct rndr_check {
 	struct probe *probe;
 	struct probe_plan plan;
 	struct loop_timer *timer;
-	uint64_t probed_at[RNDR_WAYS], wait_until;
+	uint64_t probed_at[RNDR_WAYS], wait_until, again_at;
 	struct rndr_result results[RNDR_WAYS];
 };
 
@@ -49,6 +49,47 @@ static const struct slice VERDICTS[RNDR_VERDICTS] = {
 struct slice rndr_verdict_name(enum rndr_verdict v)
 {
 	return VERDICTS[v];
+}
+
+/* Of several outcomes with one who exists, what is left silent had a second one taken. */
+bool rndr_way_is_lost(enum rndr_way way)
+{
+	switch (way) {
+	case RNDR_UNKNOWN:
+	case RNDR_MIXED:
+	case RNDR_DEAD_ALIAS:
+	case RNDR_FORWARD:
+	case RNDR_RELAYED:
+	case RNDR_FULL:
+	case RNDR_INNER:
+	case RNDR_DELAY:
+	case RNDR_NULL:
+	case RNDR_QUOTED:
+	case RNDR_SUBADDRESS:
+	case RNDR_OUTCOMES:
+		return true;
+	case RNDR_OVERSIZE:
+	case RNDR_LOOP:
+	case RNDR_SUCCESS:
+	case RNDR_REPLY:
+		return false;
+	}
+	return false;
+}
+
+int rndr_answer(const enum rndr_verdict verdicts[RNDR_WAYS], uint32_t wanted, bool deaf)
+{
+	bool tried = false, open = false;
+	for (unsigned w = 0; w < RNDR_WAYS; w++) {
+		if (wanted && !(wanted >> w & 1))
+			continue;
+		if (verdicts[w] == RNDR_BOUNCED)
+			return 1;
+		tried |= verdicts[w] == RNDR_REFUSED || verdicts[w] == RNDR_SILENT;
+		open |= verdicts[w] == RNDR_SILENT && (deaf || (rndr_way_is_lost((enum rndr_way)w) && w != RNDR_NULL)); /* from a null reverse-path nothing can return */
+		open |= w == RNDR_UNKNOWN && verdicts[w] != RNDR_REFUSED;
+	}
+	return tried && !open ? 0 : 2;
 }
 
 bool rndr_check_wants(const struct rndr_check *c, enum rndr_way way)
@@ -207,7 +248,9 @@ static void probe_next(struct rndr_check *c)
 		c->phase = AGAIN;
 		c->round++;
 		c->way = 0;
-		return loop_timer_set(c->timer, c->setup.again_ms);
+		c->again_at = clock_mono_ms() + c->setup.again_ms;
+		loop_timer_set(c->timer, c->setup.again_ms);
+		return progress(c);
 	}
 	wait_for_returns(c);
 }
@@ -222,6 +265,11 @@ static void on_timer(void *arg)
 }
 
 /* Returns --------------------------------------------------------------------------------------------------------------------------- */
+
+struct slice rndr_check_mark(const struct rndr_check *c, enum rndr_way way, struct arena *mem)
+{
+	return rndr_mark(&c->marks, way, mem);
+}
 
 bool rndr_check_knows(const struct rndr_check *c, struct slice recipient)
 {
@@ -292,13 +340,12 @@ void rndr_check_free(struct rndr_check *c)
 	mem_free(c);
 }
 
-/* One that returned anything backscatters. To be clear of it, at least the plain attack must have been tried. */
-static int exit_code(const struct rndr_check *c, const struct rndr_sum *s)
+static int exit_code(const struct rndr_check *c)
 {
-	if (s->count[RNDR_BOUNCED])
-		return 1;
-	bool tried = s->count[RNDR_REFUSED] + s->count[RNDR_SILENT] > 0;
-	return tried && (!rndr_check_wants(c, RNDR_UNKNOWN) || c->results[RNDR_UNKNOWN].verdict == RNDR_REFUSED) ? 0 : 2;
+	enum rndr_verdict verdicts[RNDR_WAYS];
+	for (size_t w = 0; w < RNDR_WAYS; w++)
+		verdicts[w] = c->results[w].verdict;
+	return rndr_answer(verdicts, c->setup.ways, c->setup.deaf);
 }
 
 struct rndr_sum rndr_check_sum(const struct rndr_check *c)
@@ -310,10 +357,13 @@ struct rndr_sum rndr_check_sum(const struct rndr_check *c)
 		s.total++;
 		s.count[c->results[w].verdict]++;
 		s.decided += c->results[w].verdict != RNDR_PENDING;
+		s.deferred += c->asked[w].again;
 	}
 	uint64_t now = clock_mono_ms();
 	if (c->phase == WAITING && c->wait_until > now)
 		s.wait_left_ms = c->wait_until - now;
-	s.exit_code = exit_code(c, &s);
+	if (c->phase == AGAIN && s.deferred && c->again_at > now)
+		s.again_left_ms = c->again_at - now;
+	s.exit_code = exit_code(c);
 	return s;
 }

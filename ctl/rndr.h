@@ -2,6 +2,7 @@
 #define CTL_RNDR_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/loop.h"
 #include "base/net.h"
@@ -34,6 +35,13 @@ struct rndr_way_row {
 extern const struct rndr_way_row rndr_ways[RNDR_WAYS];
 struct slice rndr_verdict_name(enum rndr_verdict v); /* "refused in session" ... */
 
+/* Can nobody have this way's mail? Then a message that was accepted and is not heard of again is a suspected drop. */
+bool rndr_way_is_lost(enum rndr_way way);
+
+/* What sixteen verdicts come to, as an exit code: 1 it backscatters; 2 could not tell: the plain attack was not tried or not refused, or a message that nobody can have was
+ * accepted, or anything was while nothing listened (deaf); 0 none. wanted: bits of enum rndr_way, 0 all. */
+int rndr_answer(const enum rndr_verdict verdicts[RNDR_WAYS], uint32_t wanted, bool deaf);
+
 struct rndr_result {
 	enum rndr_verdict verdict;
 	struct buf note;              /* the reply that decided, or why it could not be tested; printable */
@@ -62,7 +70,9 @@ struct rndr_setup {
 	uint64_t wait_ms;             /* for returns, after the last probe */
 	uint64_t pause_ms;            /* between probes */
 	uint64_t again_ms;            /* after a 4xx, once more after this time; 0 never */
+	uint64_t fill_max;            /* bytes that a probe past the size limit may send; 0: 40 MiB */
 	uint32_t ways;                /* bits of enum rndr_way; 0: all */
+	bool deaf;                    /* nothing listens for returns */
 };
 
 struct rndr_check;
@@ -78,6 +88,9 @@ void rndr_check_free(struct rndr_check *c); /* NULL is fine */
 /* Stands in a line of every probe's body: a return that holds it gave the spam's body back. */
 #define RNDR_CANARY "rndr-check-canary: this line stands for the body of the spam"
 
+/* The local-part of a way's forged sender, in mem: for a catcher elsewhere. */
+struct slice rndr_check_mark(const struct rndr_check *c, enum rndr_way way, struct arena *mem);
+
 /* Is this forward-path one of this check's marked senders? For the catcher's RCPT. */
 bool rndr_check_knows(const struct rndr_check *c, struct slice recipient);
 
@@ -92,10 +105,15 @@ struct rndr_sum {
 	unsigned total, decided;      /* ways; those with a verdict */
 	unsigned count[RNDR_VERDICTS];
 	uint64_t wait_left_ms;        /* while nothing but waiting is left */
+	unsigned deferred;            /* ways whose server said to come later ... */
+	uint64_t again_left_ms;       /* ... while nothing is done but to wait for that time */
 	bool done;
 	int exit_code;                /* 0 none, 1 backscatters, 2 could not tell */
 };
 struct rndr_sum rndr_check_sum(const struct rndr_check *c);
+
+/* What may stand behind the words "accepted and silent", in words. */
+struct slice rndr_silence(enum rndr_way way);
 
 /* The result for people and for machines. */
 void rndr_write_text(const struct rndr_check *c, struct buf *out);

@@ -1,4 +1,5 @@
-/* Consent, found out step by step: MX of the domain, addresses of its hosts and of the named host, the TXT record. At most 1 + 2 × MAX_HOSTS + 3 questions. */
+/* Consent, found out step by step: MX of the domain, addresses of its hosts and of the named host, the TXT record, at last the server's banner. At most
+ * 1 + 2 × MAX_HOSTS + 3 questions and one connection. */
 #include "ctl/rndr_consent.h"
 
 #include <ifaddrs.h>
@@ -8,6 +9,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ctl/rndr_banner.h"
 
 enum { MAX_HOSTS = 10, MAX_ADDRESSES = 64, MAX_WHY = 600 };
 
@@ -33,6 +35,7 @@ struct consent {
 	struct net_ip mx_ips[MAX_ADDRESSES], ips[MAX_ADDRESSES];
 	size_t mx_count, ip_count;
 	bool token_found, unsure;
+	struct banner *banner;
 	struct loop_timer *tell;
 	struct consent_result result;
 };
@@ -90,7 +93,39 @@ static bool same_ip(const struct net_ip *a, const struct net_ip *b)
 	return a->is_v4 == b->is_v4 && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
-/* Everything was answered: an own address needs nothing; else an MX address and the token. */
+static bool is_of_token(char c)
+{
+	return text_is_alnum((unsigned char)c) || c == '-';
+}
+
+/* As a word of its own: a longer one that begins with it is another token. */
+static bool has_token(struct slice words, struct slice token)
+{
+	for (size_t at; token.n && (at = slice_find_slice(words, token)) < words.n; words = slice_skip(words, at + token.n)) {
+		bool before = at > 0 && is_of_token(words.p[at - 1]), after = at + token.n < words.n && is_of_token(words.p[at + token.n]);
+		if (!before && !after)
+			return true;
+	}
+	return false;
+}
+
+static const char *why_not(const struct consent *c)
+{
+	if (!c->ip_count)
+		return c->unsure ? "its address can't be looked up just now" : "it has no address";
+	if (c->unsure)
+		return "DNS did not answer; try again later";
+	return c->token_found || c->plan.proved ? "it is no mail server (MX) of the domain, so the domain can't consent for it" : "the domain's DNS does not hold the token";
+}
+
+static void on_banner(void *arg, struct slice words)
+{
+	struct consent *c = arg;
+	bool shown = has_token(words, c->plan.token);
+	finish(c, shown, shown ? "its banner holds the token" : why_not(c));
+}
+
+/* Everything was answered: an own address needs nothing; else an MX address and the token; else the token in its banner. */
 static void decide(struct consent *c)
 {
 	for (size_t i = 0; i < c->ip_count; i++) {
@@ -101,12 +136,10 @@ static void decide(struct consent *c)
 			if (same_ip(&c->ips[i], &c->mx_ips[k]) && (c->token_found || c->plan.proved))
 				return finish(c, true, c->plan.proved ? "the domain's postmaster agreed" : "the domain's DNS holds the token");
 	}
-	if (!c->ip_count)
-		return finish(c, false, c->unsure ? "its address can't be looked up just now" : "it has no address");
-	if (c->unsure)
-		return finish(c, false, "DNS did not answer; try again later");
-	finish(c, false, c->token_found || c->plan.proved ? "it is no mail server (MX) of the domain, so the domain can't consent for it"
-	                                                  : "the domain's DNS does not hold the token");
+	if (!c->ip_count || !c->plan.banner_ok)
+		return finish(c, false, why_not(c));
+	c->result.address = net_address_of_ip(&c->ips[0], c->plan.port);
+	c->banner = banner_read(c->loop, &c->result.address, on_banner, c);
 }
 
 static void on_answer(void *arg, const struct dns_answer *a)
@@ -238,6 +271,7 @@ void consent_free(struct consent *c)
 		return;
 	for (size_t i = 0; i < c->question_count; i++)
 		dns_cancel(c->questions[i].query);
+	banner_free(c->banner);
 	loop_timer_free(c->tell);
 	buf_free(&c->result.host);
 	buf_free(&c->result.why);

@@ -7,14 +7,16 @@
 #include "base/net.h"
 #include "base/slice.h"
 
-/* Which servers may be tested: this machine's own addresses; and the mail servers of a domain that says so: a TXT record at _rndr-check.DOMAIN that holds the token, and the
- * tested address belongs to one of the domain's MX hosts, so that nobody can consent for somebody else's server. Finds the address on the way. */
+/* Which servers may be tested: this machine's own addresses; the mail servers of a domain that says so: a TXT record at _rndr-check.DOMAIN that holds the token, and the
+ * tested address belongs to one of the domain's MX hosts, so that nobody can consent for somebody else's server; and, where banner_ok, a server that greets with the token.
+ * Finds the address on the way. */
 struct consent_plan {
 	struct slice domain;        /* A-labels */
 	struct slice host;          /* a name or an address; "" the domain's first MX */
 	uint16_t port;
 	struct slice token;
 	bool own_ok;                /* this machine's own addresses need no consent: who asks is on this machine */
+	bool banner_ok;             /* the token in the server's banner is consent for that server: it is connected to for that, once, when nothing else was shown */
 	bool proved;                /* consent was shown in another way (the postmaster's answer): only the address is looked for, and that it is an MX */
 };
 

@@ -193,7 +193,7 @@ const char *rndr_plan_make(const struct rndr_setup *s, const struct rndr_marks *
 		p.rcpt_parameters = SLICE(" NOTIFY=SUCCESS"); /* offered or not: who does not know it refuses it, as RFC 5321, 4.1.1.11 says */
 	if (way == RNDR_OVERSIZE) {
 		p.fill_past_limit = true;
-		p.fill_max = RNDR_FILL_MAX;
+		p.fill_max = s->fill_max ? s->fill_max : RNDR_FILL_MAX;
 	}
 	p.content = content_of(s, way, mark, p.recipients[0], mem);
 	*out = p;

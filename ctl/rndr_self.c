@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/general_settings.h"
 #include "base/scan.h"
@@ -15,7 +16,7 @@
 #include "maps/resolve.h"
 #include "smtpd/smtpd_settings.h"
 
-enum { WAIT_MS = 1500, MAX_OUT = 1 << 20, MAX_LOOKED_AT = 10000 };
+enum { WAIT_MS = 1500, FILL_MAX = 256 << 20, PATIENCE = 20, MAX_OUT = 1 << 20, MAX_LOOKED_AT = 10000 };
 
 /* Addresses to try ------------------------------------------------------------------------------------------------------------------ */
 
@@ -92,6 +93,15 @@ static bool reports_made(struct ctl *c, uint64_t *out)
 	return known;
 }
 
+static bool house_runs(struct ctl *c)
+{
+	const char *words[] = { "status" };
+	struct buf reply = BUF_INIT(1 << 20);
+	int code = ctl_ask(c, "parent", words, 1, &reply);
+	buf_free(&reply);
+	return code == 0;
+}
+
 struct self {
 	struct ctl *ctl;
 	struct loop *loop;
@@ -155,7 +165,7 @@ static bool first_listener(struct net_address *out)
 static int check_running(struct ctl *c, struct map_set *set)
 {
 	static const struct rndr_handler handler = { on_progress, on_done };
-	struct rndr_setup setup = { .probe_domain = SLICE("rndr-check.invalid"), .helo = SLICE("rndr-check.invalid"), .wait_ms = WAIT_MS };
+	struct rndr_setup setup = { .probe_domain = SLICE("rndr-check.invalid"), .helo = SLICE("rndr-check.invalid"), .wait_ms = WAIT_MS, .fill_max = FILL_MAX };
 	struct self self = { .ctl = c };
 	struct prove_summary sum;
 	uint64_t before = 0, after = 0;
@@ -166,6 +176,10 @@ static int check_running(struct ctl *c, struct map_set *set)
 	setup.host = general_settings.hostname;
 	bool proved = prove(set, &sum) == PROVE_NOTE;
 	bool queue_known = reports_made(c, &before);
+	for (int i = 0; i < PATIENCE && !queue_known && house_runs(c); i++) {
+		usleep(100000);         /* it has only just begun */
+		queue_known = reports_made(c, &before);
+	}
 	self.loop = loop_new();
 	self.check = rndr_check_new(self.loop, &setup, &handler, &self);
 	loop_run(self.loop);

@@ -21,6 +21,12 @@ static void add_return(struct buf *out, const struct rndr_result *r)
 	buf_add(out, r->body_back ? SLICE("; the spam's body was in it") : SLICE("; without the spam's body"));
 }
 
+struct slice rndr_silence(enum rndr_way way)
+{
+	return rndr_way_is_lost(way) ? SLICE(" (a suspected drop, unproved: nobody can have this message, and nothing came back while the check listened)")
+	                             : SLICE(" (delivered, or dropped: from outside that can't be told)");
+}
+
 static void write_row(const struct rndr_check *c, enum rndr_way way, struct buf *out)
 {
 	const struct rndr_result *r = rndr_check_result(c, way);
@@ -32,7 +38,7 @@ static void write_row(const struct rndr_check *c, enum rndr_way way, struct buf 
 	else
 		buf_add(out, buf_slice(&r->note));
 	if (r->verdict == RNDR_SILENT)
-		buf_add(out, SLICE(" (delivered, or dropped: from outside that can't be told)"));
+		buf_add(out, rndr_silence(way));
 	if (r->deferred)
 		buf_add(out, SLICE(" (deferred at first, and tried again)"));
 	buf_add(out, SLICE("\n"));

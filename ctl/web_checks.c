@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "ctl/rndr_catch.h"
 #include "ctl/rndr_consent.h"
+#include "ctl/web_guests.h"
 #include "ctl/web_store.h"
 #include "maps/map_key.h"
 
@@ -369,14 +370,14 @@ void web_checks_count(const struct web_checks *w, uint64_t *asked, uint64_t *fin
 static bool knows(void *arg, struct slice recipient)
 {
 	const struct web_checks *w = arg;
-	return w->check && rndr_check_knows(w->check, recipient);
+	return (w->check && rndr_check_knows(w->check, recipient)) || web_guests_know(w->setup.guests, w->setup.probe_domain, recipient);
 }
 
 static void on_return(void *arg, const struct catch_message *m)
 {
 	struct web_checks *w = arg;
-	if (w->check)
-		rndr_check_return(w->check, m->recipient, m->bytes, m->body);
+	if (!w->check || !rndr_check_return(w->check, m->recipient, m->bytes, m->body))
+		web_guests_note(w->setup.guests, w->setup.probe_domain, m);
 }
 
 static const struct catch_handler catch_handler = { knows, on_return };

@@ -12,6 +12,7 @@ struct web_checks_setup {
 	uint64_t limit_asker, limit_domain;
 	struct dns *dns;
 	int catch_fds[4];             /* listening sockets of the catcher, -1 none */
+	struct web_guests *guests;    /* who also has mail caught here; lent */
 	/* Sends the link by which the postmaster agrees. Returns false when it can't be sent now. NULL: this consent is not offered. */
 	bool (*send_mail)(void *arg, const struct web_record *r);
 	void *arg;

@@ -12,6 +12,7 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/proc.h"
+#include "ctl/web_guests.h"
 #include "ctl/web_routes.h"
 #include "ctl/web_settings.h"
 #include "queue/queue_proto.h"
@@ -19,6 +20,7 @@
 struct self {
 	struct house *house;
 	struct web_site site;
+	struct web_guests *guests;
 	struct ipc *queue;            /* NULL just now */
 };
 
@@ -71,7 +73,7 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 	struct self *s = arg;
 	uint64_t asked, finished;
 	if (count != 1 || !slice_eq(words[0], SLICE("status")))
-		return -ENOSYS;
+		return web_guests_ask(s->guests, words, count, answer);
 	web_checks_count(s->site.checks, &asked, &finished);
 	buf_addf(answer, "{\"connections\":%zu,\"checks_asked\":%llu,\"checks_finished\":%llu}", web_connections(s->site.web), (unsigned long long)asked, (unsigned long long)finished);
 	return 0;
@@ -102,7 +104,7 @@ int web_main(struct house *h)
 {
 	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
 	static struct setting_table *const tables[] = { &general_setting_table, &web_setting_table, &dns_setting_table };
-	struct self self = { .house = h };
+	struct self self = { .house = h, .guests = web_guests_new() };
 	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof *tables);
 	self.site.attacks = attacks_take(h);
@@ -117,7 +119,8 @@ int web_main(struct house *h)
 		return 1;
 	struct web_checks_setup setup = { .directory = directory, .probe_domain = web_settings.probe_domain.n ? web_settings.probe_domain : general_settings.hostname,
 		                          .helo = general_settings.hostname, .limit_asker = web_settings.limit_asker, .limit_domain = web_settings.limit_domain, .dns = dns,
-		                          .catch_fds = { -1, -1, -1, -1 }, .send_mail = web_settings.page_url.n ? send_letter : NULL, .arg = &self };
+		                          .catch_fds = { -1, -1, -1, -1 }, .guests = self.guests,
+		                          .send_mail = web_settings.page_url.n ? send_letter : NULL, .arg = &self };
 	self.site.web = web_new(h->loop, web_route, &self.site);
 	size_t catches = 0;
 	for (size_t i = 0; i < h->listener_count; i++)
@@ -135,6 +138,7 @@ int web_main(struct house *h)
 		ipc_free(self.queue);
 	web_free(self.site.web);
 	web_checks_free(self.site.checks);
+	web_guests_free(self.guests);
 	attacks_detach(self.site.attacks);
 	dns_free(dns);
 	return code;

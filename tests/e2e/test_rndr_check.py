@@ -113,7 +113,7 @@ def run(server, *more, timeout=60, wait='2s'):
         result = json.loads(p.stdout)
     except ValueError:
         result = {'ways': [], 'stderr': p.stderr}
-    result['ways'] = {w['way']: w for w in result['ways']}
+    result['ways'], result['said'] = {w['way']: w for w in result['ways']}, p.stderr
     return p.returncode, result
 
 
@@ -140,6 +140,7 @@ check('a server that swallows is not called clear: exit code 2', code == 2 and r
 
 code, r = run(Server('greylist'))
 check('a greylisting server is asked again, and that is said', code == 0 and r['ways']['unknown']['deferred'] and r['ways']['unknown']['verdict'] == 'refused in session', (code, r))
+check('while it waits it says for what, and how long', re.search(r'told to come again later \(greylisting\); waiting \d+ s', r['said']), r['said'])
 
 server = Server('alone')
 code, r = run(server, '--ways', 'outcomes', '--known', 'alice@example.test', '--forward', 'gone@example.test')
