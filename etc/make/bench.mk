@@ -1,11 +1,11 @@
 # Measured beside Postfix, Exim and OpenSMTPD: ../shared/bench, with our driver.
 BENCH      ?= ../shared/bench
 BENCH_RUNS ?= 3
-SCENARIOS  ?= S1 S1reuse S2 S3 S6 S9
+SCENARIOS  ?= S1 S1reuse S2 S3 S6 S7 S9
 BENCH_PEERS ?= porter,postfix,exim,opensmtpd
 BENCH_OUT  ?= $(BUILD)/bench/results
 
-## make bench           SCENARIOS (S1 S1reuse S2 S3 S6 S9) beside BENCH_PEERS, BENCH_RUNS times (3); as root
+## make bench           SCENARIOS (S1 S1reuse S2 S3 S6 S7 S9) beside BENCH_PEERS, BENCH_RUNS times (3); as root
 bench: all
 	@[ -x $(BENCH)/bench ] || { echo "make bench needs $(BENCH), the folder that measures mail servers side by side"; exit 1; }
 	@mkdir -p $(BENCH_OUT)

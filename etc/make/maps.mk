@@ -17,10 +17,14 @@ fuzz-maps: $(FUZZ_MAPS)
 	@for target in $(FUZZ_MAPS); do corpus=$(BUILD)/fuzz/corpus/$${target##*/}; mkdir -p $$corpus; cp -n tests/fuzz/maps-seeds/$${target##*/}/* $$corpus/ 2>/dev/null; \
 	  $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 $$corpus || exit 1; done
 
-## make test-maps-long  two readers under a compile loop for a minute; 5,000 random worlds of aliases
-test-maps-long: units
+## make test-maps-long  two readers under a compile loop for a minute; 5,000 random worlds of aliases, 20,000 edits; 30,000 addresses explained
+test-maps-long: all units
 	@PORTER_SECONDS=60 $(BUILD)/unit/test_maps_readers
 	@PORTER_ROUNDS=5000 $(BUILD)/unit/test_maps_property
+	@PORTER_ROUNDS=20000 $(BUILD)/unit/test_maps_edit
+	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_SLOW=4 PORTER_ADDRESSES=30000 python3 tests/e2e/test_explain.py
+
+test-long: test-maps-long
 
 ## make bench-maps      one million recipients: compile, proof, a change of one line
 .PHONY: bench-maps

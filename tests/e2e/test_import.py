@@ -202,7 +202,12 @@ with Porter('import', start=False) as p:
     source.unlink()
     r = p.ctl('sync', 'inner')
     check('a command that fails is not taken', r.returncode != 0 and len(entries(p.etc, 'inner')) == 95, r.stderr)
-    check('sync --due does nothing before the time has come', p.ctl('sync', '--due').returncode == 0)
+    source.write_text(''.join(f'u{i}@r.test\n' for i in range(100)))
+    check('sync --due does nothing before the time has come', p.ctl('sync', '--due').returncode == 0 and len(entries(p.etc, 'inner')) == 95)
+    os.utime(p.etc / 'inner', (time.time() - 3700,) * 2)
+    r = p.ctl('sync', '--due')
+    check('and fetches the map once it has', r.returncode == 0 and len(entries(p.etc, 'inner')) == 100, r.stdout + r.stderr)
+    source.unlink()
     script.unlink()
 
     # -- sync from a directory -------------------------------------------------------------------------------------------------------------

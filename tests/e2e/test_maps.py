@@ -128,7 +128,8 @@ with Porter('maps') as p:
     r = p.ctl('user', 'passwd', 'carol@example.test', input='secret word\n')
     line = (p.etc / 'credentials').read_text()
     check('user passwd writes an argon2id hash and a SCRAM verifier from standard input', r.returncode == 0 and '$argon2id$' in line and 'SCRAM-SHA-256$' in line, r.stderr)
-    check('the password is in no file and no argument', 'secret word' not in line)
+    check('the password is in no file', 'secret word' not in line)
+    check('a password is never taken from the arguments', p.ctl('user', 'passwd', 'carol@example.test', 'secret').returncode == 64 and (p.etc / 'credentials').read_text() == line)
 
     def on_terminal():
         pid, fd = pty.fork()
