@@ -53,39 +53,42 @@ static const char *reply_text(struct slice s, struct slice fallback, struct slic
 
 /* Next hops ------------------------------------------------------------------------------------------------------------------------- */
 
+/* "HOST", "HOST:PORT", "[HOST]", "[HOST]:PORT": a name or an address in front, the port behind; brackets are needed for IPv6 alone. */
+static const char *cut_port(struct slice s, struct slice *host, struct slice *number)
+{
+	if (s.n && s.p[0] == '[') {
+		size_t end = slice_find(s, ']');
+		if (end == s.n)
+			return "the closing bracket is missing";
+		*host = slice(s.p + 1, end - 1);
+		*number = slice_skip(s, end + 1);
+		if (number->n && number->p[0] != ':')
+			return "behind the bracket stands a colon and a port, or nothing";
+		*number = slice_skip(*number, 1);
+		return NULL;
+	}
+	*host = slice_head(s, slice_rfind(s, ':'));
+	*number = slice_skip(s, host->n + 1);
+	return host->n < s.n && !number->n ? "the port is missing behind the colon" : NULL;
+}
+
 static const char *host_port(struct slice s, struct slice head, bool port_required, struct arena *mem, struct slice *out)
 {
 	uint64_t port = 25;
-	struct slice host = s, number = SLICE_NONE;
-	struct buf b = BUF_INIT(400);
+	struct slice host, number;
 	struct net_ip ip;
-	if (s.n && s.p[0] == '[') {
-		size_t end = slice_find(s, ']');
-		if (end == s.n || !net_ip_parse(slice(s.p + 1, end - 1), &ip))
-			return "an address stands in square brackets: [192.0.2.1] or [2001:db8::1]";
-		host = slice_head(s, end + 1);
-		number = slice_skip(s, end + 1);
-		if (number.n && number.p[0] != ':')
-			return "behind the bracket stands a colon and a port, or nothing";
-		number = slice_skip(number, 1);
-	} else if (slice_rfind(s, ':') < s.n) {
-		host = slice_head(s, slice_rfind(s, ':'));
-		number = slice_skip(s, host.n + 1);
-		if (!number.n)
-			return "the port is missing behind the colon";
-	}
-	if ((number.n || port_required) && (!scan_uint_all(number, 65535, &port) || !port))
-		return "a port is a number from 1 to 65535";
-	struct slice canonical = host;
-	const char *why = host.n && host.p[0] == '[' ? NULL : net_ip_parse(host, &ip) ? NULL : map_key_domain(host, mem, &canonical);
+	const char *why = cut_port(s, &host, &number);
 	if (why)
 		return why;
+	if ((number.n || port_required) && (!scan_uint_all(number, 65535, &port) || !port))
+		return "a port is a number from 1 to 65535";
+	bool is_address = net_ip_parse(host, &ip);
+	why = is_address ? NULL : map_key_domain(host, mem, &host);
+	if (why)
+		return why;
+	struct buf b = BUF_INIT(400);
 	buf_add(&b, head);
-	if (host.p[0] != '[' && net_ip_parse(host, &ip))
-		buf_addf(&b, "[%.*s]", SLICE_FMT(host));
-	else
-		buf_add(&b, canonical);
-	buf_addf(&b, ":%u", (unsigned)port);
+	buf_addf(&b, is_address ? "[%.*s]:%u" : "%.*s:%u", SLICE_FMT(host), (unsigned)port);
 	*out = arena_copy(mem, buf_slice(&b));
 	buf_free(&b);
 	return out->p ? NULL : too_much;

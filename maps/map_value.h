@@ -54,7 +54,7 @@ struct map_route {
 	struct slice source;            /* address to connect from; "" any */
 	struct slice credentials;       /* name of a login in `credentials`; "" none */
 };
-/* mx | mx:DOMAIN | HOST | HOST:PORT | [ADDRESS]:PORT | lmtp:HOST:PORT | lmtp:unix:/PATH, and options tls= source= credentials= */
+/* mx | mx:DOMAIN | HOST | HOST:PORT | [HOST]:PORT | [ADDRESS]:PORT | lmtp:HOST:PORT | lmtp:unix:/PATH, and options tls= source= credentials= */
 const char *map_route_parse(struct slice value, struct arena *mem, struct map_route *out);
 
 /* A next hop in its one spelling: "mx:DOMAIN", "HOST:PORT", "[ADDRESS]:PORT", "lmtp:HOST:PORT", "lmtp:unix:/PATH". */

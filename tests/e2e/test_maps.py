@@ -194,7 +194,10 @@ with Porter('maps') as p:
     check('of 300,000 errors the first fifty are shown, then their number', r.returncode == 65 and 'recipients:50:' in r.stderr and 'recipients:51:' not in r.stderr
           and re.search(r'300,?000|299,?950', r.stderr) and len(r.stderr.splitlines()) < 60, r.stderr[-600:])
     p.map('recipients', keep['recipients'])
-    check('compile --no-prove publishes nothing', p.ctl('compile', '--no-prove').returncode == 0)
+    serving = os.readlink(p.dir / 'maps/current')
+    p.map('recipients', keep['recipients'] + 'never@example.test\n')
+    check('compile --no-prove publishes nothing', p.ctl('compile', '--no-prove').returncode == 0 and os.readlink(p.dir / 'maps/current') == serving and rcpt(p, 'never@example.test') == 550)
+    p.map('recipients', keep['recipients'])
 
     def terminal(argv, seconds=60):
         """What a command says to a terminal, and its exit code."""

@@ -83,6 +83,11 @@ static const struct row rows[] = {
 	{ "routes", ".far.test host.test tls=verify source=192.0.2.1 credentials=x", NULL },
 	{ "routes", "* smart.test:587 tls=encrypt", NULL },
 	{ "routes", "a@far.test [192.0.2.1]", NULL },
+	{ "routes", "far.test [smart.test]:587", NULL },
+	{ "routes", "far.test [b\xc3\xbc" "cher.test]", NULL },
+	{ "routes", "far.test [smart.test", "bracket" },
+	{ "routes", "far.test []:25", "" },
+	{ "routes", "far.test [smart.test]587", "bracket" },
 	{ "routes", "far.test host.test tls=maybe", "tls is" },
 	{ "routes", "far.test host.test source=here", "address" },
 	{ "routes", "far.test", "next hop" },
@@ -150,6 +155,24 @@ static void every_line_is_taken_or_refused_with_its_reason(void **state)
 
 static struct map_set *set;
 static struct arena mem = ARENA_INIT(1 << 20);
+
+/* A next hop has one spelling, whichever of its forms is written. */
+static void next_hops_have_one_spelling(void **state)
+{
+	(void)state;
+	static const char *const same[][2] = {
+		{ "mx", "mx:" }, { "mx:Far.TEST", "mx:far.test" }, { "smart.test", "smart.test:25" }, { "Smart.test:587", "smart.test:587" }, { "[smart.test]:587", "smart.test:587" },
+		{ "[smart.test]", "smart.test:25" }, { "192.0.2.1", "[192.0.2.1]:25" }, { "192.0.2.1:26", "[192.0.2.1]:26" }, { "[192.0.2.1]:26", "[192.0.2.1]:26" },
+		{ "[2001:db8::1]", "[2001:db8::1]:25" }, { "lmtp:[::1]:24", "lmtp:[::1]:24" }, { "lmtp:store.test:24", "lmtp:store.test:24" }, { "lmtp:[store.test]:24", "lmtp:store.test:24" },
+		{ "lmtp:unix:/run/lmtp", "lmtp:unix:/run/lmtp" },
+	};
+	for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+		struct slice place = SLICE("");
+		const char *why = map_place_parse(slice_of(same[i][0]), &mem, &place);
+		if (why || !slice_eq(place, slice_of(same[i][1])))
+			fail_msg("%s: %s %.*s", same[i][0], why ? why : "", SLICE_FMT(place));
+	}
+}
 
 static struct mail_path path(const char *text)
 {
@@ -312,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(logins_use_what_senders_grants_and_their_own_address, world, end),
 		cmocka_unit_test_setup_teardown(a_domain_is_found_exactly_then_by_its_parent, world, end),
 		cmocka_unit_test(items_keep_quotes_together),
+		cmocka_unit_test(next_hops_have_one_spelling),
 	};
 	return cmocka_run_group_tests_name("maps_values", tests, NULL, NULL);
 }
