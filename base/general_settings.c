@@ -7,8 +7,8 @@ struct general_settings general_settings;
 
 static const char *check_log(struct slice value)
 {
-	bool known = slice_eq(value, SLICE("stderr")) || slice_eq(value, SLICE("syslog")) || slice_starts(value, SLICE("/"));
-	return known ? NULL : "is neither stderr, syslog nor a file's name from / on";
+	bool known = slice_eq(value, SLICE("stderr")) || slice_eq(value, SLICE("syslog")) || slice_starts(value, SLICE("syslog:/")) || slice_starts(value, SLICE("/"));
+	return known ? NULL : "is neither stderr, syslog, syslog:/SOCKET nor a file's name from / on";
 }
 
 static const struct setting rows[] = {
@@ -23,7 +23,7 @@ static const struct setting rows[] = {
 	{ "spool-directory", SETTING_PATH, offsetof(struct general_settings, spool_directory), "/var/spool/porter", 0, 0, NULL, NULL,
 	  "The folder of the queue, the ledger and the dead letters." },
 	{ "log", SETTING_TEXT, offsetof(struct general_settings, log), "stderr", 0, 0, NULL, check_log,
-	  "Where events are written: stderr, syslog, or the name of a file." },
+	  "Where events are written: stderr, syslog (the socket /dev/log, or syslog:/SOCKET), or the name of a file, which is opened anew at each reload." },
 	{ "log-form", SETTING_WORD, offsetof(struct general_settings, log_form), "text", 0, 0, "text json", NULL,
 	  "The form of a line: key=value text, or one JSON object." },
 	{ "log-level", SETTING_WORD, offsetof(struct general_settings, log_level), "info", 0, 0, "error warn info debug", NULL,

@@ -25,14 +25,40 @@ static struct {
 } to = { STDERR_FILENO, LOG_FORM_TEXT, LOG_INFO, "porter" };
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
+static const char *const form_names[] = { "text", "json", "syslog", "syslog-json" };
+
+static bool is_syslog(void)
+{
+	return to.form == LOG_FORM_SYSLOG || to.form == LOG_FORM_SYSLOG_JSON;
+}
+
+static bool is_json(void)
+{
+	return to.form == LOG_FORM_JSON || to.form == LOG_FORM_SYSLOG_JSON;
+}
 
 void log_open(int fd, enum log_form form, const char *process)
 {
 	to.fd = fd;
 	to.form = form;
 	to.process = process;
-	if (form == LOG_FORM_SYSLOG)
-		log_syslog_open();
+	if (is_syslog())
+		log_syslog_begin();
+}
+
+const char *log_form_name(void)
+{
+	return form_names[to.form];
+}
+
+bool log_form_parse(struct slice name, enum log_form *out)
+{
+	for (int i = 0; i <= LOG_FORM_SYSLOG_JSON; i++)
+		if (slice_eq(name, slice_of(form_names[i]))) {
+			*out = (enum log_form)i;
+			return true;
+		}
+	return false;
 }
 
 void log_set_level(enum log_level most)
@@ -106,6 +132,8 @@ static void add_time(struct buf *line)
 
 static void add_front(struct buf *line, enum log_level level, const char *word, bool json)
 {
+	if (is_syslog())
+		log_syslog_front(line, level);
 	if (to.form == LOG_FORM_SYSLOG) {
 		buf_addf(line, "%s process=%s", word, to.process);
 		return;
@@ -159,19 +187,15 @@ void log_fields(enum log_level level, const char *word, const struct log_field *
 	int before = errno;
 	if (level > to.most)
 		return;
-	bool json = to.form == LOG_FORM_JSON;
+	bool json = is_json();
 	struct buf *line = line_of_thread();
 	add_front(line, level, word, json);
 	add_fields(line, fields, json);
 	line->max = LINE_MAX_BYTES + 2; /* the end of the line always fits */
 	buf_add_cstr(line, json ? "}\n" : "\n");
 	line->max = LINE_MAX_BYTES;
-	if (to.form == LOG_FORM_SYSLOG) {
-		log_syslog_line((unsigned)level, line->p, (int)line->n - 1);
-	} else {
-		ssize_t n = write(to.fd, line->p, line->n);
-		(void)n; /* nobody is left to be told */
-	}
+	ssize_t n = write(to.fd, line->p, is_syslog() ? line->n - 1 : line->n);
+	(void)n; /* nobody is left to be told */
 	errno = before;
 }
 

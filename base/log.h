@@ -32,9 +32,11 @@ void log_event(enum log_level level, const char *word, ...); /* struct log_field
 /* The same from an array that ends with LOG_END. */
 void log_fields(enum log_level level, const char *word, const struct log_field *fields);
 
-/* Where to: file descriptor fd (stderr, a file, or the parent's log pipe); process names the role in every line. */
-enum log_form { LOG_FORM_TEXT, LOG_FORM_JSON, LOG_FORM_SYSLOG };
+/* Where to: file descriptor fd (stderr, a file, or a socket to syslog); process names the role in every line. The forms have names, by which a parent tells its children. */
+enum log_form { LOG_FORM_TEXT, LOG_FORM_JSON, LOG_FORM_SYSLOG, LOG_FORM_SYSLOG_JSON };
 void log_open(int fd, enum log_form form, const char *process);
+const char *log_form_name(void);                                   /* of the one that is open */
+bool log_form_parse(struct slice name, enum log_form *out);        /* text json syslog syslog-json */
 void log_set_level(enum log_level most);
 enum log_level log_get_level(void);
 bool log_level_parse(struct slice name, enum log_level *out); /* error warn info debug */

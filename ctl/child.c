@@ -262,10 +262,11 @@ static void unanswered(struct child *c)
 
 static void exec_child(const struct child *c, int fd)
 {
-	char role[64], index[32];
-	char *argv[] = { c->parent->program, role, index, NULL };
+	char role[64], index[32], log[32];
+	char *argv[] = { c->parent->program, role, index, log, NULL };
 	snprintf(role, sizeof role, "--role=%s", c->role->name);
 	snprintf(index, sizeof index, "--index=%u", c->index);
+	snprintf(log, sizeof log, "--log=%s", log_form_name());
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigset_t none;
 	sigemptyset(&none);

@@ -68,7 +68,7 @@ static void set_environment(const char *user, const char *home)
 static void become_helper(struct parent *p, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
 {
 	const char *home = "/";
-	char kind[64];
+	char kind[64], log[32];
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -96,10 +96,11 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 		_exit(errno == ENOENT || errno == EACCES ? 71 : 75);
 	}
-	char *own[MAX_WORDS + 3] = { p->program, kind };
+	char *own[MAX_WORDS + 4] = { p->program, kind, log };
 	snprintf(kind, sizeof kind, "--helper=%s", k->name);
+	snprintf(log, sizeof log, "--log=%s", log_form_name());
 	for (size_t i = 0; argv[i] && i < MAX_WORDS; i++)
-		own[i + 2] = argv[i];
+		own[i + 3] = argv[i];
 	execv("/proc/self/exe", own);
 	execv(p->program, own);
 	_exit(75);

@@ -17,7 +17,7 @@ enum { EX_USAGE = 64, EX_CONFIG = 78 };
 
 static int usage(void)
 {
-	fputs("usage: porterd [-c DIR]                       serve with the configuration in DIR (/etc/porter)\n"
+	fputs("usage: porterd [-c DIR] [--json]              serve with the configuration in DIR (/etc/porter)\n"
 	      "       porterd demo DIR [--port-base N]       make a demo configuration in DIR\n"
 	      "See porterd(8); porterctl checks, compiles, and talks to a running porterd.\n", stderr);
 	return EX_USAGE;
@@ -46,24 +46,30 @@ static int run_demo(int argc, char **argv)
 	return argc == 1 ? demo_make(argv[0], 0) : usage();
 }
 
-/* A child's log goes to the parent's standard error, in the form that porter.conf says. */
-static void open_child_log(struct house *h, const char *role)
+static void set_child_log_level(struct house *h)
 {
 	static struct setting_table *const tables[] = { &general_setting_table };
 	enum log_level level;
 	enum log_level told = log_get_level();
 	house_settings(h, tables, 1);
-	bool json = slice_eq(general_settings.log_form, SLICE("json"));
-	log_open(STDERR_FILENO, slice_eq(general_settings.log, SLICE("syslog")) ? LOG_FORM_SYSLOG : json ? LOG_FORM_JSON : LOG_FORM_TEXT, role);
 	if (told == LOG_INFO && log_level_parse(general_settings.log_level, &level))
 		log_set_level(level);
 }
 
-static int run_role(const char *name)
+/* A child's log goes to the parent's standard error, in the form that the parent names. */
+static void open_child_log(const char *option, const char *process)
+{
+	enum log_form form = LOG_FORM_TEXT;
+	if (option && strncmp(option, "--log=", 6) == 0)
+		log_form_parse(slice_of(option + 6), &form);
+	log_open(STDERR_FILENO, form, process);
+}
+
+static int run_role(const char *name, const char *log)
 {
 	static struct house house;
 	const struct role *r = role_find(name);
-	log_open(STDERR_FILENO, LOG_FORM_TEXT, name);
+	open_child_log(log, r ? r->name : name);
 	if (!r)
 		return EX_USAGE;
 	int error = house_begin(&house);
@@ -71,37 +77,48 @@ static int run_role(const char *name)
 		fprintf(stderr, "porterd: role %s: no beginning by a parent: %s\n", name, strerror(-error));
 		return EX_USAGE;
 	}
-	open_child_log(&house, r->name);
+	set_child_log_level(&house);
 	return r->main(&house);
 }
 
 static int run_helper(const char *kind, int argc, char **argv)
 {
-	log_open(STDERR_FILENO, LOG_FORM_TEXT, "helper");
-	return helper_main(kind, argc, argv);
+	if (argc < 1)
+		return usage();
+	open_child_log(argv[0], "helper");
+	return helper_main(kind, argc - 1, argv + 1);
 }
 
-int main(int argc, char **argv)
+static int run_parent(int argc, char **argv)
 {
 	static char directory[PATH_MAX], program[PATH_MAX];
 	const char *conf = "/etc/porter";
-	mallopt(M_ARENA_MAX, 1); /* threads write files and hash: they allocate too little for heaps of their own, which cost each process some 250 KiB */
-	if (argc >= 2 && strncmp(argv[1], "--role=", 7) == 0)
-		return run_role(argv[1] + 7);
-	if (argc >= 2 && strncmp(argv[1], "--helper=", 9) == 0)
-		return run_helper(argv[1] + 9, argc - 2, argv + 2);
-	if (argc >= 2 && strcmp(argv[1], "demo") == 0)
-		return run_demo(argc - 2, argv + 2);
-	if (argc == 3 && strcmp(argv[1], "-c") == 0)
-		conf = argv[2];
-	else if (argc != 1)
-		return usage();
+	bool json = false;
+	for (int i = 0; i < argc; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			json = true;
+		else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
+			conf = argv[++i];
+		else
+			return usage();
 	if (!realpath(conf, directory)) {
 		fprintf(stderr, "porterd: %s: %s (name the configuration's directory with -c DIR)\n", conf, strerror(errno));
 		return EX_CONFIG;
 	}
 	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
 	if (n < 0)
-		snprintf(program, sizeof program, "%s", argv[0]);
-	return parent_run(directory, program, on_serving);
+		snprintf(program, sizeof program, "porterd");
+	return parent_run(directory, program, json, on_serving);
+}
+
+int main(int argc, char **argv)
+{
+	mallopt(M_ARENA_MAX, 1); /* threads write files and hash: they allocate too little for heaps of their own, which cost each process some 250 KiB */
+	if (argc >= 2 && strncmp(argv[1], "--role=", 7) == 0)
+		return run_role(argv[1] + 7, argc == 4 ? argv[3] : NULL);
+	if (argc >= 2 && strncmp(argv[1], "--helper=", 9) == 0)
+		return run_helper(argv[1] + 9, argc - 2, argv + 2);
+	if (argc >= 2 && strcmp(argv[1], "demo") == 0)
+		return run_demo(argc - 2, argv + 2);
+	return run_parent(argc - 1, argv + 1);
 }

@@ -213,6 +213,7 @@ int parent_reload(struct parent *p, struct buf *answer)
 	}
 	parse_conf(p->directory, conf, &fresh, answer);
 	take_conf(p, &fresh, conf);
+	log_place_open(p, answer);
 	p->epoch++;
 	p->processes = process_count();
 	if (listeners_open(p) < 0)
@@ -284,33 +285,7 @@ static void on_child(void *arg)
 			helper_reap(p, pid, status);
 }
 
-/* Log -------------------------------------------------------------------------------------------------------------------------------- */
-
-static enum log_form log_form_of(void)
-{
-	if (slice_eq(general_settings.log, SLICE("syslog")))
-		return LOG_FORM_SYSLOG;
-	return slice_eq(general_settings.log_form, SLICE("json")) ? LOG_FORM_JSON : LOG_FORM_TEXT;
-}
-
-/* A log file takes the place of standard error, for all processes that are started from now on. */
-static int open_log(struct parent *p)
-{
-	enum log_level level;
-	if (general_settings.log.n && general_settings.log.p[0] == '/') {
-		int fd = open(arena_cstr(&p->mem, general_settings.log), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-		if (fd < 0) {
-			fprintf(stderr, "porterd: log %.*s: %s\n", SLICE_FMT(general_settings.log), strerror(errno));
-			return -errno;
-		}
-		dup2(fd, STDERR_FILENO);
-		close(fd);
-	}
-	log_open(STDERR_FILENO, log_form_of(), "parent");
-	if (log_level_parse(general_settings.log_level, &level))
-		log_set_level(level);
-	return 0;
-}
+/* Start ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Folders that are ours: made when missing, given to whom they belong. */
 static int make_folder(struct parent *p, struct slice path, mode_t mode, const char *user)
@@ -364,10 +339,10 @@ static int begin(struct parent *p)
 	struct buf told = BUF_INIT(1 << 20);
 	int error = read_conf(p->directory, &p->mem, &p->conf);
 	error = error ? error : parse_conf(p->directory, p->conf, &p->mem, &told);
+	error = error ? error : log_place_open(p, &told);
 	if (told.n)
 		fwrite(told.p, 1, told.n, stderr);
 	buf_free(&told);
-	error = error ? error : open_log(p);
 	error = error ? error : make_folders(p);
 	if (error)
 		return error;
@@ -380,18 +355,20 @@ static int begin(struct parent *p)
 	return error;
 }
 
-int parent_run(char *directory, char *program, void (*on_serving)(struct parent *p))
+int parent_run(char *directory, char *program, bool json, void (*on_serving)(struct parent *p))
 {
 	static struct parent house;
 	struct parent *p = &house;
-	*p = (struct parent){ .directory = directory, .program = program, .log_level = -1, .on_serving = on_serving, .started_ms = clock_mono_ms() };
+	*p = (struct parent){ .directory = directory, .program = program, .json = json, .log_level = -1, .on_serving = on_serving, .started_ms = clock_mono_ms() };
 	p->mem = (struct arena)ARENA_INIT(0);
+	p->own_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 	signal(SIGPIPE, SIG_IGN);
 	umask(022);
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	p->loop = loop_new();
 	p->patience = loop_timer_new(p->loop, out_of_patience, p);
 	if (begin(p) < 0) {
+		log_place_say(p, "porterd: not started; the log says why\n");
 		submit_close(p);
 		control_close(p);
 		return 78;

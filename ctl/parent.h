@@ -12,6 +12,7 @@
  *
  *	ctl/parent.c      start, signals, reload, stop
  *	ctl/child.c       one process: fork, exec, what it is told, its end and its return
+ *	ctl/log_place.c   where events go
  *	ctl/listeners.c   sockets, opened here alone, kept over reloads
  *	ctl/files.c       memory that processes share, and which files who gets
  *	ctl/key_files.c   certificates and private keys
@@ -67,6 +68,10 @@ struct parent {
 	pid_t verifier;
 	uint64_t generation, verifying, good_before;
 	int log_level;               /* -1: as set */
+	bool json;                   /* porterd --json */
+	int own_stderr;              /* what porterd was started with */
+	bool syslog_away;            /* as far as we know */
+	struct loop_timer *syslog_look;
 	bool stopping, announced;
 	struct loop_timer *patience;
 	int exit_code;
@@ -77,7 +82,7 @@ struct parent {
 };
 
 /* Runs until it is stopped; returns porterd's exit code. */
-int parent_run(char *directory, char *program, void (*on_serving)(struct parent *p));
+int parent_run(char *directory, char *program, bool json, void (*on_serving)(struct parent *p));
 void parent_alert(struct parent *p, struct slice text);
 int parent_reload(struct parent *p, struct buf *answer); /* porterctl's exit code */
 void parent_stop(struct parent *p);
@@ -101,6 +106,10 @@ void child_forget(struct parent *p, void *arg); /* nobody waits for answers with
 int listeners_open(struct parent *p);
 void listeners_give(struct parent *p, struct child *c);
 void listeners_close(struct parent *p);
+
+/* log_place.c: what the settings name takes the place of descriptor 2, also at a reload. 0, or -errno, told, and all is as before */
+int log_place_open(struct parent *p, struct buf *told);
+void log_place_say(const struct parent *p, const char *text); /* to whoever started porterd, where the log is elsewhere */
 
 /* files.c */
 int files_open(struct parent *p);

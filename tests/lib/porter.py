@@ -164,8 +164,8 @@ class Porter:
     def map(self, name, text):
         (self.etc / name).write_text(text.rstrip('\n') + '\n')
 
-    def start(self, wait=30):
-        self.process = subprocess.Popen(self._argv([BUILD / 'porterd', '-c', self.etc]), stdin=subprocess.DEVNULL,
+    def start(self, wait=30, options=()):
+        self.process = subprocess.Popen(self._argv([BUILD / 'porterd', '-c', self.etc, *options]), stdin=subprocess.DEVNULL,
                                         stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
         end = time.monotonic() + wait * SLOW
         while time.monotonic() < end:
