@@ -44,6 +44,7 @@ help:
 run: deps
 	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
 	@[ $$(id -u) != 0 ] || etc/users
+	@command -v curl >/dev/null || etc/packages curl || true # for the lines to paste; Porter itself doesn't need it
 	@$(BUILD)/porterd demo $(RUN)
 	@exec $(BUILD)/porterd -c $(RUN)/etc
 

@@ -92,6 +92,8 @@ check('make install puts binaries, pages, unit and examples below DESTDIR', r.re
     'lib/systemd/system/porter.service', 'etc/porter/domains'} <= found, (r.stderr, sorted(found)))
 unit = (dest / 'lib/systemd/system/porter.service').read_text() if found else ''
 check('the unit names what was installed', '/usr/sbin/porterd -c /etc/porter' in unit and '@' not in unit)
+check('the unit lets porterd make its keys beside the configuration, though the rest of /etc is read only',
+      'ProtectSystem=full' in unit and re.search('^ReadWritePaths=/etc/porter$', unit, re.M), unit)
 r = out('make', '-s', '-C', TOP, 'uninstall', f'DESTDIR={dest}', f'BUILD={BUILD}', 'PREFIX=/usr')
 left = {str(f.relative_to(dest)) for f in dest.rglob('*') if f.is_file()} if dest.exists() else set()
 check('make uninstall leaves the configuration alone', r.returncode == 0 and left and all(f.startswith('etc/porter/') for f in left), sorted(left))
