@@ -62,6 +62,23 @@ static void free_from(struct arena_chunk *c)
 	}
 }
 
+struct arena_mark arena_mark(const struct arena *a)
+{
+	return (struct arena_mark){ a->chunks, a->chunks ? a->chunks->used : 0, a->used };
+}
+
+void arena_back_to(struct arena *a, struct arena_mark m)
+{
+	while (a->chunks != m.chunk) {
+		struct arena_chunk *next = a->chunks->next;
+		mem_free(a->chunks);
+		a->chunks = next;
+	}
+	if (a->chunks)
+		a->chunks->used = m.chunk_used;
+	a->used = m.used;
+}
+
 void arena_reset(struct arena *a)
 {
 	struct arena_chunk *keep = a->chunks;

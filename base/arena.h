@@ -23,6 +23,14 @@ struct slice arena_copy(struct arena *a, struct slice s);
 /* The same with a NUL behind it, for libc; NULL past the ceiling. A NUL inside s stays: callers refuse those before. */
 char *arena_cstr(struct arena *a, struct slice s);
 
+/* Where it stands, and back to there: what was handed out since is free again, and nobody may have it any more. */
+struct arena_mark {
+	struct arena_chunk *chunk;
+	size_t chunk_used, used;
+};
+struct arena_mark arena_mark(const struct arena *a);
+void arena_back_to(struct arena *a, struct arena_mark m);
+
 /* Frees everything; one chunk may be kept for the next use. */
 void arena_reset(struct arena *a);
 

@@ -387,6 +387,7 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 		checks_run(s->checks, CHECK_RCPT, r, rcpt_checked, s);
 		return;
 	}
+	s->judged_at = transaction_arena(s->transaction)->used;
 	log_refused(s, r, &status);
 	if (is_unknown(&status)) {
 		refuse_unknown(s, status);

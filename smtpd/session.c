@@ -104,6 +104,8 @@ void session_reset(struct session *s)
 		transaction_free(s->transaction);
 		s->transaction = NULL;
 		s->facts.transaction = NULL;
+		s->candidate = NULL;
+		s->judged_at = 0;
 	}
 	if (s->state > SESSION_READY)
 		s->state = SESSION_READY;

@@ -73,6 +73,8 @@ struct session {
 	struct promise *promises;           /* 250s that the client may not have heard yet (smtpd/heard) */
 	void (*policy_done)(struct session *s, struct mail_status status); /* whom policy answers */
 	struct recipient *candidate;        /* the one that RCPT is about */
+	struct arena_mark before_candidate; /* the transaction's arena before it */
+	size_t judged_at;                   /* and what was used of it when the maps alone had refused it: nobody else knows of it; 0 not so */
 	struct buf reply;                   /* text of an answer that outlives its transaction */
 	struct buf before;                  /* whole replies that are said in front of it (PRDR) */
 	struct mail_status slow_status;     /* an answer that waits for the timer */

@@ -74,6 +74,18 @@ static void rcpt_judged(struct session *s, struct mail_status status)
 	session_answer(s, status.code == 421 ? step_close(status) : step_reply(status));
 }
 
+/* What the maps refused at once leaves nothing behind: any number of unknown recipients costs a transaction the memory of one. */
+static void forget_refused(struct session *s)
+{
+	struct arena *mem = transaction_arena(s->transaction);
+	if (s->judged_at && s->judged_at == mem->used) {
+		s->candidate = NULL;
+		arena_back_to(mem, s->before_candidate);
+	}
+	s->judged_at = 0;
+	s->before_candidate = arena_mark(mem);
+}
+
 struct step verb_rcpt(struct session *s, struct slice rest)
 {
 	if (!scan_word(&rest, SLICE("TO:")))
@@ -82,6 +94,7 @@ struct step verb_rcpt(struct session *s, struct slice rest)
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	if (t->recipient_count >= smtpd_settings.max_recipients)
 		return REPLY(MAIL_LATER, 452, 5, 3, "Too many recipients, send the rest in another transaction");
+	forget_refused(s);
 	struct recipient *r = ARENA_NEW(transaction_arena(s->transaction), struct recipient);
 	if (!r)
 		return step_reply(TOO_MUCH);

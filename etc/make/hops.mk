@@ -7,3 +7,8 @@ test-real-hops: test-deps all
 
 ## make test-long       the long forms of the tests of next hops and of the queue
 test-long: test-real-hops
+
+## make bench-pass      messages a second passed through to a sink, refusals a second at RCPT
+.PHONY: bench-pass
+bench-pass: all
+	@PORTER_BUILD=$(abspath $(BUILD)) python3 tests/bench/pass.py

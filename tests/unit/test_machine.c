@@ -101,6 +101,30 @@ static void endpoints_are_read_printed_and_listened_on(void **state)
 	close(fd);
 }
 
+/* -- arenas -- */
+
+static void an_arena_goes_back_to_a_mark_whatever_was_cut_since(void **state)
+{
+	struct arena mem = ARENA_INIT(64 << 10);
+	(void)state;
+	struct arena_mark empty = arena_mark(&mem);
+	for (int round = 0; round < 1000; round++) { /* in all far more than the ceiling */
+		struct slice kept = arena_copy(&mem, SLICE("kept"));
+		struct arena_mark m = arena_mark(&mem);
+		for (int i = 0; i < 5; i++)
+			assert_non_null(arena_new(&mem, i == 3 ? 5000 : 100)); /* within a chunk, in new ones, in one of its own */
+		arena_back_to(&mem, m);
+		assert_true(slice_eq(kept, SLICE("kept")) && mem.used == m.used);
+		char *again = arena_new(&mem, 100);
+		for (int i = 0; i < 100; i++)
+			assert_int_equal(again[i], 0);
+		arena_back_to(&mem, empty);
+	}
+	assert_int_equal(mem.used, 0);
+	assert_null(mem.chunks);
+	arena_free(&mem);
+}
+
 /* -- domains -- */
 
 static void u_labels_and_a_labels_are_one_domain(void **state)
@@ -290,7 +314,7 @@ int main(void)
 		cmocka_unit_test(addresses_are_read_strictly_and_printed_back),
 		cmocka_unit_test(ranges_hold_what_is_in_them_by_family),
 		cmocka_unit_test(endpoints_are_read_printed_and_listened_on),
-		cmocka_unit_test(u_labels_and_a_labels_are_one_domain),
+		cmocka_unit_test(an_arena_goes_back_to_a_mark_whatever_was_cut_since), cmocka_unit_test(u_labels_and_a_labels_are_one_domain),
 		cmocka_unit_test(an_organisation_is_one_label_below_a_public_suffix),
 		cmocka_unit_test(a_heap_gives_the_smallest_first_whatever_moves),
 		cmocka_unit_test_setup_teardown(what_a_pen_wrote_appears_whole_or_not_at_all, make_folder, drop_folder),
