@@ -13,12 +13,14 @@ enum { MAX_ASKED = 32, WAIT_MS = 5000, LABELS = 3 };
 struct question {
 	struct attack_names *names;
 	const char *network;
+	bool second;               /* the network's first host, after the address that came last had no name */
 	struct dns_query *query;
 	struct buf name;
 };
 
 struct attack_names {
 	struct loop *loop;
+	struct dns *dns;
 	struct question questions[MAX_ASKED];
 	size_t count, open;
 };
@@ -35,6 +37,28 @@ static void reverse_name(struct buf *out, const struct net_ip *ip)
 	buf_add_cstr(out, "ip6.arpa");
 }
 
+static void on_name(void *arg, const struct dns_answer *a);
+
+static void ask_name(struct question *q, const struct net_ip *ip)
+{
+	struct buf name = BUF_INIT(128);
+	reverse_name(&name, ip);
+	q->query = dns_ask(q->names->dns, DNS_PTR, buf_slice(&name), on_name, q);
+	buf_free(&name);
+}
+
+static bool ask_first_host(struct question *q)
+{
+	struct net_ip ip;
+	struct slice text = slice_of(q->network);
+	if (q->second || !net_ip_parse(slice_head(text, slice_find(text, '/')), &ip))
+		return false;
+	q->second = true;
+	ip.bytes[15] |= 1;
+	ask_name(q, &ip);
+	return true;
+}
+
 static void on_name(void *arg, const struct dns_answer *a)
 {
 	struct question *q = arg;
@@ -45,6 +69,8 @@ static void on_name(void *arg, const struct dns_answer *a)
 		while (from > 0 && (name.p[from - 1] != '.' || ++labels < LABELS))
 			from--;
 		buf_add(&q->name, slice_skip(name, from));
+	} else if (ask_first_host(q)) {
+		return;
 	}
 	if (--q->names->open == 0)
 		loop_stop(q->names->loop);
@@ -55,21 +81,16 @@ static void too_late(void *arg)
 	loop_stop(arg);
 }
 
-static void ask(struct attack_names *n, struct dns *d, const char *network)
+static void ask(struct attack_names *n, const struct attack_top *network)
 {
-	struct question *q = &n->questions[n->count];
-	struct net_ip ip;
-	struct buf name = BUF_INIT(128);
-	struct slice text = slice_of(network);
-	if (!net_ip_parse(slice_head(text, slice_find(text, '/')), &ip))
-		return;
-	ip.bytes[15] |= 1;
-	reverse_name(&name, &ip);
-	*q = (struct question){ n, network, NULL, BUF_INIT(256) };
-	n->count++;
+	static const struct net_ip unknown;
+	struct question *q = &n->questions[n->count++];
+	*q = (struct question){ .names = n, .network = network->name, .name = BUF_INIT(256) };
 	n->open++;
-	q->query = dns_ask(d, DNS_PTR, buf_slice(&name), on_name, q);
-	buf_free(&name);
+	if (memcmp(network->last.bytes, unknown.bytes, sizeof unknown.bytes) != 0)
+		ask_name(q, &network->last);
+	else if (!ask_first_host(q))
+		n->open--;
 }
 
 struct attack_names *attack_names_ask(const struct attack_top *networks, size_t count)
@@ -78,17 +99,17 @@ struct attack_names *attack_names_ask(const struct attack_top *networks, size_t 
 	struct dns_settings conf = dns_settings_made();
 	const char *why;
 	n->loop = loop_new();
-	struct dns *d = dns_new(n->loop, &conf, &why);
+	n->dns = dns_new(n->loop, &conf, &why);
 	struct loop_timer *limit = loop_timer_new(n->loop, too_late, n->loop);
-	for (size_t i = 0; d && i < count && i < MAX_ASKED; i++)
-		ask(n, d, networks[i].name);
+	for (size_t i = 0; n->dns && i < count && i < MAX_ASKED; i++)
+		ask(n, &networks[i]);
 	loop_timer_set(limit, WAIT_MS);
 	if (n->open)
 		loop_run(n->loop);
 	for (size_t i = 0; i < n->count; i++)
 		dns_cancel(n->questions[i].query);
 	loop_timer_free(limit);
-	dns_free(d);
+	dns_free(n->dns);
 	loop_free(n->loop);
 	return n;
 }

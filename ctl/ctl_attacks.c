@@ -82,8 +82,9 @@ static void write_text(const struct attack_report *r, const struct attack_names 
 	mail_date_print(out, r->since_s, 0);
 	buf_addf(out, ": %llu attempts\n", (unsigned long long)r->attempts);
 	add_sparkline(out, r);
-	buf_addf(out, "\nReports never sent: at Postfix's default behaviour %llu messages, %llu KiB, would have gone to forged senders.\n\nWhat was tried, and what it was answered\n",
-	         (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
+	buf_addf(out, "\nReports never sent: at Postfix's default behaviour %llu messages, %llu KiB, would have gone to forged senders.\n"
+	              "Withheld by the gate: %llu (porterctl dead list). The others were never needed, since nothing was accepted.\n\nWhat was tried, and what it was answered\n",
+	         (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024, (unsigned long long)attack_withheld(r));
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
 		if (!attack_total(r, (enum attack_kind)k))
 			continue;
@@ -124,8 +125,8 @@ static void json_list(struct buf *out, const char *key, const struct attack_top 
 
 static void write_json(const struct attack_report *r, const struct attack_names *names, struct buf *out)
 {
-	buf_addf(out, "{\"since\":%lld,\"until\":%lld,\"attempts\":%llu,\"spared_messages\":%llu,\"spared_bytes\":%llu,\"kinds\":{", (long long)r->since_s, (long long)r->until_s,
-	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes);
+	buf_addf(out, "{\"since\":%lld,\"until\":%lld,\"attempts\":%llu,\"spared_messages\":%llu,\"spared_bytes\":%llu,\"withheld\":%llu,\"kinds\":{", (long long)r->since_s, (long long)r->until_s,
+	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes, (unsigned long long)attack_withheld(r));
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
 		buf_addf(out, "%s\"%.*s\":{", k ? "," : "", SLICE_FMT(attack_name((enum attack_kind)k)));
 		for (unsigned i = 0; i < ATTACK_ANSWERS; i++)
@@ -154,12 +155,16 @@ static void add_chart(struct buf *out, const struct attack_report *r)
 		if (columns[i])
 			buf_addf(out, "<rect x=\"%zu\" y=\"%u\" width=\"%zu\" height=\"%u\"/>", i * CHART_WIDTH / n, CHART_HEIGHT - height, CHART_WIDTH / n - (CHART_WIDTH / n > 2), height ? height : 1);
 	}
-	buf_addf(out, "<path d=\"M0 %dH%d\"/></svg>\n", CHART_HEIGHT + 1, CHART_WIDTH);
+	buf_addf(out, "<path d=\"M0 %dH%d\"/></svg>\n<p class=\"axis\"><span>", CHART_HEIGHT + 1, CHART_WIDTH);
+	mail_date_print(out, r->since_s, 0);
+	buf_addf(out, "</span> <span>at most %llu in %zu h</span> <span>", (unsigned long long)most, (r->hour_count + n - 1) / n);
+	mail_date_print(out, r->until_s, 0);
+	buf_add_cstr(out, "</span></p>\n");
 }
 
 static void html_list(struct buf *out, const char *title, const struct attack_top *rows, size_t count, const struct attack_names *names)
 {
-	buf_addf(out, "<h2>%s</h2>\n<table>\n", title);
+	buf_addf(out, "<table>\n<caption>%s</caption>\n", title);
 	for (size_t i = 0; i < count && i < SHOWN; i++) {
 		buf_addf(out, "<tr><td class=\"n\">%llu</td><td>", (unsigned long long)rows[i].count);
 		html_add_text(out, slice_of(rows[i].name));
@@ -180,12 +185,15 @@ static void write_html(const struct attack_report *r, const struct attack_names 
 	buf_add_cstr(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Attacks</title>\n"
 	                  "<style>body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 Georgia,serif;color:#1d2126;background:#fbfaf7}svg{width:100%}rect{fill:#b3261e}path{stroke:#555}"
 	                  "table{border-collapse:collapse;width:100%}td{border-top:1px solid #d5d2c9;padding:.3rem .5rem;vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}"
-	                  ".sum{font-size:1.2rem}</style></head><body>\n<h1>Attacks that were fended off</h1>\n<p>Since ");
+	                  ".sum{font-size:1.2rem}.axis{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;margin:.2rem 0;font-size:.85rem;color:#555}"
+	                  "caption{text-align:left;font-size:1.3rem;font-weight:bold;padding:1rem 0 .4rem}"
+	                  "@media(prefers-color-scheme:dark){body{color:#eceae4;background:#15181c}rect{fill:#ff8a80}path{stroke:#a9b1ba}td{border-color:#3a4048}.axis{color:#a9b1ba}}</style></head><body>\n<h1>Attacks that were fended off</h1>\n<p>Since ");
 	mail_date_print(out, r->since_s, 0);
-	buf_addf(out, "</p>\n<p class=\"sum\">%llu attempts. Reports never sent: %llu messages, %llu KiB, which Postfix, as shipped, would have sent to forged senders.</p>\n",
-	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
+	buf_addf(out, "</p>\n<p class=\"sum\">%llu attempts. Reports never sent: %llu messages, %llu KiB, which Postfix, as shipped, would have sent to forged senders.</p>\n"
+	              "<p>Withheld by the gate: %llu. The others were never needed, since nothing was accepted.</p>\n",
+	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024, (unsigned long long)attack_withheld(r));
 	add_chart(out, r);
-	buf_add_cstr(out, "<h2>What was tried, and what it was answered</h2>\n<table>\n");
+	buf_add_cstr(out, "<table>\n<caption>What was tried, and what it was answered</caption>\n");
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
 		if (!attack_total(r, (enum attack_kind)k))
 			continue;

@@ -1,6 +1,4 @@
 /* /metrics: the counters of the account of attacks and of the page, in OpenMetrics 1.0. */
-#include "base/clock.h"
-#include "base/mem.h"
 #include "ctl/web_routes.h"
 
 static void add_word(struct buf *out, struct slice words)
@@ -16,20 +14,19 @@ static void add_counter(struct buf *out, const char *name, const char *help, uin
 
 static void add_attacks(struct attacks *a, struct buf *out)
 {
-	struct attack_report *r = MEM_NEW(struct attack_report);
-	attacks_read(a, 0, clock_wall_s(), r);
-	buf_add_cstr(out, "# TYPE porter_attacks counter\n# HELP porter_attacks Attempts that were fended off in the last 35 days, by kind and by what was answered.\n");
+	struct attack_totals t;
+	attacks_totals(a, &t);
+	buf_add_cstr(out, "# TYPE porter_attacks counter\n# HELP porter_attacks Attempts that were fended off, by kind and by what was answered.\n");
 	for (unsigned k = 0; k < ATTACK_KINDS; k++)
 		for (unsigned i = 0; i < ATTACK_ANSWERS; i++) {
 			buf_add_cstr(out, "porter_attacks_total{kind=\"");
 			add_word(out, attack_name((enum attack_kind)k));
 			buf_add_cstr(out, "\",answer=\"");
 			add_word(out, attack_answer_name((enum attack_answer)i));
-			buf_addf(out, "\"} %llu\n", (unsigned long long)r->counts[k][i]);
+			buf_addf(out, "\"} %llu\n", (unsigned long long)t.counts[k][i]);
 		}
-	add_counter(out, "porter_reports_spared", "Reports to forged senders that Postfix, as shipped, would have sent.", r->spared_messages);
-	add_counter(out, "porter_reports_spared_bytes", "Their bytes.", r->spared_bytes);
-	mem_free(r);
+	add_counter(out, "porter_reports_spared", "Reports to forged senders that Postfix, as shipped, would have sent.", t.spared_messages);
+	add_counter(out, "porter_reports_spared_bytes", "Their bytes.", t.spared_bytes);
 }
 
 void web_write_metrics(const struct web_site *s, struct buf *out)

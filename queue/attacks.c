@@ -18,7 +18,7 @@
 #include "base/mem.h"
 
 static const uint64_t MAGIC = 0x504f525445524154; /* "PORTERAT" */
-enum { VERSION = 2, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
+enum { VERSION = 3, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
 
 /* What a report costs at Postfix's default behaviour: bounce_size_limit bytes of the message at most, and about 2,900 bytes of text, status part and
  * header fields around it (counted on a Debian 12 installation). */
@@ -28,6 +28,7 @@ struct top_entry {
 	uint64_t hash;            /* 0: free */
 	uint32_t count, error, kinds;
 	char name[ATTACK_NAME];
+	struct net_ip last;
 };
 
 struct day {
@@ -44,6 +45,7 @@ struct book {
 	atomic_uint ready;
 	struct hash_key key;
 	pthread_mutex_t lock;
+	struct attack_totals totals;
 	struct day days[ATTACK_DAYS];
 };
 
@@ -66,7 +68,7 @@ static const struct {
 	[ATTACK_OUTCOMES] = { SLICE_INIT("different outcomes"), true },
 	[ATTACK_LATE] = { SLICE_INIT("content refused by the next hop"), true },
 	[ATTACK_TOO_LARGE] = { SLICE_INIT("too large"), false },
-	[ATTACK_LOOP] = { SLICE_INIT("loop"), true },
+	[ATTACK_LOOP] = { SLICE_INIT("loop"), false },    /* hopcount_limit: Postfix refuses it at the dot, too */
 	[ATTACK_INNER] = { SLICE_INIT("report from inside"), true },
 	[ATTACK_RELAYING] = { SLICE_INIT("relaying"), false },
 	[ATTACK_JOE_JOB] = { SLICE_INIT("bounce of a forgery"), false },
@@ -163,7 +165,7 @@ static bool lock(struct book *b)
 }
 
 /* Space-Saving: a name that is not in the list takes the place of the smallest, and its count as its error. */
-static void top_count(struct top_entry *list, uint64_t hash, struct slice name, enum attack_kind kind)
+static void top_count(struct top_entry *list, uint64_t hash, struct slice name, enum attack_kind kind, const struct net_ip *ip)
 {
 	struct top_entry *least = list;
 	for (size_t i = 0; i < ATTACK_TOP; i++) {
@@ -171,6 +173,7 @@ static void top_count(struct top_entry *list, uint64_t hash, struct slice name, 
 		if (e->hash == hash) {
 			e->count++;
 			e->kinds |= 1u << kind;
+			e->last = *ip;
 			return;
 		}
 		if (e->count < least->count)
@@ -182,6 +185,7 @@ static void top_count(struct top_entry *list, uint64_t hash, struct slice name, 
 	least->count = least->error + 1;
 	least->hash = hash;
 	least->kinds = 1u << kind;
+	least->last = *ip;
 	size_t n = name.n < ATTACK_NAME - 1 ? name.n : ATTACK_NAME - 1;
 	memcpy(least->name, name.p, n);
 	memset(least->name + n, 0, ATTACK_NAME - n);
@@ -230,15 +234,18 @@ void attacks_note(struct attacks *a, const struct attack *what)
 	if (lock(b)) {
 		struct day *d = day_of(b, what->now_s);
 		d->counts[what->kind][what->answer]++;
+		b->totals.counts[what->kind][what->answer]++;
 		d->hours[what->now_s % DAY_S / HOUR_S]++;
 		d->bounces[what->now_s % DAY_S / HOUR_S] += what->kind == ATTACK_JOE_JOB;
-		if (attack_is_returned(what->kind)) {
+		if (attack_is_returned(what->kind) && !what->no_report) {
 			d->spared_messages++;
 			d->spared_bytes += cost_of(what);
+			b->totals.spared_messages++;
+			b->totals.spared_bytes += cost_of(what);
 		}
 		if (memcmp(what->ip.bytes, (const uint8_t[16]){ 0 }, sizeof what->ip.bytes) != 0)
-			top_count(d->networks, network_hash, buf_slice(&network), what->kind);
-		top_count(d->domains, domain_hash, domain, what->kind);
+			top_count(d->networks, network_hash, buf_slice(&network), what->kind, &what->ip);
+		top_count(d->domains, domain_hash, domain, what->kind, &what->ip);
 		pthread_mutex_unlock(&b->lock);
 	}
 	buf_free(&network);
@@ -272,6 +279,7 @@ static void merge_add(struct merge *m, const struct top_entry *list)
 		m->rows[k].count += list[i].count;
 		m->rows[k].error += list[i].error;
 		m->rows[k].kinds |= list[i].kinds;
+		m->rows[k].last = list[i].last; /* days come in order */
 	}
 }
 
@@ -350,6 +358,23 @@ void attacks_rise(const struct attacks *a, int64_t now_s, struct attack_rise *ou
 	out->now = bounces_of(a->book, hour) + bounces_of(a->book, hour - 1) * (uint64_t)left / HOUR_S;
 	out->usual_tenths = before * 10 / ATTACK_USUAL_HOURS;
 	out->rising = out->now >= ATTACK_RISE_LEAST && out->now * 10 > out->usual_tenths * ATTACK_RISE_TIMES;
+}
+
+void attacks_totals(struct attacks *a, struct attack_totals *out)
+{
+	*out = (struct attack_totals){ 0 };
+	if (lock(a->book)) {
+		*out = a->book->totals;
+		pthread_mutex_unlock(&a->book->lock);
+	}
+}
+
+uint64_t attack_withheld(const struct attack_report *r)
+{
+	uint64_t sum = 0;
+	for (unsigned k = 0; k < ATTACK_KINDS; k++)
+		sum += r->counts[k][ATTACK_WITHHELD];
+	return sum;
 }
 
 uint64_t attack_total(const struct attack_report *r, enum attack_kind kind)

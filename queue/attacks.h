@@ -11,7 +11,7 @@
  *
  * It is one file of fixed size, mapped shared by every process that has something to tell (smtpd, queue) and read by porterctl and the web
  * process. 35 days are kept, each with counters, an hour's time line and two bounded top lists (Space-Saving: Metwally, Agrawal, El Abbadi 2005), so
- * memory does not grow with the attack. It lives over restarts; a lock left by a dead process is taken over. */
+ * memory does not grow with the attack; beside them totals that only grow, for /metrics. It lives over restarts; a lock left by a dead process is taken over. */
 enum attack_kind {
 	ATTACK_UNKNOWN,    /* fictitious recipient in a domain of ours */
 	ATTACK_ALIAS,      /* alias that leads nowhere just now */
@@ -47,6 +47,7 @@ struct attack {
 	struct slice domain;      /* of the reverse-path; "" for null */
 	uint64_t size;            /* of the message, announced or counted; 0 unknown */
 	int64_t now_s;            /* wall time */
+	bool no_report;           /* not of the kinds' usual sort: Postfix, as shipped, would have delivered it, or refused it itself */
 };
 
 enum { ATTACK_DAYS = 35, ATTACK_TOP = 128, ATTACK_NAME = 48 };
@@ -72,6 +73,7 @@ struct attack_top {
 	char name[ATTACK_NAME];   /* "192.0.2.0/24", "2001:db8::/48", "example.org", "<>" */
 	uint64_t count, error;    /* the true number is count-error..count */
 	uint32_t kinds;           /* bits of enum attack_kind */
+	struct net_ip last;       /* of a network: the address that came last; all zero: not known */
 };
 
 struct attack_report {
@@ -97,6 +99,14 @@ struct attack_rise {
 };
 void attacks_rise(const struct attacks *a, int64_t now_s, struct attack_rise *out); /* a NULL: nothing rises */
 
+/* Since counting began: what a counter may tell, which never falls. */
+struct attack_totals {
+	uint64_t counts[ATTACK_KINDS][ATTACK_ANSWERS];
+	uint64_t spared_messages, spared_bytes;
+};
+void attacks_totals(struct attacks *a, struct attack_totals *out);
+
+uint64_t attack_withheld(const struct attack_report *r);                     /* reports that were written nowhere because the gate said no */
 uint64_t attack_total(const struct attack_report *r, enum attack_kind kind); /* of all answers */
 
 /* "unknown recipient", and whether Postfix as shipped returns such a message after accepting it. */

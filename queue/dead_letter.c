@@ -64,8 +64,8 @@ static void write_top(struct buf *out, const char *title, const struct attack_to
 
 static void write_attacks(struct buf *out, const struct attack_report *r)
 {
-	buf_addf(out, "Attacks that were fended off: %llu attempts. As shipped, Postfix would have sent %llu report(s), %llu KiB,\r\nto forged senders.\r\n\r\n",
-	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024);
+	buf_addf(out, "Attacks that were fended off: %llu attempts. As shipped, Postfix would have sent %llu report(s), %llu KiB,\r\nto forged senders;\r\nthe gate withheld %llu, the others were never needed.\r\n\r\n",
+	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes / 1024, (unsigned long long)attack_withheld(r));
 	for (unsigned k = 0; k < ATTACK_KINDS; k++)
 		if (attack_total(r, (enum attack_kind)k))
 			buf_addf(out, "  %9llu  %.*s\r\n", (unsigned long long)attack_total(r, (enum attack_kind)k), SLICE_FMT(attack_name((enum attack_kind)k)));

@@ -20,7 +20,9 @@ static const struct setting rows[] = {
 	  "Free space of the spool's file system that new mail leaves alone: below it senders are answered 452." },
 	{ "queue-messages", SETTING_UINT, AT(most_messages), "0", 0, UINT64_C(1) << 32, NULL, NULL, "The most messages that may wait; 0 is no limit." },
 	{ "reports", SETTING_WORD, AT(reports), "authenticated", 0, 0, "none authenticated", NULL,
-	  "Who gets reports of failed and delayed mail: proven senders, or nobody. What is not sent is a dead letter." },
+	  "Who gets reports of failed and delayed mail: proven senders, or nobody. What is not sent is a dead letter. With none a user whose message could not be delivered is never told: he takes it "
+	  "for delivered, until the postmaster reads the dead letters and tells him; delay notices, reports on success, automatic replies and what inner servers report are lost as well. It spares "
+	  "strangers nothing, since they get no reports either way. There is no value that reports to everybody." },
 	{ "report-rate", SETTING_UINT, AT(report_rate), "100", 1, 1000000, NULL, NULL, "Reports an hour to one reverse-path." },
 	{ "digest", SETTING_BOOL, AT(digest), "yes", 0, 0, NULL, NULL, "Whether the postmaster gets a daily digest where there were dead letters or attacks." },
 	{ "dead-letter-time", SETTING_SPAN, AT(dead_letter_s), "30d", 3600, 315360000, NULL, NULL, "How long dead letters are kept." },

@@ -8,10 +8,11 @@ static bool is_enhanced(const struct mail_status *s, unsigned subject, unsigned 
 	return s->enhanced[0] == subject && s->enhanced[1] == detail;
 }
 
-static void note(struct session *s, enum attack_kind kind, enum attack_answer answer, uint64_t size)
+/* free: what Postfix, as shipped, would have answered by a report is not this. */
+static void note_free(struct session *s, enum attack_kind kind, enum attack_answer answer, uint64_t size, bool free)
 {
 	const struct transaction_facts *t = s->facts.transaction;
-	struct attack what = { .kind = kind, .answer = answer, .ip = s->facts.ip, .domain = SLICE(""), .size = size, .now_s = clock_wall_s() };
+	struct attack what = { .kind = kind, .answer = answer, .ip = s->facts.ip, .domain = SLICE(""), .size = size, .now_s = clock_wall_s(), .no_report = free };
 	if (s->facts.listener != LISTENER_MX || (t && t->evidence.grade >= EVIDENCE_OWNER))
 		return;
 	if (t)
@@ -19,6 +20,16 @@ static void note(struct session *s, enum attack_kind kind, enum attack_answer an
 	if (t && !size)
 		what.size = t->announced;
 	attacks_note(s->smtpd->attacks, &what);
+}
+
+static void note(struct session *s, enum attack_kind kind, enum attack_answer answer, uint64_t size)
+{
+	note_free(s, kind, answer, size, false);
+}
+
+void attack_note_free(struct session *s, enum attack_kind kind, const struct mail_status *status)
+{
+	note_free(s, kind, status->fate == MAIL_NEVER ? ATTACK_REFUSED : ATTACK_DEFERRED, 0, true);
 }
 
 void attack_note(struct session *s, enum attack_kind kind, const struct mail_status *status)
@@ -105,7 +116,7 @@ void attack_note_dot(struct session *s, uint64_t size, bool by_check, const stru
 {
 	enum attack_kind kind;
 	if (status->fate != MAIL_OK && kind_of_dot(s->facts.transaction, by_check, status, &kind))
-		note(s, kind, status->fate == MAIL_NEVER ? ATTACK_REFUSED_DOT : ATTACK_DEFERRED, size);
+		note_free(s, kind, status->fate == MAIL_NEVER ? ATTACK_REFUSED_DOT : ATTACK_DEFERRED, size, by_check);
 }
 
 void attack_note_each(struct session *s, const struct recipient *r, uint64_t size)

@@ -134,7 +134,7 @@ static struct mail_status read_one(struct reading *r, const struct mail_param *p
 		bool mx = r->session->facts.listener == LISTENER_MX;
 		if (parameters[i].offered == (mx ? OURS : STRANGERS)) {
 			if (parameters[i].read == read_ret)
-				attack_note(r->session, ATTACK_DSN, &UNKNOWN);
+				attack_note_free(r->session, ATTACK_DSN, &UNKNOWN);
 			return UNKNOWN;
 		}
 		if (*seen & 1u << i)

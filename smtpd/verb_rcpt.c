@@ -1,6 +1,7 @@
 /* RCPT: one forward-path and its parameters. */
 #include "base/mail_param.h"
 #include "base/scan.h"
+#include "queue/envelope.h"
 #include "smtpd/attack.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
@@ -12,11 +13,17 @@ enum { MAX_PATH = 1024 };
 #define TOO_MUCH MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too much for one transaction, send the rest in another one")
 #define UNKNOWN MAIL_STATUS(MAIL_NEVER, 555, 5, 4, "A parameter is not known, or not offered here")
 
+static bool wants_success(struct slice notify)
+{
+	unsigned wanted = 0;
+	return mail_param_notify(notify, &wanted) && (wanted & NOTIFY_SUCCESS);
+}
+
 static struct mail_status read_parameter(struct session *s, struct recipient *r, const struct mail_param *p)
 {
 	bool notify = slice_eq_nocase(p->keyword, SLICE("NOTIFY")), original = slice_eq_nocase(p->keyword, SLICE("ORCPT"));
 	if (notify && s->facts.listener == LISTENER_MX)
-		attack_note(s, ATTACK_DSN, &UNKNOWN);
+		(wants_success(p->value) ? attack_note : attack_note_free)(s, ATTACK_DSN, &UNKNOWN);
 	if ((!notify && !original) || s->facts.listener == LISTENER_MX)
 		return UNKNOWN;
 	bool good = notify ? !r->notify && mail_param_notify(p->value, &r->notify)

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """The account of attacks (porterctl attacks): what was tried is counted by its way, its network, its forged domain and its answer, and lives over restarts."""
-import json, re, sys
+import json, re, sys, urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from dns import Dns
 from porter import Porter, check, finish
 from sink import Sink
 
 FORGED = 'MAIL FROM:<a@victim.test>'
+LOOP = b'Received: from a by b; x\r\n' * 120 + b'Subject: x\r\n\r\nx\r\n'
 
 
 def account(p):
@@ -25,9 +27,9 @@ def say(p, *commands, port=None):
         return [t.code(c) for c in commands]
 
 
-def content(p, text):
+def content(p, text, to='alice@example.test'):
     with p.talk() as t:
-        for command in ('EHLO mx.far.test', FORGED, 'RCPT TO:<alice@example.test>', 'DATA'):
+        for command in ('EHLO mx.far.test', FORGED, f'RCPT TO:<{to}>', 'DATA'):
             t.code(command)
         t.raw(text + b'.\r\n')
         return t.reply()[0]
@@ -67,6 +69,54 @@ def by_hop(p):
     check('the hop\'s refusal is counted, the access map\'s is not', counts(p).get(way) == 1, counts(p))
 
 
+def total(p, way):
+    return sum(n for (w, _), n in counts(p).items() if w == way)
+
+
+def each_kind(p):
+    """The leaks beyond those of by_way, each by the attempt that would have opened it."""
+    for what, way, attempt in (
+            ('a forward that its remote host refuses', 'forward refused', lambda: say(p, FORGED, 'RCPT TO:<gone@example.test>')[1] == 550),
+            ('content that a next hop refuses', 'content refused by the next hop', lambda: content(p, b'Subject: refuse me\r\n\r\nx\r\n', 'yes@relay.test') == 554),
+            ('a loop', 'loop', lambda: content(p, LOOP) == 554),
+            ('a mailbox that is full', 'mailbox full', lambda: say(p, FORGED + ' SIZE=100000', 'RCPT TO:<full@example.test>')[1] in (452, 552)),
+            ('the bounce of a forgery', 'bounce of a forgery', lambda: say(p, 'MAIL FROM:<>', 'RCPT TO:<alice@sole.test>')[1] == 550)):
+        before = total(p, way)
+        check(f'{what} is refused, and counted as what it was', attempt() and total(p, way) == before + 1, counts(p))
+    with p.talk(source='127.0.0.20') as t:
+        codes = [t.code(c) for c in ('EHLO mx.far.test', FORGED, *(f'RCPT TO:<guess{i}@example.test>' for i in range(8)))]
+    check('harvesting', total(p, 'harvesting') > 0, (codes, counts(p)))
+
+
+def metrics(p):
+    """/metrics tells the same counters."""
+    with urllib.request.urlopen(f'http://127.0.0.1:{p.http}/metrics', timeout=20) as r:
+        kind, text = r.headers['Content-Type'], r.read().decode()
+    told = {(k.replace('_', ' '), a.replace('_', ' ')): int(n) for k, a, n in re.findall(r'^porter_attacks_total\{kind="(\w+)",answer="(\w+)"\} (\d+)$', text, re.M)}
+    a = account(p)
+    check('/metrics is OpenMetrics and holds every counter of the report', 'application/openmetrics-text' in kind and text.endswith('# EOF\n') and {k: n for k, n in told.items() if n} == counts(p) and
+          len(told) == sum(len(v) for v in a['kinds'].values()), (told, counts(p)))
+    check('what was spared, too', f'\nporter_reports_spared_total {a["spared_messages"]}\n' in text and f'\nporter_reports_spared_bytes_total {a["spared_bytes"]}\n' in text, text[-800:])
+
+
+def cost(p):
+    """Only what Postfix, as shipped, answers by a report is counted as spared: not what it refuses itself or would have delivered."""
+    before = account(p)['spared_messages']
+    say(p, FORGED + ' RET=FULL')
+    content(p, b'Subject: x\r\n\r\nNUL \0\r\n')
+    content(p, LOOP)
+    say(p, FORGED, 'RCPT TO:<nobody@example.test>')
+    check('loops, content that no mailbox refused, RET alone and unknown recipients spare nobody a report', account(p)['spared_messages'] == before, (before, account(p)['spared_messages']))
+    say(p, FORGED, 'RCPT TO:<alice@example.test> NOTIFY=SUCCESS', 'RCPT TO:<gone@example.test>')
+    check('a success report and a refused forward do', account(p)['spared_messages'] == before + 2, (before, account(p)['spared_messages']))
+
+
+def names(p):
+    rows = {n['name']: n for n in json.loads(p.ctl('attacks', '--names', '--json').stdout)['networks']}
+    check('with --names a network has the reverse name of the address that came last', rows['127.0.0.0/24'].get('reverse_name') == 'bot.far.test', rows)
+    check('in words, too', 'bot.far.test' in p.ctl('attacks', '--names').stdout)
+
+
 def digest(p):
     """The postmaster (alice, in the demo) hears of it once a day, or when somebody asks."""
     p.clean()
@@ -93,13 +143,20 @@ def refuse(address):
     return '550 5.1.1 nobody' if address.startswith('no') else None
 
 
-sink = Sink(rcpt=refuse)
-maps = {'domains': f'relay.test relay [127.0.0.1]:{sink.port} recipients=ask\n', 'access': 'to:barred@relay.test refuse not from here\n'}
-with Porter('attacks', maps=maps) as p:
+sink = Sink(rcpt=refuse, dot=lambda m: '554 5.7.1 not wanted' if b'refuse me' in m.content else None)
+maps = {'domains': f'relay.test relay [127.0.0.1]:{sink.port} recipients=ask\nsole.test mailbox sole-sender batv\n', 'access': 'to:barred@relay.test refuse not from here\n',
+        'aliases': 'gone@example.test nobody@far.test\n', 'routes': f'far.test [127.0.0.1]:{sink.port}\n', 'recipients': 'full@example.test maildir quota=1K\nalice@sole.test maildir\n'}
+dns = Dns({'20.0.0.127.in-addr.arpa': {'PTR': ['bot.far.test']}})
+settings = {'limit-exempt': '127.0.0.1/32', 'harvest-slow': '3', 'harvest-blind': '5', 'dns-resolvers': dns.resolver, 'evidence': 'no', 'greet-delay': '0'}
+with Porter('attacks', settings=settings, maps=maps) as p:
     by_way(p)
     who(p)
     no_attacks(p)
     by_hop(p)
+    cost(p)
+    each_kind(p)
+    metrics(p)
+    names(p)
     digest(p)
     written(p)
     was = account(p)['attempts']

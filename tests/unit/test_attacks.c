@@ -24,7 +24,7 @@ static void *memory(void)
 
 static struct attack attack(enum attack_kind kind, const char *ip, const char *domain)
 {
-	struct attack a = { kind, ATTACK_REFUSED, { { 0 }, false }, slice_of(domain), 4096, NOW };
+	struct attack a = { .kind = kind, .answer = ATTACK_REFUSED, .domain = slice_of(domain), .size = 4096, .now_s = NOW };
 	assert_true(net_ip_parse(slice_of(ip), &a.ip));
 	return a;
 }
@@ -65,6 +65,27 @@ static void counts_by_kind_network_and_domain(void **state)
 	munmap(m, attacks_size());
 }
 
+static void what_postfix_would_not_have_returned_costs_nothing(void **state)
+{
+	(void)state;
+	void *m = memory();
+	attacks_create(m, attacks_size());
+	struct attacks *a = attacks_attach(m, attacks_size());
+	struct attack loop = attack(ATTACK_LOOP, "192.0.2.7", "victim.test"), filter = attack(ATTACK_VERDICT, "192.0.2.8", "victim.test"), gate = attack(ATTACK_REPLY, "192.0.2.9", "victim.test");
+	filter.no_report = true;
+	gate.answer = ATTACK_WITHHELD;
+	attacks_note(a, &loop);
+	attacks_note(a, &filter);
+	assert_int_equal(read_all(a, NOW - 3600, NOW)->spared_messages, 0);
+	attacks_note(a, &gate);
+	struct attack_report *r = read_all(a, NOW - 3600, NOW);
+	assert_int_equal(r->spared_messages, 1);
+	assert_int_equal(attack_withheld(r), 1);
+	assert_int_equal(r->networks[0].last.bytes[15], 9); /* whose name is asked */
+	attacks_detach(a);
+	munmap(m, attacks_size());
+}
+
 static void kept_over_a_restart_and_begun_anew_when_foreign(void **state)
 {
 	(void)state;
@@ -100,6 +121,9 @@ static void old_days_go(void **state)
 	}
 	assert_int_equal(read_all(a, 0, NOW + 49 * 86400)->attempts, ATTACK_DAYS);
 	assert_int_equal(read_all(a, NOW + 43 * 86400, NOW + 49 * 86400)->attempts, 7);
+	struct attack_totals t;
+	attacks_totals(a, &t);
+	assert_int_equal(t.counts[ATTACK_UNKNOWN][ATTACK_REFUSED], 50); /* a counter of /metrics never falls */
 	attacks_detach(a);
 	munmap(m, attacks_size());
 }
@@ -186,6 +210,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_by_kind_network_and_domain),
+		cmocka_unit_test(what_postfix_would_not_have_returned_costs_nothing),
 		cmocka_unit_test(kept_over_a_restart_and_begun_anew_when_foreign),
 		cmocka_unit_test(old_days_go),
 		cmocka_unit_test(a_heavy_network_is_found_among_a_million_light_ones),
