@@ -6,3 +6,9 @@ test-fairness: all
 	@PORTER_BUILD=$(abspath $(BUILD)) tests/long/fairness.py $(FLOOD)
 
 test-long: test-fairness
+
+## make bench-long      MILLION (1,000,000) deferred messages on a spool of its own: memory, listing, restart; as root, 16 GiB free
+MILLION ?= 1000000
+.PHONY: bench-long
+bench-long: all
+	@PORTER_BUILD=$(abspath $(BUILD)) tests/long/million.py $(MILLION)
