@@ -28,7 +28,7 @@
 #include "queue/queue_settings.h"
 #include "queue/report.h"
 
-enum { MAX_VACATIONS = 10000, MAX_TEXT = 64 << 10, MAX_REPLY = 256 << 10, MAX_ADDRESS = 255, MAX_FIELDS = 1000, DEFAULT_DAYS = 7, DAY_S = 86400 };
+enum { MAX_VACATIONS = QUEUE_MAX_VACATIONS, MAX_TEXT = 64 << 10, MAX_REPLY = 256 << 10, MAX_ADDRESS = 255, MAX_FIELDS = 1000, DEFAULT_DAYS = 7, DAY_S = 86400 };
 
 struct vacations {
 	char **addresses;
@@ -107,7 +107,7 @@ void vacation_put_list(struct queue *q, struct buf *out)
 	struct slice *texts = mem_new_array(count ? count : 1, sizeof *texts);
 	for (size_t i = 0; i < count; i++)
 		texts[i] = slice_of(v->addresses[i]);
-	queue_put_texts(out, texts, count < QUEUE_MAX_BATCH ? count : QUEUE_MAX_BATCH);
+	queue_put_texts(out, texts, count);
 	mem_free(texts);
 }
 

@@ -7,6 +7,7 @@
 #include "smtpd/outcome_inside.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
+#include "smtpd/told.h"
 
 #define ALONE MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in a transaction of its own")
 
@@ -128,6 +129,8 @@ int outcome_from_queue(void *arg, struct ipc_message *m)
 	(void)arg;
 	if (m->type == QUEUE_HINTS)
 		return queue_get_hints(m->payload, &hints);
+	if (m->type == QUEUE_VACATIONS)
+		return told_vacations(m);
 	if (m->type == QUEUE_HINT)
 		return queue_get_hint(m->payload, &hints);
 	return 0;

@@ -9,6 +9,7 @@
 #include "smtpd/heard.h"
 #include "smtpd/outcome_inside.h"
 #include "smtpd/smtpd.h"
+#include "smtpd/told.h"
 #include "smtpd/transaction_inside.h"
 
 enum { LOGGED_RECIPIENTS = 5 };
@@ -73,8 +74,10 @@ void transaction_reply(struct transaction *t, struct mail_status status)
 	count_end(t, &status);
 	if (!t->each)
 		attack_note_dot(s, t->message.length, t->refused_by_check, &status);
-	if (status.fate == MAIL_OK)
+	if (status.fate == MAIL_OK) {
 		heard_expect(s, t);
+		told_taken(s->smtpd->queue, &s->facts, &t->message, outcome_source(&t->outcome)->message_id);
+	}
 	s->reply.n = 0;
 	buf_add(&s->reply, status.text);
 	status.text = buf_slice(&s->reply);

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Vacation (RFC 3834): who is away answers people, once, by the one gate; never lists, robots, nor a sender who was not proven. And success that was asked for, told by a mailbox."""
+import email, email.policy, sys, os
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
+from dns import Dns
+from porter import Porter, check, finish
+from sink import Sink
+
+friends, victims = Sink(), Sink()
+world = Dns({'proven.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']}, 'victim.test': {'TXT': ['v=spf1 -all']}})
+TEXTS = {
+    'bob': 'Subject: I am away\nDays: 7\n\nBack in May.\n',
+    'carol': 'From: 2001-01-01\nUntil: 2001-02-01\n\nThat was long ago.\n',
+    'dora': 'Until: 2099-01-01\n\nStill away.\n',
+}
+
+
+def give(sender, to, extra='', shown=None, subject='hello'):
+    content = f'From: <{sender}>\r\nTo: {shown or to}\r\nSubject: {subject}\r\n{extra}\r\nhello\r\n'.encode()
+    check(f'taken: {sender} to {to} {extra.strip()}', p.send(content, to, sender) == 250)
+
+
+def answers(words):
+    return [m for m in friends.messages if words in m.content]
+
+
+p = Porter('vacation', start=False, settings={'dns-resolvers': world.resolver, 'evidence': 'yes', 'spf-fail': 'take'},
+           maps={'clients': '127.0.0.1 known.test\n', 'routes': f'known.test [127.0.0.1]:{friends.port}\nproven.test [127.0.0.1]:{friends.port}\nvictim.test [127.0.0.1]:{victims.port}\n', 'recipients': 'carol@example.test maildir\ndora@example.test maildir\n',
+                 'aliases': 'info@example.test bob@example.test\n'})
+(p.etc / 'vacation').mkdir()
+for user, text in TEXTS.items():
+    (p.etc / f'vacation/{user}@example.test').write_text(text)
+with p:
+    p.start()
+    for _ in range(5):      # who is away is told to smtpd some time after the start
+        give('friend@proven.test', 'bob@example.test', subject='lunch?')
+        got = p.wait(lambda: answers(b'Back in May'), 3)
+        if got:
+            break
+    check('who is away answers somebody whom SPF proves', got, p.log_text()[-3000:])
+    if got:
+        m = email.message_from_bytes(got[0].content, policy=email.policy.default)
+        check('under a null reverse-path, to the reverse-path', (got[0].sender, got[0].recipients) == ('', ['friend@proven.test']), (got[0].sender, got[0].recipients))
+        check('as an automatic reply, with the subject of the text', m['Auto-Submitted'] == 'auto-replied' and m['Subject'] == 'I am away', (m['Auto-Submitted'], m['Subject']))
+    give('friend@proven.test', 'bob@example.test')
+    give('client@known.test', 'bob@example.test')
+    give('client@known.test', 'bob@example.test')
+    give('list-request@known.test', 'bob@example.test')
+    give('robot@known.test', 'bob@example.test', 'Auto-Submitted: auto-generated\r\n')
+    give('member@known.test', 'bob@example.test', 'List-Id: <l.known.test>\r\n')
+    give('bulk@known.test', 'bob@example.test', 'Precedence: bulk\r\n')
+    give('blind@known.test', 'bob@example.test', shown='somebody@else.test')
+    give('alias@known.test', 'info@example.test')
+    give('late@known.test', 'carol@example.test')
+    give('forged@victim.test', 'bob@example.test')
+    give('client@known.test', 'dora@example.test')
+    check('each who is away answers on their own', p.wait(lambda: answers(b'Still away')), p.log_text()[-3000:])
+    to = [m.recipients[0] for m in friends.messages]
+    check('once in so many days; and a list, a robot, bulk mail, mail that names somebody else, and one who came too late hear nothing', to == ['friend@proven.test', 'client@known.test', 'client@known.test'], to)
+    check('and a forged sender\'s server sees nobody', victims.connections == 0, victims.mails)
+finish()
