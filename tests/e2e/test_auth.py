@@ -182,8 +182,12 @@ def equal_time(p):
             began = time.monotonic()
             t.code(f'AUTH PLAIN {plain(login, "wrong")}')
             return time.monotonic() - began
-    pairs = [(took(LOGIN), took('nobody@example.test')) for _ in range(8)]
-    a, b = min(x for x, _ in pairs), min(y for _, y in pairs)       # what the machine does beside only adds
+    pairs = []
+    while len(pairs) < 40:
+        pairs += [(took(LOGIN), took('nobody@example.test')) for _ in range(8)]
+        a, b = min(x for x, _ in pairs), min(y for _, y in pairs)       # what the machine does beside only adds, so a busy one is measured for longer
+        if abs(a - b) < max(a, b) * .3:
+            break
     check('an unknown login takes as long as a wrong password', abs(a - b) < max(a, b) * .3, (a, b))
 
 
