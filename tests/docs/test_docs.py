@@ -74,6 +74,11 @@ for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'):
     check(f'the room {room} has a card of at most thirty lines', card.exists() and len(card.read_text().splitlines()) <= 30)
 check('the licence is there', 'ISC' in (TOP / 'LICENSE').read_text() or 'Permission to use, copy, modify' in (TOP / 'LICENSE').read_text())
 
+# -- memory ---------------------------------------------------------------------------------------------------------------------------
+segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd'], capture_output=True, text=True).stdout
+local = re.search(r'^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x[0-9a-f]+)', segments, re.M)
+check('what each thread of each process has of its own is small (etc/doc/decisions.md)', local and int(local[1], 16) < 4096, local and local[0])
+
 # -- unit tests -----------------------------------------------------------------------------------------------------------------------
 # Not by their own name: what only a room's inside sees, tables without code, and what is tried through the file that drives it (mail_check; test_page for web).
 INSIDE = set('base/conn_state base/conn_transport base/dns_settings base/dns_source base/general_settings base/log_syslog base/mail_arc base/mail_dkim base/mail_dns base/mail_spf_inside base/tls_inside base/web '
