@@ -6,7 +6,7 @@
 #include "queue/queue_proto.h"
 #include "queue/record.h"
 
-enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT, TAG_NOTE };
+enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT, TAG_NOTE, TAG_OWNER };
 enum { MAX_ADDRESS = 1024, MAX_NAME = 512, MAX_PLACE = 32768 };
 
 /* -- hints -------------------------------------------------------------------------------------------------------------------------- */
@@ -64,6 +64,20 @@ int queue_get_hint(struct slice in, struct ledger_hints *into)
 	if (!get_number(&in, TAG_BIT, LEDGER_HINT_BYTES * 8 - 1, &bit) || in.n)
 		return -EPROTO;
 	into->bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+	return 0;
+}
+
+int queue_put_owner(struct buf *out, uint32_t owner)
+{
+	return field_add_uint(out, TAG_OWNER, owner);
+}
+
+int queue_get_owner(struct slice in, uint32_t *owner)
+{
+	uint64_t n;
+	if (!get_number(&in, TAG_OWNER, UINT32_MAX, &n) || in.n || !n)
+		return -EPROTO;
+	*owner = (uint32_t)n;
 	return 0;
 }
 

@@ -139,8 +139,6 @@ struct ipc *queue_channel(struct queue *q, bool mailbox, struct slice place)
 	return count ? all[hash_bytes(&q->key, place) % count] : NULL;
 }
 
-static void tell_pending(struct peer *p);
-
 static void on_close(void *arg, struct ipc *which)
 {
 	struct peer *p = arg;
@@ -148,7 +146,7 @@ static void on_close(void *arg, struct ipc *which)
 	attempt_channel_gone(p->queue, which);
 	p->ipc = NULL;
 	ipc_free(which);
-	tell_pending(p);
+	hints_peer_gone(p);
 	intake_peer_gone(p);
 	peer_release(p);
 }
@@ -198,67 +196,11 @@ static int pass_on(struct peer *p, const struct ipc_message *m, uint16_t answer)
 	return error;
 }
 
-static void spread_hint(struct queue *q, uint32_t bit)
-{
-	if (!ledger_hint_add(q->ledger, bit))
-		return;
-	for (struct peer *p = q->peers; p; p = p->next) {
-		struct buf record = BUF_INIT(64);
-		queue_put_hint(&record, bit);
-		if (p->kind == PEER_ASKER)
-			peer_send(p, QUEUE_HINT, 0, &record, -1);
-		else
-			buf_free(&record);
-	}
-}
-
-/* What an asker has in hand concerns nobody else, as long as it lives. */
-static void keep_pending(struct peer *p, uint32_t bit)
-{
-	if (!p->pending_bits)
-		p->pending_bits = mem_new(LEDGER_HINT_BYTES);
-	p->pending_bits[bit / 8] |= (uint8_t)(1u << bit % 8);
-}
-
-static int on_clear(struct peer *p, const struct ipc_message *m)
-{
-	int error = pass_on(p, m, 0);
-	if (!error && p->pending && --p->pending == 0)
-		memset(p->pending_bits, 0, LEDGER_HINT_BYTES);
-	return error;
-}
-
-static void tell_hints(struct queue *q);
-
-/* It died: what it had in hand may stand open now. Bits of what was cleared since cost a question each, until the ledger's next pass. */
-static void tell_pending(struct peer *p)
-{
-	for (uint32_t bit = 0; p->pending && bit < LEDGER_HINT_BYTES * 8; bit++)
-		if (p->pending_bits[bit / 8] & 1u << bit % 8)
-			ledger_hint_add(p->queue->ledger, bit);
-	if (p->pending)
-		tell_hints(p->queue);
-	p->pending = 0;
-}
-
-/* Before it is written, everybody knows that there may be something; also while the ledger is being read, whose pass may be past it. */
 static int on_note(struct peer *p, const struct ipc_message *m)
 {
-	struct arena mem = ARENA_INIT(MAX_RECORD);
-	struct ledger_note note;
-	struct ledger_hints hints;
-	int error = ledger_get_note(m->payload, &mem, &note);
-	ledger_hints(p->queue->ledger, &hints);
-	for (size_t i = 0; error == 0 && i < note.count; i++) {
-		uint32_t bit = ledger_hint_bit(&hints.key, note.source.reverse_path, note.entries[i].leaf);
-		if (note.kind == LEDGER_NOTE_PENDING)
-			keep_pending(p, bit);
-		else
-			spread_hint(p->queue, bit);
-	}
-	p->pending += error == 0 && note.kind == LEDGER_NOTE_PENDING;
-	arena_free(&mem);
-	return error ? error : pass_on(p, m, note.kind == LEDGER_NOTE_SOON ? 0 : LEDGER_NOTED);
+	enum ledger_note_kind kind;
+	int error = hints_noted(p, m->payload, &kind);
+	return error ? error : pass_on(p, m, kind == LEDGER_NOTE_SOON ? 0 : LEDGER_NOTED);
 }
 
 static void gated(struct peer *p, uint64_t id, struct slice to, bool to_ours, enum answer seen)
@@ -321,7 +263,10 @@ static int from_asker(struct peer *p, struct ipc_message *m)
 	case ASK_NOTE:
 		return pass_on(p, m, 0);
 	case LEDGER_CLEAR:
-		return on_clear(p, m);
+		hints_cleared(p);
+		return pass_on(p, m, 0);
+	case QUEUE_OWNER:
+		return queue_get_owner(m->payload, &p->owner);
 	case QUEUE_FEEDBACK:
 		return feedback_message(p, m);
 	case QUEUE_SENT_LOOK:
@@ -384,21 +329,6 @@ void queue_add_peer(struct queue *q, struct slice role, int fd)
 	if (p->kind == PEER_ASKER)
 		greet(p);
 	queue_wake(q);
-}
-
-static void tell_hints(struct queue *q)
-{
-	struct ledger_hints h;
-	ledger_hints(q->ledger, &h);
-	if (!h.known || (q->hints.known && memcmp(&h, &q->hints, sizeof h) == 0))
-		return;
-	q->hints = h;
-	for (struct peer *p = q->peers; p; p = p->next)
-		if (p->kind == PEER_ASKER) {
-			struct buf record = BUF_INIT(2 * LEDGER_HINT_BYTES);
-			queue_put_hints(&record, &h);
-			peer_send(p, QUEUE_HINTS, 0, &record, -1);
-		}
 }
 
 void queue_tell_vacations(struct queue *q)
@@ -507,7 +437,7 @@ static void on_second(void *arg)
 	struct queue *q = arg;
 	loop_timer_set(q->second, SECOND_MS);
 	watch_clock(q);
-	tell_hints(q);
+	hints_tell(q);
 	if (q->gate_dirty)
 		save_gate(q);
 	if (++q->seconds % 60 == 1) {
@@ -615,6 +545,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	look_at_disk(q);
 	q->state = q->told_state = q->looked;
 	loop_timer_set(q->second, 1);
+	hints_reclaim(q, 0);
 	scan_start(q);
 	*out = q;
 	return 0;

@@ -8,6 +8,7 @@
 
 /* The queue process: takes the questions of queue/queue_proto.h from any number of peers, hands jobs out (queue/job_proto.h), settles what comes back. */
 struct attacks;
+struct flight;
 struct queue_setup {
 	const char *spool_path;       /* the spool folder */
 	int spool;                    /* set by queue_new */
@@ -18,6 +19,7 @@ struct queue_setup {
 	void (*on_idle)(void *arg);   /* after queue_drain: nothing is under way and no peer is left */
 	void *arg;
 	struct attacks *attacks;      /* the account of attacks, stays the caller's; NULL: none */
+	struct flight *flight;        /* what is under way in mailboxes alone, likewise */
 };
 
 struct queue;

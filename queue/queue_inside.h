@@ -27,6 +27,7 @@ struct peer {
 	struct ipc *ipc;                 /* NULL: gone; lives until its last question is answered */
 	enum { PEER_ASKER, PEER_DELIVERY, PEER_MAILBOX, PEER_PAGE } kind;
 	struct index transactions;       /* intake.c */
+	uint32_t owner;                  /* of slots in queue/flight; 0: not said */
 	size_t pending;                  /* notes of the ledger that it has not cleared */
 	uint8_t *pending_bits;           /* their hints; NULL: there were none yet */
 	size_t open;                     /* questions under way */
@@ -82,6 +83,13 @@ void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_st
 int64_t queue_expiry(int64_t from_s);
 void queue_find_postmaster(struct queue *q);
 struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
+
+/* hints.c: what askers must know of the ledger */
+int hints_noted(struct peer *p, struct slice payload, enum ledger_note_kind *kind); /* before it is passed on; -EPROTO */
+void hints_cleared(struct peer *p);
+void hints_peer_gone(struct peer *p);
+void hints_reclaim(struct queue *q, uint32_t owner); /* of queue/flight, into the ledger; 0: of all */
+void hints_tell(struct queue *q);                    /* if they have changed */
 
 /* intake.c */
 int intake_message(struct peer *p, struct ipc_message *m);

@@ -11,13 +11,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "queue/flight.h"
 #include "smtpd/peer.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction_inside.h"
 
-enum { PROMISE_MEM = 1 << 20, MAX_WATCHED = 256, MAX_UNSENT = 1000, LOOK_MS = 100, WATCH_MS = 60000 };
+enum { PROMISE_MEM = 1 << 20, MAX_WATCHED = 256, MAX_UNSENT = 1000, MAX_FLYING = 12, LOOK_MS = 100, WATCH_MS = 60000 };
 
 struct promise {
 	struct promise *next;
@@ -27,6 +29,7 @@ struct promise {
 	struct slice *leaves;
 	size_t count;                    /* who were told 250 */
 	size_t all;                      /* and behind them who were told, in replies of their own (PRDR), that they were not served */
+	uint32_t slot;                   /* in queue/flight; 0 none */
 	bool noted;                      /* the ledger has pending entries of it */
 	bool lost;                       /* it was not heard */
 };
@@ -121,6 +124,8 @@ static void settle(struct smtpd *d, struct promise **list, bool heard)
 		struct promise *p = *list;
 		*list = p->next;
 		p->lost = !heard;
+		p->noted |= !flight_end(d->flight, d->flight_owner, p->slot); /* a queue process that was started anew has found it */
+		p->slot = 0;
 		d->counts.lost_replies += p->lost;
 		if (p->lost)
 			log_event(LOG_INFO, "reply-lost", LOG_STR("id", p->id), LOG_STR("from", p->source.reverse_path), LOG_STR("message-id", p->source.message_id), LOG_END);
@@ -198,6 +203,47 @@ static bool watch(struct session *s, struct promise *promises)
 	return true;
 }
 
+/* -- in flight ------------------------------------------------------------------------------------------------------------------------------------ */
+
+void heard_open(struct smtpd *d)
+{
+	d->flight = flight_take(d->house);
+	while (!d->flight_owner)
+		crypto_random(&d->flight_owner, sizeof d->flight_owner);
+}
+
+void heard_queue_is_up(void *arg)
+{
+	struct smtpd *d = arg;
+	struct buf b = BUF_INIT(64);
+	queue_put_owner(&b, d->flight_owner);
+	peer_tell(d->queue, QUEUE_OWNER, 0, buf_slice(&b));
+	buf_free(&b);
+}
+
+void heard_begin(struct transaction *t)
+{
+	struct smtpd *d = t->session->smtpd;
+	struct ledger_entry entries[MAX_FLYING];
+	struct ledger_note note = { *outcome_source(&t->outcome), LEDGER_NOTE_SOON, entries, 0 };
+	struct buf b = BUF_INIT(FLIGHT_MAX_RECORD);
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++) {
+			if (note.count == MAX_FLYING)
+				return; /* too long for a slot anyway */
+			entries[note.count++] = (struct ledger_entry){ t->facts.recipients[i]->resolved.leaves[k].address, LEDGER_INTENT, MAIL_STATUS_OK, transaction_id(t) };
+		}
+	if (note.count && ledger_put_note(&b, &note) == 0)
+		t->slot = flight_begin(d->flight, d->flight_owner, buf_slice(&b));
+	buf_free(&b);
+}
+
+void heard_end(struct transaction *t)
+{
+	flight_end(t->session->smtpd->flight, t->session->smtpd->flight_owner, t->slot);
+	t->slot = 0;
+}
+
 /* -- a session ------------------------------------------------------------------------------------------------------------------------------------ */
 
 static size_t count_leaves(const struct transaction_facts *f)
@@ -229,10 +275,11 @@ void heard_expect(struct session *s, struct transaction *t)
 {
 	const struct ledger_source *source = outcome_source(&t->outcome);
 	size_t leaves = count_leaves(&t->facts);
-	if ((!source->message_id.n && !t->outcome.promised) || !leaves || leaves > QUEUE_MAX_ENTRIES)
+	if ((!source->message_id.n && !t->outcome.promised && !t->slot) || !leaves || leaves > QUEUE_MAX_ENTRIES)
 		return; /* without a Message-ID a repeat is not told from another message that says the same */
 	struct promise *p = MEM_NEW(struct promise);
-	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .noted = t->outcome.promised > 0 };
+	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .noted = t->outcome.promised > 0, .slot = t->slot };
+	t->slot = 0;
 	p->id = arena_copy(&p->mem, unique_slice(&t->facts.id));
 	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
 	copy_source(p, source);

@@ -9,6 +9,14 @@ struct session;
 struct smtpd;
 struct transaction;
 
+/* A process begins. The queue process is there: it hears which slots in queue/flight are ours. */
+void heard_open(struct smtpd *d);
+void heard_queue_is_up(void *smtpd);
+
+/* Mailboxes alone are asked to commit: what would have to be known of it if we died lies in queue/flight until the transaction is over, or the client has heard its 250. */
+void heard_begin(struct transaction *t);
+void heard_end(struct transaction *t);
+
 /* The transaction is about to be answered with 250. */
 void heard_expect(struct session *s, struct transaction *t);
 

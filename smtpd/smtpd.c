@@ -16,6 +16,7 @@
 #include "maps/map.h"
 #include "maps/maps_settings.h"
 #include "queue/attacks.h"
+#include "queue/flight.h"
 #include "smtpd/check.h"
 #include "smtpd/crowd.h"
 #include "smtpd/evidence_settings.h"
@@ -154,7 +155,7 @@ static void make_shared_things(struct smtpd *d)
 	d->keeper = keeper_new(d->loop);
 	d->dns = open_dns(d);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
-	d->queue = peer_new(d->loop, "queue", outcome_from_queue, NULL, d);
+	d->queue = peer_new(d->loop, "queue", outcome_from_queue, heard_queue_is_up, d);
 	d->delivery = peer_new(d->loop, "delivery", outcome_from_delivery, NULL, d);
 	d->login = peer_new(d->loop, "login", NULL, NULL, d);
 }
@@ -188,6 +189,7 @@ static void free_all(struct self *self)
 	map_set_close(d->maps);
 	crowd_free(d->crowd);
 	attacks_detach(d->attacks);
+	flight_detach(d->flight);
 }
 
 int smtpd_main(struct house *h)
@@ -209,6 +211,7 @@ int smtpd_main(struct house *h)
 	if (!d->harvest)
 		return 1;
 	d->attacks = attacks_take(h);
+	heard_open(d);
 	make_shared_things(d);
 	smtpd_tls_start(d);
 	checks_start(d);

@@ -12,6 +12,7 @@
 struct attacks;
 struct crowd;
 struct dns;
+struct flight;
 struct harvest;
 struct keeper;
 struct map_set;
@@ -35,6 +36,8 @@ struct smtpd {
 	struct harvest *harvest;
 	struct crowd *crowd;
 	struct attacks *attacks;           /* NULL: not counted */
+	struct flight *flight;             /* what is under way in mailboxes alone; NULL: it is not kept */
+	uint32_t flight_owner;             /* we, in it */
 	struct mailbox_state store;        /* what the mailbox process last said of the mail root */
 	bool store_known;
 	struct session *sessions;          /* all, in a list */

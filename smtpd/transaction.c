@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "smtpd/heard.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/transaction_inside.h"
 
@@ -31,6 +32,7 @@ void transaction_free(struct transaction *t)
 {
 	t->state = OVER;
 	outcome_end(&t->outcome);
+	heard_end(t);
 	transaction_forget_later(t);
 	for (size_t i = 0; i < t->destination_count; i++)
 		t->destinations[i]->kind->abort(t->destinations[i]);

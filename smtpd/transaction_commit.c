@@ -221,6 +221,8 @@ void transaction_deliver(struct transaction *t)
 	t->starting = true;
 	if (t->destination_count == 1) {
 		t->rank = DESTINATION_RANKS;
+		if (t->destinations[0]->kind == &destination_mailbox)
+			heard_begin(t);
 		ask_one(t, t->destinations[0], t->destinations[0]->kind->deliver);
 	} else {
 		prepare_all(t);

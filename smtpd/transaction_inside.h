@@ -62,6 +62,7 @@ struct transaction {
 	bool each;                      /* outcomes differ by recipient: one destination's refusal is not the others' */
 
 	struct outcome outcome;
+	uint32_t slot;                  /* in queue/flight; 0 none */
 
 	/* delivery */
 	int rank;                       /* whose turn it is (smtpd/destination.h); -1: all are prepared */

@@ -1,0 +1,124 @@
+/* Slots in shared memory. A slot is its owner's from the moment that it has set the word in front to its own number; everybody else leaves it alone, save the queue process, when the owner
+ * is dead. The slots that were used last are used first, so few pages are touched. */
+#include "queue/flight.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/house.h"
+#include "base/mem.h"
+
+enum { MAX_KNOWN = 512 };
+
+struct slot {
+	_Atomic uint32_t owner;      /* 0: free */
+	uint32_t length;
+	char record[FLIGHT_MAX_RECORD];
+};
+
+struct flight {
+	struct slot *slots;
+	uint32_t known[MAX_KNOWN];   /* freed by us */
+	size_t known_count;
+	uint32_t next;               /* where the search for a fresh one goes on */
+};
+
+_Static_assert(sizeof(struct slot) == 1024, "four slots a page");
+
+size_t flight_size(void)
+{
+	return FLIGHT_SLOTS * sizeof(struct slot);
+}
+
+struct flight *flight_attach(void *memory, size_t size)
+{
+	if (size < flight_size())
+		return NULL;
+	struct flight *f = MEM_NEW(struct flight);
+	f->slots = memory;
+	f->next = (uint32_t)getpid() * 97 % FLIGHT_SLOTS;
+	return f;
+}
+
+struct flight *flight_take(struct house *h)
+{
+	int fd = house_take_file(h, SLICE("shared:flight"));
+	struct stat st;
+	bool whole = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size >= flight_size();
+	void *memory = whole ? mmap(NULL, flight_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+	if (fd >= 0)
+		close(fd);
+	return memory == MAP_FAILED ? NULL : flight_attach(memory, flight_size());
+}
+
+void flight_detach(struct flight *f)
+{
+	mem_free(f);
+}
+
+static bool claim(struct flight *f, uint32_t at, uint32_t owner)
+{
+	uint32_t nobody = 0;
+	return atomic_compare_exchange_strong(&f->slots[at].owner, &nobody, owner);
+}
+
+/* FLIGHT_SLOTS: none is free. */
+static uint32_t find(struct flight *f, uint32_t owner)
+{
+	while (f->known_count) {
+		uint32_t at = f->known[--f->known_count];
+		if (claim(f, at, owner))
+			return at;
+	}
+	for (uint32_t tried = 0; tried < FLIGHT_SLOTS; tried++) {
+		uint32_t at = f->next++ % FLIGHT_SLOTS;
+		if (claim(f, at, owner))
+			return at;
+	}
+	return FLIGHT_SLOTS;
+}
+
+uint32_t flight_begin(struct flight *f, uint32_t owner, struct slice record)
+{
+	if (!f || record.n > FLIGHT_MAX_RECORD)
+		return 0;
+	uint32_t at = find(f, owner);
+	if (at == FLIGHT_SLOTS)
+		return 0;
+	memcpy(f->slots[at].record, record.p, record.n);
+	atomic_thread_fence(memory_order_release);
+	f->slots[at].length = (uint32_t)record.n;
+	return at + 1;
+}
+
+/* The length goes before the owner, so that nobody finds an old record under a new owner. */
+bool flight_end(struct flight *f, uint32_t owner, uint32_t slot)
+{
+	if (!f || !slot)
+		return true;
+	struct slot *s = &f->slots[slot - 1];
+	if (atomic_load(&s->owner) != owner)
+		return false;
+	s->length = 0;
+	atomic_store(&s->owner, 0);
+	if (f->known_count < MAX_KNOWN)
+		f->known[f->known_count++] = slot - 1;
+	return true;
+}
+
+void flight_reclaim(struct flight *f, uint32_t owner, void (*each)(void *arg, struct slice record), void *arg)
+{
+	for (uint32_t i = 0; f && i < FLIGHT_SLOTS; i++) {
+		struct slot *s = &f->slots[i];
+		uint32_t who = atomic_load(&s->owner), length = s->length;
+		if (!who || (owner && who != owner))
+			continue;
+		if (length && length <= FLIGHT_MAX_RECORD)
+			each(arg, slice(s->record, length));
+		s->length = 0;
+		atomic_store(&s->owner, 0);
+	}
+}
