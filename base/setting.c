@@ -46,6 +46,8 @@ static const char *read_bool(const struct setting *s, struct slice v, const stru
 	return NULL;
 }
 
+static const char out_of_range[] = "is out of its range";
+
 static const char *read_number(const struct setting *s, struct slice v, const struct place *to)
 {
 	uint64_t n;
@@ -54,7 +56,7 @@ static const char *read_number(const struct setting *s, struct slice v, const st
 	if (!good)
 		return s->type == SETTING_UINT ? "wants a number" : s->type == SETTING_SIZE ? "wants a size like 64k, 10M, 2G" : "wants a time like 30s, 5m, 4h, 5d";
 	if (n < s->min || n > s->max)
-		return "is out of its range";
+		return out_of_range;
 	*(uint64_t *)to->target = n;
 	return NULL;
 }
@@ -175,6 +177,25 @@ static struct slice without_comment(struct slice line)
 	return line;
 }
 
+static void complain_of_name(struct reading *r, struct slice name, size_t at)
+{
+	struct buf shown = BUF_INIT(400);
+	text_add_escaped(&shown, slice_head(name, 80));
+	complaint_add(r->wrong, r->file, at, "there is no setting %.*s", SLICE_FMT(buf_slice(&shown)));
+	buf_free(&shown);
+}
+
+static void complain_of_value(struct reading *r, const struct setting *s, const char *wrong, size_t at)
+{
+	const char *unit = s->type == SETTING_SPAN ? " seconds" : s->type == SETTING_SIZE ? " bytes" : "";
+	if (s->type == SETTING_WORD)
+		complaint_add(r->wrong, r->file, at, "%s %s (%s)", s->name, wrong, s->words);
+	else if (wrong == out_of_range)
+		complaint_add(r->wrong, r->file, at, "%s %s, %llu to %llu%s", s->name, wrong, (unsigned long long)s->min, (unsigned long long)s->max, unit);
+	else
+		complaint_add(r->wrong, r->file, at, "%s %s", s->name, wrong);
+}
+
 static void read_line(struct reading *r, struct slice line, size_t at)
 {
 	line = slice_trim(without_comment(line));
@@ -189,7 +210,7 @@ static void read_line(struct reading *r, struct slice line, size_t at)
 	if (!s && r->some)
 		return;
 	if (!s) {
-		complaint_add(r->wrong, r->file, at, "there is no setting %.*s", SLICE_FMT(slice_head(name, 80)));
+		complain_of_name(r, name, at);
 		return;
 	}
 	if (r->seen_at[number]) {
@@ -198,10 +219,8 @@ static void read_line(struct reading *r, struct slice line, size_t at)
 	}
 	r->seen_at[number] = at;
 	const char *wrong = set(r, s, table, value);
-	if (wrong && s->type == SETTING_WORD)
-		complaint_add(r->wrong, r->file, at, "%s %s (%s)", s->name, wrong, s->words);
-	else if (wrong)
-		complaint_add(r->wrong, r->file, at, "%s %s", s->name, wrong);
+	if (wrong)
+		complain_of_value(r, s, wrong, at);
 }
 
 static int read_all(struct reading *r, struct slice text)

@@ -72,7 +72,7 @@ int ctl_read_file(const char *path, size_t max, struct buf *out)
 	return !error && out->n > max ? -EFBIG : error;
 }
 
-static int read_settings(struct ctl *c, struct complaints *wrong)
+int ctl_settings_told(struct ctl *c, struct complaints *wrong)
 {
 	char path[4200];
 	struct buf text;
@@ -90,7 +90,7 @@ static int read_settings(struct ctl *c, struct complaints *wrong)
 bool ctl_settings(struct ctl *c)
 {
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
-	int error = read_settings(c, &wrong);
+	int error = ctl_settings_told(c, &wrong);
 	ctl_complain(&wrong);
 	complaint_free(&wrong);
 	return !error;
@@ -99,7 +99,7 @@ bool ctl_settings(struct ctl *c)
 bool ctl_settings_to_ask(struct ctl *c)
 {
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
-	int error = read_settings(c, &wrong);
+	int error = ctl_settings_told(c, &wrong);
 	complaint_free(&wrong);
 	return error != -ENOENT;
 }

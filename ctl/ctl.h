@@ -33,6 +33,8 @@ extern const struct ctl_command *const ctl_tables[];
 
 /* Reads porter.conf into every room's settings (ctl/settings_all.h); errors go to standard error. False: return CTL_CONFIG. */
 bool ctl_settings(struct ctl *c);
+/* The same, told to wrong instead; 0, -EINVAL, or -ENOENT where there is no porter.conf, which is told at once. */
+int ctl_settings_told(struct ctl *c, struct complaints *wrong);
 /* For questions to the running house alone: it serves by what it read before, so a porter.conf that is wrong now must not keep anybody from asking. */
 bool ctl_settings_to_ask(struct ctl *c);
 

@@ -40,23 +40,33 @@ static int run_compile(struct ctl *c, int argc, char **argv)
 	return no_prove ? 0 : maps_tell(c);
 }
 
+/* What the lines of the maps say is looked at whatever porter.conf says, so that all errors come at once; what they lead to, with good settings alone. */
+static bool check_maps(struct ctl *c, bool settings, struct complaints *wrong, size_t *entries)
+{
+	struct map_set *set;
+	bool good = map_set_read(slice_of(c->directory), wrong, &set) == 0;
+	if (!good)
+		return false;
+	for (unsigned id = 0; id < map_count_maps(set); id++)
+		*entries += map_size(set, id);
+	if (settings) {
+		struct compile_plan plan = maps_plan(c);
+		good = compile_check(set, &plan, wrong);
+	}
+	map_set_close(set);
+	return good;
+}
+
 static int run_check(struct ctl *c, int argc, char **argv)
 {
 	if (argc)
 		return usage_error(argv[0]);
-	if (!ctl_settings(c))
-		return CTL_CONFIG;
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
-	struct map_set *set;
-	bool good = map_set_read(slice_of(c->directory), &wrong, &set) == 0;
 	size_t entries = 0;
-	if (good) {
-		for (unsigned id = 0; id < map_count_maps(set); id++)
-			entries += map_size(set, id);
-		struct compile_plan plan = maps_plan(c);
-		good = compile_check(set, &plan, &wrong);
-		map_set_close(set);
-	}
+	int settings = ctl_settings_told(c, &wrong);
+	if (settings == -ENOENT)
+		return CTL_CONFIG;
+	bool good = check_maps(c, settings == 0, &wrong, &entries) && settings == 0;
 	ctl_complain(&wrong);
 	size_t count = wrong.count;
 	complaint_free(&wrong);
@@ -64,7 +74,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 		printf("{\"good\":%s,\"entries\":%zu,\"errors\":%zu}\n", good ? "true" : "false", entries, count);
 	else if (good)
 		puts("porter.conf and all maps are good");
-	return good ? 0 : CTL_DATA;
+	return good ? 0 : settings ? CTL_CONFIG : CTL_DATA;
 }
 
 static int ask_parent(struct ctl *c, const char *word, const char *argument)
