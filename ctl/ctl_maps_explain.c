@@ -80,7 +80,7 @@ static void ask_hop(struct question *q, const struct leaf *l)
 	if (queued || q->no_hops)
 		return;
 	if (explain_hop_can(q->c, l))
-		take_answer(q, explain_hop(q->c, &ask));
+		take_answer(q, explain_hop(q->c, &ask, NULL));
 	else
 		q->unasked = true;
 }

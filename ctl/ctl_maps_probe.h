@@ -3,7 +3,7 @@
 #include "ctl/ctl.h"
 #include "maps/prove.h"
 
-/* prove --probe: each relayed domain's next hop is asked for a recipient of a random name. One that takes it accepts everybody, and reports later.
- * Only hosts named by address or name are asked; what stands behind an MX is the delivery process's matter. Blocks, ten seconds a hop at most. */
+/* prove --probe: each relayed domain's next hop is asked for a recipient of a random name. One that takes it accepts everybody, and reports later: that refutes, unless a map of
+ * recipients stands in front of it. Blocks, as long as a client would wait. */
 enum prove_grade maps_probe(struct ctl *c, struct map_set *set, void (*found)(void *arg, const struct prove_finding *f), void *arg, struct prove_summary *sum);
 #endif

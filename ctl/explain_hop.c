@@ -131,14 +131,16 @@ static void ask(struct asker *a, const struct explain_hop_question *q)
 	buf_free(&place);
 }
 
-struct mail_status explain_hop(struct ctl *c, const struct explain_hop_question *q)
+struct mail_status explain_hop(struct ctl *c, const struct explain_hop_question *q, bool *down)
 {
 	struct asker *a = asker(c);
 	a->c = c;
-	a->down = false;
+	a->down = true;
 	a->status = GONE;
 	if (a->channel)
 		ask(a, q);
+	if (down)
+		*down = a->down;
 	bool known = q->leaf->kind == LEAF_HOP && q->leaf->relayed && !q->leaf->ask;
 	if (a->down && known && !mail_path_is_null(q->from) && q->grade >= EVIDENCE_SPF)
 		return MAIL_STATUS_OK;

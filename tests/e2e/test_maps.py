@@ -3,7 +3,9 @@
 import json, os, pty, re, select, subprocess, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from dns import Dns
 from porter import Porter, check, finish, skip, BUILD, SLOW, TOP
+from sink import Sink
 
 
 def rcpt(p, address, source=None):
@@ -71,11 +73,23 @@ with Porter('maps') as p:
         locked.mkdir(mode=0o700)
         code, got = with_settings({'mail-root': locked, 'mail-user': 'nobody'})
         check('prove refutes a mail root that its user may not write to', code == 1 and 'may not write there' in json.dumps(got), (code, got))
-    with_hop = (p.etc / 'domains').read_text()
-    p.map('domains', with_hop + '\nr.test relay mx:nowhere.test recipients=ask\n')
-    code, got = with_settings({}, '--probe')
-    p.map('domains', with_hop)
-    check('prove ends with 2, and says why, where it could not tell', code == 2 and got['verdict'] == 'could not tell' and any(f['grade'] == 'unsure' and f['text'] for f in got['findings']), (code, got))
+    everybody, careful = Sink(), Sink(rcpt=lambda a: '550 5.1.1 nobody' if a.startswith('probe-') else None)
+    before = (p.etc / 'domains').read_text()
+    with Dns({'all.test': {'MX': ['10 mx.all.test']}, 'mx.all.test': {'A': ['127.0.0.1']}, 'down.test': {'MX': ['10 mx.down.test']}, 'mx.down.test': {'A': ['127.0.0.9']}}) as d:
+        def probed(line, port=everybody.port):
+            p.map('domains', before + '\n' + line + '\n')
+            code, got = with_settings({'dns-resolvers': d.resolver, 'hop-port': port, 'dns-timeout': '3'}, '--probe')
+            p.map('domains', before)
+            return code, got, json.dumps(got)
+        code, got, said = probed('r.test relay mx:down.test recipients=ask')
+        check('prove ends with 2, and says why, where it could not tell', code == 2 and got['verdict'] == 'could not tell' and 'did not say' in said, got)
+        code, got, said = probed('all.test relay mx recipients=ask')
+        check('prove --probe refutes a hop behind an MX that accepts everybody', code == 1 and 'random name' in said, got)
+        check('and proves one that does not', probed('all.test relay mx recipients=ask', careful.port)[0] == 0)
+        p.map('somebody', 'ann@all.test')
+        code, got, said = probed('all.test relay mx recipients=somebody')
+        check('in front of which a map of recipients is noted, and proved', code == 0 and 'map of recipients alone' in said, got)
+        check('a probe brings no message', not everybody.messages and not careful.messages)
     for name, maps, piece in (('a catch-all', {'domains': '\n*.c.test mailbox catch-all=alice@example.test\n'}, 'hides typing errors'),
                               ('a quota below the size limit', {'recipients': '\nq@example.test quota=1k\n'}, 'below the size limit')):
         refuted_note = {m: (p.etc / m).read_text() for m in maps}
