@@ -234,10 +234,14 @@ void client_rcpt(struct client *c, size_t index, struct slice address, struct sl
 	buf_free(&line);
 }
 
+/* Behind a 354 nothing may come before our content: what does is no answer to it (security-kit S2, of another command). */
 static void data_answered(void *arg, size_t index, bool good, const struct mail_reply *r)
 {
-	(void)good;
-	tell(arg, CLIENT_DATA, index, r);
+	struct client *c = arg;
+	if (good && script_input_left(c->script))
+		client_end(c, CLIENT_CLOSED, client_lost(SLICE("Bytes behind the reply to DATA")));
+	else
+		tell(c, CLIENT_DATA, index, r);
 }
 
 void client_data(struct client *c)

@@ -36,7 +36,7 @@ MAPS = {
     'domains': f'relay.test relay [127.0.0.1]:{inner.port} recipients=ask\nall.test relay [127.0.0.1]:{all_taking.port} recipients=ask\n'
                f'down.test relay [127.0.0.1]:{dead} recipients=ask\nsix.test relay [{FAMILIES[-1]}]:{inner6.port} recipients=ask\nmap.test relay [127.0.0.1]:{inner.port} recipients=known\n',
     'known': 'good@map.test\nlate@map.test\n',
-    'recipients': 'full@example.test quota=2k maildir\nrefuser@example.test program:/bin/sh -c "exit 77"\nunsure@example.test program:/bin/sh -c "exit 3"\n'
+    'recipients': 'full@example.test quota=2k maildir\nrefuser@example.test program:/bin/sh -c exit${IFS}77\nunsure@example.test program:/bin/sh -c exit${IFS}3\n'
                   'homeless@example.test maildir:/nowhere/that/exists\n',
     'aliases': 'away@example.test good@relay.test\ngone@example.test no-longer@relay.test\nlateway@example.test late@relay.test\n',
     'header': 'Subject /forbidden/ refuse 5.7.1 not here\n',
@@ -114,7 +114,7 @@ def every_row(host):
     got = run(['homeless@example.test'])
     told('5: a mailbox without a home is a 4xx', refused(got, [450, 451, 452]), got)
     got = run(['refuser@example.test'])
-    told('6: a program\'s refusal is a 5xx at the dot', refused(got, [550, 554, 451]) and got[1][0][0] in (250, 451), got)
+    told('6: a program\'s refusal is a 5xx at the dot', refused(got, [550]) and got[1][0][0] == 250, got)
     got = run(['unsure@example.test'])
     told('6: an unknown exit code is temporary', refused(got, [451]), got)
     got = run(['alice@example.test'], extra=b'X: y\r\n', body=b'x\r\n')

@@ -34,7 +34,7 @@ world = Dns({'*.far.test': {'MX': ['10 mx.sinks.test']}, 'mx.sinks.test': {'A': 
 p = Porter('authenticated', settings={'dns-resolvers': world.resolver, 'hop-port': str(far.port), 'queue-retry-first': '1s', 'queue-retry-most': '2s', 'size-limit': '200k'}, maps={
     'domains': f'relay.test relay [127.0.0.1]:{inner.port} recipients=ask\ndown.test relay [127.0.0.1]:{dead} recipients=known\n', 'known': 'good@down.test\n',
     'routes': f'.victim.test [127.0.0.1]:{victims.port}\n',
-    'recipients': 'refuser@example.test program:/bin/sh -c "exit 77"\nfull@example.test quota=2k maildir\n',
+    'recipients': 'refuser@example.test program:/bin/sh -c exit${IFS}77\nfull@example.test quota=2k maildir\n',
     'aliases': 'gone@example.test no-longer@relay.test\nlateway@example.test late@relay.test\ndeadabroad@example.test no@x.far.test\n'})
 serial = 0
 
@@ -128,7 +128,7 @@ told_once('3: refused by a foreign host behind the dot', ['late@x.far.test'], ['
 told_once('3: a forward refused behind the dot', ['lateway@example.test'], ['lateway@example.test'])
 told_once('4: a relayed recipient that the hop does not know', ['no@relay.test'], ['no@relay.test'])
 told_once('5: a full mailbox', ['full@example.test'], [], body=b'x' * 70 + b'\r\n' + (b'y' * 70 + b'\r\n') * 60)
-told_once('6: a program\'s refusal', ['refuser@example.test'], [])
+told_once('6: a program\'s refusal', ['refuser@example.test'], ['refuser@example.test'])
 told_once('9: some of five recipients fail: one report for them', ['no@x.far.test', 'none@x.far.test', 'ok@x.far.test', 'bob@example.test', 'nothing@x.far.test'],
           ['no@x.far.test', 'none@x.far.test', 'nothing@x.far.test'])
 told_once('11: a relayed hop refuses content that it took recipients for', ['any@relay.test'], ['any@relay.test'], extra=b'X-Spam: yes\r\n')

@@ -399,6 +399,68 @@ static void the_budget_ends_a_silent_hop(void **state)
 	end(&f);
 }
 
+/* Bytes win no time: one every 50 ms is a reply that never ends. */
+static void the_budget_ends_a_dripping_hop(void **state)
+{
+	char script[4000] = "";
+	(void)state;
+	strcat(script, "s: 220-\n");
+	for (int i = 0; i < 200; i++)
+		strcat(script, "wait 50\ns: x\n");
+	struct fake f = fake_start(script);
+	char place[64];
+	snprintf(place, sizeof place, "[127.0.0.1]:%d", f.port);
+	memset(&got, 0, sizeof got);
+	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(place), .budget_ms = 400 };
+	uint64_t began = clock_mono_ms();
+	struct attempt *a = attempt_new(&hops, &e, &handler, NULL);
+	ask(a, "u@far.test");
+	run_until(1, false, false);
+	assert_int_equal(got.rcpts[0].code, 451);
+	assert_true(clock_mono_ms() - began < 8000);
+	attempt_free(a);
+	end(&f);
+}
+
+/* Whatever a second greeting is taken for, no content goes to a host whose replies are one behind. */
+static void two_greetings_get_no_content(void **state)
+{
+	static const char *const scripts[] = {
+		"s: 220 hi\\r\\n220 hi again\\r\\n\nwait 100",
+		"S: 220 hi\nC: EHLO\nS: 220 hi again\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 550 5.1.1 no\nC*\nS: 250 taken",
+		"S: 220 hi\nwait 100\nS: 220 hi again\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 taken",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+		struct fake f = fake_start(scripts[i]);
+		whole(&f, "secret\r\n");
+		if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
+			print_error("script %zu: rcpt %d content %d\n", i, got.rcpts[0].code, got.done.status.code);
+		assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
+		assert_false(fake_heard(&f, "secret"));
+		end(&f);
+	}
+}
+
+/* What a host says after its goodbye, or on a connection that it has closed, is nobody's. */
+static void nothing_is_heard_after_a_close(void **state)
+{
+	static const char *const scripts[] = {
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 421 bye\\r\\n250 ok\\r\\n354 go\\r\\n250 taken\\r\\n",
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 250 o\nclose",
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\ns: 354 go\\r\\n250 taken already\\r\\n",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+		struct fake f = fake_start(scripts[i]);
+		whole(&f, "a\r\n");
+		if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
+			print_error("script %zu: rcpt %d content %d\n", i, got.rcpts[0].code, got.done.status.code);
+		assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
+		end(&f);
+	}
+}
+
 static void a_shutdown_is_no_answer_to_a_recipient(void **state)
 {
 	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 421 bye\nclose");
@@ -604,6 +666,7 @@ int main(void)
 		cmocka_unit_test(bare_line_ends_never_leave), cmocka_unit_test(a_hop_that_went_away_before_the_dot_is_asked_again),
 		cmocka_unit_test(a_promise_that_is_not_renewed_is_451_and_nothing_goes), cmocka_unit_test(a_reply_lost_behind_the_dot_is_unknown),
 		cmocka_unit_test(a_late_reply_is_told_when_it_comes), cmocka_unit_test(nobody_there_is_down), cmocka_unit_test(the_budget_ends_a_silent_hop),
+		cmocka_unit_test(the_budget_ends_a_dripping_hop), cmocka_unit_test(two_greetings_get_no_content), cmocka_unit_test(nothing_is_heard_after_a_close),
 		cmocka_unit_test(a_shutdown_is_no_answer_to_a_recipient), cmocka_unit_test(nonsense_at_each_stage_is_a_451_in_bounded_time),
 		cmocka_unit_test(endless_lines_and_endless_replies_are_cut), cmocka_unit_test(control_bytes_of_a_reply_are_gone),
 		cmocka_unit_test(bytes_behind_a_greeting_or_starttls_end_it), cmocka_unit_test(who_refuses_to_serve_us_hears_quit), cmocka_unit_test(nothing_follows_a_refused_mail),
