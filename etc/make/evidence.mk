@@ -40,3 +40,9 @@ bench-dkim: deps
 	@mkdir -p $(BUILD)/bench
 	@$(CC) $(CFLAGS) -Wno-missing-prototypes -o $(BUILD)/bench/dkim tests/bench/dkim.c $(BUILD)/libporter.a $(LDFLAGS) $(LDLIBS)
 	@$(BUILD)/bench/dkim
+
+.PHONY: bench-signed
+## make bench-signed    S1 with signed mail and every check on, beside Postfix + opendkim + opendmarc + rspamd and Exim with its own SPF and DKIM; as root
+bench-signed: all
+	@[ -x $(BENCH)/bench ] || { echo "make bench-signed needs $(BENCH), the folder that measures mail servers side by side"; exit 1; }
+	@PORTER_BUILD=$(abspath $(BUILD)) python3 -B tests/bench/signed.py $(BENCH) $(BENCH_OUT) $(BENCH_RUNS)

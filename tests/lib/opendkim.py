@@ -103,13 +103,18 @@ class OpenDkim:
         self.process = None
 
     def __enter__(self):
+        self.serve()
+        return self
+
+    def serve(self):
         command, environ = program()
+        self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([command, '-f', '-x', str(self.folder / 'conf')], env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 30
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 self.signer, self.verifier = Milter(self.socket, '127.0.0.1'), Milter(self.socket, '192.0.2.1')
-                return self
+                return
             except OSError:
                 time.sleep(.05)
         self.__exit__()
@@ -122,12 +127,23 @@ class OpenDkim:
         self.process.kill()
         self.process.wait()
 
+    def ask(self, connection, mail):
+        """It is another's program: one that died is started again, thrice in a row at most."""
+        for left in (2, 1, 0):
+            try:
+                return getattr(self, connection).message(mail)
+            except (EOFError, OSError):
+                if not left:
+                    raise
+                self.__exit__()
+                self.serve()
+
     def sign(self, mail):
-        fields = [value for name, value in self.signer.message(mail) if name == b'DKIM-Signature']
+        fields = [value for name, value in self.ask('signer', mail) if name == b'DKIM-Signature']
         return b'DKIM-Signature:' + (fields[0] if fields[0][:1] in b' \t' else b' ' + fields[0]) + b'\r\n' if fields else None
 
     def verify(self, mail):
-        for name, value in self.verifier.message(mail):
+        for name, value in self.ask('verifier', mail):
             found = re.search(rb'dkim=(\w+)', value) if name == b'Authentication-Results' else None
             if found:
                 return found[1].decode()
