@@ -17,7 +17,7 @@ import host  # noqa: E402
 
 PEERS = {'porterchecked': ('spf=pass', 'dkim=pass', 'dmarc=pass'), 'postfixchecked': ('spf=pass', 'dkim=pass', 'dmarc=pass'), 'eximchecked': ('spf=pass', 'dkim=pass')}
 NAMES = {'porterchecked': 'Porter', 'postfixchecked': 'Postfix + opendkim + opendmarc + rspamd', 'eximchecked': 'Exim, own SPF and DKIM'}
-MESSAGES, SIZE, SECONDS = 400, 4096, 8
+MESSAGES, SIZE, SECONDS, KEY_NAME = 400, 4096, 8, 'bench._domainkey.outside.test'
 
 
 def make_messages(folder):
@@ -37,12 +37,12 @@ def make_messages(folder):
             out.write(struct.pack('>I', len(wire)) + wire)
     import base64
     p = base64.b64encode(der).decode()
-    return file, f'"v=DKIM1; k=rsa; p={p[:200]}" "{p[200:]}"'
+    return file, f'v=DKIM1; k=rsa; p={p}'
 
 
 def add_to_zone(record):
     plain = host.zone
-    host.zone = lambda: plain() + (f'outside.test. TXT "v=spf1 ip4:127.0.0.0/24 -all"\nbench._domainkey.outside.test. TXT {record}\n'
+    host.zone = lambda: plain() + (f'outside.test. TXT "v=spf1 ip4:127.0.0.0/24 -all"\n{KEY_NAME}. TXT "{record[:200]}" "{record[200:]}"\n'
                                    '_dmarc.outside.test. TXT "v=DMARC1; p=reject"\nc.load.test. A 127.0.0.10\n')
 
 
@@ -108,7 +108,7 @@ def main():
     lines, failed = [], False
     for number in range(1, RUNS + 1):
         for name in PEERS:
-            peer = host.Peer(name)
+            peer = host.Peer(name, key_name=KEY_NAME, key_record=record)
             try:
                 peer.up()
                 for clients in CLIENTS:
