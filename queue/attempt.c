@@ -91,9 +91,7 @@ static void lost(struct attempt *a)
 	struct message *m = a->item->message;
 	struct slice id = slice_of(a->message_id);
 	if (a->error == -EBADMSG) {
-		q->counts.damaged++;
-		queue_alert(q, "Message %s was set aside: %s", a->message_id, a->why ? a->why : "damaged");
-		spool_move(q->spool, SPOOL_QUEUE, SPOOL_ASIDE, id);
+		queue_set_aside(q, a->message_id, a->why);
 	} else if (a->error != -ENOENT) { /* no descriptors, no memory, a broken disk: later */
 		log_event(LOG_WARN, "queue-read-failed", LOG_STR("id", id), LOG_ERRNO(a->error), LOG_END);
 		schedule_back(q->schedule, a->item, clock_wall_s() + 60);
@@ -286,9 +284,9 @@ static void go(void *arg)
 	}
 	if (a->picked_count == 0)
 		settle_attempt(a); /* nobody waits here any more */
-	else if (now >= e->expires_s && clock_mono_ms() >= q->believe_ms)
+	else if (now >= e->expires_s && queue_believes_clock(q))
 		expire(a, SLICE("Delivery was tried until the time was over"));
-	else if (e->deliver_by_s && e->deliver_by_return && now >= e->deliver_by_s && clock_mono_ms() >= q->believe_ms)
+	else if (e->deliver_by_s && e->deliver_by_return && now >= e->deliver_by_s && queue_believes_clock(q))
 		expire(a, SLICE("Delivery within the wanted time was not possible"));
 	else if (slice_eq(schedule_place_name(a->item), ENVELOPE_PLACE_LOCAL))
 		send_to_mailbox(a);

@@ -36,6 +36,15 @@ void queue_alert(struct queue *q, const char *format, ...)
 		q->setup.alert(q->setup.arg, slice(text, n < 0 ? 0 : n < (int)sizeof text ? (size_t)n : sizeof text - 1));
 }
 
+void queue_set_aside(struct queue *q, const char *id, const char *why)
+{
+	int error = spool_move(q->spool, SPOOL_QUEUE, SPOOL_ASIDE, slice_of(id));
+	if (error)
+		log_event(LOG_ERROR, "queue-aside-failed", LOG_CSTR("id", id), LOG_CSTR("why", why), LOG_ERRNO(error), LOG_END);
+	q->counts.damaged++;
+	queue_alert(q, "Message %s was set aside: %s", id, why ? why : "damaged");
+}
+
 int64_t queue_expiry(int64_t from_s)
 {
 	return from_s + (int64_t)queue_settings.lifetime_s;
@@ -402,6 +411,13 @@ static void watch_clock(struct queue *q)
 	else
 		q->believe_ms = clock_mono_ms() + DOUBT_MS;
 	queue_wake(q);
+}
+
+/* A second may pass before it is looked at, so whoever is about to act by it looks. */
+bool queue_believes_clock(struct queue *q)
+{
+	watch_clock(q);
+	return clock_mono_ms() >= q->believe_ms;
 }
 
 static void save_gate(struct queue *q)

@@ -73,6 +73,7 @@ struct queue {
 
 /* queue.c */
 void queue_alert(struct queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void queue_set_aside(struct queue *q, const char *id, const char *why); /* a damaged message: out of the queue, and told */
 void queue_wake(struct queue *q);                    /* something may be due */
 void queue_begin(struct queue *q);                   /* one more thing under way */
 void queue_end(struct queue *q);
@@ -81,6 +82,7 @@ void peer_release(struct peer *p);
 void peer_send(struct peer *p, uint16_t type, uint64_t id, struct buf *record, int fd); /* frees record */
 void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_status s);
 int64_t queue_expiry(int64_t from_s);
+bool queue_believes_clock(struct queue *q);               /* asked before anything is over by it: false for an hour after it was set forward */
 void queue_find_postmaster(struct queue *q);
 struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 

@@ -61,6 +61,17 @@ static void keep_taken(struct shard *d, const struct taken *t)
 	}
 }
 
+/* What can't be moved (a folder of somebody else's) is told all the same. */
+static void set_aside(struct shard *d, enum spool_folder from, struct slice id, const char *why)
+{
+	int error = spool_move(d->queue->spool, from, SPOOL_ASIDE, id);
+	if (error)
+		log_event(LOG_ERROR, "queue-aside-failed", LOG_STR("id", id), LOG_CSTR("why", why), LOG_ERRNO(error), LOG_END);
+	d->damaged++;
+	d->why = why;
+	snprintf(d->last_damaged, sizeof d->last_damaged, "%.*s", SLICE_FMT(slice_head(id, SPOOL_ID_MAX)));
+}
+
 static void cut_torn(struct shard *d, struct slice id, const struct spool_message *m)
 {
 	int error = spool_cut(d->queue->spool, id, m->sound_size);
@@ -81,11 +92,8 @@ static bool read_one(void *arg, struct slice id)
 			keep_taken(d, &t);
 		file_close(&m.fd);
 	}
-	if (error == -EBADMSG && spool_move(d->queue->spool, SPOOL_QUEUE, SPOOL_ASIDE, id) == 0) {
-		d->damaged++;
-		d->why = why;
-		snprintf(d->last_damaged, sizeof d->last_damaged, "%.*s", SLICE_FMT(slice_head(id, SPOOL_ID_MAX)));
-	}
+	if (error == -EBADMSG)
+		set_aside(d, SPOOL_QUEUE, id, why);
 	arena_reset(&d->one);
 	return true;
 }
@@ -134,10 +142,8 @@ static void look_at_made(struct shard *d, struct slice id)
 		file_close(&m.fd);
 		error = is_stray(d, id, message) ? spool_remove(spool, SPOOL_MADE, id) : spool_move(spool, SPOOL_MADE, SPOOL_QUEUE, id);
 	} else if (error == -EBADMSG) {
-		error = spool_move(spool, SPOOL_MADE, SPOOL_ASIDE, id);
-		d->damaged++;
-		d->why = why;
-		snprintf(d->last_damaged, sizeof d->last_damaged, "%.*s", SLICE_FMT(slice_head(id, SPOOL_ID_MAX)));
+		set_aside(d, SPOOL_MADE, id, why);
+		error = 0;
 	}
 	if (error)
 		log_event(LOG_ERROR, "report-failed", LOG_STR("id", id), LOG_ERRNO(error), LOG_END);

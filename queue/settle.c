@@ -117,7 +117,7 @@ static void let_go(struct attempt *a)
 		next = now; /* more than one job takes */
 	else
 		i->attempts += i->attempts < 255;
-	if (settling_delay_due(&a->message.envelope, &a->message.state, now))
+	if (settling_delay_due(&a->message.envelope, &a->message.state, now) && queue_believes_clock(q))
 		m->wants_settling = true;
 	schedule_window(q->schedule, i, a->window, a->rest_ms ? now + (int64_t)(a->rest_ms + 999) / 1000 : 0);
 	schedule_back(q->schedule, i, next);

@@ -193,11 +193,8 @@ static void was_read(void *arg)
 	struct settling *s = arg;
 	struct queue *q = s->queue;
 	if (s->error == -ENOENT || s->error == -EBADMSG) {
-		if (s->error == -EBADMSG) {
-			q->counts.damaged++;
-			queue_alert(q, "Message %s was set aside: %s", s->id, s->why ? s->why : "damaged");
-			spool_move(q->spool, SPOOL_QUEUE, SPOOL_ASIDE, slice_of(s->id));
-		}
+		if (s->error == -EBADMSG)
+			queue_set_aside(q, s->id, s->why);
 		if (s->entry->out == 0)
 			scan_forget(q, s->entry);
 		else

@@ -20,7 +20,8 @@ static bool concerns(const struct settling *s, enum report_kind kind, size_t i)
 	case REPORT_SUCCESS:
 		return r->fate == RECIPIENT_DONE && !r->reported && envelope_wants(&s->message.envelope.recipients[i], NOTIFY_SUCCESS);
 	case REPORT_DELAY:
-		return r->fate == RECIPIENT_WAITING && !r->delay_told && settling_delay_due(&s->message.envelope, &s->message.state, clock_wall_s());
+		return r->fate == RECIPIENT_WAITING && !r->delay_told && settling_delay_due(&s->message.envelope, &s->message.state, clock_wall_s()) &&
+		       queue_believes_clock(s->queue);
 	case REPORT_REPLY:
 	case REPORT_INNER:
 		break;

@@ -120,10 +120,9 @@ int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct
 	struct spool_message m = { .fd = -1 };
 	*why = NULL;
 	int error = spool_open_message(s, where, id, O_RDONLY, &m.fd);
-	if (error == -ELOOP) {
-		*why = "a link";
+	*why = error == -ELOOP ? "a link" : error == -EACCES || error == -EPERM ? "owned by another user" : NULL;
+	if (*why)
 		return -EBADMSG;
-	}
 	if (error)
 		return error;
 	error = read_parts(s, m.fd, id, raw, mem, &m, why);

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""The wall clock jumps while messages wait: forward, nothing expires or is told as delayed by it until it has stood for an hour; back, nothing waits for a time that won't come soon. Both are told."""
+import os, re, struct, subprocess
+from pathlib import Path
+from porter import Porter, check, finish, skip
+from sink import Sink
+
+DAY = 86400
+hop = Sink(rcpt=lambda a: '450 4.2.0 later')
+
+
+def deferred(p, to):
+    return len(re.findall(rf' deferred .*to={to} ', p.log_text()))
+
+
+def put_in(p, to):
+    check(f'taken for {to}', p.send(b'Subject: x\r\n\r\nhello\r\n', to, 'ann@remote.test') == 250)
+    check('and put off', p.wait(lambda: deferred(p, to)))
+
+
+def goes_on(p, to, what):
+    before = deferred(p, to)
+    check(what, p.wait(lambda: deferred(p, to) >= before + 2), p.log_text()[-2000:])
+
+
+def run(p, turn):
+    put_in(p, 'before@far.test')
+    turn(10 * DAY)
+    check('a clock that was set forward is told', p.wait_log(r'clock was set forward'))
+    goes_on(p, 'before@far.test', 'what came before is tried on, though its time would be over')
+    check('and nobody is told that it failed', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
+    put_in(p, 'after@far.test')
+    turn(-10 * DAY)
+    check('one that was set back is told', p.wait_log(r'clock was set back'))
+    goes_on(p, 'after@far.test', 'what was put off until a time that is far away now is tried soon')
+    goes_on(p, 'before@far.test', 'and so is the other')
+    hop.hooks['rcpt'] = None
+    check('both arrive', p.wait(lambda: {r for m in hop.messages for r in m.recipients} == {'before@far.test', 'after@far.test'}))
+    check('nobody had a report', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
+
+
+def main():
+    p = Porter('clock', start=False, settings={'evidence': 'no', 'queue-retry-first': '1s', 'queue-retry-most': '1s'},
+               maps={'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'})
+    library, file = p.dir / 'turn.so', p.dir / 'turn'
+    if subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', library, Path(__file__).resolve().parent.parent / 'lib/turn.c', '-ldl'], capture_output=True).returncode or 'asan' in str(p.dir):
+        skip('the clock jumps both ways', 'needs cc, and processes that nothing else is preloaded into')
+        finish()
+
+    def turn(seconds):
+        with open(file, 'r+b' if file.exists() else 'wb') as f:
+            f.write(struct.pack('=q', seconds))
+    turn(0)
+    os.environ.update(LD_PRELOAD=str(library), TURN_FILE=str(file))
+    with p:
+        p.start()
+        del os.environ['LD_PRELOAD'], os.environ['TURN_FILE']
+        run(p, turn)
+    finish()
+
+
+main()
