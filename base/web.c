@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { IDLE_S = 30, LOOK_MS = 1000, MAX_STREAM_BACKLOG = 256 << 10 };
@@ -72,6 +73,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
 	w->clients = c;
 	if (++w->count >= WEB_MAX_CONNECTIONS && !w->full) {
 		w->full = true;
+		log_event(LOG_WARN, "web-full", LOG_UINT("connections", w->count), LOG_END);
 		evconnlistener_disable(w->listener);
 	}
 	return c->stream;
@@ -100,7 +102,7 @@ static bool is_gone(const struct client *c)
 static void look_at_clients(void *arg)
 {
 	struct web *w = arg;
-	uint64_t now = clock_mono_ms();
+	uint64_t now = clock_mono_ms(), slow = 0;
 	for (struct client **at = &w->clients; *at;) {
 		struct client *c = *at;
 		if (is_gone(c)) {
@@ -110,10 +112,14 @@ static void look_at_clients(void *arg)
 			w->count--;
 			continue;
 		}
-		if (!c->streaming && now - c->since_ms > WEB_REQUEST_MS && bufferevent_getfd(c->stream) >= 0)
+		if (!c->streaming && now - c->since_ms > WEB_REQUEST_MS && bufferevent_getfd(c->stream) >= 0) {
 			shutdown(bufferevent_getfd(c->stream), SHUT_RDWR);   /* evhttp sees the end and frees it */
+			slow++;
+		}
 		at = &c->next;
 	}
+	if (slow)
+		log_event(LOG_INFO, "web-slow", LOG_UINT("connections", slow), LOG_END); /* one line a second, whatever comes */
 	if (w->full && w->count < WEB_MAX_CONNECTIONS) {
 		w->full = false;
 		evconnlistener_enable(w->listener);
@@ -235,6 +241,41 @@ void web_reply(struct web_request *r, int code, const char *type, struct slice b
 	if (out)
 		evbuffer_free(out);
 	r->answered = true;
+}
+
+/* Later ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct web_later {
+	struct evhttp_request *raw;
+	void (*on_gone)(void *arg, struct web_later *l);
+	void *arg;
+};
+
+static void on_asker_gone(struct evhttp_connection *connection, void *arg)
+{
+	(void)connection;
+	struct web_later *l = arg;
+	l->on_gone(l->arg, l);
+	mem_free(l);
+}
+
+struct web_later *web_later_begin(struct web_request *r, void (*on_gone)(void *arg, struct web_later *l), void *arg)
+{
+	struct web_later *l = MEM_NEW(struct web_later);
+	*l = (struct web_later){ r->raw, on_gone, arg };
+	evhttp_connection_set_closecb(evhttp_request_get_connection(r->raw), on_asker_gone, l);
+	r->answered = true;
+	return l;
+}
+
+void web_later_reply(struct web_later *l, int code, const char *type, struct slice body, const char *location)
+{
+	struct web_request r = { .raw = l->raw };
+	evhttp_connection_set_closecb(evhttp_request_get_connection(l->raw), NULL, NULL);
+	if (location)
+		web_set_header(&r, "Location", location);
+	web_reply(&r, code, type, body);
+	mem_free(l);
 }
 
 /* Streams --------------------------------------------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@ enum web_method { WEB_GET, WEB_POST };  /* HEAD comes as GET, its body is left o
 struct web;
 struct web_request;
 
-/* Called once for each request; it answers by web_reply or web_stream_begin before it returns. */
+/* Called once for each request; it answers by web_reply, web_later_begin or web_stream_begin before it returns. */
 typedef void (*web_handler)(void *arg, struct web_request *r);
 
 struct web *web_new(struct loop *l, web_handler handler, void *arg);
@@ -32,6 +32,11 @@ struct net_ip web_client(const struct web_request *r);
 
 void web_set_header(struct web_request *r, const char *name, const char *value);
 void web_reply(struct web_request *r, int code, const char *type, struct slice body);
+
+/* An answer that comes when something is done. on_gone is called once when the client left; after it, and after web_later_reply, it is invalid. location: of a redirection, or NULL. */
+struct web_later;
+struct web_later *web_later_begin(struct web_request *r, void (*on_gone)(void *arg, struct web_later *l), void *arg);
+void web_later_reply(struct web_later *l, int code, const char *type, struct slice body, const char *location);
 
 /* Server-sent events (WHATWG HTML, 9.2). on_gone is called once when the client left; after it, and after web_stream_end, the stream is invalid.
  * NULL: too many streams; the request was answered 503. */

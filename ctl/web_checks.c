@@ -46,7 +46,7 @@ static const char *const CLASSES[RNDR_VERDICTS] = { "pending", "refused", "silen
 
 static void add_event(struct buf *out, const struct web_record *r, const struct rndr_sum *sum)
 {
-	const char *phase = r->state == WEB_QUEUED ? "Waiting for its turn." : sum && sum->wait_left_ms ? "Everything is sent; listening for what comes back." : "Running.";
+	const char *phase = r->state == WEB_QUEUED ? "Waiting for its turn." : sum && sum->again_left_ms ? "The server asked to come again later (greylisting): waiting for that." : sum && sum->wait_left_ms ? "Everything is sent; listening for what comes back." : "Running.";
 	buf_addf(out, "{\"decided\":%u,\"total\":%u,\"phase\":\"%s\",\"ways\":[", sum ? sum->decided : 0, sum && sum->total ? sum->total : RNDR_WAYS, phase);
 	for (unsigned w = 0; w < RNDR_WAYS; w++) {
 		buf_addf(out, "%s{\"way\":\"%.*s\",\"class\":\"%s\",\"verdict\":\"%.*s\",\"note\":", w ? "," : "", SLICE_FMT(rndr_ways[w].word), CLASSES[r->rows[w].verdict],
@@ -115,7 +115,7 @@ void web_checks_watch(struct web_checks *w, struct slice id, struct web_request 
 
 static void keep(struct web_checks *w, const struct web_record *r)
 {
-	int error = web_store_put(w->store, r);
+	int error = web_store_put(w->store, r, NULL, NULL);
 	if (error)
 		log_event(LOG_ERROR, "check-not-kept", LOG_CSTR("id", r->id), LOG_ERRNO(error), LOG_END);
 }
@@ -164,10 +164,11 @@ static void begin_check(struct web_checks *w, const struct consent_result *c)
 	bool own = consent_is_own_address(&ip);
 	struct arena mem = ARENA_INIT(1 << 16);
 	struct slice domain = slice_of(r->domain);
+	r->deaf = !w->catches[0];
 	struct rndr_setup s = { .target = c->address, .host = buf_slice(&c->host), .domain = domain, .probe_domain = w->setup.probe_domain, .helo = w->setup.helo,
-		                .wait_ms = own ? OWN_WAIT_MS : WAIT_MS, .pause_ms = own ? OWN_PAUSE_MS : PAUSE_MS, .again_ms = own ? 1000 : AGAIN_MS,
+		                .wait_ms = own ? OWN_WAIT_MS : WAIT_MS, .pause_ms = own ? OWN_PAUSE_MS : PAUSE_MS, .again_ms = own ? 1000 : AGAIN_MS, .deaf = r->deaf,
 		                .addresses = { .known = slice_of(r->known), .dead_alias = slice_of(r->dead_alias), .forward = slice_of(r->forward), .full = slice_of(r->full),
-		                               .vacation = slice_of(r->vacation), .deferred = SLICE(""), .relayed = slice_of(r->relayed) } };
+		                               .vacation = slice_of(r->vacation), .deferred = slice_of(r->deferred), .relayed = slice_of(r->relayed) } };
 	if (!s.addresses.known.n)
 		s.addresses.known = map_key_join(SLICE("postmaster"), domain, &mem);
 	w->check = rndr_check_new(w->loop, &s, &check_handler, w);
@@ -276,7 +277,7 @@ static void name_network(struct web_record *r, const struct net_ip *ip)
 
 static const char *check_addresses(struct web_record *r)
 {
-	char *const fields[] = { r->known, r->forward, r->full, r->dead_alias, r->vacation };
+	char *const fields[] = { r->known, r->forward, r->full, r->dead_alias, r->vacation, r->deferred };
 	struct arena mem = ARENA_INIT(1 << 14);
 	const char *wrong = NULL, *why;
 	struct slice domain;
@@ -290,10 +291,55 @@ static const char *check_addresses(struct web_record *r)
 	return wrong;
 }
 
-const char *web_checks_ask(struct web_checks *w, struct web_record *r, const struct net_ip *asker)
+/* Kept on disk, then told ------------------------------------------------------------------------------------------------------------------ */
+
+struct keeping {
+	struct web_checks *checks;
+	char id[WEB_ID + 1];
+	bool asked;                       /* a new one, not one that starts */
+	web_checks_kept kept;
+	void *arg;
+};
+
+static void on_kept(void *arg, int error)
+{
+	struct keeping *k = arg;
+	struct web_checks *w = k->checks;
+	struct web_record r;
+	const char *wrong = error ? "The check could not be kept. Try again later." : NULL;
+	if (!wrong && k->asked) {
+		w->asked++;
+		if (web_store_get(w->store, slice_of(k->id), &r) && r.consent == WEB_CONSENT_MAIL && !w->setup.send_mail(w->setup.arg, &r))
+			wrong = "The message to the postmaster can't be sent just now. Show by DNS that the domain is yours, or try again later.";
+	}
+	if (!wrong && !k->asked)
+		loop_timer_set(w->next_one, 0);
+	k->kept(k->arg, wrong);
+	mem_free(k);
+}
+
+static const char *keep_then(struct web_checks *w, const struct web_record *r, bool asked, web_checks_kept kept, void *arg)
+{
+	struct keeping *k = MEM_NEW(struct keeping);
+	*k = (struct keeping){ .checks = w, .asked = asked, .kept = kept, .arg = arg };
+	memcpy(k->id, r->id, sizeof k->id);
+	if (web_store_put(w->store, r, on_kept, k) == 0)
+		return NULL;
+	mem_free(k);
+	return "Too many checks are waiting. Try again later.";
+}
+
+static const char *refuse(const struct web_record *r, const char *why)
+{
+	log_event(LOG_INFO, "rndr-check-refused", LOG_CSTR("domain", r->domain), LOG_CSTR("asker", r->asker), LOG_CSTR("why", why), LOG_END);
+	return why;
+}
+
+const char *web_checks_ask(struct web_checks *w, struct web_record *r, const struct net_ip *asker, web_checks_kept kept, void *arg)
 {
 	struct arena mem = ARENA_INIT(1 << 14);
 	struct slice domain;
+	name_network(r, asker);
 	const char *wrong = map_key_domain(slice_of(r->domain), &mem, &domain) ? "This is no mail domain." : NULL;
 	if (!wrong && slice_find(domain, '.') == domain.n)
 		wrong = "A whole domain is wanted, for example example.org.";
@@ -304,42 +350,35 @@ const char *web_checks_ask(struct web_checks *w, struct web_record *r, const str
 	arena_free(&mem);
 	wrong = wrong ? wrong : check_addresses(r);
 	if (wrong)
-		return wrong;
-	name_network(r, asker);
+		return refuse(r, wrong);
 	r->asked_s = clock_wall_s();
 	struct tally t = { r, r->asked_s - DAY_S, 0, 0 };
 	web_store_each(w->store, tally_one, &t);
 	if (!net_ip_is_loopback(asker) && t.same_asker >= w->setup.limit_asker)
-		return "Your network has asked for as many checks as it may in a day. Try again tomorrow.";
+		return refuse(r, "Your network has asked for as many checks as it may in a day. Try again tomorrow.");
 	if (!net_ip_is_loopback(asker) && t.same_domain >= w->setup.limit_domain)
-		return "This domain has been checked as often as it may be in a day. Try again tomorrow.";
+		return refuse(r, "This domain has been checked as often as it may be in a day. Try again tomorrow.");
 	web_record_random(r->id, WEB_ID);
 	web_record_random(r->token, WEB_TOKEN);
 	r->state = WEB_ASKED;
 	if (r->consent == WEB_CONSENT_MAIL && !w->setup.send_mail)
 		return "This server writes to no postmaster. Show by DNS that the domain is yours.";
-	if (web_store_put(w->store, r))
-		return "Too many checks are waiting. Try again later.";
-	if (r->consent == WEB_CONSENT_MAIL && !w->setup.send_mail(w->setup.arg, r))
-		return "The message to the postmaster can't be sent just now. Show by DNS that the domain is yours, or try again later.";
-	w->asked++;
-	return NULL;
+	log_event(LOG_INFO, "rndr-check-asked", LOG_CSTR("domain", r->domain), LOG_CSTR("host", r->host), LOG_CSTR("asker", r->asker), LOG_END);
+	return keep_then(w, r, true, kept, arg);
 }
 
-const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token)
+const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token, web_checks_kept kept, void *arg)
 {
 	struct web_record r;
 	if (!web_store_get(w->store, id, &r))
 		return "There is no such check.";
 	if (r.state != WEB_ASKED)
-		return NULL;
+		return keep_then(w, &r, false, kept, arg);      /* it is on its way already */
 	if (r.consent == WEB_CONSENT_MAIL && !slice_eq_secret(token, slice_of(r.token)))
 		return "Only the link in the message to the postmaster begins this check.";
 	r.state = WEB_QUEUED;
 	r.note[0] = '\0';
-	keep(w, &r);
-	loop_timer_set(w->next_one, 0);
-	return NULL;
+	return keep_then(w, &r, false, kept, arg);
 }
 
 bool web_checks_get(struct web_checks *w, struct slice id, struct web_record *out, struct rndr_sum *sum)

@@ -22,11 +22,15 @@ struct web_checks;
 int web_checks_new(struct loop *l, const struct web_checks_setup *setup, struct web_checks **out);
 void web_checks_free(struct web_checks *w);
 
-/* Fills in id, token and times, and keeps the record. NULL, or what to tell the asker. */
-const char *web_checks_ask(struct web_checks *w, struct web_record *r, const struct net_ip *asker);
+/* Both answer what to tell the asker, or NULL: then kept is called once, later, when the record is on disk (wrong NULL) or could not be kept. A link that was given is
+ * not lost by a crash. */
+typedef void (*web_checks_kept)(void *arg, const char *wrong);
 
-/* "It is there: check now", or the link of the postmaster's message (token given). NULL, or what to tell. */
-const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token);
+/* Fills in id, token and times. */
+const char *web_checks_ask(struct web_checks *w, struct web_record *r, const struct net_ip *asker, web_checks_kept kept, void *arg);
+
+/* "It is there: check now", or the link of the postmaster's message (token given). */
+const char *web_checks_start(struct web_checks *w, struct slice id, struct slice token, web_checks_kept kept, void *arg);
 
 bool web_checks_get(struct web_checks *w, struct slice id, struct web_record *out, struct rndr_sum *sum); /* sum: of the running one, else zeroes */
 void web_checks_watch(struct web_checks *w, struct slice id, struct web_request *request);

@@ -5,6 +5,7 @@
 
 #include "base/mail_date.h"
 #include "base/text.h"
+#include "ctl/web_settings.h"
 
 int html_add_text(struct buf *out, struct slice s)
 {
@@ -54,8 +55,9 @@ static void begin(struct buf *out, const char *title, int refresh_s)
 
 static void end(struct buf *out)
 {
-	buf_add(out, SLICE("</main>\n<footer><p>Served by Porter, a mail server that never accepts what it can't deliver. No cookies, nothing from elsewhere.</p></footer>\n"
-	                   "</body>\n</html>\n"));
+	buf_add(out, SLICE("</main>\n<footer><p>Served by Porter, a mail server that never accepts what it can't deliver. No cookies, nothing from elsewhere. Reports of abuse: "));
+	html_add_text(out, web_settings.abuse_contact);
+	buf_add(out, SLICE(".</p></footer>\n</body>\n</html>\n"));
 }
 
 /* Asking ---------------------------------------------------------------------------------------------------------------------------- */
@@ -77,6 +79,7 @@ static void ways_fields(struct buf *out, const struct web_record *f)
 	field(out, "full", "A mailbox that is full", "", f->full, false);
 	field(out, "dead_alias", "An alias that leads to nobody", "", f->dead_alias, false);
 	field(out, "vacation", "A mailbox with a vacation message", "", f->vacation, false);
+	field(out, "deferred", "An address whose next hop does not answer", "", f->deferred, false);
 	field(out, "relayed", "A domain that is relayed to another server", "", f->relayed, false);
 	buf_add(out, SLICE("</details>\n"));
 }
@@ -93,7 +96,7 @@ static void consent_fields(struct buf *out, const struct web_record *f, bool by_
 	buf_add(out, SLICE("</fieldset>\n"));
 }
 
-void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *f, bool by_mail, struct slice abuse_contact)
+void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *f, bool by_mail)
 {
 	static const struct web_record blank;
 	f = f ? f : &blank;
@@ -113,9 +116,7 @@ void html_page_ask(struct buf *out, struct slice complaint, const struct web_rec
 	ways_fields(out, f);
 	consent_fields(out, f, by_mail);
 	buf_add(out, SLICE("<p><button type=\"submit\">Prepare the check</button></p>\n</form>\n"));
-	buf_add(out, SLICE("<p class=\"hint\">Nothing is sent before that is shown. Reports of abuse: "));
-	html_add_text(out, abuse_contact);
-	buf_add(out, SLICE(".</p>\n"));
+	buf_add(out, SLICE("<p class=\"hint\">Nothing is sent before that is shown.</p>\n"));
 	end(out);
 }
 
@@ -164,7 +165,7 @@ static void consent_part(struct buf *out, const struct web_record *r)
 	if (r->consent == WEB_CONSENT_MAIL) {
 		buf_add(out, SLICE("<p>A message is on its way to <code>postmaster@"));
 		add_text(out, r->domain);
-		buf_add(out, SLICE("</code>. The check begins when the link in it is followed. This page has a permanent address: keep it.</p>\n"));
+		buf_add(out, SLICE("</code>. The check begins when the link in it is followed.</p>\n"));
 		return;
 	}
 	buf_add(out, SLICE("<p>Put this record into the domain&#39;s DNS, and press the button. It may be removed afterwards.</p>\n<pre tabindex=\"0\" aria-label=\"DNS record\">_rndr-check."));
@@ -193,10 +194,15 @@ static void result_row(struct buf *out, const struct web_row *row, unsigned way)
 	html_add_text(out, rndr_verdict_name(row->verdict));
 	buf_add(out, SLICE("</td><td>"));
 	if (row->verdict == RNDR_BOUNCED)
-		buf_addf(out, "%u × back, %llu bytes, after %llu.%llu s, %s the spam&#39;s body", row->returns, (unsigned long long)row->back_bytes,
-		         (unsigned long long)row->back_ms / 1000, (unsigned long long)row->back_ms % 1000 / 100, row->body_back ? "with" : "without");
+		buf_addf(out, "%u × back, %llu bytes (%llu&nbsp;%% of what was sent), after %llu.%llu s, %s the spam&#39;s body", row->returns, (unsigned long long)row->back_bytes,
+		         (unsigned long long)(row->sent_bytes ? row->back_bytes * 100 / row->sent_bytes : 0), (unsigned long long)row->back_ms / 1000,
+		         (unsigned long long)row->back_ms % 1000 / 100, row->body_back ? "with" : "without");
 	else
 		add_text(out, row->note);
+	if (row->verdict == RNDR_SILENT)
+		html_add_text(out, rndr_silence((enum rndr_way)way));
+	if (row->deferred)
+		buf_add(out, SLICE(" (deferred at first, and tried again)"));
 	buf_add(out, SLICE("</td></tr>\n"));
 }
 
@@ -218,24 +224,35 @@ static unsigned count_of(const struct web_record *r, enum rndr_verdict v)
 	return n;
 }
 
+/* One sentence, the same on the page and in the text. */
+static void add_verdict(struct buf *out, const struct web_record *r)
+{
+	unsigned bounced = count_of(r, RNDR_BOUNCED), tested = RNDR_WAYS - count_of(r, RNDR_COULD_NOT);
+	if (bounced)
+		buf_addf(out, "This server returned mail to a forged sender in %u of %u ways.", bounced, tested);
+	else if (web_record_answer(r) == 0)
+		buf_addf(out, "No backscatter was seen in %u ways.", tested);
+	else
+		buf_addf(out, "No backscatter was seen in %u ways, but that does not clear this server: something was accepted that nobody can have, or too little could be tested.", tested);
+}
+
 static void verdict_part(struct buf *out, const struct web_record *r)
 {
-	unsigned bounced = count_of(r, RNDR_BOUNCED);
-	if (bounced)
-		buf_addf(out, "<p class=\"verdict bad\">This server returned mail to a forged sender in %u of %u ways.</p>\n", bounced, RNDR_WAYS - count_of(r, RNDR_COULD_NOT));
-	else if (r->rows[RNDR_UNKNOWN].verdict == RNDR_REFUSED)
-		buf_add(out, SLICE("<p class=\"verdict good\">No backscatter was seen.</p>\n"));
-	else
-		buf_add(out, SLICE("<p class=\"verdict\">Too little could be tested to tell.</p>\n"));
+	static const char *const classes[] = { "verdict good", "verdict bad", "verdict" };
+	buf_addf(out, "<p class=\"%s\">", classes[web_record_answer(r)]);
+	add_verdict(out, r);
+	buf_add(out, SLICE("</p>\n"));
+	if (r->deaf)
+		buf_add(out, SLICE("<p>Nothing listens here for what comes back (listen-rndr-catch), so only refusals can be told from the rest.</p>\n"));
 }
 
 static void result_part(struct buf *out, const struct web_record *r, bool finished)
 {
 	if (finished) {
 		verdict_part(out, r);
-		buf_add(out, SLICE("<figure>\n"));
+		buf_add(out, SLICE("<figure>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Picture of the messages&#39; way\">\n"));
 		html_picture(out, r);
-		buf_add(out, SLICE("<figcaption>The way of the forged messages. A red arrow hit the victim.</figcaption></figure>\n"));
+		buf_add(out, SLICE("</div>\n<figcaption>The way of the forged messages. A red arrow hit the victim.</figcaption></figure>\n"));
 	}
 	buf_add(out, SLICE("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Result for each way\"><table>\n<caption>Result for each way</caption>\n"
 	                   "<thead><tr><th scope=\"col\">Way</th><th scope=\"col\">Verdict</th><th scope=\"col\">What was seen</th></tr></thead>\n<tbody id=\"rows\">\n"));
@@ -246,6 +263,22 @@ static void result_part(struct buf *out, const struct web_record *r, bool finish
 		buf_addf(out, "<p><a href=\"/check/%s.txt\">The result as plain text</a>, to mail on.</p>\n", r->id);
 		advice_part(out);
 	}
+}
+
+static void add_link(struct buf *out, const struct web_record *r)
+{
+	struct slice url = web_settings.page_url;
+	while (slice_ends(url, SLICE("/")))
+		url.n--;
+	html_add_text(out, url);
+	buf_addf(out, "/check/%s", r->id);
+}
+
+static void link_part(struct buf *out, const struct web_record *r)
+{
+	buf_addf(out, "<p class=\"hint\">This page is permanent and private: who has its address can read it, and nobody finds it otherwise. Keep it: <a href=\"/check/%s\">", r->id);
+	add_link(out, r);
+	buf_add(out, SLICE("</a></p>\n"));
 }
 
 void html_page_check(struct buf *out, const struct web_record *r, const struct rndr_sum *sum)
@@ -266,6 +299,7 @@ void html_page_check(struct buf *out, const struct web_record *r, const struct r
 		progress_part(out, r, sum);
 	if (running || r->state == WEB_FINISHED)
 		result_part(out, r, r->state == WEB_FINISHED);
+	link_part(out, r);
 	end(out);
 }
 
@@ -278,6 +312,10 @@ void web_record_text(struct buf *out, const struct web_record *r)
 	if (r->ended_s)
 		mail_date_print(out, r->ended_s, 0);
 	buf_add(out, SLICE("\n\n"));
+	if (r->state == WEB_FINISHED) {
+		add_verdict(out, r);
+		buf_add(out, SLICE("\n\n"));
+	}
 	for (unsigned w = 0; w < RNDR_WAYS; w++) {
 		const struct web_row *row = &r->rows[w];
 		buf_addf(out, "%.*s: %.*s\n    %.*s\n", SLICE_FMT(rndr_ways[w].word), SLICE_FMT(rndr_verdict_name(row->verdict)), SLICE_FMT(rndr_ways[w].sentence));
@@ -285,6 +323,9 @@ void web_record_text(struct buf *out, const struct web_record *r)
 			buf_addf(out, "    %u came back, %llu bytes, the first after %llu ms, %s the spam's body\n", row->returns, (unsigned long long)row->back_bytes,
 			         (unsigned long long)row->back_ms, row->body_back ? "with" : "without");
 		else if (row->note[0])
-			buf_addf(out, "    %s\n", row->note);
+			buf_addf(out, "    %s%.*s\n", row->note, SLICE_FMT(row->verdict == RNDR_SILENT ? rndr_silence((enum rndr_way)w) : SLICE("")));
 	}
+	buf_add(out, SLICE("\nThe result as a page, with what to change in Postfix, Exim, OpenSMTPD, Sendmail, Microsoft Exchange, Microsoft 365 and Google Workspace:\n"));
+	add_link(out, r);
+	buf_add(out, SLICE("\n"));
 }

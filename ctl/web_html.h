@@ -11,7 +11,7 @@
 /* Text with <, >, &, quotes and control bytes made harmless, for elements and quoted attributes. Not well-formed UTF-8 becomes U+FFFD. */
 int html_add_text(struct buf *out, struct slice s);
 
-void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *filled, bool by_mail, struct slice abuse_contact);
+void html_page_ask(struct buf *out, struct slice complaint, const struct web_record *filled, bool by_mail);
 void html_page_check(struct buf *out, const struct web_record *r, const struct rndr_sum *sum);
 void html_page_message(struct buf *out, struct slice title, struct slice text);
 

@@ -7,16 +7,16 @@
 
 #include "base/field.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 enum tag { TAG_VERSION = 1, TAG_STRING, TAG_NUMBER, TAG_ROW, TAG_NOTE };
 
 /* The strings in the order in which they are written. */
-enum { STRINGS = 12 };
+enum { STRINGS = 13, NUMBERS = 6 };
 static void strings_of(struct web_record *r, char *at[STRINGS], size_t size[STRINGS])
 {
-	char *const where[STRINGS] = { r->id, r->token, r->domain, r->host, r->known, r->forward, r->full, r->dead_alias, r->vacation, r->relayed, r->asker, r->note };
+	char *const where[STRINGS] = { r->id, r->token, r->domain, r->host, r->known, r->forward, r->full, r->dead_alias, r->vacation, r->deferred, r->relayed, r->asker, r->note };
 	const size_t sizes[STRINGS] = { sizeof r->id, sizeof r->token, WEB_MAX_NAME, WEB_MAX_NAME, WEB_MAX_NAME, WEB_MAX_NAME, WEB_MAX_NAME, WEB_MAX_NAME,
-		                        WEB_MAX_NAME, WEB_MAX_NAME, sizeof r->asker, sizeof r->note };
+		                        WEB_MAX_NAME, WEB_MAX_NAME, WEB_MAX_NAME, sizeof r->asker, sizeof r->note };
 	memcpy(at, where, sizeof where);
 	memcpy(size, sizes, sizeof sizes);
 }
@@ -44,8 +44,8 @@ int web_record_put(struct buf *out, const struct web_record *r)
 	field_add_uint(out, TAG_VERSION, VERSION);
 	for (size_t i = 0; i < STRINGS; i++)
 		field_add(out, TAG_STRING, slice_of(at[i]));
-	const uint64_t numbers[] = { (uint64_t)r->state, (uint64_t)r->consent, (uint64_t)r->asked_s, (uint64_t)r->began_s, (uint64_t)r->ended_s };
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+	const uint64_t numbers[NUMBERS] = { (uint64_t)r->state, (uint64_t)r->consent, (uint64_t)r->asked_s, (uint64_t)r->began_s, (uint64_t)r->ended_s, r->deaf };
+	for (size_t i = 0; i < NUMBERS; i++)
 		field_add_uint(out, TAG_NUMBER, numbers[i]);
 	for (size_t w = 0; w < RNDR_WAYS; w++)
 		put_row(out, &r->rows[w]);
@@ -96,15 +96,15 @@ int web_record_get(struct slice in, struct web_record *out)
 	size_t size[STRINGS];
 	uint8_t tag;
 	struct slice value;
-	uint64_t version, numbers[5];
+	uint64_t version, numbers[NUMBERS];
 	strings_of(&r, at, size);
 	if (!field_next(&in, &tag, &value) || tag != TAG_VERSION || !field_uint(value, UINT8_MAX, &version) || version != VERSION)
 		return -EPROTO;
 	for (size_t i = 0; i < STRINGS; i++)
 		if (!get_string(&in, TAG_STRING, at[i], size[i]))
 			return -EPROTO;
-	for (size_t i = 0; i < 5; i++)
-		if (!get_number(&in, i == 0 ? WEB_FAILED : i == 1 ? WEB_CONSENT_MAIL : INT64_MAX, &numbers[i]))
+	for (size_t i = 0; i < NUMBERS; i++)
+		if (!get_number(&in, i == 0 ? WEB_FAILED : i == 1 ? WEB_CONSENT_MAIL : i == 5 ? 1 : INT64_MAX, &numbers[i]))
 			return -EPROTO;
 	for (size_t w = 0; w < RNDR_WAYS; w++)
 		if (!get_row(&in, &r.rows[w]))
@@ -116,6 +116,7 @@ int web_record_get(struct slice in, struct web_record *out)
 	r.asked_s = (int64_t)numbers[2];
 	r.began_s = (int64_t)numbers[3];
 	r.ended_s = (int64_t)numbers[4];
+	r.deaf = numbers[5];
 	*out = r;
 	return 0;
 }
@@ -131,6 +132,14 @@ void web_record_take(struct web_record *r, const struct rndr_check *c)
 		if (note.n)
 			memcpy(row->note, note.p, note.n);
 	}
+}
+
+int web_record_answer(const struct web_record *r)
+{
+	enum rndr_verdict verdicts[RNDR_WAYS];
+	for (unsigned w = 0; w < RNDR_WAYS; w++)
+		verdicts[w] = r->rows[w].verdict;
+	return rndr_answer(verdicts, 0, r->deaf);
 }
 
 void web_record_random(char *out, size_t n)

@@ -34,9 +34,10 @@ struct web_record {
 	enum web_state state;
 	enum web_consent consent;
 	char domain[WEB_MAX_NAME], host[WEB_MAX_NAME];
-	char known[WEB_MAX_NAME], forward[WEB_MAX_NAME], full[WEB_MAX_NAME], dead_alias[WEB_MAX_NAME], vacation[WEB_MAX_NAME], relayed[WEB_MAX_NAME];
+	char known[WEB_MAX_NAME], forward[WEB_MAX_NAME], full[WEB_MAX_NAME], dead_alias[WEB_MAX_NAME], vacation[WEB_MAX_NAME], deferred[WEB_MAX_NAME], relayed[WEB_MAX_NAME];
 	char asker[64];                /* the network that asked, for limits and abuse */
 	int64_t asked_s, began_s, ended_s;
+	bool deaf;                     /* nothing listened for returns */
 	char note[WEB_MAX_NOTE];
 	struct web_row rows[RNDR_WAYS];
 };
@@ -46,5 +47,6 @@ int web_record_get(struct slice record, struct web_record *out); /* -EPROTO for 
 
 /* Copies a result as it stands now. */
 void web_record_take(struct web_record *r, const struct rndr_check *c);
+int web_record_answer(const struct web_record *r); /* 0 none, 1 backscatters, 2 could not tell: ctl/rndr.h */
 void web_record_random(char *out, size_t n); /* n letters and digits of a base of 32, and a NUL */
 #endif

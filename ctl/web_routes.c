@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/mem.h"
 #include "ctl/web_html.h"
 #include "ctl/web_settings.h"
 
@@ -41,17 +41,42 @@ static void not_found(struct web_request *r)
 static void first_page(const struct web_site *s, struct web_request *r, int code, const char *complaint, const struct web_record *filled)
 {
 	struct buf page = BUF_INIT(MAX_PAGE);
-	html_page_ask(&page, complaint ? slice_of(complaint) : SLICE(""), filled, web_checks_by_mail(s->checks), web_settings.abuse_contact);
+	html_page_ask(&page, complaint ? slice_of(complaint) : SLICE(""), filled, web_checks_by_mail(s->checks));
 	reply_page(r, code, &page);
 	buf_free(&page);
 }
 
-static void redirect(struct web_request *r, const char *id)
-{
+/* An asker who waits for the record to be on disk. */
+struct waiting {
+	struct web_later *later;        /* NULL: gone */
 	char path[64];
-	snprintf(path, sizeof path, "/check/%s", id);
-	web_set_header(r, "Location", path);
-	web_reply(r, 303, "text/plain", SLICE("See the check's page.\n"));
+};
+
+static void on_asker_gone(void *arg, struct web_later *l)
+{
+	(void)l;
+	((struct waiting *)arg)->later = NULL;
+}
+
+static struct waiting *waiting_new(struct slice id)
+{
+	struct waiting *x = MEM_NEW(struct waiting);
+	snprintf(x->path, sizeof x->path, "/check/%.*s", SLICE_FMT(id));
+	return x;
+}
+
+static void on_kept(void *arg, const char *wrong)
+{
+	struct waiting *x = arg;
+	struct buf page = BUF_INIT(MAX_PAGE);
+	if (x->later && wrong) {
+		html_page_message(&page, SLICE("Not begun"), slice_of(wrong));
+		web_later_reply(x->later, 422, "text/html; charset=utf-8", buf_slice(&page), NULL);
+	} else if (x->later) {
+		web_later_reply(x->later, 303, "text/plain", SLICE("See the check's page.\n"), x->path);
+	}
+	buf_free(&page);
+	mem_free(x);
 }
 
 static bool take_field(struct web_request *r, const char *name, char *to)
@@ -71,12 +96,16 @@ static void ask(struct web_site *s, struct web_request *r)
 	record.consent = slice_eq(web_form(r, "consent"), SLICE("mail")) ? WEB_CONSENT_MAIL : WEB_CONSENT_DNS;
 	if (!take_field(r, "domain", record.domain) || !take_field(r, "host", record.host) || !take_field(r, "known", record.known) ||
 	    !take_field(r, "forward", record.forward) || !take_field(r, "full", record.full) || !take_field(r, "dead_alias", record.dead_alias) ||
-	    !take_field(r, "vacation", record.vacation) || !take_field(r, "relayed", record.relayed))
+	    !take_field(r, "vacation", record.vacation) || !take_field(r, "deferred", record.deferred) || !take_field(r, "relayed", record.relayed))
 		return first_page(s, r, 400, "Something in the form is too long.", NULL);
-	const char *wrong = web_checks_ask(s->checks, &record, &asker);
-	if (wrong)
+	struct waiting *x = waiting_new(SLICE(""));
+	const char *wrong = web_checks_ask(s->checks, &record, &asker, on_kept, x);
+	if (wrong) {
+		mem_free(x);
 		return first_page(s, r, 422, wrong, &record);
-	redirect(r, record.id);
+	}
+	snprintf(x->path, sizeof x->path, "/check/%s", record.id);
+	x->later = web_later_begin(r, on_asker_gone, x);
 }
 
 static void check_page(struct web_site *s, struct web_request *r, struct slice id)
@@ -105,14 +134,13 @@ static void check_text(struct web_site *s, struct web_request *r, struct slice i
 
 static void start(struct web_site *s, struct web_request *r, struct slice id)
 {
-	struct web_record record;
-	struct rndr_sum sum;
-	const char *wrong = web_checks_start(s->checks, id, web_form(r, "token"));
-	if (wrong)
+	struct waiting *x = waiting_new(slice_head(id, WEB_ID));
+	const char *wrong = web_checks_start(s->checks, id, web_form(r, "token"), on_kept, x);
+	if (wrong) {
+		mem_free(x);
 		return reply_message(r, 422, "Not begun", wrong);
-	if (!web_checks_get(s->checks, id, &record, &sum))
-		return not_found(r);
-	redirect(r, record.id);
+	}
+	x->later = web_later_begin(r, on_asker_gone, x);
 }
 
 /* The link of the postmaster's message. Following it asks once more, so that a scanner of links in mail begins nothing. */

@@ -22,11 +22,11 @@ const struct slice web_style = SLICE_INIT(
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.95rem}caption{text-align:left;font-weight:bold;padding:.3rem 0}\n"
 	"th,td{text-align:left;vertical-align:top;padding:.35rem .5rem;border-top:1px solid var(--line);overflow-wrap:anywhere}tbody th{font-weight:normal}\n"
 	"tr.refused td:nth-child(2){color:var(--good);font-weight:bold}tr.bounced td:nth-child(2){color:var(--bad);font-weight:bold}tr.silent td:nth-child(2){color:var(--warn)}\n"
-	"figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}.picture{width:100%;height:auto}\n"
+	"figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}.picture{width:100%;min-width:36rem;height:auto}\n"
 	".picture text{font:13px 'Liberation Sans',sans-serif;fill:var(--ink)}.picture .party{font-weight:bold}\n"
 	".picture path{fill:none;stroke-width:2}.picture path.refused{stroke:var(--good)}.picture path.silent{stroke:var(--warn);stroke-dasharray:5 4}.picture path.bounced{stroke:var(--bad);stroke-width:3}\n"
 	".picture path.refused.head{fill:var(--good);stroke:none}.picture path.silent.head{fill:var(--warn);stroke:none}.picture path.bounced.head{fill:var(--bad);stroke:none}\n"
-	".picture text.untested,.picture text.pending{fill:var(--soft)}.picture rect{fill:none;stroke:var(--soft)}\n");
+	".picture text.untested,.picture text.pending{fill:var(--soft)}.picture rect{fill:var(--soft);fill-opacity:.12;stroke:var(--soft)}.picture rect.hit{fill:var(--bad);fill-opacity:.25;stroke:var(--bad)}.picture text.bounced{fill:var(--ink)}\n");
 
 const struct slice web_script = SLICE_INIT(
 	"'use strict';\n"

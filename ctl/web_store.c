@@ -37,6 +37,8 @@ struct job {
 	char *record;               /* NULL: remove */
 	size_t n;
 	int error;
+	void (*done)(void *arg, int error);
+	void *arg;
 };
 
 /* The disk ---------------------------------------------------------------------------------------------------------------------------- */
@@ -96,17 +98,21 @@ static void written(void *arg)
 	struct job *j = arg;
 	if (j->error && j->error != DB_NOTFOUND)
 		log_event(LOG_ERROR, "check-not-kept", LOG_CSTR("id", j->id), LOG_CSTR("error", db_strerror(j->error)), LOG_END);
+	if (j->done)
+		j->done(j->arg, j->error);
 	mem_free(j->record);
 	mem_free(j);
 }
 
-static void write_later(struct web_store *s, const char *id, const char *record, size_t n)
+static void write_later(struct web_store *s, const char *id, const char *record, size_t n, void (*done)(void *arg, int error), void *arg)
 {
 	struct job *j = MEM_NEW(struct job);
 	j->store = s;
 	memcpy(j->id, id, sizeof j->id);
 	j->record = record ? mem_copy(record, n) : NULL;
 	j->n = n;
+	j->done = done;
+	j->arg = arg;
 	worker_add(s->worker, write_now, written, j);
 }
 
@@ -145,11 +151,11 @@ static struct row *make_room(struct web_store *s)
 		if (s->rows[i].over && (!oldest || s->rows[i].asked_s < oldest->asked_s))
 			oldest = &s->rows[i];
 	if (oldest)
-		write_later(s, oldest->id, NULL, 0);
+		write_later(s, oldest->id, NULL, 0, NULL, NULL);
 	return oldest;
 }
 
-int web_store_put(struct web_store *s, const struct web_record *r)
+int web_store_put(struct web_store *s, const struct web_record *r, void (*done)(void *arg, int error), void *arg)
 {
 	struct buf encoded = BUF_INIT(MAX_RECORD);
 	int error = web_record_put(&encoded, r);
@@ -160,7 +166,7 @@ int web_store_put(struct web_store *s, const struct web_record *r)
 		error = -ENOSPC;
 	if (!error) {
 		set_row(row, r, buf_slice(&encoded));
-		write_later(s, r->id, encoded.p, encoded.n);
+		write_later(s, r->id, encoded.p, encoded.n, done, arg);
 	}
 	buf_free(&encoded);
 	return error;

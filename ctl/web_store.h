@@ -11,8 +11,9 @@ struct web_store;
 int web_store_open(struct loop *l, const char *directory, struct web_store **out); /* 0 or -errno; a damaged record is left out, a damaged database begun anew */
 void web_store_close(struct web_store *s);                                       /* waits for what is being written */
 
-/* Keeps it, in memory at once and on disk soon. -ENOSPC: full of checks that are not over. */
-int web_store_put(struct web_store *s, const struct web_record *r);
+/* Keeps it, in memory at once and on disk soon: then done, which may be NULL, is called from the loop with 0 or an error. -ENOSPC: full of checks that are not over; done is not
+ * called. */
+int web_store_put(struct web_store *s, const struct web_record *r, void (*done)(void *arg, int error), void *arg);
 bool web_store_get(struct web_store *s, struct slice id, struct web_record *out);
 
 /* Every record, in no order, until each says false. */

@@ -1,6 +1,7 @@
 """The RNDR check as a page: what is served, how it bears abuse, and the way of a person through it in a real browser, where one is installed (make test-page)."""
-import http.client, json, re, socket, threading, time, urllib.parse
-from porter import BUILD, SLOW, Porter, check, finish, skip
+import http.client, re, socket, time, urllib.parse
+from leaky import Leaky
+from porter import BUILD, SLOW, Porter, check, finish, free_port, skip
 import browser
 
 KEY_TAB, KEY_ENTER, KEY_SPACE = '\ue004', '\ue007', ' '
@@ -98,6 +99,56 @@ def by_letter(p, page):
     check('and it comes to its end', b'No backscatter was seen' in finished(page, where))
 
 
+LEAKY = {'known': 'alice@example.test', 'dead_alias': 'gone@example.test', 'forward': 'fwd@example.test', 'full': 'full@example.test', 'vacation': 'away@example.test',
+         'deferred': 'slow@example.test', 'relayed': 'relay.test'}
+
+
+def backscatter(p, page):
+    """A server that leaks by one way: its arrow leads to the victim, and no other does. The link of its result."""
+    server = Leaky('forward', catch=p.catch)
+    _, headers, _ = page.post('/check', domain='example.test', host=f'127.0.0.1:{server.port}', consent='dns', **LEAKY)
+    where = headers.get('location', '')
+    page.post(where + '/start')
+    text = finished(page, where).decode()
+    check('of a server that returns mail the page says so, and in how many ways of how many', re.search(r'class="verdict bad">This server returned mail to a forged sender in 1 of 16 ways', text), text[:1500])
+    arrows = re.findall(r'<path class="(\w+)" d="M380 (\d+)H\d+" marker-end="url\(#head-bounced\)"', text)
+    names = dict(re.findall(r'<text x="20" y="(\d+)" class="\w+" text-anchor="start">([\w-]+)<', text))
+    row = names.get(str(int(arrows[0][1]) + 4)) if arrows else None
+    check('in the picture one arrow leads to the victim, that of the way which returned it', len(arrows) == 1 and row == 'forward' and 'class="victim hit"' in text, (arrows, names))
+    check('the table tells bytes, amplification, time, and that the spam was in it', re.search(r'way-forward.*accepted and bounced.*1 × back, \d+ bytes \(\d+&nbsp;% of what was sent\), after [\d.]+ s, with the spam', text), text)
+    check('every way was tried', text.count('could not test') == 0, text)
+    plain_text = page.get(where + '.txt')[2].decode()
+    check('the plain text begins with the verdict and ends with the link to what to change', 'in 1 of 16 ways' in plain_text[:400] and plain_text.rstrip().endswith(where) and 'Google Workspace' in plain_text, plain_text)
+    check('the page shows its own permanent private address', f'href="{where}"' in text and 'permanent and private' in text)
+    server.close()
+    return where
+
+
+def silence(page):
+    """A server that swallows what nobody can have is not called clear."""
+    server = Leaky('subaddress')
+    server.send = lambda to, content: None
+    _, headers, _ = page.post('/check', domain='example.test', host=f'127.0.0.1:{server.port}', consent='dns')
+    page.post(headers['location'] + '/start')
+    text = finished(page, headers['location']).decode()
+    check('a suspected drop does not clear a server on the page either', 'class="verdict">' in text and 'a suspected drop, unproved' in text, text[:1500])
+    server.close()
+
+
+def killed(p, page):
+    """What the page has answered is on disk: kill -9 at that moment loses neither a link nor a place in the queue."""
+    links = [page.post('/check', domain='example.test', host=f'127.0.0.1:{p.mx}', consent='dns')[1].get('location', '') for _ in range(3)]
+    p.kill()
+    p.start()
+    p.wait(lambda: answers(page))
+    check('links given just before kill -9 are there after it', [page.get(l)[0] for l in links] == [200] * 3, links)
+    begun = [page.post(l + '/start')[0] for l in links]
+    p.kill()
+    p.start()
+    p.wait(lambda: answers(page))
+    check('checks that waited or ran at kill -9 are run after it, without anybody asking again', begun == [303] * 3 and all(b'No backscatter was seen' in finished(page, l) for l in links), begun)
+
+
 def answers(page):
     try:
         return page.get('/healthz')[0] == 200
@@ -116,6 +167,7 @@ def abuse(p, page):
             break
     began = time.monotonic()
     check('600 slow posts hold it up for no longer than a request may take', p.wait(lambda: answers(page), 40), time.monotonic() - began)
+    check('a post that does not come to its end is ended, which is logged', p.wait_log(r'web-slow process=web connections=\d+', 40), p.log_text()[-500:])
     for s in held:
         s.close()
     held = []
@@ -138,9 +190,12 @@ def abuse(p, page):
             except OSError:
                 pass
     check('nonsense for a request is answered or cut off', page.get('/')[0] == 200)
+    log = p.log_text()
+    check('all of it is logged: who asked for what, odd names escaped', all(re.search(w, log) for w in (
+        r'rndr-check-asked .*domain="?example\.test', r'rndr-check-refused .*script.*This is no mail domain')) and '\n<script' not in log, [l for l in log.splitlines() if 'refused' in l or '<script' in l][:8])
 
 
-def as_a_person(p, page):
+def as_a_person(p, page, leak):
     shots = BUILD / 'screenshots'
     base = f'http://127.0.0.1:{p.http}'
     with browser.Browser() as b:
@@ -166,11 +221,19 @@ def as_a_person(p, page):
         check('in Chromium: the picture is drawn', b.run('return document.querySelector("svg.picture").getBoundingClientRect().height') > 200)
         console = [e for e in b.console() if 'favicon' not in e['message']]
         check('in Chromium: no console errors', not console, console)
+        b.go(base + leak)
+        b.screenshot(shots / 'backscatter.png')
+        hit, safe = (b.run(f'return getComputedStyle(document.querySelector("{q}")).stroke') for q in ('.picture > path.bounced', '.picture > path.refused'))
+        check('in Chromium: the arrow that hit the victim has a colour of its own, and words beside it', hit != safe and 'the spam in them' in b.text(), (hit, safe))
         for path in ('/', link[len(base):], '/advice/postfix'):
             b.resize(320, 700)
             b.go(base + path)
             wide = b.run('return document.documentElement.scrollWidth')
             check(f'in Chromium: readable at 320 px ({path.split("/")[1] or "first page"})', wide <= 320, wide)
+            if b.run('return !!document.querySelector("svg.picture")'):
+                size = b.run('return 13 * document.querySelector("svg.picture").getScreenCTM().a')
+                check('in Chromium: the picture\'s words stay readable at 320 px', size >= 9, size)
+                b.screenshot(shots / 'narrow-result.png')
         b.screenshot(shots / 'narrow.png')
         b.resize(1000, 900)
         b.go(base + '/')
@@ -209,13 +272,17 @@ def as_a_person(p, page):
         check('in Chromium without JavaScript: the page goes on by itself to the result', 'No backscatter was seen' in b.text())
 
 
-with Porter('page') as p:
-    page = Page(p)
+catch = free_port()
+with Porter('page', settings={'listen-rndr-catch': f'127.0.0.1:{catch}', 'rndr-probe-domain': '[127.0.0.1]'}) as p:
+    page, p.catch = Page(p), catch
     plain(p, page)
     by_letter(p, page)
+    leak = backscatter(p, page)
+    silence(page)
+    killed(p, page)
     abuse(p, page)
     if browser.available():
-        as_a_person(p, page)
+        as_a_person(p, page, leak)
     else:
         skip('in Chromium', 'it is not installed (make test-page)')
 finish()

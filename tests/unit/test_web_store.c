@@ -32,7 +32,7 @@ static void a_record_is_the_same_after_a_restart(void **state)
 	struct web_store *s;
 	struct web_record r = record("example.org"), got;
 	assert_int_equal(web_store_open(l, folder, &s), 0);
-	assert_int_equal(web_store_put(s, &r), 0);
+	assert_int_equal(web_store_put(s, &r, NULL, NULL), 0);
 	web_store_close(s);
 	assert_int_equal(web_store_open(l, folder, &s), 0);
 	assert_true(web_store_get(s, slice_of(r.id), &got));
@@ -55,7 +55,7 @@ static void a_damaged_database_is_begun_anew(void **state)
 		fputs("rubbish ", f);
 	fclose(f);
 	assert_int_equal(web_store_open(l, folder, &s), 0);
-	assert_int_equal(web_store_put(s, &r), 0);
+	assert_int_equal(web_store_put(s, &r, NULL, NULL), 0);
 	assert_true(web_store_get(s, slice_of(r.id), &got));
 	web_store_close(s);
 	loop_free(l);
