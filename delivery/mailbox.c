@@ -17,6 +17,7 @@
 #include "delivery/mailbox_proto.h"
 #include "delivery/mailbox_transaction.h"
 #include "delivery/maildir_sweep.h"
+#include "delivery/system_parcel.h"
 
 enum { BUCKETS = 1024, STATE_MS = 1000, STATE_STEP = 1 << 20, MAX_DELIVER_MEMORY = 4 << 20, MAX_REPLY = 2 << 20, SLOW_THREADS = 4 };
 
@@ -413,6 +414,7 @@ void mailbox_free(struct mailbox *m)
 	loop_timer_free(m->timer);
 	worker_free(m->sweeper);
 	worker_free(m->slow);
+	system_forget_all(&m->house);
 	helper_forget_all(&m->house);
 	mailbox_stores_close(&m->stores);
 	mem_free(m);

@@ -11,6 +11,7 @@ struct helper_starter {
 };
 
 struct helper_run;
+struct line;
 
 /* What all transactions of the process share. */
 struct transaction_house {
@@ -25,6 +26,8 @@ struct transaction_house {
 	struct helper_starter helpers;
 	uint64_t last_helper;
 	struct helper_run *running;
+	struct line *resting;         /* system_parcel.c: processes of users that were asked and may be asked again */
+	size_t resting_count;
 };
 
 /* ended is called once, in the loop, never from inside this call: status as waitpid gives it, or -errno when it did not start. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/ipc.h"
 #include "base/mem.h"
@@ -13,17 +14,37 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir.h"
 
-enum { PATIENCE_MS = 60000, MAX_QUESTION = 16 << 10, MAX_ANSWER_MEMORY = 256 << 10 };
+enum { PATIENCE_MS = 60000, MAX_QUESTION = 16 << 10, MAX_ANSWER_MEMORY = 256 << 10, REST_MS = 2000, MAX_AGE_MS = 10000, MAX_RESTING = 16, MAX_USER = 64 };
 
 /* A channel to a process of that user. */
 struct line {
 	struct transaction_house *house;
 	struct ipc *channel;
-	struct loop_timer *patience;
+	struct loop_timer *patience;  /* for an answer; while it rests, for the next question */
 	void (*answered)(void *arg, const struct ipc_message *m); /* NULL: it is gone, or too late */
 	void *arg;
 	int fd;                       /* that came with the answer, during the call */
+	struct line *next;            /* among those that rest */
+	bool resting, used;           /* used: it was asked before */
+	uint64_t born_ms;
+	char user[MAX_USER];
 };
+
+static void line_close(struct line *l)
+{
+	if (!l)
+		return;
+	if (l->resting) {
+		struct line **at = &l->house->resting;
+		while (*at != l)
+			at = &(*at)->next;
+		*at = l->next;
+		l->house->resting_count--;
+	}
+	ipc_free(l->channel);
+	loop_timer_free(l->patience);
+	mem_free(l);
+}
 
 static int line_heard(void *arg, struct ipc *from, struct ipc_message *m)
 {
@@ -31,7 +52,7 @@ static int line_heard(void *arg, struct ipc *from, struct ipc_message *m)
 	(void)from;
 	if (m->type == MAILBOX_STATE)
 		return 0;
-	if (!loop_timer_is_set(l->patience))
+	if (l->resting || !loop_timer_is_set(l->patience))
 		return -EPROTO;
 	loop_timer_stop(l->patience);
 	l->fd = m->fd;
@@ -47,29 +68,78 @@ static void line_lost(void *arg, struct ipc *which)
 	ipc_free(which);
 	l->channel = NULL;
 	loop_timer_stop(l->patience);
-	if (waiting)
+	if (l->resting)
+		line_close(l);
+	else if (waiting)
 		l->answered(l->arg, NULL);
 }
 
 static void line_too_late(void *arg)
 {
 	struct line *l = arg;
+	if (l->resting) {
+		line_close(l);
+		return;
+	}
 	ipc_free(l->channel);
 	l->channel = NULL;
 	l->answered(l->arg, NULL);
 }
 
 /* The process's exit code says nothing that the channel's end doesn't. */
-static void line_open(struct line *l, struct slice user)
+static struct line *line_new(struct transaction_house *house, struct slice user, void (*answered)(void *, const struct ipc_message *), void *arg)
 {
 	static const struct ipc_handler handler = { line_heard, line_lost };
+	struct line *l = MEM_NEW(struct line);
 	int fds[2] = { -1, -1 };
-	l->patience = loop_timer_new(l->house->loop, line_too_late, l);
+	*l = (struct line){ .house = house, .answered = answered, .arg = arg, .fd = -1, .born_ms = clock_mono_ms() };
+	memcpy(l->user, user.p, user.n < MAX_USER ? user.n : 0);
+	l->patience = loop_timer_new(house->loop, line_too_late, l);
 	if (ipc_pair(fds) == 0) {
-		helper_begin(l->house, SLICE("system"), user, NULL, 0, fds[1], NULL, NULL);
-		l->channel = ipc_new(l->house->loop, fds[0], &handler, l);
+		helper_begin(house, SLICE("system"), user, NULL, 0, fds[1], NULL, NULL);
+		l->channel = ipc_new(house->loop, fds[0], &handler, l);
 	}
 	file_close(&fds[1]);
+	return l;
+}
+
+/* One of this user's that rests, or NULL. */
+static struct line *line_wake(struct transaction_house *house, struct slice user, void (*answered)(void *, const struct ipc_message *), void *arg)
+{
+	struct line **at = &house->resting;
+	while (*at && !slice_eq(slice_of((*at)->user), user))
+		at = &(*at)->next;
+	struct line *l = *at;
+	if (!l)
+		return NULL;
+	*at = l->next;
+	house->resting_count--;
+	l->resting = false;
+	l->answered = answered;
+	l->arg = arg;
+	loop_timer_stop(l->patience);
+	return l;
+}
+
+/* Nobody needs it now. */
+static void line_rest(struct line *l)
+{
+	struct transaction_house *house = l->house;
+	if (!l->channel || !l->user[0] || house->resting_count >= MAX_RESTING || clock_mono_ms() - l->born_ms > MAX_AGE_MS) {
+		line_close(l);
+		return;
+	}
+	l->resting = l->used = true;
+	l->next = house->resting;
+	house->resting = l;
+	house->resting_count++;
+	loop_timer_set(l->patience, REST_MS);
+}
+
+void system_forget_all(struct transaction_house *house)
+{
+	while (house->resting)
+		line_close(house->resting);
 }
 
 /* Once asked, `answered` comes: with an answer, or with NULL. */
@@ -80,54 +150,72 @@ static void line_ask(struct line *l, uint16_t type, struct slice question)
 		ipc_send(l->channel, type, 1, question, -1);
 }
 
-static void line_close(struct line *l)
-{
-	ipc_free(l->channel);
-	l->channel = NULL;
-	loop_timer_free(l->patience);
-	l->patience = NULL;
-}
-
 /* ---- the question at RCPT ---- */
 
 struct system_question {
-	struct line line;
+	struct transaction_house *house;
+	struct line *line;
+	struct buf record;
+	struct slice user;
+	struct arena mem;
 	void (*answered)(void *arg, const struct mailbox_asked *a);
 	void *arg;
 };
+
+static void on_asked(void *arg, const struct ipc_message *m);
+
+/* One that rested may have ended meanwhile: a question changes nothing, so a fresh one is asked. */
+static bool ask_afresh(struct system_question *q)
+{
+	if (!q->line->used)
+		return false;
+	line_close(q->line);
+	q->line = line_new(q->house, q->user, on_asked, q);
+	line_ask(q->line, MAILBOX_ASK, buf_slice(&q->record));
+	return true;
+}
 
 static void on_asked(void *arg, const struct ipc_message *m)
 {
 	struct system_question *q = arg;
 	struct arena mem = ARENA_INIT(MAX_ANSWER_MEMORY);
 	struct mailbox_asked answer;
-	file_close(&q->line.fd);
-	if (m == NULL || m->type != MAILBOX_ASKED || mailbox_get_asked(m->payload, &mem, &answer) < 0)
+	file_close(&q->line->fd);
+	if (!m && ask_afresh(q))
+		return;
+	bool good = m && m->type == MAILBOX_ASKED && mailbox_get_asked(m->payload, &mem, &answer) == 0;
+	if (!good)
 		answer = (struct mailbox_asked){ .status = mailbox_status_of(-ENOENT) };
 	q->answered(q->arg, &answer);
 	arena_free(&mem);
-	line_close(&q->line);
+	if (good)
+		line_rest(q->line);
+	else
+		line_close(q->line);
+	buf_free(&q->record);
+	arena_free(&q->mem);
 	mem_free(q);
 }
 
 void system_ask(struct transaction_house *house, const struct mailbox_ask *question, void (*answered)(void *arg, const struct mailbox_asked *a), void *arg)
 {
 	struct system_question *q = MEM_NEW(struct system_question);
-	struct buf record = BUF_INIT(MAX_QUESTION);
-	q->line = (struct line){ .house = house, .answered = on_asked, .arg = q, .fd = -1 };
-	q->answered = answered;
-	q->arg = arg;
-	line_open(&q->line, question->leaf.place);
-	mailbox_put_ask(&record, question);
-	line_ask(&q->line, MAILBOX_ASK, buf_slice(&record));
-	buf_free(&record);
+	*q = (struct system_question){ .house = house, .answered = answered, .arg = arg };
+	buf_init(&q->record, MAX_QUESTION);
+	q->user = arena_copy(&q->mem, question->leaf.place);
+	q->line = line_wake(house, q->user, on_asked, q);
+	if (!q->line)
+		q->line = line_new(house, q->user, on_asked, q);
+	mailbox_put_ask(&q->record, question);
+	line_ask(q->line, MAILBOX_ASK, buf_slice(&q->record));
 }
 
 /* ---- the delivery ---- */
 
 struct system_parcel {
 	struct parcel base;
-	struct line line;
+	struct line *line;            /* NULL before the first question, and when all is undone */
+	struct transaction_house *house;
 	enum parcel_step step;
 	struct pen theirs;            /* the user's pen, while it is filled */
 	int error;
@@ -149,7 +237,7 @@ static void ask_delivery(struct system_parcel *p)
 	mailbox_put_deliver(&question, &m);
 	if (!m.from_pen)
 		buf_add(&question, c->bytes);
-	line_ask(&p->line, MAILBOX_DELIVER, buf_slice(&question));
+	line_ask(p->line, MAILBOX_DELIVER, buf_slice(&question));
 	buf_free(&question);
 }
 
@@ -158,7 +246,7 @@ static void ask_pen(struct system_parcel *p)
 	struct mailbox_pen m = { p->base.content->transaction, *p->base.leaves[0], p->base.content->length };
 	struct buf question = BUF_INIT(MAX_QUESTION);
 	mailbox_put_pen(&question, &m);
-	line_ask(&p->line, MAILBOX_PEN, buf_slice(&question));
+	line_ask(p->line, MAILBOX_PEN, buf_slice(&question));
 	buf_free(&question);
 }
 
@@ -166,7 +254,7 @@ static void ask_commit(struct system_parcel *p)
 {
 	struct buf question = BUF_INIT(MAX_QUESTION);
 	mailbox_put_transaction(&question, p->base.content->transaction);
-	line_ask(&p->line, MAILBOX_COMMIT, buf_slice(&question));
+	line_ask(p->line, MAILBOX_COMMIT, buf_slice(&question));
 	buf_free(&question);
 }
 
@@ -189,14 +277,14 @@ static void filled(void *arg)
 static void on_pen(struct system_parcel *p, struct slice payload)
 {
 	struct mail_status status;
-	p->theirs.fd = p->line.fd;
-	p->line.fd = -1;
+	p->theirs.fd = p->line->fd;
+	p->line->fd = -1;
 	if (mailbox_get_status(payload, &status) < 0)
 		fail(p);
 	else if (status.fate != MAIL_OK || p->theirs.fd < 0)
 		parcel_answer(&p->base, status.fate != MAIL_OK ? status : mailbox_status_of(-EIO));
 	else
-		worker_add(p->line.house->slow, fill_pen, filled, p);
+		worker_add(p->house->slow, fill_pen, filled, p);
 }
 
 /* The texts of a process that a user controls are not for strangers: what it says becomes one of our own words. */
@@ -232,7 +320,7 @@ static void on_answer(void *arg, const struct ipc_message *m)
 		on_pen(p, m->payload);
 		return;
 	}
-	file_close(&p->line.fd);
+	file_close(&p->line->fd);
 	if (m && m->type == MAILBOX_DELIVERED)
 		on_delivered(p, m->payload);
 	else
@@ -251,7 +339,7 @@ static void start(struct parcel *base, enum parcel_step step)
 	switch (step) {
 	case PARCEL_PREPARE:
 	case PARCEL_DELIVER:
-		line_open(&p->line, base->leaves[0]->place);
+		p->line = line_new(p->house, base->leaves[0]->place, on_answer, p);
 		if (base->content->pen)
 			ask_pen(p);
 		else
@@ -261,8 +349,9 @@ static void start(struct parcel *base, enum parcel_step step)
 		ask_commit(p);
 		return;
 	case PARCEL_UNDO: /* a lost channel aborts what is held */
-		line_close(&p->line);
-		loop_later(p->line.house->loop, undone, base);
+		line_close(p->line);
+		p->line = NULL;
+		loop_later(p->house->loop, undone, base);
 		return;
 	}
 }
@@ -270,7 +359,7 @@ static void start(struct parcel *base, enum parcel_step step)
 static void free_parcel(struct parcel *base)
 {
 	struct system_parcel *p = (struct system_parcel *)base;
-	line_close(&p->line);
+	line_close(p->line);
 	pen_drop(&p->theirs);
 	mem_free(base->leaves);
 	mem_free(base->results);
@@ -284,7 +373,7 @@ struct parcel *system_parcel_new(struct transaction_house *house, const struct p
 {
 	struct system_parcel *p = MEM_NEW(struct system_parcel);
 	parcel_init(&p->base, &system_kind, content, leaf, result);
-	p->line = (struct line){ .house = house, .answered = on_answer, .arg = p, .fd = -1 };
+	p->house = house;
 	p->theirs = PEN_NONE;
 	return &p->base;
 }

@@ -21,6 +21,7 @@ static struct {
 	uint64_t id;
 } children[MAX_CHILDREN];
 static struct loop_timer *reaper;
+static size_t starts;
 
 /* All that the child needs is made before the fork, since other threads may hold the allocator's lock at that moment; a user's process is this program again. */
 static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
@@ -33,6 +34,7 @@ static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice 
 		for (size_t i = 0; i < count && i < 7; i++)
 			argv[i] = mem_copy(words[i].p, words[i].n);
 	setenv("HOME", home, 1);
+	starts++;
 	pid_t pid = fork();
 	if (pid == 0) {
 		dup2(fd, 0);
@@ -81,11 +83,11 @@ static int end(void **state)
 {
 	(void)state;
 	loop_timer_free(reaper);
+	kit_end(&kit); /* those that rest end with it */
 	for (size_t i = 0; i < MAX_CHILDREN; i++)
 		if (children[i].pid)
 			waitpid(children[i].pid, NULL, 0);
 	memset(children, 0, sizeof children);
-	kit_end(&kit);
 	return 0;
 }
 
@@ -182,6 +184,36 @@ static void forward_is_read_at_ask_and_only_addresses_count(void **state)
 	assert_int_equal(kit_ask(&kit, &leaf, 1), MAIL_LATER);
 }
 
+static void a_users_process_rests_and_is_asked_again_and_looks_anew(void **state)
+{
+	struct mailbox_leaf leaf = user_leaf("u");
+	char text[40];
+	(void)state;
+	starts = 0;
+	for (int i = 0; i < 30; i++) {
+		snprintf(text, sizeof text, "a%d@b.example\n", i);
+		write_home(".forward", text, 0600);
+		assert_int_equal(kit_ask(&kit, &leaf, 1), MAIL_OK);
+		assert_int_equal(kit.asked.forward_count, 1);
+		assert_true(slice_eq(kit.asked.forward[0], slice(text, strlen(text) - 1)));
+	}
+	assert_in_range(starts, 1, 5); /* one, where the machine doesn't sleep for seconds */
+}
+
+static void one_that_ended_while_it_rested_is_replaced(void **state)
+{
+	struct mailbox_leaf leaf = user_leaf("u");
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(kit_ask(&kit, &leaf, 1), MAIL_OK);
+		for (size_t n = 0; n < MAX_CHILDREN; n++)
+			if (children[n].pid)
+				kill(children[n].pid, SIGKILL);
+		assert_int_equal(kit_ask(&kit, &leaf, 1), MAIL_OK);
+		assert_int_equal(kit_deliver(&kit, "r1", &leaf, 1, HELLO, false), MAIL_OK);
+	}
+}
+
 static void no_forward_text_crashes_its_reader(void **state)
 {
 	static const char bytes[] = ",\"\\|\n# a@b/:\r\t\x01\xff";
@@ -269,6 +301,8 @@ int main(int argc, char **argv)
 		TEST(a_large_message_goes_over_as_a_pen),
 		TEST(a_user_that_does_not_start_is_451_for_all),
 		TEST(forward_is_read_at_ask_and_only_addresses_count),
+		TEST(a_users_process_rests_and_is_asked_again_and_looks_anew),
+		TEST(one_that_ended_while_it_rested_is_replaced),
 		TEST(no_forward_text_crashes_its_reader),
 		TEST(a_program_gets_the_message_and_exact_arguments),
 		TEST(a_programs_exit_code_is_the_fate_of_all),
