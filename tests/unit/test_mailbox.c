@@ -1,5 +1,6 @@
 /* The mailbox process as an asker sees it: one question, one answer, and what lies in the Maildirs then. */
 #include "tests/unit/mailbox_kit.h"
+#include "tests/unit/mount_kit.h"
 
 #include <sys/mount.h>
 
@@ -308,6 +309,7 @@ static void maildirs_on_two_file_systems_are_all_served_or_none(void **state)
 
 int main(void)
 {
+	mounts_are_our_own();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
 	const struct CMUnitTest tests[] = {
 		TEST(a_message_lies_whole_under_the_name_that_was_answered),

@@ -2,6 +2,7 @@
  * cloned: the clone holds what had reached the disk at that moment, neither page cache nor unwritten journal. Each clone is mounted, which replays
  * its journal, and must hold every message that was answered before the cut began, whole, and no name without its content. Needs root, xfs and loop devices; else skipped. */
 #include "tests/unit/load_kit.h"
+#include "tests/unit/mount_kit.h"
 
 #include "base/file.h"
 
@@ -146,6 +147,7 @@ static void on_a_store_that_is_not_known_to_keep_order(void **state)
 
 int main(void)
 {
+	mounts_are_our_own();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(what_was_answered_before_a_power_cut_is_on_an_ext4, teardown),
 		cmocka_unit_test_teardown(on_an_xfs, teardown),

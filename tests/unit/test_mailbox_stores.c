@@ -1,6 +1,7 @@
 /* Deliveries on file systems that are not the build's: tmpfs, and images of xfs, btrfs and ext4, each made,
  * mounted and unmounted again. Needs root, the kernel's support and mkfs; what is missing is skipped. */
 #include "tests/unit/mailbox_kit.h"
+#include "tests/unit/mount_kit.h"
 
 #include <sys/mount.h>
 
@@ -99,6 +100,7 @@ static void mail_is_delivered_on_tmpfs(void **state)
 
 int main(void)
 {
+	mounts_are_our_own();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mail_is_delivered_on_tmpfs),
 		cmocka_unit_test(mail_is_delivered_on_ext4),
