@@ -4,13 +4,14 @@
 #include "base/mail_date.h"
 #include "base/text.h"
 
-/* Names and literals stay, the rest becomes "?". */
-static void add_tame(struct buf *out, struct slice s)
+/* Names and literals stay, the rest becomes "?"; so does what is not ASCII, unless the message may hold it in its header (RFC 6531) and it is UTF-8. */
+static void add_tame(struct buf *out, struct slice s, bool utf8)
 {
 	s = slice_head(s, 255);
+	utf8 = utf8 && text_is_utf8(s);
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
-		bool good = text_is_alnum(c) || c >= 0x80 || (c && strchr(".-_:[]", c));
+		bool good = text_is_alnum(c) || (utf8 && c >= 0x80) || (c && strchr(".-_:[]", c));
 		buf_add_byte(out, good ? (char)c : '?');
 	}
 }
@@ -46,7 +47,7 @@ static void local_print(struct buf *out, const struct session_facts *f, struct s
 	buf_add(out, SLICE("Received: by "));
 	buf_add(out, host);
 	buf_add(out, SLICE(" (Porter, from user "));
-	add_tame(out, f->user);
+	add_tame(out, f->user, f->transaction->utf8);
 	buf_add(out, SLICE(") id "));
 	buf_add(out, unique_slice(&f->transaction->id));
 	add_end(out, f->transaction, now_s);
@@ -60,10 +61,10 @@ void received_print(struct buf *out, const struct session_facts *f, struct slice
 		return;
 	}
 	buf_add(out, SLICE("Received: from "));
-	add_tame(out, f->helo.n ? f->helo : SLICE("unknown"));
+	add_tame(out, f->helo.n ? f->helo : SLICE("unknown"), t->utf8);
 	buf_add(out, SLICE(" ("));
 	if (f->reverse_name.n) {
-		add_tame(out, f->reverse_name);
+		add_tame(out, f->reverse_name, t->utf8);
 		buf_add_byte(out, ' ');
 	}
 	buf_add(out, f->ip.is_v4 ? SLICE("[") : SLICE("[IPv6:"));

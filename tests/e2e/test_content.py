@@ -152,6 +152,15 @@ def half_closed(porter):
     check('a client that has shut down its side hears all replies', got.rstrip().split(b'\r\n')[-1].startswith(b'221') and b'250 2.0.0 Ok, taken' in got, got[-200:])
 
 
+def trace(porter, name, parameter, wanted):
+    porter.clean()
+    with Talk(porter) as t:
+        for line in (b'EHLO ' + name, 'MAIL FROM:<a@outside.test>' + parameter, 'RCPT TO:<alice@example.test>', 'DATA', 'Subject: x\r\n\r\nx\r\n.'):
+            code = t.code(line)
+    got = next(iter(porter.messages().values()), b'')
+    return code == 250 and b'\nReceived: from ' + wanted + b' ([127.0.0.1])' in got, (code, got[:200])
+
+
 def pipelined(porter, tls, late):
     """However many commands lie in one piece of input, each gets its reply, also where the replies fill more than one buffer."""
     with begin(porter, to=(), tls=tls) as t:
@@ -191,6 +200,9 @@ def main():
         many(porter)
         headers(porter)
         half_closed(porter)
+        for name, parameter, wanted in ((b'\xff\xfe', '', b'??'), ('büro'.encode(), '', b'b??ro'), ('büro'.encode(), ' SMTPUTF8', 'büro'.encode()), (b'b\xfcro', ' SMTPUTF8', b'b?ro')):
+            good, got = trace(porter, name, parameter, wanted)
+            check(f'the name {name!r}{parameter} stands in Received as {wanted!r}', good, got)
         for tls in (False, True):
             good, codes = pipelined(porter, tls, False)
             check(f'two thousand commands in one write are two thousand replies{" in TLS" if tls else ""}', good, codes)
