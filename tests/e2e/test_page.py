@@ -1,7 +1,7 @@
 """The RNDR check as a page: what is served, how it bears abuse, and the way of a person through it in a real browser, where one is installed (make test-page)."""
-import http.client, re, socket, time, urllib.parse
+import html, http.client, re, socket, time, urllib.parse
 from leaky import Leaky
-from porter import BUILD, SLOW, Porter, check, finish, free_port, skip
+from porter import BUILD, SLOW, TOP, Porter, check, finish, free_port, skip
 import browser
 
 KEY_TAB, KEY_ENTER, KEY_SPACE = '\ue004', '\ue007', ' '
@@ -45,6 +45,10 @@ def plain(p, page):
     check('no page holds an inline script, style or handler, and nothing from elsewhere', not re.search(rb'<script(?![^>]*src="/)|<style|\son\w+=|style=|https?://(?!www\.w3\.org)', body))
     for path in ('/style.css', '/page.js', '/icon.svg', '/advice/postfix', '/advice/google', '/healthz', '/metrics'):
         check(f'{path} is served', page.get(path)[0] == 200)
+    for word in ('postfix', 'exim', 'opensmtpd', 'sendmail', 'exchange', 'microsoft365', 'google'):
+        status, _, text = page.get('/advice/' + word)
+        check(f'advice for {word} is served with its sources, from a data file', status == 200 and b'Source: ' in text and
+              html.unescape(text.decode()).count('Source: ') == (TOP / f'etc/advice/{word}.txt').read_text().count('Source: '))
     metrics = page.get('/metrics')[2].decode()
     check('/metrics is OpenMetrics whose names begin with porter_', metrics.endswith('# EOF\n') and all(l.startswith(('#', 'porter_')) for l in metrics.splitlines()))
     check('what is not there is 404, and other methods are refused', page.get('/nothing')[0] == 404 and page.get('/check/' + 'a' * 26)[0] == 404 and page.call('PUT', '/')[0] in (405, 501))
