@@ -22,6 +22,8 @@ static const struct setting rows[] = {
 	{ "dmarc-reports", SETTING_BOOL, AT(reports), "yes", 0, 0, NULL, NULL,
 	  "Send daily aggregate reports to the domains that ask for them (rua=). Failure reports, which hold people's mail, are never sent." },
 	{ "arc-seal", SETTING_TEXT, AT(arc_seal), "", 0, 0, NULL, NULL, "The domain whose key (map signers) seals mail that is forwarded; empty seals nothing." },
+	{ "sole-sender-replies", SETTING_BOOL, AT(replies), "no", 0, 0, NULL, NULL,
+	  "Whether automatic replies (Auto-Submitted: auto-replied) and disposition notifications to a sole-sender domain, too, are taken only if they answer what was sent here, whatever their reverse-path." },
 	{ "dkim-sign", SETTING_BOOL, AT(dkim_sign), "yes", 0, 0, NULL, NULL, "Sign submitted mail whose From domain has a line in the map signers." },
 };
 

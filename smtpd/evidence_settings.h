@@ -13,6 +13,7 @@ struct evidence_settings {
 	struct slice arc_seal;         /* domain whose key seals; "" nothing is sealed */
 	bool dkim_sign;
 	bool reports;                  /* DMARC aggregate reports */
+	bool replies;                  /* automatic replies and MDNs are asked for, too, what they answer */
 };
 extern struct evidence_settings evidence_settings;
 extern struct setting_table evidence_setting_table;

@@ -6,11 +6,13 @@
 #include "base/clock.h"
 #include "base/keeper.h"
 #include "base/log.h"
+#include "base/mail_header.h"
 #include "base/mem.h"
 #include "delivery/srs.h"
 #include "maps/domains.h"
 #include "maps/map_key.h"
 #include "queue/queue_proto.h"
+#include "smtpd/evidence_settings.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 
@@ -28,6 +30,7 @@ struct returns_state {
 	struct slice owner;          /* whose reports the transaction's forwards bring; "" the sender's, or nobody's */
 	struct slice batv_hash;      /* of the tag under trial */
 	struct buf text;             /* head and body, for the Message-IDs */
+	bool answers;                /* a report, or what has to name a message of ours like one */
 };
 
 static void *begin(struct check *c)
@@ -283,14 +286,32 @@ static bool wants_proof(struct returns_state *s)
 {
 	const struct transaction_facts *t = check_facts(s->c)->transaction;
 	struct smtpd *d = check_smtpd(s->c);
-	struct arena mem = ARENA_INIT(16 << 10);
-	struct map_domain domain;
-	if (t->sender.n || t->recipient_count != 1 || !d->maps)
-		return false;
-	const struct mail_path *p = &t->recipients[0]->path;
-	bool wants = !is_exempt(p->local_part) && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
-	arena_free(&mem);
+	bool wants = false;
+	for (size_t i = 0; s->answers && d->maps && i < t->recipient_count && !wants; i++) {
+		struct arena mem = ARENA_INIT(16 << 10);
+		struct map_domain domain;
+		const struct mail_path *p = &t->recipients[i]->path;
+		wants = !is_exempt(p->local_part) && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
+		arena_free(&mem);
+	}
 	return wants;
+}
+
+/* By its header: an automatic reply (RFC 3834, 5), or a disposition notification (RFC 8098, 3). */
+static bool is_reply(struct slice head)
+{
+	struct arena mem = ARENA_INIT(1 << 20);
+	struct mail_header h;
+	bool reply = false;
+	if (mail_header_parse(head, 2000, &mem, &h) == 0) {
+		const struct mail_field *automatic = mail_header_find(&h, SLICE("Auto-Submitted"), 0), *type = mail_header_find(&h, SLICE("Content-Type"), 0);
+		struct slice kind = type ? mail_field_unfold(type, &mem) : SLICE("");
+		reply = automatic && slice_starts_nocase(slice_trim(automatic->value), SLICE("auto-replied"));
+		for (; kind.n && !reply; kind = slice_skip(kind, 1))
+			reply = slice_starts_nocase(kind, SLICE("disposition-notification"));
+	}
+	arena_free(&mem);
+	return reply;
 }
 
 static enum check_step judge_answer(struct returns_state *s, enum answer a)
@@ -299,7 +320,7 @@ static enum check_step judge_answer(struct returns_state *s, enum answer a)
 	case FOUND:
 		return CHECK_GO_ON;
 	case ABSENT:
-		return refuse(s, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "This reports on a message that was not sent from here"));
+		return refuse(s, MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "This reports on, or answers, a message that was not sent from here"));
 	case UNSURE:
 		check_tag(s->c, SLICE("unproven-report"));
 		return CHECK_GO_ON;
@@ -322,7 +343,8 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct returns_state *s = state;
 	(void)c;
 	buf_clear(&s->text);
-	if (!check_facts(s->c)->transaction->sender.n)
+	s->answers = !check_facts(s->c)->transaction->sender.n || (evidence_settings.replies && is_reply(head));
+	if (s->answers)
 		buf_add(&s->text, slice_head(head, MAX_READ));
 }
 
@@ -370,6 +392,7 @@ static void forget(struct returns_state *s)
 	s->question = NULL;
 	s->look = NULL;
 	s->owner = SLICE("");
+	s->answers = false;
 	arena_reset(&s->mem);
 	buf_clear(&s->text);
 }

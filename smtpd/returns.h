@@ -8,7 +8,8 @@
  *   - a forward of a domain with `srs` bears a reverse-path of ours, dated and keyed, which remembers whether its sender was proven;
  *   - a report to such an address goes on to that sender, if it was proven, else to the forward's owner, where the alias names one, else into the dead letters;
  *   - a domain that is `sole-sender` takes a null reverse-path only for something that we sent: one of its Message-IDs must be in the queue's ledger of
- *     sent mail. Where the ledger can't tell, the report is taken and tagged. postmaster and abuse are exempt. */
+ *     sent mail. Where the ledger can't tell, the report is taken and tagged. postmaster and abuse are exempt.
+ *     With sole-sender-replies automatic replies and disposition notifications are asked the same, whatever their reverse-path. */
 extern const struct check_kind returns_check;
 
 /* Is this an SRS address of a domain of ours that has them? Then the resolver isn't asked: returns_check resolves it, at CHECK_RCPT. */

@@ -107,9 +107,9 @@ def seals(p, sink, zone):
 
 
 def sole_sender(p):
-    def say(to, text):
+    def say(to, text, sender=''):
         with p.talk() as t:
-            t.code('EHLO mx.far.test'), t.code('MAIL FROM:<>')
+            t.code('EHLO mx.far.test'), t.code(f'MAIL FROM:<{sender}>')
             code = t.code(f'RCPT TO:<{to}>')
             if code != 250:
                 return code
@@ -130,6 +130,15 @@ def sole_sender(p):
     real = (b'Subject: true\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nsorry\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n'
             b'Message-ID: <ours-1@example.test>\r\nSubject: out\r\n--b--\r\n')
     check('one on what was sent is not tagged', say('alice@sole.test', real) == 250 and not tagged(b'true'))
+    away = b'From: ann@proven.test\r\nAuto-Submitted: auto-replied (vacation)\r\nIn-Reply-To: <%s@example.test>\r\nSubject: %s\r\n\r\naway\r\n'
+    read = (b'From: ann@proven.test\r\nContent-Type: multipart/report;\r\n report-type="disposition-notification"; boundary=b\r\nSubject: %s\r\n\r\n--b\r\n\r\nread\r\n--b\r\n'
+            b'Content-Type: message/disposition-notification\r\n\r\nOriginal-Message-ID: <%s@example.test>\r\n--b--\r\n')
+    for what, text, wanted in (('an automatic reply to what was sent is not tagged', away % (b'ours-1', b'away1'), False), ('one to something else is', away % (b'never', b'away2'), True),
+                               ('a disposition notification of what was sent is not tagged', read % (b'read1', b'ours-1'), False), ('one of something else is', read % (b'read2', b'never'), True),
+                               ('a person\'s answer is not asked', b'From: ann@proven.test\r\nIn-Reply-To: <never@example.test>\r\nSubject: person\r\n\r\nyes\r\n', False)):
+        subject = re.search(rb'Subject: (\w+)', text)[1]
+        code = say('alice@sole.test', text, 'ann@proven.test')
+        check(what, code == 250 and tagged(subject) == wanted, (code, subject))
 
 
 def joe_job(p):
@@ -183,7 +192,7 @@ def main():
     with Dns(ZONE) as d:
         maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv', 'aliases': 'fwd@srs.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test',
                 'routes': f'* [127.0.0.1]:{sink.port}'}
-        with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test'}, maps=maps) as p:
+        with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test', 'sole-sender-replies': 'yes'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
             zone_file.write_text(out.stdout)
             p.stop()
