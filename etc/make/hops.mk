@@ -12,3 +12,9 @@ test-long: test-real-hops
 .PHONY: bench-pass
 bench-pass: all
 	@PORTER_BUILD=$(abspath $(BUILD)) python3 tests/bench/pass.py
+
+.PHONY: test-real-policy
+test-real-policy: all
+	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_POSTGREY=1 PYTHONPATH=tests/lib python3 tests/e2e/test_real_policy.py
+
+test-filters: test-real-policy

@@ -34,7 +34,7 @@ def ids():
 
 class Server:
     """port is free on both families. name, packages, configure() and command are the server's own."""
-    lmtp = False
+    lmtp, families = False, (socket.AF_INET, socket.AF_INET6)
 
     def __init__(self, folder, port, domains):
         self.dir, self.port, self.domains, self.process = Path(folder), port, domains, None
@@ -80,7 +80,7 @@ class Server:
                                          str(self.dir), str(self.root), 'sh', '-c', self.command + '; exit 1'], stdin=subprocess.DEVNULL, stdout=open(self.dir / 'out', 'ab'),
                                         stderr=subprocess.STDOUT, start_new_session=True)
         end = time.monotonic() + 20 * SLOW
-        while not all(self.greets(f) for f in (socket.AF_INET, socket.AF_INET6)):
+        while not all(self.greets(f) for f in self.families):
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError(f'{type(self).__name__} does not greet: {(self.dir / "out").read_text()[-2000:]}')
             time.sleep(.05)
@@ -100,7 +100,7 @@ class Server:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         end = time.monotonic() + 10 * SLOW
-        while any(self.greets(f) for f in (socket.AF_INET, socket.AF_INET6)) and time.monotonic() < end:
+        while any(self.greets(f) for f in self.families) and time.monotonic() < end:
             time.sleep(.02)
 
     def __enter__(self):
