@@ -5,7 +5,12 @@ FLOOD ?= 100000
 test-fairness: all
 	@PORTER_BUILD=$(abspath $(BUILD)) tests/long/fairness.py $(FLOOD)
 
-test-long: test-fairness
+## make test-slow-hop   10,000 messages for a hop that answers a byte a minute
+.PHONY: test-slow-hop
+test-slow-hop: all
+	@PORTER_BUILD=$(abspath $(BUILD)) tests/long/slow_hop.py
+
+test-long: test-fairness test-slow-hop
 
 ## make bench-long      MILLION (1,000,000) deferred messages on a spool of its own: memory, listing, restart; as root, 16 GiB free
 MILLION ?= 1000000
