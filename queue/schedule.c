@@ -1,61 +1,11 @@
-/* Heap of times, lanes, and turns. */
-#include "queue/schedule.h"
-
+/* Heap of times, and turns. */
 #include <assert.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
+#include "queue/schedule_inside.h"
 
-enum {
-	QUANTUM = 20,         /* recipients that a sender may have tried in one turn */
-	WAKE_MOST = 5000
-};
-
-/* A name that many refer to. */
-struct place {
-	struct index_node by_name;   /* first */
-	struct lane *parked;         /* the last of a ring of them: small, since there may be a place for each message */
-	uint32_t refs, rest_s;       /* rest_s: seconds since 1970, enough until 2106 */
-	uint16_t out, window, n;
-	bool paused;
-	char name[];
-};
-
-struct sender {
-	struct index_node by_name;   /* first */
-	uint32_t refs, out;
-	int64_t deficit;
-	struct lane *lanes;          /* the last of a ring of those that may be taken from */
-	struct sender *next;         /* in the ring */
-	bool in_ring;
-	uint16_t n;
-	char name[];
-};
-
-enum lane_state { LANE_OUTSIDE, LANE_OPEN, LANE_PARKED };
-
-/* Exists while an item of its sender and place is ready. */
-struct lane {
-	struct index_node by_pair;   /* first */
-	struct sender *sender;
-	struct place *place;
-	struct lane *next, *before;  /* in the ring of the sender's, or of the place's parked ones */
-	struct heap ready;
-	enum lane_state state;
-};
-
-struct schedule {
-	struct hash_key key;
-	struct schedule_limits limits;
-	struct index messages, places, senders, lanes;
-	struct heap waiting;
-	struct sender *ring, **ring_last;
-	uint64_t sequence;
-	size_t items, recipients, ready, out, held;
-};
-
-/* -- names -------------------------------------------------------------------------------------------------------------------------- */
+enum { WAKE_MOST = 5000 };
 
 static uint64_t hash_message(const struct index_node *n, const void *arg)
 {
@@ -63,218 +13,9 @@ static uint64_t hash_message(const struct index_node *n, const void *arg)
 	return hash_bytes(&s->key, slice(((const struct message *)n)->id, SCHEDULE_ID));
 }
 
-static uint64_t hash_place(const struct index_node *n, const void *arg)
-{
-	const struct place *p = (const struct place *)n;
-	return hash_bytes(&((const struct schedule *)arg)->key, slice(p->name, p->n));
-}
-
-static uint64_t hash_sender(const struct index_node *n, const void *arg)
-{
-	const struct sender *p = (const struct sender *)n;
-	return hash_bytes(&((const struct schedule *)arg)->key, slice(p->name, p->n));
-}
-
-static uint64_t hash_pair(const struct sender *s, const struct place *p)
-{
-	return ((uintptr_t)s * 0x9e3779b97f4a7c15u ^ (uintptr_t)p * 0xc2b2ae3d27d4eb4fu) >> 8;
-}
-
-static uint64_t hash_lane(const struct index_node *n, const void *arg)
-{
-	const struct lane *l = (const struct lane *)n;
-	(void)arg;
-	return hash_pair(l->sender, l->place);
-}
-
 static bool is_message(const struct index_node *n, const void *key)
 {
 	return slice_eq(slice(((const struct message *)n)->id, SCHEDULE_ID), *(const struct slice *)key);
-}
-
-static bool is_place(const struct index_node *n, const void *key)
-{
-	const struct place *p = (const struct place *)n;
-	return slice_eq(slice(p->name, p->n), *(const struct slice *)key);
-}
-
-static bool is_sender(const struct index_node *n, const void *key)
-{
-	const struct sender *p = (const struct sender *)n;
-	return slice_eq(slice(p->name, p->n), *(const struct slice *)key);
-}
-
-static bool is_lane(const struct index_node *n, const void *key)
-{
-	const struct lane *l = (const struct lane *)n, *wanted = key;
-	return l->sender == wanted->sender && l->place == wanted->place;
-}
-
-static struct place *need_place(struct schedule *s, struct slice name)
-{
-	name = slice_head(name, UINT16_MAX);
-	uint64_t hash = hash_bytes(&s->key, name);
-	struct place *p = (struct place *)index_find(&s->places, hash, is_place, &name);
-	if (!p) {
-		p = mem_new(sizeof *p + name.n);
-		p->n = (uint16_t)name.n;
-		if (name.n)
-			memcpy(p->name, name.p, name.n);
-		index_add(&s->places, &p->by_name, hash);
-	}
-	p->refs++;
-	return p;
-}
-
-static void drop_place(struct schedule *s, struct place *p)
-{
-	if (--p->refs)
-		return;
-	index_remove(&s->places, &p->by_name, hash_place(&p->by_name, s));
-	mem_free(p);
-}
-
-static struct sender *need_sender(struct schedule *s, struct slice name)
-{
-	name = slice_head(name, UINT16_MAX);
-	uint64_t hash = hash_bytes(&s->key, name);
-	struct sender *p = (struct sender *)index_find(&s->senders, hash, is_sender, &name);
-	if (!p) {
-		p = mem_new(sizeof *p + name.n);
-		p->n = (uint16_t)name.n;
-		if (name.n)
-			memcpy(p->name, name.p, name.n);
-		index_add(&s->senders, &p->by_name, hash);
-	}
-	p->refs++;
-	return p;
-}
-
-static void leave_ring(struct schedule *s, struct sender *p);
-
-static void drop_sender(struct schedule *s, struct sender *p)
-{
-	if (--p->refs)
-		return;
-	leave_ring(s, p);
-	index_remove(&s->senders, &p->by_name, hash_sender(&p->by_name, s));
-	mem_free(p);
-}
-
-/* -- lanes and the ring ----------------------------------------------------------------------------------------------------------------- */
-
-static void join_ring(struct schedule *s, struct sender *p)
-{
-	if (p->in_ring)
-		return;
-	p->in_ring = true;
-	p->deficit = QUANTUM;
-	p->next = NULL;
-	*s->ring_last = p;
-	s->ring_last = &p->next;
-}
-
-static void leave_ring(struct schedule *s, struct sender *p)
-{
-	if (!p->in_ring)
-		return;
-	struct sender **at = &s->ring;
-	while (*at != p)
-		at = &(*at)->next;
-	*at = p->next;
-	if (s->ring_last == &p->next)
-		s->ring_last = at;
-	p->in_ring = false;
-}
-
-static void ring_turn(struct schedule *s)
-{
-	struct sender *p = s->ring;
-	if (!p->next)
-		return;
-	s->ring = p->next;
-	p->next = NULL;
-	*s->ring_last = p;
-	s->ring_last = &p->next;
-}
-
-/* The ring that a lane stands in, or would stand in, by its last. */
-static struct lane **ring_of(const struct lane *l, enum lane_state state)
-{
-	return state == LANE_OPEN ? &l->sender->lanes : &l->place->parked;
-}
-
-static struct lane *first_of(struct lane *last)
-{
-	return last ? last->next : NULL;
-}
-
-static void lane_out(struct lane *l)
-{
-	if (l->state == LANE_OUTSIDE)
-		return;
-	struct lane **last = ring_of(l, l->state);
-	l->before->next = l->next;
-	l->next->before = l->before;
-	if (*last == l)
-		*last = l->before == l ? NULL : l->before;
-	l->state = LANE_OUTSIDE;
-}
-
-static void lane_to(struct schedule *s, struct lane *l, enum lane_state state)
-{
-	lane_out(l);
-	struct lane **last = ring_of(l, state);
-	l->state = state;
-	l->next = *last ? (*last)->next : l;
-	l->before = *last ? *last : l;
-	l->before->next = l;
-	l->next->before = l;
-	*last = l;
-	if (state == LANE_OPEN)
-		join_ring(s, l->sender);
-}
-
-static struct lane *find_lane(const struct schedule *s, struct sender *sender, struct place *place)
-{
-	struct lane wanted = { .sender = sender, .place = place };
-	return (struct lane *)index_find(&s->lanes, hash_pair(sender, place), is_lane, &wanted);
-}
-
-static struct lane *need_lane(struct schedule *s, struct sender *sender, struct place *place)
-{
-	struct lane *l = find_lane(s, sender, place);
-	if (l)
-		return l;
-	l = MEM_NEW(struct lane);
-	l->sender = sender;
-	l->place = place;
-	sender->refs++;
-	place->refs++;
-	index_add(&s->lanes, &l->by_pair, hash_pair(sender, place));
-	return l;
-}
-
-static void drop_empty_lane(struct schedule *s, struct lane *l)
-{
-	if (l->ready.count)
-		return;
-	lane_out(l);
-	index_remove(&s->lanes, &l->by_pair, hash_pair(l->sender, l->place));
-	heap_free(&l->ready);
-	drop_place(s, l->place);
-	drop_sender(s, l->sender);
-	mem_free(l);
-}
-
-static uint32_t place_limit(const struct schedule *s, const struct place *p)
-{
-	return p->window && p->window < s->limits.place_jobs ? p->window : s->limits.place_jobs;
-}
-
-static bool is_full(const struct schedule *s, const struct place *p)
-{
-	return p->paused || p->out >= place_limit(s, p);
 }
 
 /* -- items ---------------------------------------------------------------------------------------------------------------------------- */
@@ -292,10 +33,10 @@ static void take_off(struct schedule *s, struct item *i)
 		heap_remove(&s->waiting, &i->node);
 		break;
 	case ITEM_READY:
-		l = find_lane(s, i->message->sender, i->place);
+		l = schedule_find_lane(s, i->message->sender, i->place);
 		heap_remove(&l->ready, &i->node);
 		s->ready--;
-		drop_empty_lane(s, l);
+		schedule_drop_empty_lane(s, l);
 		break;
 	case ITEM_IDLE:
 	case ITEM_OUT:
@@ -313,20 +54,20 @@ static void wait_until(struct schedule *s, struct item *i, int64_t due_s)
 /* Into its lane. Higher MT-PRIORITY first, then whoever was due first. */
 static void make_ready(struct schedule *s, struct item *i)
 {
-	struct lane *l = need_lane(s, i->message->sender, i->place);
+	struct lane *l = schedule_need_lane(s, i->message->sender, i->place);
 	uint64_t rank = (uint64_t)(9 - i->message->priority) << 56 | (++s->sequence & (UINT64_MAX >> 8));
 	heap_add(&l->ready, &i->node, rank);
 	i->state = ITEM_READY;
 	s->ready++;
 	if (l->state == LANE_OUTSIDE)
-		lane_to(s, l, is_full(s, l->place) ? LANE_PARKED : LANE_OPEN);
+		schedule_lane_to(s, l, schedule_is_full(s, l->place) ? LANE_PARKED : LANE_OPEN);
 }
 
 struct item *schedule_add_item(struct schedule *s, struct message *m, struct slice place, uint32_t recipients, uint8_t attempts, int64_t due_s)
 {
 	bool embedded = m->first.message == NULL;
 	struct item *i = embedded ? &m->first : MEM_NEW(struct item);
-	*i = (struct item){ .message = m, .next = m->first.next, .place = need_place(s, place), .recipients = recipients, .attempts = attempts };
+	*i = (struct item){ .message = m, .next = m->first.next, .place = schedule_need_place(s, place), .recipients = recipients, .attempts = attempts };
 	if (!embedded)
 		m->first.next = i;
 	s->items++;
@@ -351,7 +92,7 @@ void schedule_remove_item(struct schedule *s, struct item *i)
 	take_off(s, i);
 	s->items--;
 	s->recipients -= i->recipients;
-	drop_place(s, i->place);
+	schedule_drop_place(s, i->place);
 	if (i == &m->first) {
 		m->first.message = NULL;
 		return;
@@ -372,7 +113,7 @@ struct message *schedule_add(struct schedule *s, struct slice id, struct slice s
 		return NULL;
 	struct message *m = MEM_NEW(struct message);
 	memcpy(m->id, id.p, SCHEDULE_ID);
-	m->sender = need_sender(s, sender);
+	m->sender = schedule_need_sender(s, sender);
 	m->priority = priority < -9 ? -9 : priority > 9 ? 9 : priority;
 	index_add(&s->messages, &m->by_id, hash_message(&m->by_id, s));
 	return m;
@@ -392,7 +133,7 @@ void schedule_remove(struct schedule *s, struct message *m)
 		schedule_remove_item(s, message_items(m));
 	s->held -= m->held;
 	index_remove(&s->messages, &m->by_id, hash_message(&m->by_id, s));
-	drop_sender(s, m->sender);
+	schedule_drop_sender(s, m->sender);
 	mem_free(m);
 }
 
@@ -439,8 +180,8 @@ static void wake_due(struct schedule *s, int64_t now_s)
 /* The first lane of p that may be taken from; the full ones are parked on the way. */
 static struct lane *open_lane(struct schedule *s, struct sender *p)
 {
-	while (p->lanes && is_full(s, first_of(p->lanes)->place))
-		lane_to(s, first_of(p->lanes), LANE_PARKED);
+	while (p->lanes && schedule_is_full(s, first_of(p->lanes)->place))
+		schedule_lane_to(s, first_of(p->lanes), LANE_PARKED);
 	return first_of(p->lanes);
 }
 
@@ -451,9 +192,9 @@ static struct item *take_from(struct schedule *s, struct lane *l)
 	sender->deficit -= sender->deficit > (int64_t)i->recipients ? i->recipients : sender->deficit;
 	take_off(s, i);       /* and the lane ends when it was the last */
 	i->place->out++;
-	l = find_lane(s, sender, i->place);
+	l = schedule_find_lane(s, sender, i->place);
 	if (l) /* to the end: the next lane's turn, here or at the place */
-		lane_to(s, l, is_full(s, i->place) ? LANE_PARKED : LANE_OPEN);
+		schedule_lane_to(s, l, schedule_is_full(s, i->place) ? LANE_PARKED : LANE_OPEN);
 	i->state = ITEM_OUT;
 	i->message->out++;
 	sender->out++;
@@ -475,22 +216,22 @@ struct item *schedule_take(struct schedule *s, int64_t now_s)
 		struct sender *p = s->ring;
 		struct lane *l = open_lane(s, p);
 		if (!l) {
-			leave_ring(s, p);
+			schedule_leave_ring(s, p);
 			continue;
 		}
 		if (!has_room(s, p)) {
 			if (p == crowded)
 				return NULL;
 			crowded = crowded ? crowded : p;
-			ring_turn(s);
+			schedule_ring_turn(s);
 			continue;
 		}
 		struct item *i = (struct item *)heap_first(&l->ready);
 		if (p->deficit >= (int64_t)i->recipients || !p->next)
 			return take_from(s, l);
-		p->deficit += QUANTUM; /* for its next turn */
+		p->deficit += SCHEDULE_QUANTUM; /* for its next turn */
 		crowded = NULL;
-		ring_turn(s);
+		schedule_ring_turn(s);
 	}
 	return NULL;
 }
@@ -506,14 +247,14 @@ void schedule_back(struct schedule *s, struct item *i, int64_t due_s)
 	s->out--;
 	if (!i->message->held)
 		wait_until(s, i, due_s);
-	if (p->parked && !is_full(s, p))
-		lane_to(s, first_of(p->parked), LANE_OPEN);
+	if (p->parked && !schedule_is_full(s, p))
+		schedule_lane_to(s, first_of(p->parked), LANE_OPEN);
 }
 
 static void open_parked(struct schedule *s, struct place *p)
 {
-	for (uint32_t room = p->out < place_limit(s, p) ? place_limit(s, p) - p->out : 0; room && p->parked && !p->paused; room--)
-		lane_to(s, first_of(p->parked), LANE_OPEN);
+	for (uint32_t room = p->out < schedule_place_limit(s, p) ? schedule_place_limit(s, p) - p->out : 0; room && p->parked && !p->paused; room--)
+		schedule_lane_to(s, first_of(p->parked), LANE_OPEN);
 }
 
 void schedule_window(struct schedule *s, struct item *i, uint32_t window, int64_t rest_until_s)
@@ -525,22 +266,22 @@ void schedule_window(struct schedule *s, struct item *i, uint32_t window, int64_
 
 void schedule_pause(struct schedule *s, struct slice place, bool paused)
 {
-	struct place *p = need_place(s, place);
+	struct place *p = schedule_need_place(s, place);
 	if (paused == p->paused) {
-		drop_place(s, p);
+		schedule_drop_place(s, p);
 		return;
 	}
 	p->paused = paused;
 	if (paused)
 		return;              /* the reference stays as long as the pause does */
 	open_parked(s, p);
-	drop_place(s, p);
-	drop_place(s, p);
+	schedule_drop_place(s, p);
+	schedule_drop_place(s, p);
 }
 
 bool schedule_is_paused(struct schedule *s, struct slice place)
 {
-	struct place *p = (struct place *)index_find(&s->places, hash_bytes(&s->key, place), is_place, &place);
+	const struct place *p = schedule_find_place(s, place);
 	return p && p->paused;
 }
 
@@ -607,10 +348,7 @@ struct schedule *schedule_new(const struct schedule_limits *limits)
 	s->key = hash_key_random();
 	s->limits = *limits;
 	s->messages = (struct index)INDEX_INIT(hash_message, s);
-	s->places = (struct index)INDEX_INIT(hash_place, s);
-	s->senders = (struct index)INDEX_INIT(hash_sender, s);
-	s->lanes = (struct index)INDEX_INIT(hash_lane, s);
-	s->ring_last = &s->ring;
+	schedule_init_names(s);
 	return s;
 }
 
