@@ -13,7 +13,6 @@
 #include "base/unique.h"
 #include "queue/attacks.h"
 #include "queue/queue_inside.h"
-#include "queue/queue_settings.h"
 
 enum { MAX_WAITING = 256 << 20, MAX_PUT_MEMORY = 16 << 20, MAX_STATUS = 8 << 10 };
 
@@ -171,65 +170,6 @@ static int on_pen(struct peer *p, const struct ipc_message *m)
 	return 0;
 }
 
-/* -- what may come in ----------------------------------------------------------------------------------------------------------------------- */
-
-static void fill_times(struct envelope *e)
-{
-	int64_t now = clock_wall_s();
-	e->arrived_s = e->arrived_s ? e->arrived_s : now;
-	e->expires_s = e->expires_s ? e->expires_s : queue_expiry(e->hold_until_s > now ? e->hold_until_s : now);
-}
-
-/* Only here does a message become the owner's: every recipient is a copy of a list of ours. */
-static bool make_owners(struct envelope *e)
-{
-	size_t lists = 0;
-	for (size_t i = 0; i < e->recipient_count; i++)
-		lists += e->recipients[i].way == WAY_LIST;
-	if (lists == 0)
-		return true;
-	if (lists != e->recipient_count || e->reverse_path.n == 0)
-		return false;
-	e->evidence = (struct evidence){ EVIDENCE_OWNER, e->reverse_path, SLICE("a copy of a list of ours") };
-	return true;
-}
-
-/* A report that nobody but the postmaster gets to see: stored as a dead letter. */
-static bool is_withheld(const struct envelope *e)
-{
-	return e->recipient_count && e->recipients[0].way == WAY_WITHHELD;
-}
-
-/* It is alone in its envelope, as every report is. */
-static bool withholds_all(const struct envelope *e)
-{
-	for (size_t i = 0; i < e->recipient_count; i++)
-		if ((e->recipients[i].way == WAY_WITHHELD) != is_withheld(e))
-			return false;
-	return !is_withheld(e) || e->reverse_path.n == 0;
-}
-
-/* What smtpd may not decide. MAIL_OK: admitted. */
-static struct mail_status admit(struct queue *q, struct envelope *e, bool hop_down)
-{
-	if (e->report || e->sign || e->evidence.grade == EVIDENCE_OWNER || e->id.n != UNIQUE_LENGTH || unique_time_us(e->id) == 0 || !make_owners(e) ||
-	    !withholds_all(e))
-		return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "Internal confusion, please try again later");
-	fill_times(e);
-	if (e->reverse_path.n == 0)
-		e->report = true;        /* each recipient passed QUEUE_GATE, and is judged once more by intake_gate */
-	struct mail_status s = envelope_admit(e, hop_down);
-	if (s.fate != MAIL_OK)
-		return s;
-	if (queue_settings.most_messages) {
-		struct schedule_counts c;
-		schedule_count(q->schedule, &c);
-		if (c.messages >= queue_settings.most_messages)
-			return MAIL_STATUS(MAIL_LATER, 452, 3, 1, "The queue is full, please try again later");
-	}
-	return MAIL_STATUS_OK;
-}
-
 /* -- the dot --------------------------------------------------------------------------------------------------------------------------------- */
 
 static void answer_put(struct putting *w, int error)
@@ -340,7 +280,7 @@ static void start_parts(struct putting *w)
 		part->whole = w;
 		part->put = (struct spool_put){
 			.envelope = &w->put.envelopes[i], .hop_down = w->put.hop_down, .pen = PEN_NONE, .copy = -1, .done = part_done,
-			.where = is_withheld(&w->put.envelopes[i]) ? SPOOL_DEAD : SPOOL_QUEUE,
+			.where = intake_is_withheld(&w->put.envelopes[i]) ? SPOOL_DEAD : SPOOL_QUEUE,
 			.content = w->put.content, .content_offset = w->put.content_offset, .content_length = w->put.content_length
 		};
 		if (w->put.from_pen && i == 0) {
@@ -403,7 +343,7 @@ static void judge_next(struct judging *j)
 	struct putting *w = j->whole;
 	struct queue *q = w->intake->peer->queue;
 	size_t per = w->put.envelopes[0].recipient_count;
-	while (j->at < per && (w->put.envelopes[0].recipients[j->at].way != WAY_FOREIGN || is_withheld(&w->put.envelopes[0])))
+	while (j->at < per && (w->put.envelopes[0].recipients[j->at].way != WAY_FOREIGN || intake_is_withheld(&w->put.envelopes[0])))
 		j->at++; /* one of ours, or nobody at all */
 	if (j->at == per) {
 		mem_free(j);
@@ -425,7 +365,7 @@ static void start_put(struct putting *w)
 	struct queue *q = w->intake->peer->queue;
 	bool inner = false;
 	for (size_t i = 0; i < w->put.envelope_count; i++) {
-		struct mail_status s = admit(q, &w->put.envelopes[i], w->put.hop_down);
+		struct mail_status s = intake_admit(q, &w->put.envelopes[i], w->put.hop_down);
 		inner = inner || w->put.envelopes[i].report;
 		if (s.fate == MAIL_OK && w->put.envelopes[i].report && w->put.envelope_count > 1)
 			s = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "A null reverse-path goes to one destination");
@@ -524,75 +464,4 @@ void intake_peer_gone(struct peer *p)
 			if (!(t->putting && t->putting->stage == PUT_PUBLISHING))
 				end_intake(t);
 		}
-}
-
-/* -- into the schedule ------------------------------------------------------------------------------------------------------------------------- */
-
-struct slice queue_sender_of(const struct envelope *e)
-{
-	return e->evidence.grade >= EVIDENCE_CLIENT && e->evidence.who.n ? e->evidence.who : e->reverse_path;
-}
-
-static void group_recipient(struct taken *t, struct slice place, int64_t next_s, uint32_t attempts)
-{
-	size_t g = 0;
-	while (g < t->group_count && !slice_eq(t->groups[g].place, place))
-		g++;
-	if (g == t->group_count)
-		t->groups[t->group_count++] = (struct taken_group){ .place = place, .next_s = INT64_MAX };
-	struct taken_group *at = &t->groups[g];
-	at->recipients++;
-	at->next_s = next_s < at->next_s ? next_s : at->next_s;
-	at->attempts = attempts > 255 ? 255 : attempts > at->attempts ? (uint8_t)attempts : at->attempts;
-}
-
-/* A failure, or a wish for a success report, that nobody was told of yet. */
-static bool wants_settling(const struct envelope *e, const struct message_state *state)
-{
-	for (size_t i = 0; state && i < e->recipient_count; i++)
-		if (state->recipients[i].fate != RECIPIENT_WAITING && !state->recipients[i].reported &&
-		    (state->recipients[i].fate == RECIPIENT_FAILED || envelope_wants(&e->recipients[i], NOTIFY_SUCCESS)))
-			return true;
-	return false;
-}
-
-bool taken_from(const struct envelope *e, const struct message_state *state, struct arena *mem, struct taken *out)
-{
-	*out = (struct taken){ .id = e->id, .sender = queue_sender_of(e), .priority = e->priority, .held = state && state->held };
-	out->groups = ARENA_ARRAY(mem, struct taken_group, e->recipient_count);
-	if (!out->groups)
-		return false;
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		const struct recipient_state *r = state ? &state->recipients[i] : NULL;
-		if (!r)
-			group_recipient(out, e->recipients[i].place, e->hold_until_s, 0);
-		else if (r->fate == RECIPIENT_WAITING)
-			group_recipient(out, r->place, r->next_s, r->attempts);
-	}
-	out->wants_settling = wants_settling(e, state);
-	return true;
-}
-
-void queue_take(struct queue *q, const struct taken *t)
-{
-	struct message *m = schedule_add(q->schedule, t->id, t->sender, t->priority);
-	if (!m)
-		return;
-	if (t->held)
-		schedule_hold(q->schedule, m, true);
-	for (size_t g = 0; g < t->group_count; g++)
-		schedule_add_item(q->schedule, m, t->groups[g].place, t->groups[g].recipients, t->groups[g].attempts, t->groups[g].next_s);
-	m->wants_settling = t->wants_settling;
-	if (m->wants_settling || !message_items(m))
-		settle_check(q, m);
-	queue_wake(q);
-}
-
-void queue_take_in(struct queue *q, const struct envelope *e)
-{
-	struct arena mem = ARENA_INIT(0);
-	struct taken t;
-	if (taken_from(e, NULL, &mem, &t))
-		queue_take(q, &t);
-	arena_free(&mem);
 }

@@ -14,12 +14,16 @@
 
 /* What the files of the queue process share, and nobody else.
  *
- *	queue.c      peers, their questions, the state of the disk, the house
- *	intake.c     PEN, PUT, COMMIT, ABORT: transactions of peers
- *	scan.c       what lies in the spool at start, the drop folder
- *	attempt.c    an item is due: read, resolve, hand out; what came back
- *	settle.c     what came of an attempt is written down
- *	settling.c   a message of which none is out: reports that are due, its end */
+ *	queue.c         the house, what is due, maps
+ *	queue_peers.c   peers and their questions
+ *	queue_watch.c   once a second: disk, clock, the gate's memory
+ *	intake.c        PEN, PUT, COMMIT, ABORT: transactions of peers
+ *	intake_admit.c  what may come in
+ *	taken.c         what the schedule must know of a message
+ *	scan.c          what lies in the spool at start, the drop folder
+ *	attempt.c       an item is due: read, resolve, hand out; what came back
+ *	settle.c        what came of an attempt is written down
+ *	settling.c      a message of which none is out: reports that are due, its end */
 
 struct peer {
 	struct peer *next;
@@ -93,9 +97,26 @@ void hints_peer_gone(struct peer *p);
 void hints_reclaim(struct queue *q, uint32_t owner); /* of queue/flight, into the ledger; 0: of all */
 void hints_tell(struct queue *q);                    /* if they have changed */
 
+void queue_look_idle(struct queue *q);               /* somebody may wait for the end */
+
+/* queue_peers.c */
+void queue_tell_hints(struct queue *q);
+
+/* queue_watch.c */
+void queue_look_at_disk(void *arg);                  /* in a worker; once at start */
+void queue_on_second(void *arg);
+void queue_load_gate(struct queue *q);
+void queue_save_gate(struct queue *q);
+
 /* intake.c */
 int intake_message(struct peer *p, struct ipc_message *m);
 void intake_peer_gone(struct peer *p);
+
+/* intake_admit.c */
+struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_down); /* what smtpd may not decide. MAIL_OK: admitted */
+bool intake_is_withheld(const struct envelope *e);        /* a report that nobody but the postmaster gets to see: stored as a dead letter */
+
+/* taken.c */
 /* What the schedule must know of a message: its waiting recipients by place. state NULL: nothing happened to it yet. Views of e; the groups in mem. */
 struct taken_group {
 	struct slice place;

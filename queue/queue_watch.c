@@ -1,0 +1,133 @@
+/* What the queue looks at once a second: the disk, the clock, the gate's memory, folders that others put something into. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "queue/feedback.h"
+#include "queue/queue_inside.h"
+#include "queue/queue_settings.h"
+
+enum { SECOND_MS = 1000, STATE_STEP = 1 << 20, LEAP_MS = 5 * 60 * 1000, DOUBT_MS = 3600 * 1000, GATE_MAX = 4 << 20 };
+
+/* -- once a second ---------------------------------------------------------------------------------------------------------------------------- */
+
+void queue_look_at_disk(void *arg)
+{
+	struct queue *q = arg;
+	struct statvfs v;
+	if (file_stat_store(q->setup.spool, &v))
+		return;
+	uint64_t free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	q->looked = (struct queue_state){
+		.free_bytes = free_bytes > queue_settings.reserve ? free_bytes - queue_settings.reserve : 0,
+		.read_only = (v.f_flag & ST_RDONLY) != 0, .full = v.f_favail < 16 && v.f_files
+	};
+}
+
+static void looked_at_disk(void *arg)
+{
+	struct queue *q = arg;
+	struct queue_state *s = &q->looked, *told = &q->told_state;
+	struct schedule_counts c;
+	schedule_count(q->schedule, &c);
+	q->looking = false;
+	s->full = s->full || (queue_settings.most_messages && c.messages >= queue_settings.most_messages);
+	q->state = *s;
+	uint64_t step = s->free_bytes > told->free_bytes ? s->free_bytes - told->free_bytes : told->free_bytes - s->free_bytes;
+	if (step < STATE_STEP && s->read_only == told->read_only && s->full == told->full)
+		return;
+	*told = *s;
+	for (struct peer *p = q->peers; p; p = p->next)
+		if (p->kind == PEER_ASKER) {
+			struct buf record = BUF_INIT(256);
+			queue_put_state(&record, s);
+			peer_send(p, QUEUE_STATE, 0, &record, -1);
+		}
+}
+
+static bool bring_near(void *arg, struct message *m)
+{
+	struct queue *q = arg;
+	int64_t latest = clock_wall_s() + (int64_t)queue_settings.retry_most_s;
+	for (struct item *i = message_items(m); i; i = i->next)
+		if (i->state == ITEM_WAITING && (int64_t)i->node.key > latest)
+			schedule_retry(q->schedule, i, latest);
+	return true;
+}
+
+/* Set back: nothing may wait for a time that will not come soon. Set forward: nothing expires by it until it has stood for an hour. */
+static void watch_clock(struct queue *q)
+{
+	int64_t offset = clock_wall_us() / 1000 - (int64_t)clock_mono_ms(), leap = offset - q->clock_offset_ms;
+	if (leap > -LEAP_MS && leap < LEAP_MS) {
+		q->clock_offset_ms += leap / 16; /* slewing is no leap */
+		return;
+	}
+	q->clock_offset_ms = offset;
+	queue_alert(q, "The clock was set %s by %lld s", leap < 0 ? "back" : "forward", (long long)(leap < 0 ? -leap : leap) / 1000);
+	if (leap < 0)
+		schedule_each(q->schedule, bring_near, q);
+	else
+		q->believe_ms = clock_mono_ms() + DOUBT_MS;
+	queue_wake(q);
+}
+
+/* A second may pass before it is looked at, so whoever is about to act by it looks. */
+bool queue_believes_clock(struct queue *q)
+{
+	watch_clock(q);
+	return clock_mono_ms() >= q->believe_ms;
+}
+
+void queue_save_gate(struct queue *q)
+{
+	struct buf record = BUF_INIT(GATE_MAX);
+	int fd = -1;
+	q->gate_dirty = false;
+	if (report_gate_save(q->gate, &record) == 0 && file_open(q->setup.spool, "gate.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd) == 0) {
+		if (file_write(fd, buf_slice(&record)) == 0)
+			file_rename(q->setup.spool, "gate.new", q->setup.spool, "gate");
+		file_close(&fd);
+	}
+	buf_free(&record);
+}
+
+void queue_load_gate(struct queue *q)
+{
+	struct buf record = BUF_INIT(GATE_MAX);
+	int fd = -1;
+	if (file_open(q->setup.spool, "gate", O_RDONLY | O_NOFOLLOW, 0, &fd))
+		return; /* the first start */
+	char *to = buf_room(&record, GATE_MAX - 1);
+	ssize_t n = read(fd, to, GATE_MAX - 1);
+	buf_used(&record, n > 0 ? (size_t)n : 0);
+	file_close(&fd);
+	if (report_gate_load(q->gate, buf_slice(&record), clock_wall_s()))
+		queue_alert(q, "The gate's memory was damaged: for a day senders with evidence spf get no reports");
+	buf_free(&record);
+}
+
+void queue_on_second(void *arg)
+{
+	struct queue *q = arg;
+	loop_timer_set(q->second, SECOND_MS);
+	watch_clock(q);
+	hints_tell(q);
+	if (q->gate_dirty)
+		queue_save_gate(q);
+	if (++q->seconds % 60 == 1) {
+		drop_scan(q);
+		vacation_look(q);
+		dead_letter_daily(q);
+		feedback_send(q, false);
+	}
+	if (q->looking)
+		return;
+	q->looking = true;
+	worker_add(q->files, queue_look_at_disk, looked_at_disk, q);
+}

@@ -1,0 +1,71 @@
+/* From a message on disk to the schedule: its waiting recipients by place. */
+#include "queue/queue_inside.h"
+
+struct slice queue_sender_of(const struct envelope *e)
+{
+	return e->evidence.grade >= EVIDENCE_CLIENT && e->evidence.who.n ? e->evidence.who : e->reverse_path;
+}
+
+static void group_recipient(struct taken *t, struct slice place, int64_t next_s, uint32_t attempts)
+{
+	size_t g = 0;
+	while (g < t->group_count && !slice_eq(t->groups[g].place, place))
+		g++;
+	if (g == t->group_count)
+		t->groups[t->group_count++] = (struct taken_group){ .place = place, .next_s = INT64_MAX };
+	struct taken_group *at = &t->groups[g];
+	at->recipients++;
+	at->next_s = next_s < at->next_s ? next_s : at->next_s;
+	at->attempts = attempts > 255 ? 255 : attempts > at->attempts ? (uint8_t)attempts : at->attempts;
+}
+
+/* A failure, or a wish for a success report, that nobody was told of yet. */
+static bool wants_settling(const struct envelope *e, const struct message_state *state)
+{
+	for (size_t i = 0; state && i < e->recipient_count; i++)
+		if (state->recipients[i].fate != RECIPIENT_WAITING && !state->recipients[i].reported &&
+		    (state->recipients[i].fate == RECIPIENT_FAILED || envelope_wants(&e->recipients[i], NOTIFY_SUCCESS)))
+			return true;
+	return false;
+}
+
+bool taken_from(const struct envelope *e, const struct message_state *state, struct arena *mem, struct taken *out)
+{
+	*out = (struct taken){ .id = e->id, .sender = queue_sender_of(e), .priority = e->priority, .held = state && state->held };
+	out->groups = ARENA_ARRAY(mem, struct taken_group, e->recipient_count);
+	if (!out->groups)
+		return false;
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct recipient_state *r = state ? &state->recipients[i] : NULL;
+		if (!r)
+			group_recipient(out, e->recipients[i].place, e->hold_until_s, 0);
+		else if (r->fate == RECIPIENT_WAITING)
+			group_recipient(out, r->place, r->next_s, r->attempts);
+	}
+	out->wants_settling = wants_settling(e, state);
+	return true;
+}
+
+void queue_take(struct queue *q, const struct taken *t)
+{
+	struct message *m = schedule_add(q->schedule, t->id, t->sender, t->priority);
+	if (!m)
+		return;
+	if (t->held)
+		schedule_hold(q->schedule, m, true);
+	for (size_t g = 0; g < t->group_count; g++)
+		schedule_add_item(q->schedule, m, t->groups[g].place, t->groups[g].recipients, t->groups[g].attempts, t->groups[g].next_s);
+	m->wants_settling = t->wants_settling;
+	if (m->wants_settling || !message_items(m))
+		settle_check(q, m);
+	queue_wake(q);
+}
+
+void queue_take_in(struct queue *q, const struct envelope *e)
+{
+	struct arena mem = ARENA_INIT(0);
+	struct taken t;
+	if (taken_from(e, NULL, &mem, &t))
+		queue_take(q, &t);
+	arena_free(&mem);
+}
