@@ -46,3 +46,11 @@ bench-dkim: deps
 bench-signed: all
 	@[ -x $(BENCH)/bench ] || { echo "make bench-signed needs $(BENCH), the folder that measures mail servers side by side"; exit 1; }
 	@PORTER_BUILD=$(abspath $(BUILD)) python3 -B tests/bench/signed.py $(BENCH) $(BENCH_OUT) $(BENCH_RUNS)
+
+$(BUILD)/e2e/ledger_age: tests/e2e/ledger_age.c $(BUILD)/libporter.a
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(BUILD)/libporter.a $(LDFLAGS) $(LDLIBS)
+
+-include $(BUILD)/e2e/ledger_age.d
+units: $(BUILD)/e2e/ledger_age

@@ -141,6 +141,27 @@ def sole_sender(p):
         check(what, code == 250 and tagged(subject) == wanted, (code, subject))
 
 
+def old_ledger(p):
+    """Once the ledger reaches back further than its window, what it doesn't know was not sent."""
+    p.stop()
+    aged = subprocess.run([BUILD / 'e2e/ledger_age', p.spool / 'ledger', str(15 * 86400)], capture_output=True, text=True, timeout=60)
+    check('the ledger is made two weeks older', aged.returncode == 0, aged.stderr)
+    p.start()
+
+    def say(to, text):
+        with p.talk() as t:
+            t.code('EHLO mx.far.test'), t.code('MAIL FROM:<>')
+            codes = [t.code(f'RCPT TO:<{to}>'), t.code('DATA')]
+            t.raw(text + b'.\r\n')
+            return codes + [t.reply()[0]]
+    forged = b'Subject: forged\r\n\r\nMessage-ID: <never@sole.test>\r\n'
+    check('then a report on something else is refused at the dot', say('alice@sole.test', forged) == [250, 354, 550])
+    check('one that names nothing, too', say('alice@sole.test', b'Subject: nothing\r\n\r\nx\r\n') == [250, 354, 550])
+    check('one on what was sent is taken', say('alice@sole.test', b'Subject: real\r\nReferences: <ours-1@example.test>\r\n\r\nx\r\n') == [250, 354, 250])
+    check('postmaster takes any', say('postmaster@sole.test', forged) == [250, 354, 250])
+    check('other domains, too', say('alice@example.test', forged) == [250, 354, 250])
+
+
 def joe_job(p):
     """Bounces of what somebody forged in our name."""
     def status():
@@ -201,6 +222,7 @@ def main():
             seals(p, sink, zone_file)
             sole_sender(p)
             batv(p, sink)
+            old_ledger(p)
             joe_job(p)
     zone_file.unlink()
     finish()
