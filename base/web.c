@@ -212,17 +212,45 @@ struct slice web_header(const struct web_request *r, const char *name)
 	return value_of(evhttp_request_get_input_headers(r->raw), name);
 }
 
+/* 0.0.0.0: "::" would be in one network with ::1. */
+static struct net_ip nobody(void)
+{
+	struct net_ip ip;
+	net_ip_parse(SLICE("0.0.0.0"), &ip);
+	return ip;
+}
+
+/* The last field of a name, since a proxy that adds one adds it behind those of its client. p NULL: there is none. */
+static struct slice last_header(const struct web_request *r, const char *name)
+{
+	const struct evkeyvalq *all = evhttp_request_get_input_headers(r->raw);
+	struct slice found = SLICE_NONE;
+	for (const struct evkeyval *pair = all->tqh_first; pair; pair = pair->next.tqe_next)
+		if (slice_eq_nocase(slice_of(pair->key), slice_of(name)))
+			found = slice_of(pair->value);
+	return found;
+}
+
+static struct net_ip last_forwarded(struct slice line)
+{
+	struct net_ip ip = nobody();
+	size_t comma = slice_rfind(line, ',');
+	net_ip_parse(slice_trim(comma < line.n ? slice_skip(line, comma + 1) : line), &ip);
+	return ip;
+}
+
 struct net_ip web_client(const struct web_request *r)
 {
 	char *address = NULL;
 	uint16_t port;
-	struct net_ip ip = { { 0 }, false };
+	struct net_ip ip = nobody();
 	struct evhttp_connection *connection = evhttp_request_get_connection(r->raw);
 	if (connection)
 		evhttp_connection_get_peer(connection, &address, &port);
 	if (address)
 		net_ip_parse(slice_of(address), &ip);
-	return ip;
+	struct slice line = last_header(r, "X-Forwarded-For");
+	return line.p && net_ip_is_loopback(&ip) ? last_forwarded(line) : ip;
 }
 
 void web_set_header(struct web_request *r, const char *name, const char *value)

@@ -17,7 +17,7 @@ static const char *check_url(struct slice v)
 #define AT(member) offsetof(struct web_settings, member)
 static const struct setting rows[] = {
 	{ "listen-http", SETTING_LIST, AT(listen_http), "", 0, 0, NULL, NULL,
-	  "Where the RNDR check page, /metrics and /healthz are served by plain HTTP: addresses with ports; empty is off. TLS is the matter of a proxy in front." },
+	  "Where the RNDR check page, /metrics and /healthz are served by plain HTTP: addresses with ports; empty is off. TLS is the matter of a proxy in front; one on this machine has to put its client's address last into X-Forwarded-For, else it is taken for this machine itself." },
 	{ "rndr-directory", SETTING_PATH, AT(directory), "/var/lib/porter/rndr", 0, 0, NULL, NULL, "The folder of the checks that were asked for on the page." },
 	{ "listen-rndr-catch", SETTING_LIST, AT(listen_catch), "", 0, 0, NULL, NULL,
 	  "Where the page's checks listen for what tested servers return; the MX of rndr-probe-domain leads here, port 25 outside of tests." },

@@ -1,5 +1,6 @@
 """The RNDR check as a page: what is served, how it bears abuse, and the way of a person through it in a real browser, where one is installed (make test-page)."""
 import html, http.client, re, socket, time, urllib.parse
+from dns import Dns
 from leaky import Leaky
 from porter import BUILD, SLOW, TOP, Porter, check, finish, free_port, skip
 import browser
@@ -139,6 +140,23 @@ def silence(page):
     server.close()
 
 
+def behind_a_proxy(p, page):
+    """A proxy on this machine speaks for strangers, who have none of this machine's rights."""
+    form = urllib.parse.urlencode({'domain': 'NAME.test', 'host': f'127.0.0.1:{p.mx}', 'consent': 'dns'})
+    kind = {'Content-Type': 'application/x-www-form-urlencoded'}
+    for i, given in enumerate(('198.51.100.7', '127.0.0.1, 198.51.100.8', 'nonsense', '')):
+        sent = len(p.messages())
+        _, headers, _ = page.call('POST', '/check', form.replace('NAME', f'proxied{i}'), kind | {'X-Forwarded-For': given})
+        where = headers.get('location', '')
+        page.post(where + '/start')
+        told = p.wait(lambda: b'Not begun' in page.get(where)[2])
+        check(f'who comes through a proxy as "{given}" may not have this machine tested without consent', told and len(p.messages()) == sent, page.get(where)[2][:1000])
+    check('and is counted by his own network', re.search(r'rndr-check-asked .*asker=198\.51\.100\.0/24', p.log_text()))
+    codes = [page.call('POST', '/check', form.replace('NAME', f'example{i}'), kind | {'X-Forwarded-For': '203.0.113.9'})[0] for i in range(7)]
+    check('his network may ask five times a day', codes == [303] * 5 + [422] * 2, codes)
+    check('nor may he read /metrics', page.call('GET', '/metrics', headers={'X-Forwarded-For': '198.51.100.7'})[0] == 403 and page.get('/metrics')[0] == 200)
+
+
 def killed(p, page):
     """What the page has answered is on disk: kill -9 at that moment loses neither a link nor a place in the queue."""
     links = [page.post('/check', domain='example.test', host=f'127.0.0.1:{p.mx}', consent='dns')[1].get('location', '') for _ in range(3)]
@@ -216,6 +234,8 @@ def as_a_person(p, page, leak):
         while time.monotonic() < end:
             text = b.text()
             seen |= {m for m in re.findall(r'(\d+) of \d+', text)}
+            if len(seen) == 1:
+                b.screenshot(shots / 'progress.png')
             if 'No backscatter was seen' in text:
                 break
             time.sleep(.1)
@@ -256,7 +276,7 @@ def as_a_person(p, page, leak):
         check('in Chromium: a check is asked for by keyboard alone', '/check/' in b.url(), b.url())
         axe = BUILD / 'npm/node_modules/axe-core/axe.min.js'
         if axe.exists():
-            for path in ('/', link[len(base):], '/advice/postfix'):
+            for path in ('/', link[len(base):], leak, '/advice/postfix'):
                 b.go(base + path)
                 b.run(axe.read_text())
                 found = b.run_async('var done = arguments[arguments.length - 1]; axe.run().then(function (r) { done(r.violations.map(function (v) { return v.id + ": " + v.nodes[0].html; })); });')
@@ -276,13 +296,14 @@ def as_a_person(p, page, leak):
         check('in Chromium without JavaScript: the page goes on by itself to the result', 'No backscatter was seen' in b.text())
 
 
-catch = free_port()
-with Porter('page', settings={'listen-rndr-catch': f'127.0.0.1:{catch}', 'rndr-probe-domain': '[127.0.0.1]'}) as p:
+catch, dns = free_port(), Dns({'example.test': {'MX': ['10 mx.example.test']}})
+with Porter('page', settings={'dns-resolvers': dns.resolver, 'evidence': 'no', 'listen-rndr-catch': f'127.0.0.1:{catch}', 'rndr-probe-domain': '[127.0.0.1]'}) as p:
     page, p.catch = Page(p), catch
     plain(p, page)
     by_letter(p, page)
     leak = backscatter(p, page)
     silence(page)
+    behind_a_proxy(p, page)
     killed(p, page)
     abuse(p, page)
     if browser.available():
