@@ -106,4 +106,31 @@ with Porter('explain', maps=MAPS, settings={'limit-exempt': '127.0.0.0/8', 'max-
     check('explain tells a refusal of MAIL as such', json.loads(reply.stdout)['stage'] == 'MAIL' and reply.returncode == 1, reply.stdout)
     text = p.ctl('explain', 'u1+x@other.test').stdout
     check('explain shows each look-up with map and line', 'domains:3' in text and 'recipients:2' in text and 'maildir' in text and '250 2.1.5' in text, text)
+
+# -- at which command, too: the greeting, MAIL or RCPT -------------------------------------------------------------------------------------------
+ACCESS = '127.0.0.5 refuse Not you\n127.0.0.6 defer\n127.0.0.7 accept\nfrom:@bad.test refuse 553 5.7.1 bad\nto:bob@example.test defer 451 4.7.1 soon\n127.0.0.8 by-pass spf\n'
+
+
+def said_live(p, ip, sender, to):
+    with p.talk(source=ip) as t:
+        stage, (code, lines) = 'connect', t.greeting
+        if code == 220:
+            t.say('EHLO client.test')
+            stage, (code, lines) = 'MAIL', t.say(f'MAIL FROM:<{sender}>')
+        if stage == 'MAIL' and code == 250:
+            stage, (code, lines) = 'RCPT', t.say(f'RCPT TO:<{to}>')
+        return stage, '\n'.join(lines)
+
+
+with Porter('explain-stages', maps={'=access': ACCESS}, settings={'limit-exempt': '127.0.0.0/8'}) as p:
+    wrong, stages = [], set()
+    for ip in ('127.0.0.5', '127.0.0.6', '127.0.0.7', '127.0.0.8', '127.0.0.1'):
+        for sender in ('someone@outside.test', 'x@bad.test', ''):
+            for to in ('alice@example.test', 'bob@example.test', 'x@foreign.test'):
+                live = said_live(p, ip, sender, to)
+                r = json.loads(p.ctl('explain', '--json', '--from', sender or '<>', '--client', ip, to).stdout)
+                stages.add(live[0])
+                if live != (r['stage'], r['reply']):
+                    wrong.append((ip, sender, to, live, r['stage'], r['reply']))
+    check('explain tells at which command a client is refused, and how', not wrong and stages == {'connect', 'MAIL', 'RCPT'}, (wrong, stages))
 finish()
