@@ -2,7 +2,6 @@
  * kernel is full. Buffers are made when bytes are there and freed when the last is gone, so an idle connection is this struct and an event. */
 #include "base/conn.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -288,16 +287,6 @@ struct slice conn_input(const struct conn *c)
 	return buf_slice(&c->in);
 }
 
-void conn_consume(struct conn *c, size_t n)
-{
-	buf_drop(&c->in, n);
-	if (!c->holds && !is_over(c)) {
-		if (c->in.n == 0)
-			buf_free(&c->in);
-		conn_state_update_interest(c); /* a full buffer had stopped reading */
-	}
-}
-
 static void hand_on(struct conn *c)
 {
 	if (c->paused || c->in.n == 0 || is_over(c))
@@ -351,10 +340,33 @@ static void take_in(struct conn *c)
 static void resume(void *arg)
 {
 	struct conn *c = arg;
+	c->resuming = false;
 	hand_on(c);
 	if (!is_over(c) && transport_holds(c))
 		take_in(c);
 	conn_state_let_go(c);
+}
+
+/* What waits in our own buffers makes no event. */
+static void resume_later(struct conn *c)
+{
+	if (c->resuming)
+		return;
+	c->resuming = true;
+	conn_state_hold(c);
+	loop_later(c->loop, resume, c);
+}
+
+void conn_consume(struct conn *c, size_t n)
+{
+	buf_drop(&c->in, n);
+	if (c->holds || is_over(c))
+		return;
+	if (c->in.n == 0)
+		buf_free(&c->in);
+	conn_state_update_interest(c); /* a full buffer had stopped reading */
+	if (!c->paused && transport_holds(c))
+		resume_later(c);
 }
 
 void conn_pause_reading(struct conn *c, bool paused)
@@ -365,11 +377,8 @@ void conn_pause_reading(struct conn *c, bool paused)
 	if (is_over(c))
 		return;
 	conn_state_update_interest(c);
-	/* what waits in our own buffers makes no event: hand it on in a round of its own */
-	if (!paused && (c->in.n || transport_holds(c))) {
-		conn_state_hold(c);
-		loop_later(c->loop, resume, c);
-	}
+	if (!paused && (c->in.n || transport_holds(c)))
+		resume_later(c);
 }
 
 /* -- phases ------------------------------------------------------------------------------------------------------------------------ */
@@ -483,12 +492,6 @@ const struct tls_info *conn_tls_info(const struct conn *c)
 struct slice conn_error(const struct conn *c)
 {
 	return slice_of(c->error ? c->error : "");
-}
-
-void conn_acknowledge(const struct conn *c)
-{
-	int one = 1;
-	setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one); /* on a Unix socket it fails, and there is nothing to be done */
 }
 
 int conn_fd(const struct conn *c)

@@ -12,6 +12,7 @@ struct conn {
 	int fd;
 	enum phase phase;
 	bool paused, freed, finishing, lingering;
+	bool resuming;                   /* what our own buffers hold will be handed on in a round of its own */
 	bool ended;                      /* the peer has sent its last byte; it may still read */
 	unsigned holds;                  /* frames and queued calls that go on using it; the last one releases it */
 	const struct conn_handler *handler;

@@ -140,15 +140,21 @@ static void kit_pair_run(struct loop *l, unsigned ms)
 }
 
 /* A handshake between two contexts, and one word each way. */
-static inline void kit_pair_make(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
+static inline void kit_pair_make_with(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name,
+                                      const struct conn_limits *limits, const struct conn_handler *handler)
 {
 	int fds[2];
 	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
 	*p = (struct kit_pair){ .server = { .loop = l, .got = BUF_INIT(1 << 20) }, .client = { .loop = l, .got = BUF_INIT(1 << 20) } };
-	p->server.conn = conn_new(l, fds[0], &kit_limits, &kit_handler, &p->server);
+	p->server.conn = conn_new(l, fds[0], limits, handler, &p->server);
 	p->client.conn = conn_new(l, fds[1], &kit_limits, &kit_handler, &p->client);
 	assert(conn_start_tls(p->server.conn, server, SLICE_NONE) == 0);
 	assert(conn_start_tls(p->client.conn, client, slice_of(name)) == 0);
+}
+
+static inline void kit_pair_make(struct kit_pair *p, struct loop *l, struct tls_context *server, struct tls_context *client, const char *name)
+{
+	kit_pair_make_with(p, l, server, client, name, &kit_limits, &kit_handler);
 }
 
 static inline void kit_pair_free(struct kit_pair *p)

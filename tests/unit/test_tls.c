@@ -87,6 +87,38 @@ static void both_ends_speak(void **state)
 	free_pems(&p);
 }
 
+static void busy(void *arg, struct conn *c)
+{
+	struct kit_end *e = arg;
+	if (conn_input(c).n == 10000)
+		loop_stop(e->loop);
+}
+
+/* What TLS has taken from the socket makes no event there any more. */
+static void what_did_not_fit_comes_when_there_is_room(void **state)
+{
+	(void)state;
+	static const struct conn_limits narrow = { 10000, 10000 };
+	static const struct conn_handler busy_handler = { busy, kit_event, NULL };
+	static char sixteen_thousand[16000]; /* one record */
+	struct pems p;
+	struct kit_pair pair;
+	make_pems(&p, "mx.example.test");
+	struct tls_context *server = server_of(&p, 1, NULL, ""), *client = client_of(TLS_CHECK_NONE, NULL, 0);
+	kit_pair_make_with(&pair, loop, server, client, "mx.example.test", &narrow, &busy_handler);
+	assert_int_equal(conn_write(pair.client.conn, slice(sixteen_thousand, sizeof sixteen_thousand)), 0);
+	kit_pair_run(loop, 5000);
+	assert_int_equal(conn_input(pair.server.conn).n, 10000);
+	for (int i = 0; i < 2; i++) /* outside of the connection's own callbacks, in two pieces */
+		conn_consume(pair.server.conn, 5000);
+	kit_pair_run(loop, 200);
+	assert_int_equal(conn_input(pair.server.conn).n, 6000);
+	kit_pair_free(&pair);
+	tls_free(server);
+	tls_free(client);
+	free_pems(&p);
+}
+
 static void the_certificate_is_chosen_by_the_name_asked_for(void **state)
 {
 	(void)state;
@@ -374,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ends_speak),
+		cmocka_unit_test(what_did_not_fit_comes_when_there_is_room),
 		cmocka_unit_test(the_certificate_is_chosen_by_the_name_asked_for),
 		cmocka_unit_test(dane_takes_the_published_key_and_no_other),
 		cmocka_unit_test(a_name_check_wants_a_known_root_and_the_name),
