@@ -27,6 +27,7 @@ struct script {
 	struct arena mem;              /* of one reply */
 	bool pipeline, ended, freed, busy, body_sent;
 	size_t left;                   /* input behind the reply that is being told */
+	uint64_t steps, timed;         /* of the cursors; where they stood when the timer was set, 0: it isn't */
 };
 
 static void timed_out(void *arg);
@@ -34,7 +35,7 @@ static void timed_out(void *arg);
 struct script *script_new(struct loop *l, struct conn *c, const struct script_handler *h, void *arg)
 {
 	struct script *s = MEM_NEW(struct script);
-	*s = (struct script){ .loop = l, .conn = c, .handler = h, .arg = arg };
+	*s = (struct script){ .loop = l, .conn = c, .handler = h, .arg = arg, .steps = 1 };
 	buf_init(&s->text, MAX_TEXT);
 	s->mem.max = REPLY_ARENA;
 	s->timer = loop_timer_new(l, timed_out, s);
@@ -143,6 +144,7 @@ void script_add(struct script *s, const struct script_row *row)
 	if (r->text == 0 && !row->body && s->send + 1 == s->count) { /* nothing to say: its reply may have come right behind the one before (PRDR) */
 		r->begun = true;
 		s->send++;
+		s->steps++;
 	}
 }
 
@@ -154,17 +156,21 @@ void script_unsay(struct script *s)
 	buf_clear(&s->text);
 }
 
-/* The reply cursor came to a row, or the row under it was sent: its time begins. */
-static void set_timer(struct script *s)
+/* The reply cursor came to a row, or the row under it was sent: its time begins. A piece of a reply is no reply, and gives it no more time. */
+static void set_timer(struct script *s, bool sending)
 {
 	if (s->ended)
 		return;
-	if (s->reply < s->send)
-		loop_timer_set(s->timer, s->rows[s->reply].is.timeout_ms);
-	else if (s->reply < s->count && s->rows[s->reply].begun)
-		loop_timer_set(s->timer, STALL_MS);
-	else
+	bool waits = s->reply < s->send, stalls = !waits && s->reply < s->count && s->rows[s->reply].begun;
+	if (!waits && !stalls) {
 		loop_timer_stop(s->timer);
+		s->timed = 0;
+		return;
+	}
+	if (s->timed == s->steps && !(stalls && sending))
+		return;
+	s->timed = s->steps;
+	loop_timer_set(s->timer, waits ? s->rows[s->reply].is.timeout_ms : STALL_MS);
 }
 
 static bool may_send(const struct script *s)
@@ -233,6 +239,7 @@ static void send_rows(struct script *s)
 				break;
 		}
 		s->send++;
+		s->steps++;
 	}
 	if (!s->ended)
 		write_text(s, n);
@@ -244,7 +251,7 @@ void script_go(struct script *s)
 		return;
 	bool was = hold(s);
 	send_rows(s);
-	set_timer(s);
+	set_timer(s, true);
 	let_go(s, was);
 }
 
@@ -277,6 +284,7 @@ static void tell(struct script *s, const struct mail_reply *r)
 		return;
 	}
 	s->reply++;
+	s->steps++;
 	row.on_reply(s->arg, row.index, good, r);
 	if (r->code == 421)
 		end(s, SCRIPT_SHUTDOWN, "421", r);
@@ -313,6 +321,6 @@ void script_data(struct script *s)
 		send_rows(s);
 	if (!s->ended && s->reply < s->send && s->reply > 0)
 		conn_acknowledge(s->conn);
-	set_timer(s);
+	set_timer(s, false);
 	let_go(s, was);
 }
