@@ -2,7 +2,7 @@
 import re, socket, threading, time
 from pathlib import Path
 from dns import Dns
-from porter import SLOW, Porter, check, finish, free_port
+from porter import BUILD, SLOW, Porter, check, finish, free_port
 from sink import Sink
 
 FLOOD = 3000
@@ -46,7 +46,8 @@ def floods(p):
         after = memory_kib(p, 'delivery'), memory_kib(p, 'smtpd')
         check('thousands of recipients that one hop does not know: each is refused by the hop, or put off to another transaction', set(codes) <= {550, 452} and codes.count(550) >= 2000,
               {c: codes.count(c) for c in set(codes)})
-        check('and memory is bounded', after[0] - before[0] < 4096 and after[1] - before[1] < 4096, (before, after))
+        if 'asan' not in BUILD.parts:        # which keeps what is freed
+            check('and memory is bounded', after[0] - before[0] < 4096 and after[1] - before[1] < 4096, (before, after))
         t.say('MAIL FROM:<a@out.test>')
         check('the next recipient is asked for as ever', t.code('RCPT TO:<good@unknown.test>') == 250)
     with p.talk(timeout=120) as t:
@@ -72,7 +73,7 @@ def programs(p):
     """What a program leaves behind is not waited for, what it says is not kept; its exit code alone counts."""
     big = b'Subject: x\r\n\r\n' + b'y' * 70 * 20000 + b'\r\n'
     for name, codes, content in (('forks', (250,), b'Subject: x\r\n\r\nx\r\n'), ('orphans', (550,), b'Subject: x\r\n\r\nx\r\n'), ('closes', (250,), big), ('talks', (250, 451), big),
-                                 ('grows', (451,), b'Subject: x\r\n\r\nx\r\n')):
+                                 ('grows', (451,) if 'asan' not in BUILD.parts else (250, 451), b'Subject: x\r\n\r\nx\r\n')):
         began = time.monotonic()
         with p.talk(timeout=60) as t:
             code = t.deliver(content, [f'{name}@example.test'])
