@@ -59,18 +59,24 @@ struct acting {
 	struct spool_append append;
 };
 
-/* The message as its file says now, into the schedule, in place of what the schedule had. */
-static void take_anew(struct queue *q, struct slice id)
+void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID])
 {
 	struct buf raw = BUF_INIT(MAX_RAW);
 	struct arena mem = ARENA_INIT(MAX_MEMORY);
 	struct spool_message m;
 	struct taken t;
 	const char *why;
-	struct message *old = schedule_find(q->schedule, id);
+	char copy[SCHEDULE_ID];
+	memcpy(copy, id, sizeof copy); /* it may be the one of what goes */
+	struct slice name = slice(copy, sizeof copy);
+	struct message *old = schedule_find(q->schedule, name);
+	if (old && (old->out || old->settling)) {
+		old->reread = true;
+		return;
+	}
 	if (old && !q->scan)
 		schedule_remove(q->schedule, old);
-	if (spool_read(q->spool, SPOOL_QUEUE, id, &raw, &mem, &m, &why) == 0) {
+	if (spool_read(q->spool, SPOOL_QUEUE, name, &raw, &mem, &m, &why) == 0) {
 		if (taken_from(&m.envelope, &m.state, &mem, &t))
 			queue_take(q, &t);
 		file_close(&m.fd);
@@ -87,7 +93,7 @@ static void on_written(struct spool_append *s)
 	if (s->job.error)
 		queue_alert(q, "an act on the message %s can't be written: %s", a->id, strerror(-s->job.error));
 	else
-		take_anew(q, slice_of(a->id));
+		queue_take_anew(q, a->id);
 	buf_free(&s->records);
 	mem_free(a);
 	queue_end(q);

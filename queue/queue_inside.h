@@ -135,6 +135,8 @@ bool taken_from(const struct envelope *e, const struct message_state *state, str
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
+/* The message as its file says now, into the schedule, in place of what the schedule had: at once, or when what is out has come back. The old entry is gone then. */
+void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID]);
 
 /* scan.c */
 void scan_start(struct queue *q);

@@ -43,6 +43,7 @@ struct message {
 	uint16_t out;                /* items that are out */
 	int8_t priority;
 	bool held : 1, gone : 1, settling : 1, wants_settling : 1, alone : 1; /* the queue's notes; gone: settled, its file is going */
+	bool reread : 1;             /* its file was changed by an act while it was out or settling: then it is read anew */
 	struct item first;           /* most messages have one item: it lies here, in use while its `message` is set; others hang on its `next` */
 };
 

@@ -87,7 +87,7 @@ static void finish(struct settling *s)
 		loop_timer_set(s->again, 60000);
 		return;
 	}
-	if (!message_items(m) && !m->wants_settling) {
+	if (!message_items(m) && !m->wants_settling && !m->reread) {
 		end_message(s);
 		return;
 	}
@@ -212,8 +212,12 @@ static void was_read(void *arg)
 
 void settle_check(struct queue *q, struct message *m)
 {
-	if (m->out || m->settling || m->gone || (message_items(m) && !m->wants_settling))
+	if (m->out || m->settling || m->gone || (message_items(m) && !m->wants_settling && !m->reread))
 		return;
+	if (m->reread) {
+		queue_take_anew(q, m->id);
+		return;
+	}
 	struct settling *s = MEM_NEW(struct settling);
 	m->settling = true;
 	m->wants_settling = false;

@@ -1,6 +1,6 @@
 """Submission, the queue, delivery and the one gate, end to end: what an authenticated user sends abroad arrives; what fails is reported to the user, exactly once; a stranger gets
 nothing. Queue and report survive kill -9, and the postmaster can look and act."""
-import email, email.policy, json, os, re, signal, smtplib, ssl, subprocess, time
+import email, email.policy, json, os, re, signal, smtplib, ssl, subprocess, threading, time
 from porter import SLOW, Porter, check, finish
 from sink import Sink
 
@@ -128,6 +128,21 @@ with Porter('queue', settings={'queue-retry-first': '2s', 'queue-retry-most': '5
     while '1 of 1 done' not in p.ctl('queue', 'bounce', '--recipient', 'giveup').stdout and time.monotonic() < end:
         time.sleep(.2)
     check('bounce reports now', wait_for(lambda: len(reports(p)) == before + 1))
+    before = len(reports(p))
+    for n in range(2):
+        submit(p, f'insist{n}@slow.test')
+    wait_for(lambda: len(json.loads(p.ctl('queue', 'list', '--recipient', 'insist', '--json').stdout)) == 2)
+
+    def insist():       # the act meets a message that another one's act has sent into its report already
+        while json.loads(p.ctl('queue', 'list', '--recipient', 'insist', '--json').stdout) and time.monotonic() < end:
+            p.ctl('queue', 'bounce', '--recipient', 'insist')
+    end = time.monotonic() + 20 * SLOW
+    insisting = [threading.Thread(target=insist) for _ in range(4)]
+    for t in insisting:
+        t.start()
+    for t in insisting:
+        t.join()
+    check('an act upon a message that settles makes one report, as without it', wait_for(lambda: len(reports(p)) == before + 2), len(reports(p)) - before)
     for _ in range(10):
         submit(p, 'after@far.test')
     p.kill()
