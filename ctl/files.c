@@ -89,15 +89,15 @@ static int open_greylist(void)
 	return error;
 }
 
-/* Counts of TLS reports and what is under way live over restarts, too. */
-static int open_table(const char *name, size_t size)
+/* Counts of TLS reports live over restarts, too. */
+static int open_tls_report(void)
 {
 	char path[4200];
-	snprintf(path, sizeof path, "%.*s/%s", SLICE_FMT(general_settings.spool_directory), name);
+	snprintf(path, sizeof path, "%.*s/tls-report", SLICE_FMT(general_settings.spool_directory));
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	int error = -posix_fallocate(fd, 0, (off_t)size);
+	int error = -posix_fallocate(fd, 0, (off_t)tls_report_size());
 	if (!error)
 		return fd;
 	close(fd);
@@ -112,8 +112,8 @@ int files_open(struct parent *p)
 	p->files = MEM_NEW(struct file_set);
 	int error = add_shared(p->files, "shared:harvest", make_memory("harvest", harvest_size(HARVEST_ENTRIES)));
 	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
-	error = error ? error : add_shared(p->files, "shared:tls-report", open_table("tls-report", tls_report_size()));
-	error = error ? error : add_shared(p->files, "shared:flight", open_table("flight", flight_size()));
+	error = error ? error : add_shared(p->files, "shared:tls-report", open_tls_report());
+	error = error ? error : add_shared(p->files, "shared:flight", make_memory("flight", flight_size()));
 	error = error ? error : add_shared(p->files, "shared:greylist", open_greylist());
 	if (error)
 		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);

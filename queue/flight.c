@@ -94,30 +94,39 @@ uint32_t flight_begin(struct flight *f, uint32_t owner, struct slice record)
 	return at + 1;
 }
 
-/* The length goes before the owner, so that nobody finds an old record under a new owner. */
-bool flight_end(struct flight *f, uint32_t owner, uint32_t slot)
+static struct slot *slot_of(const struct flight *f, uint32_t owner, uint32_t slot)
 {
-	if (!f || !slot)
-		return true;
-	struct slot *s = &f->slots[slot - 1];
-	if (atomic_load(&s->owner) != owner)
-		return false;
+	struct slot *s = f && slot && slot <= FLIGHT_SLOTS ? &f->slots[slot - 1] : NULL;
+	return s && atomic_load(&s->owner) == owner ? s : NULL;
+}
+
+struct slice flight_record(const struct flight *f, uint32_t owner, uint32_t slot)
+{
+	const struct slot *s = slot_of(f, owner, slot);
+	return s && s->length <= FLIGHT_MAX_RECORD ? slice(s->record, s->length) : SLICE_NONE;
+}
+
+/* The length goes before the owner, so that nobody finds an old record under a new owner. */
+void flight_end(struct flight *f, uint32_t owner, uint32_t slot)
+{
+	struct slot *s = slot_of(f, owner, slot);
+	if (!s)
+		return;
 	s->length = 0;
 	atomic_store(&s->owner, 0);
 	if (f->known_count < MAX_KNOWN)
 		f->known[f->known_count++] = slot - 1;
-	return true;
 }
 
-void flight_reclaim(struct flight *f, uint32_t owner, void (*each)(void *arg, struct slice record), void *arg)
+void flight_reclaim(struct flight *f, const struct flight_search *search)
 {
 	for (uint32_t i = 0; f && i < FLIGHT_SLOTS; i++) {
 		struct slot *s = &f->slots[i];
 		uint32_t who = atomic_load(&s->owner), length = s->length;
-		if (!who || (owner && who != owner))
+		if (!who || !search->is_dead(search->arg, who))
 			continue;
 		if (length && length <= FLIGHT_MAX_RECORD)
-			each(arg, slice(s->record, length));
+			search->each(search->arg, slice(s->record, length));
 		s->length = 0;
 		atomic_store(&s->owner, 0);
 	}

@@ -74,9 +74,14 @@ void hints_cleared(struct peer *p)
 		memset(p->pending_bits, 0, LEDGER_HINT_BYTES);
 }
 
+struct reclaiming {
+	struct queue *queue;
+	uint32_t owner;                /* 0: all who have not said who they are */
+};
+
 static void reclaim_one(void *arg, struct slice record)
 {
-	struct queue *q = arg;
+	struct queue *q = ((struct reclaiming *)arg)->queue;
 	struct arena mem = ARENA_INIT(MAX_RECORD);
 	struct ledger_note note;
 	struct ledger_hints hints;
@@ -89,9 +94,22 @@ static void reclaim_one(void *arg, struct slice record)
 	arena_free(&mem);
 }
 
+/* Every asker says who it is as soon as its channel is up. */
+static bool is_gone(void *arg, uint32_t owner)
+{
+	const struct reclaiming *r = arg;
+	if (r->owner)
+		return owner == r->owner;
+	for (const struct peer *p = r->queue->peers; p; p = p->next)
+		if (p->ipc && p->owner == owner)
+			return false;
+	return true;
+}
+
 void hints_reclaim(struct queue *q, uint32_t owner)
 {
-	flight_reclaim(q->setup.flight, owner, reclaim_one, q);
+	struct reclaiming r = { q, owner };
+	flight_reclaim(q->setup.flight, &(struct flight_search){ is_gone, reclaim_one, &r });
 }
 
 /* Bits of what was cleared since cost a question each, until the ledger's next pass. */

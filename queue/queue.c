@@ -194,7 +194,6 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	queue_look_at_disk(q);
 	q->state = q->told_state = q->looked;
 	loop_timer_set(q->second, 1);
-	hints_reclaim(q, 0);
 	scan_start(q);
 	*out = q;
 	return 0;

@@ -94,7 +94,7 @@ struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 int hints_noted(struct peer *p, struct slice payload, enum ledger_note_kind *kind); /* before it is passed on; -EPROTO */
 void hints_cleared(struct peer *p);
 void hints_peer_gone(struct peer *p);
-void hints_reclaim(struct queue *q, uint32_t owner); /* of queue/flight, into the ledger; 0: of all */
+void hints_reclaim(struct queue *q, uint32_t owner); /* what a dead asker had in queue/flight, into the ledger; 0: what all had that are not there */
 void hints_tell(struct queue *q);                    /* if they have changed */
 
 void queue_look_idle(struct queue *q);               /* somebody may wait for the end */

@@ -120,6 +120,8 @@ void queue_on_second(void *arg)
 	hints_tell(q);
 	if (q->gate_dirty)
 		queue_save_gate(q);
+	if (q->seconds == 2)          /* who lives has told by now */
+		hints_reclaim(q, 0);
 	if (++q->seconds % 60 == 1) {
 		drop_scan(q);
 		vacation_look(q);

@@ -24,7 +24,7 @@ enum { PROMISE_MEM = 1 << 20, MAX_WATCHED = 256, MAX_UNSENT = 1000, MAX_FLYING =
 struct promise {
 	struct promise *next;
 	struct arena mem;
-	struct slice id;                 /* the transaction's, for the log */
+	struct unique id;                /* the transaction's, for the log */
 	struct ledger_source source;
 	struct slice *leaves;
 	size_t count;                    /* who were told 250 */
@@ -92,7 +92,7 @@ static int note_lost(struct smtpd *d, const struct promise *p)
 static int tell(struct smtpd *d, const struct promise *p)
 {
 	int error = p->noted ? clear(d, p) : 0;
-	return error || !p->lost || !p->source.message_id.n ? error : note_lost(d, p);
+	return error || !p->lost || !p->count || !p->source.message_id.n ? error : note_lost(d, p);
 }
 
 /* Without the queue process it waits for it, as much as memory may be spent on it: at worst a second copy, or a recipient who travels alone for some days. */
@@ -118,17 +118,30 @@ static void tell_unsent(struct smtpd *d)
 	}
 }
 
+/* Of mailboxes alone: what the ledger has to know stands in the slot. */
+static void read_slot(struct smtpd *d, struct promise *p)
+{
+	struct ledger_note note;
+	struct slice record = arena_copy(&p->mem, flight_record(d->flight, d->flight_owner, p->slot));
+	if (!record.n || ledger_get_note(record, &p->mem, &note) < 0 || !(p->leaves = ARENA_ARRAY(&p->mem, struct slice, note.count)))
+		return;
+	p->source = note.source;
+	for (; p->count < note.count; p->count++)
+		p->leaves[p->count] = note.entries[p->count].leaf;
+}
+
 static void settle(struct smtpd *d, struct promise **list, bool heard)
 {
 	while (*list) {
 		struct promise *p = *list;
 		*list = p->next;
 		p->lost = !heard;
-		p->noted |= !flight_end(d->flight, d->flight_owner, p->slot); /* a queue process that was started anew has found it */
-		p->slot = 0;
 		d->counts.lost_replies += p->lost;
+		if (p->slot && p->lost)
+			read_slot(d, p);
+		flight_end(d->flight, d->flight_owner, p->slot);
 		if (p->lost)
-			log_event(LOG_INFO, "reply-lost", LOG_STR("id", p->id), LOG_STR("from", p->source.reverse_path), LOG_STR("message-id", p->source.message_id), LOG_END);
+			log_event(LOG_INFO, "reply-lost", LOG_STR("id", unique_slice(&p->id)), LOG_STR("from", p->source.reverse_path), LOG_STR("message-id", p->source.message_id), LOG_END);
 		tell_or_keep(d, p);
 	}
 }
@@ -271,20 +284,29 @@ static size_t add_leaves(struct promise *p, size_t at, const struct transaction_
 	return at;
 }
 
+static void fill(struct promise *p, const struct transaction *t, const struct ledger_source *source, size_t leaves)
+{
+	p->noted = t->outcome.promised > 0;
+	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
+	copy_source(p, source);
+	p->count = add_leaves(p, 0, &t->facts, MAIL_OK, MAIL_OK);
+	p->all = t->outcome.uncertain ? p->count : add_leaves(p, p->count, &t->facts, MAIL_LATER, MAIL_NEVER);
+}
+
+/* Without a Message-ID a repeat is not told from another message that says the same: it is not remembered, unless something has to be cleared. */
 void heard_expect(struct session *s, struct transaction *t)
 {
 	const struct ledger_source *source = outcome_source(&t->outcome);
 	size_t leaves = count_leaves(&t->facts);
 	if ((!source->message_id.n && !t->outcome.promised && !t->slot) || !leaves || leaves > QUEUE_MAX_ENTRIES)
-		return; /* without a Message-ID a repeat is not told from another message that says the same */
+		return;
 	struct promise *p = MEM_NEW(struct promise);
-	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .noted = t->outcome.promised > 0, .slot = t->slot };
-	t->slot = 0;
-	p->id = arena_copy(&p->mem, unique_slice(&t->facts.id));
-	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
-	copy_source(p, source);
-	p->count = add_leaves(p, 0, &t->facts, MAIL_OK, MAIL_OK);
-	p->all = t->outcome.uncertain ? p->count : add_leaves(p, p->count, &t->facts, MAIL_LATER, MAIL_NEVER);
+	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .id = t->facts.id };
+	if (t->slot && !t->each)
+		p->slot = t->slot; /* whose record says it all */
+	else
+		fill(p, t, source, leaves);
+	t->slot = p->slot ? 0 : t->slot;
 	s->promises = p;
 }
 
