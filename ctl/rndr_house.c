@@ -1,12 +1,14 @@
 /* The house's answers are lines of numbers, in the order in which the marks were told; what is new since the last answer is told to the check. */
 #include "ctl/rndr_house.h"
 
+#include <unistd.h>
+
 #include "base/general_settings.h"
 #include "base/mem.h"
 #include "base/scan.h"
 #include "ctl/web_settings.h"
 
-enum { ASK_MS = 500, MAX_ANSWER = 4096 };
+enum { ASK_MS = 500, MAX_ANSWER = 4096, PATIENCE = 100 };
 
 struct rndr_house {
 	struct ctl *ctl;
@@ -70,6 +72,10 @@ int rndr_house_begin(struct ctl *c, struct loop *l, struct rndr_check *check, st
 	for (unsigned w = 0; w < RNDR_WAYS; w++)
 		words[w + 1] = h->marks[w] = arena_cstr(&c->mem, rndr_check_mark(check, (enum rndr_way)w, &c->mem));
 	int code = ctl_ask(c, "web", words, RNDR_WAYS + 1, &answer);
+	for (int i = 0; i < PATIENCE && code == CTL_UNAVAILABLE; i++) {
+		usleep(100000);         /* the house has only just begun, or its process comes back */
+		code = ctl_ask(c, "web", words, RNDR_WAYS + 1, &answer);
+	}
 	buf_free(&answer);
 	if (code) {
 		mem_free(h);

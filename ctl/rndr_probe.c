@@ -132,9 +132,14 @@ static const char *unfit(const struct probe *p)
 
 static void note_line(struct probe *p, struct slice line)
 {
-	if (p->result.note.n)
-		buf_add(&p->result.note, SLICE(" "));
-	text_add_escaped(&p->result.note, slice_head(line, 400));
+	struct buf words = BUF_INIT(MAX_NOTE * 4);
+	text_add_escaped(&words, slice_head(line, 400));
+	if (slice_find_slice(buf_slice(&p->result.note), buf_slice(&words)) == p->result.note.n) { /* what was said before is not said again */
+		if (p->result.note.n)
+			buf_add(&p->result.note, SLICE(" "));
+		buf_add(&p->result.note, buf_slice(&words));
+	}
+	buf_free(&words);
 }
 
 static void read_extension(struct probe *p, struct slice line)

@@ -51,7 +51,7 @@ static void add_event(struct buf *out, const struct web_record *r, const struct 
 	for (unsigned w = 0; w < RNDR_WAYS; w++) {
 		buf_addf(out, "%s{\"way\":\"%.*s\",\"class\":\"%s\",\"verdict\":\"%.*s\",\"note\":", w ? "," : "", SLICE_FMT(rndr_ways[w].word), CLASSES[r->rows[w].verdict],
 		         SLICE_FMT(rndr_verdict_name(r->rows[w].verdict)));
-		text_add_json(out, slice_of(r->rows[w].note));
+		text_add_json(out, web_note_of(&r->rows[w]));
 		buf_add(out, SLICE("}"));
 	}
 	buf_add(out, SLICE("]}"));

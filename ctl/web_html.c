@@ -198,7 +198,7 @@ static void result_row(struct buf *out, const struct web_row *row, unsigned way)
 		         (unsigned long long)(row->sent_bytes ? row->back_bytes * 100 / row->sent_bytes : 0), (unsigned long long)row->back_ms / 1000,
 		         (unsigned long long)row->back_ms % 1000 / 100, row->body_back ? "with" : "without");
 	else
-		add_text(out, row->note);
+		html_add_text(out, web_note_of(row));
 	if (row->verdict == RNDR_SILENT)
 		html_add_text(out, rndr_silence((enum rndr_way)way));
 	if (row->deferred)
@@ -323,7 +323,7 @@ void web_record_text(struct buf *out, const struct web_record *r)
 			buf_addf(out, "    %u came back, %llu bytes, the first after %llu ms, %s the spam's body\n", row->returns, (unsigned long long)row->back_bytes,
 			         (unsigned long long)row->back_ms, row->body_back ? "with" : "without");
 		else if (row->note[0])
-			buf_addf(out, "    %s%.*s\n", row->note, SLICE_FMT(row->verdict == RNDR_SILENT ? rndr_silence((enum rndr_way)w) : SLICE("")));
+			buf_addf(out, "    %.*s%.*s\n", SLICE_FMT(web_note_of(row)), SLICE_FMT(row->verdict == RNDR_SILENT ? rndr_silence((enum rndr_way)w) : SLICE("")));
 	}
 	buf_add(out, SLICE("\nThe result as a page, with what to change in Postfix, Exim, OpenSMTPD, Sendmail, Microsoft Exchange, Microsoft 365 and Google Workspace:\n"));
 	add_link(out, r);

@@ -134,6 +134,13 @@ void web_record_take(struct web_record *r, const struct rndr_check *c)
 	}
 }
 
+/* The page has no options: what the command calls one is a field of its form. */
+struct slice web_note_of(const struct web_row *row)
+{
+	bool wants = row->verdict == RNDR_COULD_NOT && slice_starts(slice_of(row->note), SLICE("needs --"));
+	return wants ? SLICE("needs an address that was not given (first page, more ways)") : slice_of(row->note);
+}
+
 int web_record_answer(const struct web_record *r)
 {
 	enum rndr_verdict verdicts[RNDR_WAYS];

@@ -47,6 +47,7 @@ int web_record_get(struct slice record, struct web_record *out); /* -EPROTO for 
 
 /* Copies a result as it stands now. */
 void web_record_take(struct web_record *r, const struct rndr_check *c);
+struct slice web_note_of(const struct web_row *row); /* a row's note for people */
 int web_record_answer(const struct web_record *r); /* 0 none, 1 backscatters, 2 could not tell: ctl/rndr.h */
 void web_record_random(char *out, size_t n); /* n letters and digits of a base of 32, and a NUL */
 #endif

@@ -20,7 +20,7 @@ const struct slice web_style = SLICE_INIT(
 	"pre{overflow:auto;border:1px solid var(--line);padding:.7rem}progress{width:100%;height:1.1rem}\n"
 	".verdict{font-size:1.25rem;font-weight:bold}.verdict.good{color:var(--good)}.verdict.bad{color:var(--bad)}\n"
 	".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.95rem}caption{text-align:left;font-weight:bold;padding:.3rem 0}\n"
-	"th,td{text-align:left;vertical-align:top;padding:.35rem .5rem;border-top:1px solid var(--line);overflow-wrap:anywhere}tbody th{font-weight:normal}\n"
+	"th,td{text-align:left;vertical-align:top;padding:.35rem .5rem;border-top:1px solid var(--line);overflow-wrap:break-word}td:nth-child(2){white-space:nowrap}td:nth-child(3){min-width:12rem;overflow-wrap:anywhere}tbody th{font-weight:normal}\n"
 	"tr.refused td:nth-child(2){color:var(--good);font-weight:bold}tr.bounced td:nth-child(2){color:var(--bad);font-weight:bold}tr.silent td:nth-child(2){color:var(--warn)}\n"
 	"figure{margin:1rem 0}figcaption{color:var(--soft);font-size:.9rem}.picture{width:100%;min-width:36rem;height:auto}\n"
 	".picture text{font:13px 'Liberation Sans',sans-serif;fill:var(--ink)}.picture .party{font-weight:bold}\n"
