@@ -303,11 +303,12 @@ int mbox_size(int root, struct slice place, uint64_t *size)
 	struct mbox m = { .folder = -1, .fd = -1 };
 	struct stat st = { .st_size = 0 };
 	int error = open_folder(root, place, false, &m);
+	bool makable = error == 0 || place.p[0] != '/'; /* folders are made below the mail root alone */
 	if (error == 0)
 		error = file_stat_at(m.folder, m.name, &st);
 	file_close(&m.folder);
-	if (error && error != -ENOENT)
+	if (error && (error != -ENOENT || !makable))
 		return error;
 	*size = (uint64_t)st.st_size;
-	return 0;
+	return error || S_ISREG(st.st_mode) ? 0 : -EINVAL;
 }

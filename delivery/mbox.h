@@ -42,6 +42,6 @@ int mbox_cut_back(struct mbox *m);
 /* Lets the locks go. */
 void mbox_close(struct mbox *m);
 
-/* Size of the file; 0 if it isn't there. */
+/* Size of the file; 0 if it isn't there and can be made. */
 int mbox_size(int root, struct slice place, uint64_t *size);
 #endif

@@ -194,8 +194,22 @@ static void links_and_pipes_are_not_mailboxes(void **state)
 	snprintf(path, sizeof path, "%s/link", k->root);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 	struct mailbox_leaf leaves[2] = { mbox_leaf("pipe"), mbox_leaf("link") };
+	assert_int_equal(kit_ask(k, &leaves[0], 1), MAIL_LATER);
+	assert_int_equal(kit_ask(k, &leaves[1], 1), MAIL_LATER);
 	assert_int_equal(kit_deliver(k, "l1", &leaves[0], 1, SLICE("x\n"), false), MAIL_LATER);
 	assert_int_equal(kit_deliver(k, "l2", &leaves[1], 1, SLICE("x\n"), false), MAIL_LATER);
+}
+
+/* Below the mail root folders are made, elsewhere they must be there: what RCPT promises the dot can keep. */
+static void a_file_whose_folder_is_missing_and_is_not_ours_to_make_is_told_at_rcpt(void **state)
+{
+	struct kit *k = *state;
+	struct mailbox_leaf ours = mbox_leaf("new/folder/u"), theirs = mbox_leaf("/no/such/folder/u"), maildir = kit_maildir("/no/such/folder/u");
+	assert_int_equal(kit_ask(k, &ours, 1), MAIL_OK);
+	assert_int_equal(kit_ask(k, &theirs, 1), MAIL_LATER);
+	assert_int_equal(kit_ask(k, &maildir, 1), MAIL_LATER);
+	assert_int_equal(kit_deliver(k, "f1", &ours, 1, SLICE("x\n"), false), MAIL_OK);
+	assert_int_equal(kit_deliver(k, "f2", &theirs, 1, SLICE("x\n"), false), MAIL_LATER);
 }
 
 static void a_quota_holds_for_the_files_size(void **state)
@@ -256,6 +270,7 @@ int main(void)
 		TEST(both_kinds_of_foreign_locks_are_respected),
 		TEST(what_a_crash_left_unpromised_is_cut_off_by_the_next_one),
 		TEST(links_and_pipes_are_not_mailboxes),
+		TEST(a_file_whose_folder_is_missing_and_is_not_ours_to_make_is_told_at_rcpt),
 		TEST(a_quota_holds_for_the_files_size),
 		TEST(any_failing_call_leaves_the_file_as_it_was_or_the_message_whole),
 	};
