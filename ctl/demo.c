@@ -83,33 +83,76 @@ static int make_folder(const char *dir, const char *name, mode_t mode, const cha
 	return proc_give_folder(path, user);
 }
 
-static int make_folders(const char *dir)
+/* -- where the processes' own folders lie --------------------------------------------------------------------------------------------------- */
+
+/* Everybody may walk through all folders down to this one. */
+static bool others_may_pass(const char *absolute)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	snprintf(path, sizeof path, "%s", absolute);
+	for (char *slash; (slash = strrchr(path, '/')); *slash = '\0')
+		if (stat(path, &st) < 0 || !(st.st_mode & S_IXOTH))
+			return false;
+	return true;
+}
+
+/* DIR itself; but the users of the processes can't come to one below root's own home, say: then theirs is a folder of /var/lib, and DIR has links to what is in it. */
+static int find_place(const char *dir, char place[PATH_MAX])
+{
+	char absolute[PATH_MAX];
+	int error = make_folder(dir, "", 0755, NULL);
+	if (!error && !realpath(dir, absolute))
+		error = -errno;
+	if (error)
+		return error;
+	snprintf(place, PATH_MAX, "%s", absolute);
+	if (geteuid() != 0 || others_may_pass(absolute))
+		return 0;
+	for (char *c = absolute; *c; c++)
+		*c = *c == '/' ? '-' : *c;
+	if (snprintf(place, PATH_MAX, "/var/lib/porter-demo%s", absolute) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	return make_folder(place, "", 0755, NULL);
+}
+
+static int link_to(const char *place, const char *dir, const char *name)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	if (snprintf(from, sizeof from, "%s/%s", dir, name) >= (int)sizeof from || snprintf(to, sizeof to, "%s/%s", place, name) >= (int)sizeof to)
+		return -ENAMETOOLONG;
+	return symlink(to, from) < 0 && errno != EEXIST ? -errno : 0; /* where place is DIR, name is there */
+}
+
+static int make_folders(const char *dir, const char *place)
 {
 	static const struct {
 		const char *name, *user;
 		mode_t mode;
 	} folders[] = {
-		{ "", NULL, 0755 }, { "etc", NULL, 0755 }, { "etc/tls", NULL, 0755 }, { "mail", "_portermail", 0755 }, { "spool", "_porterq", 0711 },
-		{ "run", NULL, 0755 }, { "rndr", "_porter", 0700 },
+		{ "mail", "_portermail", 0755 }, { "spool", "_porterq", 0711 }, { "run", NULL, 0755 }, { "rndr", "_porter", 0700 }, { "maps", NULL, 0755 },
 	};
-	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-		int error = make_folder(dir, folders[i].name, folders[i].mode, folders[i].user);
-		if (error)
-			return error;
+	int error = make_folder(dir, "etc", 0755, NULL);
+	error = error ? error : make_folder(dir, "etc/tls", 0755, NULL);
+	for (size_t i = 0; i < sizeof folders / sizeof *folders && !error; i++) {
+		error = make_folder(place, folders[i].name, folders[i].mode, folders[i].user);
+		error = error ? error : link_to(place, dir, folders[i].name);
 	}
-	return 0;
+	return error;
 }
 
-static int put_conf(const char *dir, unsigned base)
+static int put_conf(const char *dir, const char *place, unsigned base)
 {
+	char absolute[PATH_MAX];
+	const char *at = realpath(dir, absolute) && strcmp(absolute, place) == 0 ? ".." : place;
 	struct buf text = BUF_INIT(8192);
 	unsigned mx = base ? base : PORT_MX, submission = base ? base + 1 : PORT_SUBMISSION, submissions = base ? base + 2 : PORT_SUBMISSIONS,
 		 http = base ? base + 3 : PORT_HTTP;
 	buf_add_cstr(&text, demo_mark);
 	buf_add_cstr(&text, "# porter.conf(5) and `porterctl settings` tell every setting.\n"
-	                    "hostname             mx.example.test\nlocal-domain         example.test\n"
-	                    "run-directory        ../run\nspool-directory      ../spool\nmail-root            ../mail\n"
-	                    "maps-directory       ../maps\nsecrets-directory    ../secrets\nmta-sts-directory    ../sts\nmail-reserve         8M\n");
+	                    "hostname             mx.example.test\nlocal-domain         example.test\n");
+	buf_addf(&text, "run-directory        %s/run\nspool-directory      %s/spool\nmail-root            %s/mail\n", at, at, at);
+	buf_addf(&text, "maps-directory       %s/maps\nsecrets-directory    %s/secrets\nmta-sts-directory    %s/sts\nmail-reserve         8M\n", at, at, at);
 	buf_addf(&text, "listen-mx            127.0.0.1:%u\n", mx);
 	buf_add_cstr(&text, "evidence             auto        # SPF, DKIM, DMARC: once dns-resolvers names some\n");
 	demo_add_conf(&text, submission, submissions, http);
@@ -161,9 +204,11 @@ static int compile(const char *dir)
 
 int demo_make(const char *dir, unsigned port_base)
 {
+	char place[PATH_MAX];
 	umask(022);
-	int error = make_folders(dir);
-	error = error ? error : put_conf(dir, port_base);
+	int error = find_place(dir, place);
+	error = error ? error : make_folders(dir, place);
+	error = error ? error : put_conf(dir, place, port_base);
 	error = error ? error : put_maps(dir);
 	error = error ? error : demo_add_files(dir);
 	if (error) {
