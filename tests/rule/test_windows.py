@@ -1,6 +1,6 @@
 """The windows in which a crash could leave a second copy (rule.md, "Windows where a duplicate remains possible"). Each step is held open by stopping a process, then processes are killed
 -9, the client retries as RFC 5321 says, and the copies are counted: one everywhere, save in the windows that the rule lists, which have their number."""
-import os, signal, socket, struct, sys, threading, time
+import base64, os, signal, socket, struct, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from porter import Porter, check, finish, SLOW
 from sink import Sink
@@ -14,20 +14,22 @@ def dot(message):
             return what()
 
 
-hop = Sink(dot=dot)
+hop, far = Sink(dot=dot), Sink()
 unheard = []                    # messages of a hop that took them and died before its 250
 
 
 p = Porter('windows', start=False)
 with open(p.etc / 'domains', 'a') as f:
     f.write(f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\n')
+with open(p.etc / 'routes', 'a') as f:
+    f.write(f'far.test [127.0.0.1]:{far.port}\n')
 p.compile()
 p.start()
 serial, crashes = 0, 0
 
 
 def content(mark, message_id=True):
-    return (b'Message-ID: <%s@out.test>\r\n' % mark if message_id else b'') + b'Subject: %s\r\n\r\nhello\r\n' % mark
+    return b'From: bob@example.test\r\n' + (b'Message-ID: <%s@out.test>\r\n' % mark if message_id else b'') + b'Subject: %s\r\n\r\nhello\r\n' % mark
 
 
 def new_mark():
@@ -47,9 +49,14 @@ def signal_all(roles, number):
 
 
 def begin(sender, recipients, text):
-    """The dot is sent, its reply not waited for."""
-    t = p.talk()
+    """The dot is sent, its reply not waited for. A sender of ours logs in."""
+    ours = sender.endswith('@example.test')
+    t = p.talk(port=p.submission) if ours else p.talk()
     t.say('EHLO c.test')
+    if ours:
+        t.starttls()
+        t.say('EHLO c.test')
+        t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
     t.say(f'MAIL FROM:<{sender}>')
     codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
     if 250 not in codes or t.say('DATA')[0] != 354:
@@ -89,7 +96,7 @@ def up(*roles):
     return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
 
 
-def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_id=True):
+def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_id=True, sender=None):
     """At the hop's dot `stop_at_dot` are stopped; then the hop says 250; a moment later `kill` die, the rest goes on, and the client retries. (mark, what is still due)"""
     global crashes
     mark, reached = new_mark(), threading.Event()
@@ -102,7 +109,7 @@ def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_
         signal_all(stop_at_dot, signal.SIGSTOP)
         reached.set()
     held[mark] = at_dot
-    sender = f'{mark.decode()}@out.test'
+    sender = sender or f'{mark.decode()}@out.test'
     t, codes = begin(sender, recipients, content(mark, message_id))
     reached.wait(10 * SLOW)
     del held[mark]
@@ -137,6 +144,18 @@ for title, stop, kill, recipients, before in (
     copies = (here(mark), there(mark))
     wanted = (1 if 'alice@example.test' in recipients else 0, 1)
     check(f'{title}: one copy everywhere', not due and copies == wanted, (due, copies))
+
+# -- an authenticated sender: mailbox, hop and queue in one transaction ------------------------------------------------------------------------------
+def abroad(mark):
+    """Copies that came out of the queue, when nothing is in it any more."""
+    p.wait(lambda: any(mark in m.content for m in far.messages) and 'x@far.test' not in p.ctl('queue', 'list').stdout)
+    return sum(mark in m.content for m in far.messages)
+
+
+for title, before in (('the queue\'s and the mailboxes\' commit', lambda mark: None), ('the mailboxes\' commit and the client\'s 250', let_mailbox_commit)):
+    mark, due = crash(['mailbox'], ['smtpd', 'mailbox'], ['alice@example.test', 'good@relay.test', 'x@far.test'], before, sender='bob@example.test')
+    copies = (here(mark), there(mark), abroad(mark))
+    check(f'smtpd and the mailbox process die between {title}: one copy in the mailbox, at the hop, in the queue', not due and copies == (1, 1, 1), (due, copies))
 
 # -- listed: a hop's 250 followed by our crash before the ledger's sync --------------------------------------------------------------------------
 mark, due = crash(['queue'], ['smtpd', 'queue'], MIXED)
