@@ -89,7 +89,7 @@ static void read_map(struct reading *r, unsigned id, bool must_exist)
 		r->bad = true;
 		return;
 	}
-	if (!map_text_read(buf_slice(file), name, kind_key(id), &reading, id == MAP_ALIASES, r->wrong, &m->text))
+	if (!map_text_read_part(buf_slice(file), name, kind_key(id), &reading, id == MAP_ALIASES, r->wrong, &m->text))
 		r->bad = true;
 	arena_free(&reading.memo);
 	arena_reset(&r->scratch);
@@ -267,7 +267,7 @@ int map_set_read(struct slice directory, struct complaints *wrong, struct map_se
 	}
 	if (r.set->maps[MAP_DOMAINS].text)
 		read_named(&r);
-	check_values(&r);          /* all errors at once: a map that could not be read is passed over */
+	check_values(&r);          /* all errors at once: of a map with bad keys what could be read */
 	expand_includes(&r);
 	if (!r.bad) {
 		note_primary(&r);

@@ -309,7 +309,7 @@ static void refuse_duplicates(struct reader *r)
 	}
 }
 
-bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out)
+bool map_text_read_part(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out)
 {
 	struct map_text *t = MEM_NEW(struct map_text);
 	t->mem = (struct arena)ARENA_INIT(0);     /* bounded by the file */
@@ -331,7 +331,14 @@ bool map_text_read(struct slice file, struct slice name, map_key_reader key, voi
 	arena_free(&r.scratch);
 	map_text_sort(t);
 	refuse_duplicates(&r);
-	if (r.bad) {
+	*out = t;
+	return !r.bad;
+}
+
+bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out)
+{
+	struct map_text *t;
+	if (!map_text_read_part(file, name, key, arg, colon, wrong, &t)) {
 		map_text_free(t);
 		return false;
 	}

@@ -61,6 +61,20 @@ static void binary_files_are_refused(void **state)
 	refused_with("recipients", SLICE("alice@example.test\nbob@example.test\0 x\n"), "binary");
 }
 
+static void errors_of_keys_and_of_values_are_told_together(void **state)
+{
+	(void)state;
+	refused_with("domains", SLICE("exa mple\nex..test mailbox\nexample.test mailbox quota=-1\nrelay.test relay mx.relay.test recipients=nobody\n"), "domains:2:");
+	assert_true(told("domains:3:") && told("nobody"));
+	kit_put("domains", SLICE("example.test mailbox\n"));
+	refused_with("access", SLICE("client:300.1.1.1 accept\nclient:192.0.2.1 perhaps\n"), "access:1:");
+	assert_true(told("access:2:"));
+	kit_put("access", SLICE(""));
+	refused_with("aliases", SLICE("a@b@c: alice\nx@example.test: :include:/no/such/list\n"), "aliases:1:");
+	assert_true(told("aliases:2:"));
+	kit_put("aliases", SLICE(""));
+}
+
 static void crlf_and_byte_order_marks_are_taken(void **state)
 {
 	(void)state;
@@ -348,6 +362,7 @@ static void a_set_outlives_its_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		ONE(binary_files_are_refused), ONE(errors_of_keys_and_of_values_are_told_together), ONE(a_line_of_ten_megabytes_is_refused),
 		ONE(binary_files_are_refused), ONE(crlf_and_byte_order_marks_are_taken), ONE(a_line_of_ten_megabytes_is_refused),
 		ONE(a_million_errors_are_counted_and_fifty_shown), ONE(duplicates_name_both_lines_whatever_their_case_or_script), ONE(case_counts_where_the_domain_says_so),
 		ONE(include_cycles_are_refused), ONE(lists_in_files_are_included), ONE(continuation_lines_join), ONE(every_flipped_byte_is_seen_by_verify),
