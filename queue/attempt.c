@@ -391,3 +391,14 @@ void attempt_channel_gone(struct queue *q, const struct ipc *channel)
 				over(a);
 		}
 }
+
+/* The process ends; whatever became of them is found out by the next one. */
+void attempt_forget_all(struct queue *q)
+{
+	for (size_t i = 0; i < q->attempts.size; i++)
+		for (struct index_node *n = q->attempts.buckets[i], *next; n; n = next) {
+			next = n->next;
+			queue_attempt_free((struct attempt *)n);
+		}
+	index_free(&q->attempts);
+}

@@ -228,6 +228,7 @@ void queue_free(struct queue *q)
 		spool_close(q->spool);
 	loop_timer_free(q->timer);
 	loop_timer_free(q->second);
+	attempt_forget_all(q);
 	for (struct peer *p = q->peers, *next; p; p = next) {
 		next = p->next;
 		ipc_free(p->ipc);
@@ -235,7 +236,6 @@ void queue_free(struct queue *q)
 		mem_free(p);
 	}
 	scan_free(q);
-	index_free(&q->attempts);
 	if (q->schedule)
 		schedule_free(q->schedule);
 	if (q->gate)

@@ -167,6 +167,7 @@ void attempt_start(struct queue *q, struct item *i);
 int attempt_result(struct queue *q, struct ipc *from, const struct ipc_message *m);
 int attempt_host(struct queue *q, struct ipc *from, const struct ipc_message *m);
 void attempt_channel_gone(struct queue *q, const struct ipc *channel);
+void attempt_forget_all(struct queue *q);                 /* at the end of the process */
 
 /* settling.c */
 void settle_check(struct queue *q, struct message *m);    /* none of it is out: reports that are due, the end */
