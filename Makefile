@@ -38,7 +38,7 @@ UNITS    := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test
 all: $(BINARIES)
 
 help:
-	@sed -n 's/^## //p' Makefile
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make run [RUN=DIR]   install what is missing, build, serve example.test on loopback until Ctrl-C
 run: deps
