@@ -232,8 +232,7 @@ static const struct record_row ask_note_rows[] = {
 
 static const struct record_row ask_looked_rows[] = {
 	RECORD_ROW_MAX(1, RECORD_ENUM, ask_looked, answer, UNSURE), RECORD_ROW(2, RECORD_STATUS, ask_looked, status),
-	RECORD_ROW(3, RECORD_UINT32, ask_looked, age_s),            RECORD_ROW(4, RECORD_FLAG, ask_looked, refresh),
-	RECORD_ROW(5, RECORD_FLAG, ask_looked, accept_all),
+	RECORD_ROW(3, RECORD_FLAG, ask_looked, accept_all),
 };
 
 int ask_put_look(struct buf *out, struct slice address, struct slice place)

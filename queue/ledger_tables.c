@@ -161,8 +161,6 @@ static int do_ask_look(struct ledger *l, struct slice payload, struct buf *answe
 		if (age <= (int64_t)life && code >= 200 && code < 600) {
 			out.answer = FOUND;
 			out.status = code < 300 ? MAIL_STATUS_OK : (struct mail_status){ MAIL_NEVER, (uint16_t)code, { (uint8_t)rest.p[2], (uint8_t)rest.p[3] }, slice_skip(rest, 5) };
-			out.age_s = (uint32_t)age;
-			out.refresh = age * 2 > (int64_t)life;
 			out.accept_all = rest.p[4] == 1;
 		}
 	} else if (found == UNSURE) {

@@ -215,8 +215,6 @@ struct ask_note {
 struct ask_looked {
 	enum answer answer;          /* FOUND: status is what it said; ABSENT: ask it (status is MAIL_STATUS_OK then) */
 	struct mail_status status;
-	uint32_t age_s;              /* past half of its life: answer by it, and ask again for next time */
-	bool refresh;
 	bool accept_all;
 };
 
