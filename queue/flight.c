@@ -1,5 +1,5 @@
-/* Slots in shared memory. A slot is its owner's from the moment that it has set the word in front to its own number; everybody else leaves it alone, save the queue process, when the owner
- * is dead. The slots that were used last are used first, so few pages are touched. */
+/* Slots in shared memory. A slot is its owner's from the moment that it has set the slot's word to its own number; everybody else leaves it alone, save the queue process, when the owner
+ * is dead. The slots that were used last are used first, and the words of all lie together: few pages are touched, also by who looks for the dead. */
 #include "queue/flight.h"
 
 #include <stdatomic.h>
@@ -14,23 +14,27 @@
 enum { MAX_KNOWN = 512 };
 
 struct slot {
-	_Atomic uint32_t owner;      /* 0: free */
 	uint32_t length;
 	char record[FLIGHT_MAX_RECORD];
 };
 
+struct table {
+	_Atomic uint32_t owners[FLIGHT_SLOTS]; /* 0: free */
+	struct slot slots[FLIGHT_SLOTS];
+};
+
 struct flight {
-	struct slot *slots;
+	struct table *table;
 	uint32_t known[MAX_KNOWN];   /* freed by us */
 	size_t known_count;
 	uint32_t next;               /* where the search for a fresh one goes on */
 };
 
-_Static_assert(sizeof(struct slot) == 1024, "four slots a page");
+_Static_assert(sizeof(struct slot) == 1024, "four slots a page, and the words are whole pages");
 
 size_t flight_size(void)
 {
-	return FLIGHT_SLOTS * sizeof(struct slot);
+	return sizeof(struct table);
 }
 
 struct flight *flight_attach(void *memory, size_t size)
@@ -38,7 +42,7 @@ struct flight *flight_attach(void *memory, size_t size)
 	if (size < flight_size())
 		return NULL;
 	struct flight *f = MEM_NEW(struct flight);
-	f->slots = memory;
+	f->table = memory;
 	f->next = (uint32_t)getpid() * 97 % FLIGHT_SLOTS;
 	return f;
 }
@@ -62,7 +66,7 @@ void flight_detach(struct flight *f)
 static bool claim(struct flight *f, uint32_t at, uint32_t owner)
 {
 	uint32_t nobody = 0;
-	return atomic_compare_exchange_strong(&f->slots[at].owner, &nobody, owner);
+	return atomic_compare_exchange_strong(&f->table->owners[at], &nobody, owner);
 }
 
 /* FLIGHT_SLOTS: none is free. */
@@ -88,16 +92,17 @@ uint32_t flight_begin(struct flight *f, uint32_t owner, struct slice record)
 	uint32_t at = find(f, owner);
 	if (at == FLIGHT_SLOTS)
 		return 0;
-	memcpy(f->slots[at].record, record.p, record.n);
+	memcpy(f->table->slots[at].record, record.p, record.n);
 	atomic_thread_fence(memory_order_release);
-	f->slots[at].length = (uint32_t)record.n;
+	f->table->slots[at].length = (uint32_t)record.n;
 	return at + 1;
 }
 
 static struct slot *slot_of(const struct flight *f, uint32_t owner, uint32_t slot)
 {
-	struct slot *s = f && slot && slot <= FLIGHT_SLOTS ? &f->slots[slot - 1] : NULL;
-	return s && atomic_load(&s->owner) == owner ? s : NULL;
+	if (!f || !slot || slot > FLIGHT_SLOTS || atomic_load(&f->table->owners[slot - 1]) != owner)
+		return NULL;
+	return &f->table->slots[slot - 1];
 }
 
 struct slice flight_record(const struct flight *f, uint32_t owner, uint32_t slot)
@@ -113,7 +118,7 @@ void flight_end(struct flight *f, uint32_t owner, uint32_t slot)
 	if (!s)
 		return;
 	s->length = 0;
-	atomic_store(&s->owner, 0);
+	atomic_store(&f->table->owners[slot - 1], 0);
 	if (f->known_count < MAX_KNOWN)
 		f->known[f->known_count++] = slot - 1;
 }
@@ -121,13 +126,14 @@ void flight_end(struct flight *f, uint32_t owner, uint32_t slot)
 void flight_reclaim(struct flight *f, const struct flight_search *search)
 {
 	for (uint32_t i = 0; f && i < FLIGHT_SLOTS; i++) {
-		struct slot *s = &f->slots[i];
-		uint32_t who = atomic_load(&s->owner), length = s->length;
+		uint32_t who = atomic_load(&f->table->owners[i]);
 		if (!who || !search->is_dead(search->arg, who))
 			continue;
+		struct slot *s = &f->table->slots[i];
+		uint32_t length = s->length;
 		if (length && length <= FLIGHT_MAX_RECORD)
 			search->each(search->arg, slice(s->record, length));
 		s->length = 0;
-		atomic_store(&s->owner, 0);
+		atomic_store(&f->table->owners[i], 0);
 	}
 }

@@ -12,7 +12,7 @@
 struct flight;
 struct house;
 
-enum { FLIGHT_SLOTS = 8192, FLIGHT_MAX_RECORD = 1016 };
+enum { FLIGHT_SLOTS = 8192, FLIGHT_MAX_RECORD = 1020 };
 
 size_t flight_size(void);
 struct flight *flight_attach(void *memory, size_t size); /* any memory will do: what makes no sense is wiped as it is found */
