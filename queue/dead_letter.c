@@ -3,7 +3,9 @@
 #include "queue/dead_letter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -16,12 +18,15 @@
 
 enum { MAX_DIGEST = 256 << 10, LINES = 200, TOP = 5, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400 };
 
+#define STAMP "digest"
+
 struct digest {
 	struct queue *queue;
 	int64_t since_s, now_s;
 	struct buf lines, raw;
 	struct arena mem;
 	uint64_t fresh, all, removed;
+	bool daily;                 /* not because somebody asked */
 	bool wanted;                /* it is sent, where there is something to tell */
 };
 
@@ -46,9 +51,34 @@ static bool look_at_one(void *arg, struct slice id)
 	return true;
 }
 
+/* The day of the last look is a file's time, so a day that ends while nobody serves has its digest at the next start. */
+static void stamp(const struct queue *q)
+{
+	int fd, error = file_open(q->setup.spool, STAMP, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd);
+	if (error == 0) {
+		error = file_write(fd, SLICE("\n"));
+		file_close(&fd);
+	}
+	if (error)
+		log_event(LOG_WARN, "digest-day-not-kept", LOG_ERRNO(error), LOG_END);
+}
+
+void dead_letter_start(struct queue *q)
+{
+	struct stat st;
+	if (file_stat_at(q->setup.spool, STAMP, &st) == 0 && S_ISREG(st.st_mode)) {
+		q->digest_day = st.st_mtim.tv_sec / DAY_S;
+	} else {
+		q->digest_day = clock_wall_s() / DAY_S;
+		stamp(q);
+	}
+}
+
 static void look(void *arg)
 {
 	struct digest *d = arg;
+	if (d->daily)
+		stamp(d->queue);
 	spool_scan(d->queue->spool, SPOOL_DEAD, look_at_one, d);
 	buf_free(&d->raw);
 	arena_free(&d->mem);
@@ -117,10 +147,10 @@ static void looked(void *arg)
 	queue_end(q);
 }
 
-static void begin(struct queue *q, int64_t now, bool wanted)
+static void begin(struct queue *q, int64_t now, bool daily)
 {
 	struct digest *d = MEM_NEW(struct digest);
-	*d = (struct digest){ .queue = q, .since_s = now - DAY_S, .now_s = now, .wanted = wanted, .lines = BUF_INIT(MAX_DIGEST / 2), .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY) };
+	*d = (struct digest){ .queue = q, .since_s = now - DAY_S, .now_s = now, .daily = daily, .wanted = !daily || queue_settings.digest, .lines = BUF_INIT(MAX_DIGEST / 2), .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY) };
 	queue_begin(q);
 	worker_add(q->files, look, looked, d);
 }
@@ -131,10 +161,10 @@ void dead_letter_daily(struct queue *q)
 	if (now / DAY_S == q->digest_day || q->draining)
 		return;
 	q->digest_day = now / DAY_S;
-	begin(q, now, queue_settings.digest);
+	begin(q, now, true);
 }
 
 void dead_letter_digest(struct queue *q)
 {
-	begin(q, clock_wall_s(), true);
+	begin(q, clock_wall_s(), false);
 }

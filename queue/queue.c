@@ -13,6 +13,7 @@
 #include "base/mail_path.h"
 #include "base/mem.h"
 #include "maps/resolve.h"
+#include "queue/dead_letter.h"
 #include "queue/feedback.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
@@ -188,7 +189,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->timer = loop_timer_new(l, on_timer, q);
 	q->second = loop_timer_new(l, queue_on_second, q);
 	q->clock_offset_ms = clock_wall_us() / 1000 - (int64_t)clock_mono_ms();
-	q->digest_day = clock_wall_s() / 86400;
+	dead_letter_start(q);
 	queue_find_postmaster(q);
 	drop_prepare(q);
 	queue_look_at_disk(q);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The account of attacks (porterctl attacks): what was tried is counted by its way, its network, its forged domain and its answer, and lives over restarts."""
-import json, re, sys, urllib.request
+import json, os, re, sys, time, urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -162,4 +162,11 @@ with Porter('attacks', settings=settings, maps=maps) as p:
     was = account(p)['attempts']
     p.stop()
     check('the account is read without the server, and lives over its end', account(p)['attempts'] == was)
+    p.clean()
+    os.utime(p.spool / 'digest', (time.time() - 86400, time.time() - 86400))
+    p.start()
+    check('a day that ended while nobody served has its digest at the start', p.wait(lambda: any(b'attacks of the last day' in m.lower() for m in p.messages('alice').values())), p.log_text()[-800:])
+    p.stop()
+    p.start()
+    check('and only once', len(p.messages('alice')) == 1 and time.time() - (p.spool / 'digest').stat().st_mtime < 3600, list(p.messages('alice')))
 finish()
