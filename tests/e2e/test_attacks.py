@@ -27,9 +27,9 @@ def say(p, *commands, port=None):
         return [t.code(c) for c in commands]
 
 
-def content(p, text, to='alice@example.test'):
+def content(p, text, *to):
     with p.talk() as t:
-        for command in ('EHLO mx.far.test', FORGED, f'RCPT TO:<{to}>', 'DATA'):
+        for command in ('EHLO mx.far.test', FORGED, *(f'RCPT TO:<{x}>' for x in to or ('alice@example.test',)), 'DATA'):
             t.code(command)
         t.raw(text + b'.\r\n')
         return t.reply()[0]
@@ -78,6 +78,7 @@ def each_kind(p):
     for what, way, attempt in (
             ('a forward that its remote host refuses', 'forward refused', lambda: say(p, FORGED, 'RCPT TO:<gone@example.test>')[1] == 550),
             ('content that a next hop refuses', 'content refused by the next hop', lambda: content(p, b'Subject: refuse me\r\n\r\nx\r\n', 'yes@relay.test') == 554),
+            ('content that one of two refuses', 'different outcomes', lambda: content(p, b'Subject: refuse me\r\n\r\nx\r\n', 'alice@example.test', 'yes@relay.test') == 451),
             ('a loop', 'loop', lambda: content(p, LOOP) == 554),
             ('a mailbox that is full', 'mailbox full', lambda: say(p, FORGED + ' SIZE=100000', 'RCPT TO:<full@example.test>')[1] in (452, 552)),
             ('the bounce of a forgery', 'bounce of a forgery', lambda: say(p, 'MAIL FROM:<>', 'RCPT TO:<alice@sole.test>')[1] == 550)):

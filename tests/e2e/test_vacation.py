@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Vacation (RFC 3834): who is away answers people, once, by the one gate; never lists, robots, nor a sender who was not proven. And success that was asked for, told by a mailbox."""
-import email, email.policy, sys, os
+import email, email.policy, json, sys, os
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from dns import Dns
 from porter import Porter, check, finish
@@ -58,4 +58,6 @@ with p:
     to = [m.recipients[0] for m in friends.messages]
     check('once in so many days; and a list, a robot, bulk mail, mail that names somebody else, and one who came too late hear nothing', to == ['friend@proven.test', 'client@known.test', 'client@known.test'], to)
     check('and a forged sender\'s server sees nobody', victims.connections == 0, victims.mails)
+    kept = lambda: json.loads(p.ctl('attacks', '--json').stdout)['kinds'].get('automatic reply', {}).get('report withheld', 0)
+    check('the account of attacks tells the answer that was withheld', p.wait(kept), p.ctl('attacks', '--json').stdout)
 finish()
