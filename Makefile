@@ -63,7 +63,7 @@ test: test-deps
 
 # What of the tests needs no root: in a chroot the leak checker can't look at a process's end, so these run once more with servers of an ordinary user.
 LEAKS := e2e/test_attacks e2e/test_content e2e/test_dialog e2e/test_dkim e2e/test_evidence e2e/test_hop e2e/test_limits e2e/test_peers e2e/test_returns \
-         e2e/test_route_login e2e/test_smuggling rule/
+         e2e/test_route_login rule/
 ## make test-asan       the same under AddressSanitizer and UBSan
 test-asan: test-deps
 	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD)/asan SAN='$(SANITIZE)' OPT='-O1 -g' all units
