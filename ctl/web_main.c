@@ -21,6 +21,7 @@ struct self {
 	struct house *house;
 	struct web_site site;
 	struct web_guests *guests;
+	struct dns *dns;
 	struct ipc *queue;            /* NULL just now */
 };
 
@@ -100,17 +101,16 @@ static const char *enter_folder(struct house *h)
 	return error ? NULL : ".";    /* Berkeley DB finds nothing in a home that is "/" */
 }
 
-int web_main(struct house *h)
+static int serve(struct house *h, struct self *self)
 {
 	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
 	static struct setting_table *const tables[] = { &general_setting_table, &web_setting_table, &dns_setting_table };
-	struct self self = { .house = h, .guests = web_guests_new() };
 	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof *tables);
-	self.site.attacks = attacks_take(h);
+	self->site.attacks = attacks_take(h);
 	struct dns_settings conf = dns_settings_made();
-	struct dns *dns = dns_new(h->loop, &conf, &why);
-	if (!dns) {
+	self->dns = dns_new(h->loop, &conf, &why);
+	if (!self->dns) {
 		log_event(LOG_ERROR, "no-dns", LOG_CSTR("error", why), LOG_END);
 		return 1;
 	}
@@ -118,28 +118,34 @@ int web_main(struct house *h)
 	if (!directory)
 		return 1;
 	struct web_checks_setup setup = { .directory = directory, .probe_domain = web_settings.probe_domain.n ? web_settings.probe_domain : general_settings.hostname,
-		                          .helo = general_settings.hostname, .limit_asker = web_settings.limit_asker, .limit_domain = web_settings.limit_domain, .dns = dns,
-		                          .catch_fds = { -1, -1, -1, -1 }, .guests = self.guests,
-		                          .send_mail = web_settings.page_url.n ? send_letter : NULL, .arg = &self };
-	self.site.web = web_new(h->loop, web_route, &self.site);
+		                          .helo = general_settings.hostname, .limit_asker = web_settings.limit_asker, .limit_domain = web_settings.limit_domain, .dns = self->dns,
+		                          .catch_fds = { -1, -1, -1, -1 }, .guests = self->guests,
+		                          .send_mail = web_settings.page_url.n ? send_letter : NULL, .arg = self };
+	self->site.web = web_new(h->loop, web_route, &self->site);
 	size_t catches = 0;
 	for (size_t i = 0; i < h->listener_count; i++)
 		if (slice_eq(h->listeners[i].name, SLICE("http")))
-			web_listen(self.site.web, h->listeners[i].fd);
+			web_listen(self->site.web, h->listeners[i].fd);
 		else if (catches < 4)
 			setup.catch_fds[catches++] = h->listeners[i].fd;
-	int error = web_checks_new(h->loop, &setup, &self.site.checks);
+	int error = web_checks_new(h->loop, &setup, &self->site.checks);
 	if (error) {
 		log_event(LOG_ERROR, "no-store-of-checks", LOG_STR("path", web_settings.directory), LOG_ERRNO(error), LOG_END);
 		return 1;
 	}
-	int code = house_run(h, &handler, &self);
+	return house_run(h, &handler, self);
+}
+
+int web_main(struct house *h)
+{
+	struct self self = { .house = h, .guests = web_guests_new() };
+	int code = serve(h, &self);
 	if (self.queue)
 		ipc_free(self.queue);
 	web_free(self.site.web);
 	web_checks_free(self.site.checks);
 	web_guests_free(self.guests);
 	attacks_detach(self.site.attacks);
-	dns_free(dns);
+	dns_free(self.dns);
 	return code;
 }
