@@ -106,7 +106,7 @@ void transaction_open_files(struct transaction *t, void (*ready)(struct session 
 	t->pen_status = MAIL_STATUS_OK;
 	t->pen_count = 0;
 	for (size_t i = 0; i < t->destination_count; i++)
-		if (t->destinations[i]->kind->open_pen)
+		if (t->destinations[i]->kind->open_pen && t->destinations[i]->kind->has_any(t->destinations[i]))
 			want_pen(t, t->destinations[i]);
 	t->pens_wanted = t->pen_count + 1; /* our own word keeps answers from inside until all were asked */
 	if (!t->pen_count)

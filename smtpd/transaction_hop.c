@@ -277,6 +277,11 @@ static int on_pen(void *arg, struct ipc_message *m)
 	return 0;
 }
 
+static bool has_any(const struct destination *d)
+{
+	return ((const struct hop *)d)->count > 0;
+}
+
 static void open_pen(struct destination *d, uint64_t size)
 {
 	struct hop *h = of(d);
@@ -401,5 +406,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_hop = {
-	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .said = said, .abort = abort_all
+	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .said = said, .abort = abort_all
 };

@@ -194,6 +194,11 @@ static int on_pen(void *arg, struct ipc_message *message)
 	return 0;
 }
 
+static bool has_any(const struct destination *d)
+{
+	return ((const struct mailboxes *)d)->count > 0;
+}
+
 static void open_pen(struct destination *d, uint64_t size)
 {
 	struct mailboxes *m = of(d);
@@ -405,6 +410,6 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_mailbox = {
-	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
+	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
 	.commit = commit, .said = said, .abort = abort_all
 };

@@ -166,6 +166,11 @@ static int on_pen(void *arg, struct ipc_message *m)
 	return 0;
 }
 
+static bool has_any(const struct destination *d)
+{
+	return ((const struct queued *)d)->count > 0;
+}
+
 static void open_pen(struct destination *d, uint64_t size)
 {
 	struct queued *q = of(d);
@@ -334,5 +339,5 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_queue = {
-	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .said = said, .abort = abort_all
+	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .said = said, .abort = abort_all
 };

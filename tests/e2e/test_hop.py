@@ -43,7 +43,7 @@ maps = {'domains': f'relay.test relay [127.0.0.1]:{one.port} recipients=ask\npla
                    f'back.test relay [127.0.0.1]:{backup.port} recipients=ask\n'
                    f'all.test relay [127.0.0.1]:{all_taking.port} recipients=ask\nfresh.test relay [127.0.0.1]:{fresh.port} recipients=ask\n'
                    f'loop.test relay [127.9.9.9]:LOOP recipients=ask\n',
-        'aliases': 'away@example.test good@relay.test\n'}
+        'aliases': 'away@example.test good@relay.test\n', 'recipients': 'full@example.test maildir quota=1K\n'}
 
 
 def made_up(sink):
@@ -63,7 +63,7 @@ def talk(p, sender, recipients, content=None):
     """[codes of RCPT], reply to the dot (None: no DATA)"""
     with p.talk() as t:
         t.say('EHLO c.test')
-        t.say(f'MAIL FROM:<{sender}>')
+        t.say(f'MAIL FROM:<{sender}>' if '>' not in sender else f'MAIL FROM:<{sender}')
         replies = [t.say(f'RCPT TO:<{r}>') for r in recipients]
         codes = [r[0] for r in replies]
         if content is None or 250 not in codes:
@@ -86,6 +86,13 @@ with p.start():
     m = one.messages[-1] if one.messages else None
     check('our Received field stands in front', m and m.content.startswith(b'Received:') and m.content.endswith(mail), m and m.content)
     check('no Return-Path goes to a next hop', m and b'Return-Path' not in m.content)
+    large = b'Subject: large\r\n\r\n' + (b'x' * 70 + b'\r\n') * 8000
+    pids = p.roles()['smtpd']
+    r, end = talk(p, 'a@out.test> SIZE=1000000', ['full@example.test', 'good@relay.test'], large)
+    check('a large message goes on to its hop though a mailbox had refused it', [x[0] for x in r] == [452, 250] and end and end[0] == 250 and one.messages[-1].content.endswith(large), (r, end))
+    r, end = talk(p, 'a@out.test', ['no0@relay.test', 'alice@example.test'], large)
+    check('and into its mailbox though a hop had', [x[0] for x in r] == [550, 250] and end and end[0] == 250, (r, end))
+    check('no process died of it', p.roles()['smtpd'] == pids, p.log_text()[-500:])
     r, _ = talk(p, 'a@out.test', ['no1@relay.test'])
     check('its refusal at RCPT is ours, with code and text', r[0][0] == 550 and '5.1.1 There is no no1@relay.test' in r[0][1][0], r)
     p.wait(lambda: made_up(one))
