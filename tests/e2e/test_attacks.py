@@ -148,7 +148,7 @@ sink = Sink(rcpt=refuse, dot=lambda m: '554 5.7.1 not wanted' if b'refuse me' in
 maps = {'domains': f'relay.test relay [127.0.0.1]:{sink.port} recipients=ask\nsole.test mailbox sole-sender batv\n', 'access': 'to:barred@relay.test refuse not from here\n',
         'aliases': 'gone@example.test nobody@far.test\n', 'routes': f'far.test [127.0.0.1]:{sink.port}\n', 'recipients': 'full@example.test maildir quota=1K\nalice@sole.test maildir\n'}
 dns = Dns({'20.0.0.127.in-addr.arpa': {'PTR': ['bot.far.test']}})
-settings = {'limit-exempt': '127.0.0.1/32', 'harvest-slow': '3', 'harvest-blind': '5', 'dns-resolvers': dns.resolver, 'evidence': 'no', 'greet-delay': '0'}
+settings = {'digest': 'yes', 'limit-exempt': '127.0.0.1/32', 'harvest-slow': '3', 'harvest-blind': '5', 'dns-resolvers': dns.resolver, 'evidence': 'no', 'greet-delay': '0'}
 with Porter('attacks', settings=settings, maps=maps) as p:
     by_way(p)
     who(p)

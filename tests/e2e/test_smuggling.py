@@ -43,7 +43,7 @@ def by_data(porter, form, tls, size):
         t.say('DATA')
         send(t, HEAD + form + SECOND, size)
         code = t.reply()[0]
-        ended = t.reply()[0] == 0
+        ended = code != 250 and t.reply()[0] == 0      # what was taken is followed by the next command, which nobody says here
     after = count(porter)
     return code, ended, (after[0] - before[0], after[1] - before[1])
 
