@@ -267,12 +267,6 @@ static size_t count_leaves(const struct transaction_facts *f)
 	return n;
 }
 
-static void copy_source(struct promise *p, const struct ledger_source *s)
-{
-	p->source = (struct ledger_source){ arena_copy(&p->mem, s->reverse_path), arena_copy(&p->mem, s->digest), arena_copy(&p->mem, s->message_id), arena_copy(&p->mem, s->network),
-		                            arena_copy(&p->mem, s->domain) };
-}
-
 /* Those of recipients whose own outcome is one of these. */
 static size_t add_leaves(struct promise *p, size_t at, const struct transaction_facts *f, enum mail_fate from, enum mail_fate to)
 {
@@ -288,7 +282,7 @@ static void fill(struct promise *p, const struct transaction *t, const struct le
 {
 	p->noted = t->outcome.promised > 0;
 	p->leaves = ARENA_ARRAY(&p->mem, struct slice, leaves);
-	copy_source(p, source);
+	p->source = outcome_copy_source(&p->mem, source);
 	p->count = add_leaves(p, 0, &t->facts, MAIL_OK, MAIL_OK);
 	p->all = t->outcome.uncertain ? p->count : add_leaves(p, p->count, &t->facts, MAIL_LATER, MAIL_NEVER);
 }

@@ -49,6 +49,7 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 
 /* Content is complete, and nobody has changed it yet: what a retry will be known by. Views of what lives as long as the transaction. */
 const struct ledger_source *outcome_source(struct outcome *l);
+struct ledger_source outcome_copy_source(struct arena *mem, const struct ledger_source *s); /* for what outlives it */
 
 /* At the dot. True: nothing is known that matters. False: then is called later, perhaps inside: MAIL_OK 250: deliver to those that are left; LEDGER_HAS_IT: all have it; else
  * the reply. */

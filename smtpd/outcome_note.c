@@ -140,11 +140,6 @@ void outcome_promise(struct outcome *l, void (*then)(struct transaction *t, stru
 
 /* -- late replies -------------------------------------------------------------------------------------------------------------------------------- */
 
-static struct ledger_source copy_source(struct arena *mem, const struct ledger_source *s)
-{
-	return (struct ledger_source){ arena_copy(mem, s->reverse_path), arena_copy(mem, s->digest), arena_copy(mem, s->message_id), arena_copy(mem, s->network), arena_copy(mem, s->domain) };
-}
-
 static void late_free(struct late **at)
 {
 	struct late *x = *at;
@@ -159,7 +154,7 @@ void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_
 	struct late *x = MEM_NEW(struct late), **last = &lates;
 	x->next = lates;
 	x->id = transaction_facts(l->transaction)->id;
-	x->source = copy_source(&x->mem, outcome_source(l));
+	x->source = outcome_copy_source(&x->mem, outcome_source(l));
 	x->addresses = ARENA_ARRAY(&x->mem, struct slice, count);
 	for (x->count = 0; x->count < count; x->count++)
 		x->addresses[x->count] = arena_copy(&x->mem, addresses[x->count]);

@@ -64,3 +64,8 @@ const struct ledger_source *outcome_source(struct outcome *l)
 		                            .message_id = or_none(message_id_of(t)), .network = or_none(network_of(t)), .domain = or_none(domain_of(t)) };
 	return &l->source;
 }
+
+struct ledger_source outcome_copy_source(struct arena *mem, const struct ledger_source *s)
+{
+	return (struct ledger_source){ arena_copy(mem, s->reverse_path), arena_copy(mem, s->digest), arena_copy(mem, s->message_id), arena_copy(mem, s->network), arena_copy(mem, s->domain) };
+}
