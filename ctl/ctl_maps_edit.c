@@ -94,12 +94,13 @@ static int set_password(struct edit *e, const char *login)
 	if (!read_password(password))
 		return CTL_DATA;
 	struct buf made = BUF_INIT(1000);
-	int error = password_make(slice_of(password), &made);
+	const char *why = NULL;
+	int error = password_make(slice_of(password), &made, &why);
 	mem_wipe(password, sizeof password);
 	if (!error)
 		error = a == FOUND ? edit_replace(e, MAP_CREDENTIALS, line, buf_slice(&made)) : edit_add(e, MAP_CREDENTIALS, slice_of(login), buf_slice(&made));
 	buf_free(&made);
-	return error ? ctl_fail(CTL_DATA, error == -EINVAL ? "a password has 1 to 512 bytes of UTF-8" : "the password can't be hashed: %s", strerror(-error)) : 0;
+	return error ? ctl_fail(CTL_DATA, "the password can't be used: %s", why ? why : strerror(-error)) : 0;
 }
 
 /* user ------------------------------------------------------------------------------------------------------------------------------------ */

@@ -65,6 +65,7 @@ static int make_logins(const char *dir)
 	static const char *const logins[] = { "alice@example.test", "bob@example.test" };
 	char path[PATH_MAX];
 	struct buf text = BUF_INIT(8192);
+	const char *why;
 	int error = 0;
 	snprintf(path, sizeof path, "%s/etc/credentials", dir);
 	int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
@@ -76,7 +77,7 @@ static int make_logins(const char *dir)
 	}
 	for (size_t i = 0; !error && i < sizeof logins / sizeof *logins; i++) {
 		buf_addf(&text, "%s    ", logins[i]);
-		error = password_make(SLICE("porter-demo"), &text);
+		error = password_make(SLICE("porter-demo"), &text, &why);
 		buf_add_byte(&text, '\n');
 	}
 	if (!error && write(fd, text.p, text.n) != (ssize_t)text.n)

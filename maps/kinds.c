@@ -10,6 +10,7 @@
 #include "maps/header_rule.h"
 #include "maps/map_key.h"
 #include "maps/map_value.h"
+#include "maps/saslprep.h"
 #include "maps/senders.h"
 #include "maps/signers.h"
 
@@ -94,14 +95,19 @@ static const char *key_route(void *arg, struct slice raw, struct arena *mem, str
 	return slice_find(raw, '@') < raw.n ? read_address(arg, raw, mem, out) : map_key_domain(raw, mem, out);
 }
 
-/* A login: an address, or a name; "unix:NAME" is a user of this system and keeps its case. */
+/* A login: an address, or a name, as smtpd/auth takes it; "unix:NAME" is a user of this system and keeps its case. */
 static const char *key_login(void *arg, struct slice raw, struct arena *mem, struct slice *out)
 {
+	struct buf prepared = BUF_INIT(MAP_MAX_KEY);
 	(void)arg;
 	*out = raw;
 	if (slice_starts(raw, SLICE("unix:")))
 		return raw.n > 5 ? NULL : "a user's name is missing";
-	return map_key_address_folded(raw, false, mem, out);
+	const char *why = saslprep_add(raw, SASLPREP_STORED, &prepared);
+	if (!why)
+		why = map_key_address_folded(buf_slice(&prepared), false, mem, out);
+	buf_free(&prepared);
+	return why;
 }
 
 static const char *key_network(struct slice raw, const char *kind, struct arena *mem, struct slice *out)

@@ -1,4 +1,4 @@
-/* Canonical keys. libidn2 and libunistring are called here and nowhere else. */
+/* Canonical keys. libidn2 is called here and nowhere else; libunistring here and in saslprep. */
 #include "maps/map_key.h"
 
 #include <idn2.h>

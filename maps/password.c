@@ -8,13 +8,38 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "maps/saslprep.h"
 
 /* RFC 9106, 4, the second choice: 64 MiB, three passes; one lane, since logins come many at a time. */
 enum { PASSES = 3, MEMORY_KIB = 65536, LANES = 1, SALT = 16, HASH = 32, ENCODED = 200 };
 
-static bool is_password(struct slice password)
+/* The forms that a password is compared in: prepared, and as it came where that is another one. */
+struct forms {
+	struct buf prepared;
+	struct slice form[2];
+	size_t count; /* 0: no password */
+};
+
+/* NULL, or what is wrong with it. */
+static const char *forms_make(struct slice password, enum saslprep_use use, struct forms *f)
 {
-	return password.n && password.n <= PASSWORD_MAX && text_is_utf8(password) && slice_find(password, '\0') == password.n;
+	*f = (struct forms){ .prepared = BUF_INIT(PASSWORD_MAX) };
+	if (password.n > PASSWORD_MAX)
+		return "a password has 1 to 512 bytes";
+	buf_room(&f->prepared, PASSWORD_MAX);
+	const char *why = saslprep_add(password, use, &f->prepared);
+	if (why)
+		return why;
+	f->form[f->count++] = buf_slice(&f->prepared);
+	if (!slice_eq(f->form[0], password))
+		f->form[f->count++] = password;
+	return NULL;
+}
+
+static void forms_free(struct forms *f)
+{
+	mem_wipe(f->prepared.p, f->prepared.cap);
+	buf_free(&f->prepared);
 }
 
 static int add_argon2(struct slice password, struct buf *out)
@@ -29,7 +54,7 @@ static int add_argon2(struct slice password, struct buf *out)
 }
 
 /* RFC 5802, 3: ClientKey and ServerKey are digests of the salted password, StoredKey is the digest of ClientKey. */
-bool password_scram(struct slice password, struct slice salt, uint32_t rounds, uint8_t stored[32], uint8_t server[32])
+static bool scram_keys(struct slice password, struct slice salt, uint32_t rounds, uint8_t stored[32], uint8_t server[32])
 {
 	uint8_t salted[CRYPTO_SHA256], client[CRYPTO_SHA256];
 	if (!crypto_pbkdf2_sha256(password, salt, rounds, salted))
@@ -47,7 +72,7 @@ static int add_scram(struct slice password, struct buf *out)
 {
 	uint8_t salt[SALT], stored[CRYPTO_SHA256], server[CRYPTO_SHA256];
 	crypto_random(salt, sizeof salt);
-	if (!password_scram(password, slice((char *)salt, sizeof salt), PASSWORD_SCRAM_ROUNDS, stored, server))
+	if (!scram_keys(password, slice((char *)salt, sizeof salt), PASSWORD_SCRAM_ROUNDS, stored, server))
 		return -EIO;
 	buf_addf(out, " SCRAM-SHA-256$%d:", PASSWORD_SCRAM_ROUNDS);
 	text_add_base64(out, slice((char *)salt, sizeof salt));
@@ -58,12 +83,17 @@ static int add_scram(struct slice password, struct buf *out)
 	return buf_full(out) ? -EMSGSIZE : 0;
 }
 
-int password_make(struct slice password, struct buf *out)
+int password_make(struct slice password, struct buf *out, const char **why)
 {
-	if (!is_password(password))
-		return -EINVAL;
-	int error = add_argon2(password, out);
-	return error ? error : add_scram(password, out);
+	struct forms f;
+	const char *wrong = forms_make(password, SASLPREP_STORED, &f);
+	int error = wrong ? -EINVAL : add_argon2(f.form[0], out);
+	if (!error)
+		error = add_scram(f.form[0], out);
+	if (wrong)
+		*why = wrong;
+	forms_free(&f);
+	return error;
 }
 
 static enum answer verify_argon2(const char *hash, struct slice password)
@@ -88,21 +118,50 @@ static enum answer verify_crypt(const char *hash, const char *password)
 	return a;
 }
 
-enum answer password_verify(struct slice hash, struct slice password)
+static enum answer verify_hash(const char *hash, struct slice password)
 {
-	if (!is_password(password))
-		return ABSENT;
-	char *text = mem_copy(hash.p, hash.n), *secret = mem_copy(password.p, password.n);
-	enum answer a = slice_starts(hash, SLICE("$argon2id$")) ? verify_argon2(text, password) : verify_crypt(text, secret);
+	char *secret = mem_copy(password.p, password.n);
+	enum answer a = slice_starts(slice_of(hash), SLICE("$argon2id$")) ? verify_argon2(hash, password) : verify_crypt(hash, secret);
 	mem_wipe(secret, password.n);
 	mem_free(secret);
+	return a;
+}
+
+enum answer password_verify(struct slice hash, struct slice password)
+{
+	struct forms f;
+	enum answer a = ABSENT;
+	forms_make(password, SASLPREP_QUERY, &f);
+	char *text = mem_copy(hash.p, hash.n);
+	for (size_t i = 0; i < f.count && a == ABSENT; i++)
+		a = verify_hash(text, f.form[i]);
 	mem_free(text);
+	forms_free(&f);
+	return a;
+}
+
+enum answer password_verify_scram(const struct scram_verifier *v, struct slice password)
+{
+	struct forms f;
+	enum answer a = ABSENT;
+	uint8_t stored[CRYPTO_SHA256], server[CRYPTO_SHA256];
+	forms_make(password, SASLPREP_QUERY, &f);
+	for (size_t i = 0; i < f.count && a == ABSENT; i++)
+		if (!scram_keys(f.form[i], v->salt, v->iterations, stored, server))
+			a = UNSURE;
+		else if (slice_eq_secret(slice((char *)stored, sizeof stored), v->stored_key))
+			a = FOUND;
+	forms_free(&f);
 	return a;
 }
 
 void password_verify_nothing(struct slice password)
 {
+	struct forms f;
 	uint8_t hash[HASH];
 	static const char salt[SALT] = "nobody's salt...";
-	argon2id_hash_raw(PASSES, MEMORY_KIB, LANES, password.p ? password.p : "", password.n, salt, sizeof salt, hash, sizeof hash);
+	forms_make(password, SASLPREP_QUERY, &f);
+	for (size_t i = 0; i < f.count; i++)
+		argon2id_hash_raw(PASSES, MEMORY_KIB, LANES, f.form[i].p, f.form[i].n, salt, sizeof salt, hash, sizeof hash);
+	forms_free(&f);
 }

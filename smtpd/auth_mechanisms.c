@@ -3,10 +3,34 @@
 
 #include "base/text.h"
 #include "maps/clients.h"
+#include "maps/saslprep.h"
+
+/* -- names --------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct slice prepared(struct auth *a, struct slice name)
+{
+	struct buf b = BUF_INIT(LOGIN_MAX_NAME);
+	struct slice out = saslprep_add(name, SASLPREP_QUERY, &b) ? SLICE_NONE : arena_copy(&a->mem, buf_slice(&b));
+	buf_free(&b);
+	return out;
+}
+
+/* Who is speaking, in the one spelling that credentials and senders have. Acting for somebody else is not a thing here. */
+static bool take_name(struct auth *a, struct slice name, struct slice authzid)
+{
+	a->login = prepared(a, name);
+	if (!a->login.p)
+		a->login = arena_copy(&a->mem, slice_head(name, LOGIN_MAX_NAME)); /* for the log, and to be counted */
+	else if (!authzid.n || slice_eq_nocase(prepared(a, authzid), a->login))
+		return true;
+	auth_count(a, false);
+	auth_log(a, "auth-failed", SLICE("no name that a login can have, or another identity"));
+	return false;
+}
 
 /* -- PLAIN, LOGIN -------------------------------------------------------------------------------------------------------------------------- */
 
-/* RFC 4616: authzid NUL authcid NUL password. Acting for somebody else is not a thing here. */
+/* RFC 4616: authzid NUL authcid NUL password. */
 enum auth_step auth_take_plain(struct auth *a, struct slice message)
 {
 	struct slice rest = message, authzid = slice_cut(rest, '\0', &rest);
@@ -15,11 +39,8 @@ enum auth_step auth_take_plain(struct auth *a, struct slice message)
 	struct slice name = slice_cut(rest, '\0', &rest);
 	if (!rest.p || slice_find(rest, '\0') < rest.n || !name.n || !rest.n)
 		return AUTH_SYNTAX;
-	a->login = arena_copy(&a->mem, name);
-	if (authzid.n && !slice_eq_nocase(authzid, name)) {
-		auth_count(a, false);
+	if (!take_name(a, name, authzid))
 		return AUTH_FAILED;
-	}
 	struct login_question q = { .secret = rest };
 	return auth_ask(a, LOGIN_PASSWORD, &q);
 }
@@ -27,9 +48,10 @@ enum auth_step auth_take_plain(struct auth *a, struct slice message)
 enum auth_step auth_take_login(struct auth *a, struct slice message)
 {
 	if (a->step == 1) {
-		a->login = arena_copy(&a->mem, message);
+		if (!message.n)
+			return AUTH_SYNTAX;
 		auth_say(a, SLICE("Password:"));
-		return message.n ? AUTH_CHALLENGE : AUTH_SYNTAX;
+		return take_name(a, message, SLICE_NONE) ? AUTH_CHALLENGE : AUTH_FAILED;
 	}
 	struct login_question q = { .secret = message };
 	return message.n && slice_find(message, '\0') == message.n ? auth_ask(a, LOGIN_PASSWORD, &q) : AUTH_SYNTAX;
@@ -47,12 +69,12 @@ static enum auth_step take_scram_first(struct auth *a, struct slice message)
 	if (!scram_read_first(&a->scram, message, &a->mem))
 		return AUTH_SYNTAX;
 	bool bound = a->scram.binding == SCRAM_EXPORTER || a->scram.binding == SCRAM_END_POINT;
-	a->login = a->scram.name;
+	if (!take_name(a, a->scram.name, a->scram.authzid))
+		return AUTH_FAILED;
 	/* RFC 5802, 6: "y" although we offer a binding: somebody took our offer out of the EHLO reply. */
-	if (bound != is_plus(a) || (a->scram.binding == SCRAM_CLIENT_THINKS_NOT && auth_binding_offered(a->facts, a->tls)) ||
-	    (a->scram.authzid.n && !slice_eq_nocase(a->scram.authzid, a->scram.name))) {
+	if (bound != is_plus(a) || (a->scram.binding == SCRAM_CLIENT_THINKS_NOT && auth_binding_offered(a->facts, a->tls))) {
 		auth_count(a, false);
-		auth_log(a, "auth-failed", SLICE("channel binding or identity doesn't fit"));
+		auth_log(a, "auth-failed", SLICE("channel binding doesn't fit"));
 		return AUTH_FAILED;
 	}
 	struct login_question q = { .name = SLICE_NONE };
@@ -142,12 +164,12 @@ enum auth_step auth_take_external(struct auth *a, struct slice message)
 	struct buf hex = BUF_INIT(128);
 	buf_add_cstr(&hex, "sha256:");
 	text_add_hex(&hex, slice((const char *)a->tls->peer_sha256, sizeof a->tls->peer_sha256));
-	struct slice print = slice_skip(arena_copy(&a->mem, buf_slice(&hex)), 7), domain = slice_skip(message, slice_rfind(message, '@') + 1);
+	struct slice print = slice_skip(arena_copy(&a->mem, buf_slice(&hex)), 7), name = prepared(a, message), domain = slice_skip(name, slice_rfind(name, '@') + 1);
 	buf_free(&hex);
-	a->login = message.n ? text_lower(&a->mem, message) : slice(print.p - 7, print.n + 7);
+	a->login = name.n ? text_lower(&a->mem, name) : slice(print.p - 7, print.n + 7);
 	enum answer found = !a->d->maps ? UNSURE : message.n ? clients_may_speak(a->d->maps, &nowhere, print, domain, &a->mem, NULL) :
 	                    clients_known(a->d->maps, &nowhere, print, &a->mem);
-	if (message.n > LOGIN_MAX_NAME || (message.n && !domain.n))
+	if (message.n && !domain.n)
 		found = ABSENT;
 	if (found == UNSURE)
 		return AUTH_UNSURE;
