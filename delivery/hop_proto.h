@@ -37,7 +37,7 @@ enum {
 	HOP_MAX_INLINE = 64 << 10,     /* content in the question itself; more comes as a descriptor */
 	HOP_MAX_TRANSACTION = 32,      /* bytes of a transaction id: letters, digits, '-', '_' */
 	HOP_MAX_RECIPIENTS = 1000,     /* of one transaction */
-	HOP_BUDGET_MS = 60000          /* the usual budget for everything up to RCPT's reply: below every client's own patience */
+	HOP_BUDGET_MS = 60000          /* the usual budget for everything up to RCPT's reply, where its asker names none */
 };
 
 enum hop_flag {

@@ -11,9 +11,10 @@
 #include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
+#include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
-enum { RCPT_MS = 55000, RCPT_WAIT_MS = 65000, CONTENT_MS = 240000, CONTENT_WAIT_MS = 260000, PEN_MS = 60000, CONTENT_START = 64, MAX_PLACE = 4096 };
+enum { MORE_MS = 15000 /* for the process that asks the hop, to say that it had no answer */, PEN_MS = 60000, CONTENT_START = 64, MAX_PLACE = 4096 };
 
 #define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The next hop can't be asked just now, try again later")
 #define SECOND MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
@@ -156,7 +157,7 @@ static void begin(struct hop *h)
 	struct transaction *t = h->base.transaction;
 	const struct transaction_facts *f = transaction_facts(t);
 	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = h->forward && f->forward_sender.n ? f->forward_sender : f->sender, .envelope_id = f->envelope_id,
-		                  .size = f->announced, .flags = flags_of(f), .budget_ms = RCPT_MS };
+		                  .size = f->announced, .flags = flags_of(f), .budget_ms = smtpd_settings.hop_patience_s * 1000 };
 	struct buf b = BUF_INIT(32 << 10);
 	if (hop_put_envelope(&b, &e) == 0)
 		peer_tell(peer_of(h), HOP_BEGIN, 0, buf_slice(&b));
@@ -169,7 +170,7 @@ static void ask_hop(struct hop *h, const struct recipient *r)
 	struct hop_rcpt question = { transaction_id(h->base.transaction), { h->candidate_address, r->original, (uint8_t)r->notify }, h->candidate_leaf->ask };
 	struct buf b = BUF_INIT(32 << 10);
 	hop_put_rcpt(&b, &question);
-	h->question = buf_full(&b) ? NULL : peer_ask(peer_of(h), HOP_RCPT, buf_slice(&b), -1, RCPT_WAIT_MS, on_rcpt, h);
+	h->question = buf_full(&b) ? NULL : peer_ask(peer_of(h), HOP_RCPT, buf_slice(&b), -1, smtpd_settings.hop_patience_s * 1000 + MORE_MS, on_rcpt, h);
 	buf_free(&b);
 	if (!h->question)
 		transaction_asked(&h->base, GONE);
@@ -351,7 +352,7 @@ static void send_content(struct hop *h)
 {
 	struct transaction *t = h->base.transaction;
 	struct message *message = transaction_message(t);
-	struct hop_content question = { .transaction = transaction_id(t), .budget_ms = CONTENT_MS };
+	struct hop_content question = { .transaction = transaction_id(t), .budget_ms = smtpd_settings.hop_dot_patience_s * 1000 };
 	struct buf content = BUF_INIT(HOP_MAX_INLINE);
 	int fd = -1;
 	question.from_file = message_spill_file(message, false, &fd, &question.offset, &question.length);
@@ -359,7 +360,7 @@ static void send_content(struct hop *h)
 		message_print(message, false, SLICE_NONE, &content);
 	question.content = buf_slice(&content);
 	question.eight_bit = holds_eight_bit(t, question.content);
-	h->question = buf_full(&content) ? NULL : peer_question_new(peer_of(h), CONTENT_WAIT_MS, on_content, h);
+	h->question = buf_full(&content) ? NULL : peer_question_new(peer_of(h), smtpd_settings.hop_dot_patience_s * 1000 + MORE_MS, on_content, h);
 	if (h->question) {
 		h->content_sent = true;
 		hop_send_content(peer_channel(peer_of(h)), peer_question_id(h->question), &question, question.from_file ? fd : -1);
