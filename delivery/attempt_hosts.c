@@ -1,6 +1,8 @@
 /* From a place to a host that listens: a kept connection, else MX and addresses, dialled in their order; and what a host's loss means. */
 #include "delivery/attempt_inside.h"
 
+#include <errno.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"
@@ -46,7 +48,8 @@ static void dial_failed(void *arg, size_t index, int error)
 	const struct hosts_target *t = &a->targets[a->next + index];
 	struct buf address = BUF_INIT(ATTEMPT_MAX_TEXT);
 	net_address_print(&address, &t->address);
-	dead_note(a->hops->dead, &t->address);
+	if (error != EADDRNOTAVAIL) /* our own source is not there: no fault of the hop's */
+		dead_note(a->hops->dead, &t->address);
 	log_event(LOG_INFO, "hop-unreachable", LOG_STR("id", a->envelope.transaction), LOG_STR("host", t->host), LOG_STR("address", buf_slice(&address)),
 		LOG_ERRNO(error), LOG_END);
 	buf_free(&address);
@@ -100,12 +103,14 @@ static void dialled(void *arg, int fd, size_t index)
 	attempt_let_go(a);
 }
 
-/* Only addresses that were not found dead lately; all dead is an answer, too. */
+/* Only addresses that the route's sources can reach, and that were not found dead lately; none is an answer, too. */
 static void keep_targets(struct attempt *a, const struct hosts_answer *found)
 {
 	uint64_t least = UINT64_MAX;
 	a->targets = mem_new_array(found->count, sizeof *a->targets);
 	for (size_t i = 0; i < found->count; i++) {
+		if (!hops_may_leave_for(&a->choice, &found->targets[i].address))
+			continue;
 		uint64_t rest = dead_rest_ms(a->hops->dead, &found->targets[i].address);
 		least = rest < least ? rest : least;
 		if (rest)
@@ -113,7 +118,13 @@ static void keep_targets(struct attempt *a, const struct hosts_answer *found)
 		a->targets[a->target_count] = found->targets[i];
 		a->targets[a->target_count++].host = arena_copy(&a->mem, found->targets[i].host);
 	}
-	a->rest_ms = a->target_count ? 0 : least;
+	a->rest_ms = a->target_count || least == UINT64_MAX ? 0 : least;
+	if (a->target_count)
+		return;
+	if (least == UINT64_MAX)
+		a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 4, "The next hop has no address of a family that its route connects from, try again later");
+	else
+		a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop could not be reached lately, try again later");
 }
 
 static void resolved(void *arg, const struct hosts_answer *found)
@@ -127,8 +138,6 @@ static void resolved(void *arg, const struct hosts_answer *found)
 		a->resolved = true;
 		a->lmtp = found->lmtp;
 		keep_targets(a, found);
-		if (a->target_count == 0)
-			a->last = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop could not be reached lately, try again later");
 		attempt_ask_policy(a, found);
 	}
 	attempt_let_go(a);

@@ -30,20 +30,22 @@ struct tls_policy *hops_policy(struct hops *h)
 	return h->policy;
 }
 
-static const char *choose_source(struct slice source, struct hops_choice *c)
+static void choose_sources(const struct map_route *r, struct hops_choice *c)
 {
-	struct net_ip ip;
-	if (source.n == 0)
-		return NULL;
-	if (!net_ip_parse(source, &ip))
-		return "the route's source is no address";
-	if (ip.is_v4)
-		c->from4 = net_address_of_ip(&ip, 0);
-	else
-		c->from6 = net_address_of_ip(&ip, 0);
-	c->has_from4 = ip.is_v4;
-	c->has_from6 = !ip.is_v4;
-	return NULL;
+	for (size_t i = 0; i < r->sources; i++)
+		if (r->source[i].is_v4) {
+			c->from4 = net_address_of_ip(&r->source[i], 0);
+			c->has_from4 = true;
+		} else {
+			c->from6 = net_address_of_ip(&r->source[i], 0);
+			c->has_from6 = true;
+		}
+}
+
+bool hops_may_leave_for(const struct hops_choice *c, const struct net_address *to)
+{
+	int family = to->sa.any.sa_family;
+	return (!c->has_from4 && !c->has_from6) || (family == AF_INET ? c->has_from4 : family == AF_INET6 ? c->has_from6 : true);
 }
 
 const char *hops_choose(struct hops *h, struct slice route, struct arena *mem, struct hops_choice *out)
@@ -52,7 +54,7 @@ const char *hops_choose(struct hops *h, struct slice route, struct arena *mem, s
 	struct map_route r = { 0 };
 	const char *why = route.n ? map_route_parse(route, mem, &r) : NULL;
 	c.tls = r.tls;
-	why = why ? why : choose_source(r.source, &c);
+	choose_sources(&r, &c);
 	c.credentials = r.credentials;
 	if (!why && r.credentials.n && !h->logins)
 		why = "nobody can be asked for the route's credentials";

@@ -41,14 +41,17 @@ void hops_free(struct hops *h);
 /* A route's words for one attempt. */
 struct hops_choice {
 	struct slice tls;               /* the route's word about TLS; "" none */
-	struct net_address from4, from6;
-	bool has_from4, has_from6;
+	struct net_address from4, from6; /* to connect from */
+	bool has_from4, has_from6;      /* with one of them the other family is not used: what is promised of our address must hold for all connections */
 	struct slice credentials;       /* the name that the route gives, "" none; what stands behind it: */
 	struct slice login, password;
 };
 
 /* route: value of a line of routes, "" none. NULL, or a fixed phrase that says why not now. Slices live in mem. */
 const char *hops_choose(struct hops *h, struct slice route, struct arena *mem, struct hops_choice *out);
+
+/* Whether the route's sources let an address of that family be connected to. */
+bool hops_may_leave_for(const struct hops_choice *c, const struct net_address *to);
 
 struct tls_policy *hops_policy(struct hops *h);
 #endif

@@ -5,6 +5,7 @@
 #include "base/net.h"
 #include "base/scan.h"
 #include "base/text.h"
+#include "maps/map.h"
 #include "maps/map_key.h"
 #include "maps/value.h"
 
@@ -121,18 +122,28 @@ const char *map_place_parse(struct slice word, struct arena *mem, struct slice *
 	return host_port(word, SLICE(""), false, mem, out);
 }
 
+static const char *read_sources(struct slice text, struct map_route *r)
+{
+	static const char why[] = "source is an address of this machine, or one of each family: 192.0.2.1,2001:db8::1";
+	struct slice item;
+	r->sources = 0;
+	while (map_item(&text, ',', &item))
+		if (r->sources == 2 || !net_ip_parse(item, &r->source[r->sources++]))
+			return why;
+	return r->sources && (r->sources == 1 || r->source[0].is_v4 != r->source[1].is_v4) ? NULL : why;
+}
+
 const char *map_route_parse(struct slice value, struct arena *mem, struct map_route *out)
 {
-	struct map_route r = { SLICE(""), SLICE(""), SLICE(""), SLICE("") };
+	struct map_route r = { .place = SLICE(""), .tls = SLICE(""), .credentials = SLICE("") };
 	const char *why = map_place_parse(next_word(&value), mem, &r.place);
 	for (struct slice word = next_word(&value); !why && word.n; word = next_word(&value)) {
-		struct net_ip ip;
+		struct slice source;
 		if (option(word, "tls", &r.tls)) {
 			if (!slice_eq(r.tls, SLICE("may")) && !slice_eq(r.tls, SLICE("encrypt")) && !slice_eq(r.tls, SLICE("verify")) && !slice_eq(r.tls, SLICE("dane")))
 				why = "tls is may, encrypt, verify or dane";
-		} else if (option(word, "source", &r.source)) {
-			if (!net_ip_parse(r.source, &ip))
-				why = "source is an address of this machine";
+		} else if (option(word, "source", &source)) {
+			why = read_sources(source, &r);
 		} else if (!option(word, "credentials", &r.credentials)) {
 			why = "an option of a route is tls=, source= or credentials=";
 		}

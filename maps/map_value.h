@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/mail_path.h"
 #include "base/mail_status.h"
+#include "base/net.h"
 #include "base/slice.h"
 #include "maps/resolve.h"
 
@@ -51,10 +52,11 @@ const char *map_alias_parse(struct slice value, struct arena *mem, struct map_al
 struct map_route {
 	struct slice place;             /* "mx:" stands for the asked domain's own MX */
 	struct slice tls;               /* "" | "may" | "encrypt" | "verify" | "dane" */
-	struct slice source;            /* address to connect from; "" any */
+	struct net_ip source[2];        /* addresses to connect from, one of a family: families without one are not used */
+	size_t sources;                 /* 0: any */
 	struct slice credentials;       /* name of a login in `credentials`; "" none */
 };
-/* mx | mx:DOMAIN | HOST | HOST:PORT | [HOST]:PORT | [ADDRESS]:PORT | lmtp:HOST:PORT | lmtp:unix:/PATH, and options tls= source= credentials= */
+/* mx | mx:DOMAIN | HOST | HOST:PORT | [HOST]:PORT | [ADDRESS]:PORT | lmtp:HOST:PORT | lmtp:unix:/PATH, and options tls= source=ADDRESS[,ADDRESS] credentials= */
 const char *map_route_parse(struct slice value, struct arena *mem, struct map_route *out);
 
 /* A next hop in its one spelling: "mx:DOMAIN", "HOST:PORT", "[ADDRESS]:PORT", "lmtp:HOST:PORT", "lmtp:unix:/PATH". */

@@ -8,8 +8,8 @@ import re, socket, socketserver, threading, time
 
 
 class Message:
-    def __init__(self, sender, recipients, content, line=''):
-        self.sender, self.recipients, self.content, self.mail = sender, recipients, content, line
+    def __init__(self, sender, recipients, content, line='', peer=None):
+        self.sender, self.recipients, self.content, self.mail, self.peer = sender, recipients, content, line, peer
 
 
 class Sink:
@@ -28,7 +28,7 @@ class Sink:
                     sink.connections += 1
                     sink.sockets.append(self.request)
                 try:
-                    sink._serve(self.request)
+                    sink._serve(self.request, self.client_address[0])
                 except (OSError, EOFError):
                     pass
 
@@ -67,7 +67,7 @@ class Sink:
         sock.sendall((reply + '\r\n').encode())
         return reply[0] == '2'
 
-    def _serve(self, sock):
+    def _serve(self, sock, peer):
         sock.settimeout(60)
         f = sock.makefile('rb')
         self._say(sock, 'greet', None, '220 sink.test')
@@ -111,11 +111,11 @@ class Sink:
                     if l == b'.\r\n':
                         break
                     lines.append(l)
-                self._end(sock, Message(sender, recipients, b''.join(l[1:] if l.startswith(b'.') else l for l in lines), mail), lines)
+                self._end(sock, Message(sender, recipients, b''.join(l[1:] if l.startswith(b'.') else l for l in lines), mail, peer), lines)
                 sender, recipients = None, []
             elif verb.startswith('BDAT'):
                 content = f.read(int(line.split()[1]))
-                self._end(sock, Message(sender, recipients, content, mail), [content])
+                self._end(sock, Message(sender, recipients, content, mail, peer), [content])
                 sender, recipients = None, []
             elif verb == 'RSET':
                 sender, recipients = None, []
