@@ -64,9 +64,9 @@ static const struct setting rows[] = {
 	{ "rate-reverse-path", SETTING_UINT, AT(rate_reverse_path), "0", 0, 100000000, NULL, NULL, "Messages an hour with one reverse-path." },
 	{ "rate-recipient", SETTING_UINT, AT(rate_recipient), "0", 0, 100000000, NULL, NULL, "Messages an hour to one forward-path." },
 	{ "hop-patience", SETTING_SPAN, AT(hop_patience_s), "60s", 1, 270, NULL, NULL,
-	  "How long a client may wait at RCPT for a next hop: names, all its hosts, connecting, TLS, MAIL and RCPT together; then 451. (A client waits five minutes, RFC 5321 4.5.3.2.3.)" },
+	  "How long a client may wait at RCPT for a next hop: names, all its hosts, connecting, TLS, MAIL and RCPT together; then 451. RFC 5321 4.5.3.2.3 has it wait five minutes." },
 	{ "hop-dot-patience", SETTING_SPAN, AT(hop_dot_patience_s), "4m", 1, 570, NULL, NULL,
-	  "How long it may wait behind its dot until a next hop has the content and answers; then 451, and a reply that comes later is noted. (A client waits ten minutes, RFC 5321 4.5.3.2.6.)" },
+	  "How long it may wait behind its dot until a next hop has the content and answers; then 451, and a reply that comes later is noted. RFC 5321 4.5.3.2.6 has it wait ten minutes." },
 };
 
 struct setting_table smtpd_setting_table = { "smtpd", rows, sizeof rows / sizeof rows[0], &smtpd_settings };
