@@ -53,7 +53,7 @@ void queue_look_idle(struct queue *q)
 	const struct peer *p = q->peers;
 	while (p && (p->kind != PEER_ASKER || q->stopping))
 		p = p->next;
-	if (q->draining && q->under_way == 0 && !p && q->setup.on_idle)
+	if (q->draining && q->under_way == 0 && !p && q->setup.on_idle && rolls_end(q))
 		q->setup.on_idle(q->setup.arg);
 }
 
@@ -195,6 +195,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	queue_look_at_disk(q);
 	q->state = q->told_state = q->looked;
 	loop_timer_set(q->second, 1);
+	rolls_open(q);
 	scan_start(q);
 	*out = q;
 	return 0;
@@ -220,6 +221,7 @@ void queue_free(struct queue *q)
 	q->setup.on_idle = NULL;
 	if (q->gate_dirty)
 		queue_save_gate(q);
+	rolls_stop(q);
 	worker_free(q->scanner);
 	worker_free(q->files);
 	feedback_close();
@@ -237,6 +239,7 @@ void queue_free(struct queue *q)
 		mem_free(p);
 	}
 	scan_free(q);
+	rolls_free(q);
 	if (q->schedule)
 		schedule_free(q->schedule);
 	if (q->gate)

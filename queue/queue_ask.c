@@ -74,7 +74,9 @@ void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID])
 		old->reread = true;
 		return;
 	}
-	if (old && !q->scan)
+	if (old && old->gone)
+		return; /* the scan's, until it is over */
+	if (old)
 		schedule_remove(q->schedule, old);
 	if (spool_read(q->spool, SPOOL_QUEUE, name, &raw, &mem, &m, &why) == 0) {
 		if (taken_from(&m.envelope, &m.state, &mem, &t))
@@ -92,8 +94,8 @@ static void on_written(struct spool_append *s)
 	struct queue *q = a->queue;
 	if (s->job.error)
 		queue_alert(q, "an act on the message %s can't be written: %s", a->id, strerror(-s->job.error));
-	else
-		queue_take_anew(q, a->id);
+	q->acts--;
+	queue_take_anew(q, a->id); /* also then: it may stand there all the same */
 	buf_free(&s->records);
 	mem_free(a);
 	queue_end(q);
@@ -109,6 +111,7 @@ static void write_event(struct queue *q, enum act act, struct slice id, const st
 	a->append.done = on_written;
 	buf_init(&a->append.records, SPOOL_JOURNAL_MAX);
 	event_put(&a->append.records, e);
+	q->acts++;
 	queue_begin(q);
 	spool_append(q->spool, &a->append, true);
 }
@@ -201,6 +204,7 @@ static bool dead_release(struct queue *q, struct slice id)
 				struct event e = { .kind = EVENT_RELEASE, .at_s = clock_wall_s(), .recipient = i, .status = MAIL_STATUS_OK };
 				event_put(&a->append.records, &e);
 			}
+		q->acts++;
 		queue_begin(q);
 		spool_append(q->spool, &a->append, true);
 	}

@@ -11,6 +11,7 @@
 #include "queue/report_gate.h"
 #include "queue/schedule.h"
 #include "queue/spool.h"
+#include "queue/taken.h"
 
 /* What the files of the queue process share, and nobody else.
  *
@@ -20,7 +21,8 @@
  *	intake.c        PEN, PUT, COMMIT, ABORT: transactions of peers
  *	intake_admit.c  what may come in
  *	taken.c         what the schedule must know of a message
- *	scan.c          what lies in the spool at start, the drop folder
+ *	scan.c          what lies in the spool at start
+ *	rolls.c         the rolls by which the next start reads less
  *	attempt.c       an item is due: read, resolve, hand out; what came back
  *	settle.c        what came of an attempt is written down
  *	settling.c      a message of which none is out: reports that are due, its end */
@@ -68,6 +70,8 @@ struct queue {
 	struct attacks *attacks;     /* NULL: none are counted */
 	unsigned letters;            /* to postmasters, on letters_day */
 	struct scan *scan;               /* NULL: over */
+	struct rolls *rolls;
+	size_t acts;                     /* the postmaster's, being written: what the schedule knows and what the files say differ */
 	int64_t clock_offset_ms;         /* wall minus monotonic: when it leaps, the clock was set */
 	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
 	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
@@ -117,21 +121,6 @@ struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_do
 bool intake_is_withheld(const struct envelope *e);        /* a report that nobody but the postmaster gets to see: stored as a dead letter */
 
 /* taken.c */
-/* What the schedule must know of a message: its waiting recipients by place. state NULL: nothing happened to it yet. Views of e; the groups in mem. */
-struct taken_group {
-	struct slice place;
-	uint32_t recipients;
-	uint8_t attempts;
-	int64_t next_s;
-};
-struct taken {
-	struct slice id, sender;
-	int8_t priority;
-	bool held, wants_settling;
-	struct taken_group *groups;
-	size_t group_count;
-};
-bool taken_from(const struct envelope *e, const struct message_state *state, struct arena *mem, struct taken *out);
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
@@ -142,6 +131,13 @@ void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID]);
 void scan_start(struct queue *q);
 void scan_forget(struct queue *q, struct message *m);     /* the message is over: gone from the schedule, or as soon as the scan is */
 void scan_free(struct queue *q);
+
+/* rolls.c */
+void rolls_open(struct queue *q);
+void rolls_on_second(struct queue *q);
+bool rolls_end(struct queue *q);                          /* at an orderly end, when nothing is under way: true once all are written; queue_look_idle is called then */
+void rolls_stop(struct queue *q);                         /* before the workers end */
+void rolls_free(struct queue *q);
 
 /* drop_in.c */
 void drop_prepare(struct queue *q);                       /* the folder, at start */

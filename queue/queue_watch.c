@@ -118,6 +118,7 @@ void queue_on_second(void *arg)
 	loop_timer_set(q->second, SECOND_MS);
 	watch_clock(q);
 	hints_tell(q);
+	rolls_on_second(q);
 	if (q->gate_dirty)
 		queue_save_gate(q);
 	if (q->seconds == 2)          /* who lives has told by now */

@@ -1,5 +1,5 @@
 /* What lies in the spool at start. First the reports of made/, which a crash may have left beside messages that know of them or don't. Then each of queue/'s folders is one job for a worker,
- * which reads every message and keeps of it what the schedule must know. We serve meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan
+ * which reads every message that its roll (queue/roll.h) doesn't know as it is, and keeps of it what the schedule must know. We serve meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan
  * is over, so that nothing is taken in twice. */
 #include <errno.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/queue_inside.h"
+#include "queue/roll.h"
 #include "queue/settling.h"
 
 enum { SCANNERS = 2, MAX_RAW = (64 + 16 + 8) << 20, MAX_MEMORY = 64 << 20, MAX_SHARD_NAME = 4, SHARDS_AHEAD = 8 };
@@ -22,8 +23,9 @@ struct shard {
 	struct buf raw;
 	struct arena one, mem;           /* of the message that is read; of what is kept */
 	struct taken *found;
-	size_t count, room;
+	size_t count, room, unread;      /* unread: of those found, taken from the roll */
 	size_t damaged;
+	struct roll roll;
 	char last_damaged[SPOOL_ID_MAX + 1];
 	const char *why;
 };
@@ -31,7 +33,7 @@ struct shard {
 struct scan {
 	struct shard *todo;
 	struct shard *made;              /* while the reports of made/ are looked at */
-	size_t busy, messages, shards;
+	size_t busy, messages, unread;
 	uint64_t started_ms;
 	struct message **gone;           /* settled meanwhile */
 	size_t gone_count, gone_room;
@@ -39,26 +41,13 @@ struct scan {
 
 /* -- in a worker -------------------------------------------------------------------------------------------------------------------------- */
 
-static struct slice keep(struct shard *d, struct slice s)
-{
-	return arena_copy(&d->mem, s);
-}
-
 static void keep_taken(struct shard *d, const struct taken *t)
 {
 	if (d->count == d->room) {
 		d->room = d->room ? d->room * 2 : 64;
 		d->found = mem_grow(d->found, d->room, sizeof *d->found);
 	}
-	struct taken *kept = &d->found[d->count++];
-	*kept = *t;
-	kept->id = keep(d, t->id);
-	kept->sender = keep(d, t->sender);
-	kept->groups = ARENA_ARRAY(&d->mem, struct taken_group, t->group_count ? t->group_count : 1);
-	for (size_t i = 0; i < t->group_count; i++) {
-		kept->groups[i] = t->groups[i];
-		kept->groups[i].place = keep(d, t->groups[i].place);
-	}
+	d->found[d->count++] = taken_copy(&d->mem, t);
 }
 
 /* What can't be moved (a folder of somebody else's) is told all the same. */
@@ -78,9 +67,24 @@ static void cut_torn(struct shard *d, struct slice id, const struct spool_messag
 	log_event(error ? LOG_ERROR : LOG_WARN, "queue-torn-event", LOG_STR("id", id), LOG_ERRNO(error), LOG_END);
 }
 
+static bool is_on_roll(struct shard *d, struct slice id)
+{
+	const struct roll_entry *e = roll_find(&d->roll, id);
+	struct spool *s = d->queue->spool;
+	struct roll_mark m;
+	struct stat st;
+	if (!e || spool_stat(s, SPOOL_QUEUE, id, &st) || !roll_mark_of(s, &st, &m) || !roll_holds(e, &m))
+		return false;
+	keep_taken(d, &e->taken);
+	d->unread++;
+	return true;
+}
+
 static bool read_one(void *arg, struct slice id)
 {
 	struct shard *d = arg;
+	if (is_on_roll(d, id))
+		return true;
 	struct spool_message m;
 	struct taken t;
 	const char *why;
@@ -101,7 +105,14 @@ static bool read_one(void *arg, struct slice id)
 static void read_shard(void *arg)
 {
 	struct shard *d = arg;
-	spool_scan_shard(d->queue->spool, slice_of(d->name), read_one, d);
+	struct spool *s = d->queue->spool;
+	int error = roll_read(s, slice_of(d->name), &d->roll);
+	spool_scan_shard(s, slice_of(d->name), read_one, d);
+	if (error == -EBADMSG || (d->roll.count && !d->unread))
+		roll_remove(s, slice_of(d->name)); /* it serves nobody */
+	if (error == -EBADMSG)
+		log_event(LOG_WARN, "roll-refused", LOG_CSTR("folder", d->name), LOG_END);
+	roll_free(&d->roll);
 	buf_free(&d->raw);
 	arena_free(&d->one);
 }
@@ -176,7 +187,7 @@ static void scan_over(struct queue *q)
 	q->scan = NULL;
 	for (size_t i = 0; i < s->gone_count; i++)
 		schedule_remove(q->schedule, s->gone[i]);
-	log_event(LOG_INFO, "queue-scanned", LOG_UINT("messages", s->messages), LOG_UINT("ms", clock_mono_ms() - s->started_ms), LOG_END);
+	log_event(LOG_INFO, "queue-scanned", LOG_UINT("messages", s->messages), LOG_UINT("unread", s->unread), LOG_UINT("ms", clock_mono_ms() - s->started_ms), LOG_END);
 	mem_free(s->gone);
 	mem_free(s);
 }
@@ -196,6 +207,7 @@ static void shard_read(void *arg)
 	struct scan *s = q->scan;
 	s->busy--;
 	s->messages += d->count;
+	s->unread += d->unread;
 	for (size_t i = 0; i < d->count; i++)
 		queue_take(q, &d->found[i]);
 	tell_damaged(d);

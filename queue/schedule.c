@@ -291,6 +291,11 @@ int64_t schedule_next_s(const struct schedule *s)
 	return n ? (int64_t)n->key : INT64_MAX;
 }
 
+int64_t schedule_due_s(const struct item *i)
+{
+	return i->state != ITEM_WAITING ? 0 : i->node.key > INT64_MAX ? INT64_MAX : (int64_t)i->node.key;
+}
+
 /* -- the whole ------------------------------------------------------------------------------------------------------------------------ */
 
 struct slice schedule_place_name(const struct item *i)

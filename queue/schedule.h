@@ -92,6 +92,9 @@ bool schedule_is_paused(struct schedule *s, struct slice place);
 /* When schedule_take may have something again without anything else happening: wall time; INT64_MAX: never. */
 int64_t schedule_next_s(const struct schedule *s);
 
+/* When a waiting item is due; 0: at once, or it doesn't wait for a time. */
+int64_t schedule_due_s(const struct item *i);
+
 struct slice schedule_place_name(const struct item *i);
 struct slice schedule_sender_name(const struct message *m);
 

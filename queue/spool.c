@@ -116,11 +116,12 @@ static enum pen_way probe_way(struct spool *s)
 int spool_open(struct loop *l, int dir, struct spool **out)
 {
 	struct spool *s = MEM_NEW(struct spool);
-	*s = (struct spool){ .dir = dir, .tmp = -1, .folders = { -1, -1, -1, -1 } };
+	*s = (struct spool){ .dir = dir, .tmp = -1, .rolls = -1, .folders = { -1, -1, -1, -1 } };
 	int error = file_init();
 	for (int i = 0; i < SPOOL_FOLDERS && !error; i++)
 		error = make_folder(dir, folder_names[i], &s->folders[i]);
 	error = error ? error : make_folder(dir, "tmp", &s->tmp);
+	error = error ? error : make_folder(dir, "rolls", &s->rolls);
 	error = error ? error : each_entry(s->tmp, remove_leftover, &s->tmp);
 	error = error ? error : file_sync(dir);
 	if (error) {
@@ -144,7 +145,7 @@ int spool_open_to_look(int dir, struct spool **out)
 {
 	struct spool *s = MEM_NEW(struct spool);
 	struct stat st;
-	*s = (struct spool){ .dir = dir, .tmp = -1, .folders = { -1, -1, -1, -1 } };
+	*s = (struct spool){ .dir = dir, .tmp = -1, .rolls = -1, .folders = { -1, -1, -1, -1 } };
 	int error = file_stat_fd(dir, &st);
 	for (int i = 0; i <= SPOOL_ASIDE && !error; i++) /* made/ is nobody's to look at */
 		error = file_open(dir, folder_names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &s->folders[i]);
@@ -165,6 +166,7 @@ void spool_close(struct spool *s)
 	for (int i = 0; i < SPOOL_FOLDERS; i++)
 		file_close(&s->folders[i]);
 	file_close(&s->tmp);
+	file_close(&s->rolls);
 	file_close(&s->dir);
 	mem_free(s);
 }
@@ -189,6 +191,15 @@ int spool_remove(struct spool *s, enum spool_folder where, struct slice id)
 		return -ENOENT;
 	spool_path(where, id, path);
 	return file_unlink(s->folders[where], path);
+}
+
+int spool_stat(struct spool *s, enum spool_folder where, struct slice id, struct stat *st)
+{
+	char path[SPOOL_PATH];
+	if (!spool_is_id(id))
+		return -ENOENT;
+	spool_path(where, id, path);
+	return file_stat_at(s->folders[where], path, st);
 }
 
 int spool_rename(struct spool *s, enum spool_folder from, enum spool_folder to, struct slice id)

@@ -2,6 +2,7 @@
 #define QUEUE_SPOOL_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/pen.h"
@@ -19,6 +20,7 @@
  *	queue/XX/ID, settled  every recipient done or failed and reported  EVENT_ records, then spool_remove         removed when next looked at
  *	dead/ID               dead letter: a report was withheld           spool_kill (rename)                       kept
  *	aside/ID              damaged, foreign or of another version       spool_scan, spool_read's callers          kept for a person
+ *	rolls/XX              what the schedule must know of queue/XX      roll_write (queue/roll.h)                 believed as far as it holds; may be thrown away
  *	drop/NAME             handed in by sendmail while nobody served    sendmail (rename)                         taken in at start
  *	tmp/NAME              staged on file systems without unnamed files spool_pen                                 removed at start
  *
@@ -95,6 +97,9 @@ struct spool_gone {
 void spool_forget(struct spool *s, struct spool_gone *g);
 /* A report goes from made/ into the queue, durably, now that its message knows of it: neither can be made a second time nor be missing. */
 void spool_adopt(struct spool *s, struct spool_gone *g);
+
+/* The name's own status, also of a link. 0 or -errno. */
+int spool_stat(struct spool *s, enum spool_folder where, struct slice id, struct stat *st);
 
 /* Removes at once; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue; from made/ at start. 0 or -errno. */
 int spool_remove(struct spool *s, enum spool_folder where, struct slice id);

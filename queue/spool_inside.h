@@ -12,7 +12,7 @@
 enum { SPOOL_FOLDERS = SPOOL_MADE + 1, SPOOL_PATH = SPOOL_ID_MAX + 8 };
 
 struct spool {
-	int dir, tmp;
+	int dir, tmp, rolls;
 	int folders[SPOOL_FOLDERS];
 	uid_t owner;                  /* of the folder, and so of every file in it: porterctl reads as root */
 	enum pen_way way;

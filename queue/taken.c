@@ -46,6 +46,19 @@ bool taken_from(const struct envelope *e, const struct message_state *state, str
 	return true;
 }
 
+struct taken taken_copy(struct arena *mem, const struct taken *t)
+{
+	struct taken copy = *t;
+	copy.id = arena_copy(mem, t->id);
+	copy.sender = arena_copy(mem, t->sender);
+	copy.groups = ARENA_ARRAY(mem, struct taken_group, t->group_count ? t->group_count : 1);
+	for (size_t i = 0; i < t->group_count; i++) {
+		copy.groups[i] = t->groups[i];
+		copy.groups[i].place = arena_copy(mem, t->groups[i].place);
+	}
+	return copy;
+}
+
 void queue_take(struct queue *q, const struct taken *t)
 {
 	struct message *m = schedule_add(q->schedule, t->id, t->sender, t->priority);

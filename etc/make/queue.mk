@@ -17,3 +17,11 @@ MILLION ?= 1000000
 .PHONY: bench-long
 bench-long: all
 	@PORTER_BUILD=$(abspath $(BUILD)) tests/long/million.py $(MILLION)
+
+$(BUILD)/e2e/fill_spool: tests/e2e/fill_spool.c $(BUILD)/libporter.a
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(BUILD)/libporter.a $(LDFLAGS) $(LDLIBS)
+
+-include $(BUILD)/e2e/fill_spool.d
+units: $(BUILD)/e2e/fill_spool

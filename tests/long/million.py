@@ -63,7 +63,7 @@ def run(messages):
         p.stop(120)
         p.log.unlink()
         _, greeting = timed(p.start)
-        scanned = p.wait_log(r'queue-scanned process=queue messages=(\d+) ms=(\d+)', 120)
+        scanned = p.wait_log(r'queue-scanned process=queue messages=(\d+) unread=\d+ ms=(\d+)', 120)
         check('after a restart the whole queue is there', scanned and int(scanned[1]) == messages, scanned and scanned[0])
         print(f'row million: greeting {greeting:.2f} s after the start, scanned in {scanned and scanned[2]} ms; memory {pss_mib(p):.0f} MiB')
         check('it greets within a second, and has scanned within ten', greeting < 1 * SLOW and scanned and int(scanned[2]) < 10000 * SLOW, (greeting, scanned and scanned[2]))
