@@ -15,6 +15,7 @@
 #include "delivery/mailbox_ask.h"
 #include "delivery/mailbox_job.h"
 #include "delivery/mailbox_proto.h"
+#include "delivery/mailbox_status.h"
 #include "delivery/mailbox_transaction.h"
 #include "delivery/maildir_sweep.h"
 #include "delivery/system_parcel.h"
@@ -168,12 +169,25 @@ static void on_asked(void *arg, uint64_t question, const struct mailbox_asked *a
 	peer_release(p);
 }
 
+/* Of whoever: one that is gone may have left it under way. */
+static bool is_under_way(const struct mailbox *m, struct slice id)
+{
+	for (struct peer *p = m->peers; p; p = p->next)
+		if (find_transaction(p, id))
+			return true;
+	return false;
+}
+
 static int on_ask(struct peer *p, const struct ipc_message *m)
 {
 	struct mailbox_ask question;
 	if (mailbox_get_ask(m->payload, &question) < 0)
 		return -EPROTO;
 	p->open++;
+	if (question.find.n && is_under_way(p->mailbox, question.find)) {
+		on_asked(p, m->id, &(struct mailbox_asked){ .status = mailbox_status_of(-EBUSY) });
+		return 0;
+	}
 	mailbox_ask_start(&p->mailbox->house, &question, on_asked, p, m->id);
 	return 0;
 }

@@ -11,10 +11,12 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir.h"
 #include "delivery/maildir_find.h"
+#include "delivery/mbox_find.h"
 #include "delivery/mbox_parcel.h"
+#include "delivery/program_parcel.h"
 #include "delivery/system_parcel.h"
 
-enum { MAX_FORWARD_BYTES = 256 << 10 };
+enum { MAX_FORWARD_BYTES = 256 << 10, FIND_WAIT_MS = 20000 };
 
 struct ask {
 	struct syncer_job job;
@@ -91,6 +93,10 @@ int mailbox_ask_program(const char *program)
 static void work_slowly(void *arg)
 {
 	struct ask *a = arg;
+	if (a->find) {
+		a->job.error = mbox_find(a->house->stores->root, a->leaf.place, slice_of(a->find), FIND_WAIT_MS, &a->answer.found);
+		return;
+	}
 	a->job.error = store_room(&a->store->store, a->house->reserve, a->size);
 	if (a->job.error)
 		return;
@@ -119,10 +125,12 @@ static void in_loop(void *arg)
 	finish(arg, -EINVAL);
 }
 
-/* An mbox and a program don't say whose message they got. */
-static void can_not_tell(void *arg)
+/* A program doesn't say whose message it got; that it said yes is remembered here. */
+static void ask_memory(void *arg)
 {
-	finish(arg, 0);
+	struct ask *a = arg;
+	a->answer.found = program_has_run(a->house, slice_of(a->find));
+	finish(a, 0);
 }
 
 static void start(struct ask *a)
@@ -131,8 +139,8 @@ static void start(struct ask *a)
 	if (a->leaf.kind == LEAF_SYSTEM && here)
 		a->leaf.place = SLICE("Maildir");
 	a->store = here ? mailbox_stores_find(a->house->stores, a->leaf.place) : mailbox_stores_root(a->house->stores);
-	if (a->find && !here && a->leaf.kind != LEAF_SYSTEM) {
-		loop_later(a->house->loop, can_not_tell, a);
+	if (a->find && a->leaf.kind == LEAF_PROGRAM) {
+		loop_later(a->house->loop, ask_memory, a);
 	} else if (a->store == NULL) {
 		loop_later(a->house->loop, in_loop, a);
 	} else if (here) {

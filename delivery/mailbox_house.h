@@ -13,6 +13,13 @@ struct helper_starter {
 struct helper_run;
 struct line;
 
+/* The transactions whose program has said yes lately, for who asks after a crash of his; an own one forgets them. */
+enum { RAN_MAX = 256, RAN_ID = 32 };
+struct ran {
+	char ids[RAN_MAX][RAN_ID];
+	size_t next;
+};
+
 /* What all transactions of the process share. */
 struct transaction_house {
 	struct loop *loop;
@@ -24,6 +31,7 @@ struct transaction_house {
 	bool home;                    /* this is a system user's own process: its mailbox is Maildir in the mail root */
 	struct slice program_user;    /* programs run as */
 	struct helper_starter helpers;
+	struct ran ran;               /* program_parcel.c */
 	uint64_t last_helper;
 	struct helper_run *running;
 	struct line *resting;         /* system_parcel.c: processes of users that were asked and may be asked again */

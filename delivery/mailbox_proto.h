@@ -67,7 +67,7 @@ struct mailbox_asked {
 	struct mail_status status;
 	struct slice *forward;
 	size_t forward_count;
-	bool found;                         /* of find; where it can't be told: false */
+	bool found;                         /* of find; of a program: only while the mailbox process lives that ran it */
 };
 
 /* A pen: an empty unnamed file on the file system of `leaf`'s mailbox, to be written with LF line ends. The answer carries its descriptor

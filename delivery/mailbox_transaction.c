@@ -157,9 +157,19 @@ static const struct parcel *find_failed(const struct transaction *t)
 	return NULL;
 }
 
+/* It did not run: in an answer that says no, a program's own yes says that it did. */
+static void refuse_first(struct transaction *t, struct mail_status why)
+{
+	for (size_t i = 0; i < t->leaf_count; i++)
+		if (t->leaves[i].kind == LEAF_PROGRAM && t->results[i].status.fate == MAIL_OK)
+			t->results[i].status = why;
+}
+
 /* Takes back what stands. A program that ran can't be taken back, and is not told. */
 static void undo(struct transaction *t, struct mail_status why)
 {
+	if (t->state != TRANSACTION_COMMITTING)
+		refuse_first(t, why);
 	t->state = TRANSACTION_UNDOING;
 	t->status = why;
 	if (tell(t, PARCEL_UNDO, false) == 0)

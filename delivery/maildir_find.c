@@ -1,4 +1,5 @@
-/* The search for a file by the transaction in its name. Rare, so the folders are simply read. */
+/* The search for a file by the transaction in its name. Rare, so the folders are simply read. A crash may have come between the name and its sync, so what is found is synced before it
+ * counts. */
 #include "delivery/maildir_find.h"
 
 #include <dirent.h>
@@ -26,7 +27,7 @@ static int search_folder(int fd, struct slice mark, bool *found)
 		*found = slice_find_slice(name, mark) < name.n;
 		errno = 0;
 	}
-	int error = *found ? 0 : -errno;
+	int error = *found ? file_sync(dirfd(d)) : -errno;
 	closedir(d);
 	return error;
 }

@@ -2,6 +2,7 @@
 #include "delivery/program_parcel.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +54,21 @@ static void finish(struct program_parcel *p, struct mail_status status)
 	parcel_answer(&p->base, status);
 }
 
+static void remember(struct ran *r, struct slice transaction)
+{
+	char *id = r->ids[r->next++ % RAN_MAX];
+	memset(id, 0, RAN_ID);
+	memcpy(id, transaction.p, transaction.n < RAN_ID ? transaction.n : RAN_ID);
+}
+
+bool program_has_run(const struct transaction_house *house, struct slice transaction)
+{
+	for (size_t i = 0; i < RAN_MAX; i++)
+		if (slice_eq(slice(house->ran.ids[i], strnlen(house->ran.ids[i], RAN_ID)), transaction))
+			return true;
+	return false;
+}
+
 static void on_end(void *arg, int wait_status)
 {
 	struct program_parcel *p = arg;
@@ -60,6 +76,8 @@ static void on_end(void *arg, int wait_status)
 	int signal = wait_status >= 0 && WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0;
 	log_event(LOG_INFO, "program-ended", LOG_STR("id", p->base.content->transaction), LOG_STR("program", slice_of(p->base.leaves[0]->place.p)),
 	          LOG_UINT("exit", (uint64_t)code), LOG_UINT("signal", (uint64_t)signal), LOG_END);
+	if (program_fate(wait_status).fate == MAIL_OK)
+		remember(&p->house->ran, p->base.content->transaction);
 	finish(p, program_fate(wait_status));
 }
 

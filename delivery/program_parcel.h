@@ -7,6 +7,9 @@
 struct parcel *program_parcel_new(struct transaction_house *house, const struct parcel_content *content, const struct mailbox_leaf *leaf,
                                   struct mailbox_leaf_result *result);
 
+/* Has this transaction's program said yes? Of the last RAN_MAX. */
+bool program_has_run(const struct transaction_house *house, struct slice transaction);
+
 /* From a wait status, or -errno for one that did not start. What we don't know is temporary. */
 struct mail_status program_fate(int wait_status);
 #endif

@@ -83,6 +83,27 @@ static void a_message_is_found_by_its_transaction_where_a_reader_moved_it(void *
 	assert_true(maildir_find(root, SLICE("../ann"), SLICE("1mabc"), &found) < 0);
 }
 
+static int fail_sync(void *arg, enum file_call call, int fd, int dir, const char *name)
+{
+	(void)arg, (void)fd, (void)dir, (void)name;
+	return call == FILE_SYNC ? -EIO : 0;
+}
+
+static void what_is_found_counts_only_when_its_name_is_synced(void **state)
+{
+	char name[MAILDIR_MAX_NAME], path_there[MAILDIR_MAX_NAME + 20];
+	bool found = false;
+	(void)state;
+	make_maildir("ann");
+	maildir_name(name, SLICE("1mabc"), SLICE("host"), 9);
+	snprintf(path_there, sizeof path_there, "ann/new/%s", name);
+	make_file(path_there, 9);
+	file_test_hook(fail_sync, NULL);
+	assert_int_equal(maildir_find(root, SLICE("ann"), SLICE("1mabc"), &found), -EIO);
+	file_test_hook(NULL, NULL);
+	assert_false(found);
+}
+
 static bool is_there(const char *name)
 {
 	struct stat st;
@@ -283,6 +304,7 @@ int main(void)
 		TEST(a_link_on_the_way_is_refused),
 		TEST(names_are_unique_and_tell_size_and_origin),
 		TEST(a_message_is_found_by_its_transaction_where_a_reader_moved_it),
+		TEST(what_is_found_counts_only_when_its_name_is_synced),
 		TEST(a_quota_counts_new_and_cur_by_name_or_by_stat),
 		TEST(a_change_behind_our_back_is_counted),
 		TEST(the_table_is_bounded_and_keeps_what_is_reserved),

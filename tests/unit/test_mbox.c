@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "delivery/mbox.h"
+#include "delivery/mbox_find.h"
 
 static int start(void **state)
 {
@@ -185,6 +186,71 @@ static void what_a_crash_left_unpromised_is_cut_off_by_the_next_one(void **state
 	close(root);
 }
 
+static bool has(int root, const char *transaction)
+{
+	bool found = false;
+	assert_int_equal(mbox_find(root, SLICE("u"), slice_of(transaction), 1000, &found), 0);
+	return found;
+}
+
+static void a_message_is_found_by_its_transaction_wherever_the_pieces_end(void **state)
+{
+	static char text[600 << 10];
+	static const char field[] = "Received: by h (Porter) id 1mabcdefgh;";
+	struct stat st;
+	char path[256];
+	int root = root_of(*state);
+	snprintf(path, sizeof path, "%s/u", ((struct kit *)*state)->root);
+	assert_false(has(root, "1mabcdefgh"));
+	assert_int_equal(stat(path, &st), -1); /* nothing is made for a question */
+	for (size_t i = 0; i < 60; i++) {
+		size_t last = sizeof text - sizeof field, border = sizeof text - 1 - (256 << 10);
+		size_t at = i == 0 ? 0 : i == 1 ? last : border + 5 - i;
+		memset(text, 'x', sizeof text - 1);
+		memcpy(text + at, field, sizeof field - 1);
+		write_file(*state, "u", text);
+		assert_true(has(root, "1mabcdefgh"));
+		assert_false(has(root, "1mabcdefgi"));
+	}
+	snprintf(path, sizeof path, "%s/u.lock", ((struct kit *)*state)->root);
+	assert_int_equal(stat(path, &st), -1);
+	close(root);
+}
+
+static void what_was_not_promised_when_it_was_lost_is_not_found(void **state)
+{
+	char note[64];
+	int root = root_of(*state);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	write_file(*state, "u", "From x\nkept\n\nFrom y\nReceived: by h (Porter) id 1mtorn;");
+	snprintf(note, sizeof note, "%d\nporter 13\n", (int)child);
+	write_file(*state, "u.lock", note);
+	assert_false(has(root, "1mtorn"));
+	close(root);
+}
+
+static int fail_sync(void *arg, enum file_call call, int fd, int dir, const char *name)
+{
+	(void)arg, (void)fd, (void)dir, (void)name;
+	return call == FILE_SYNC ? -EIO : 0;
+}
+
+static void what_is_found_counts_only_when_it_is_synced(void **state)
+{
+	bool found = false;
+	int root = root_of(*state);
+	write_file(*state, "u", "From x\nReceived: by h (Porter) id 1mabc;\n\n");
+	file_test_hook(fail_sync, NULL);
+	assert_int_equal(mbox_find(root, SLICE("u"), SLICE("1mabc"), 1000, &found), -EIO);
+	file_test_hook(NULL, NULL);
+	assert_false(found);
+	assert_true(has(root, "1mabc"));
+	close(root);
+}
+
 static void links_and_pipes_are_not_mailboxes(void **state)
 {
 	struct kit *k = *state;
@@ -269,6 +335,9 @@ int main(void)
 		TEST(an_mbox_and_maildirs_commit_together_or_not_at_all),
 		TEST(both_kinds_of_foreign_locks_are_respected),
 		TEST(what_a_crash_left_unpromised_is_cut_off_by_the_next_one),
+		TEST(a_message_is_found_by_its_transaction_wherever_the_pieces_end),
+		TEST(what_was_not_promised_when_it_was_lost_is_not_found),
+		TEST(what_is_found_counts_only_when_it_is_synced),
 		TEST(links_and_pipes_are_not_mailboxes),
 		TEST(a_file_whose_folder_is_missing_and_is_not_ours_to_make_is_told_at_rcpt),
 		TEST(a_quota_holds_for_the_files_size),
