@@ -21,10 +21,11 @@ struct destination_kind {
 	size_t size;            /* of the kind's struct, which begins with a struct destination */
 	void (*ask)(struct destination *d, struct recipient *r, const struct leaf *leaf);  /* -> transaction_asked: can this leaf be taken now? On MAIL_OK it belongs to d */
 	void (*give_up)(struct destination *d, const struct recipient *r);                 /* another leaf of r was refused: forget r's leaves */
-	bool (*has_any)(const struct destination *d);                                      /* a leaf: each that it was asked for may have been refused */
+	bool (*has_any)(const struct destination *d);                                      /* a leaf: each that it was asked for may have been refused, and then it is asked for nothing more */
 	void (*open_pen)(struct destination *d, uint64_t size);                            /* -> transaction_pen: a file for a large body. NULL: the queue's is used */
 	void (*deliver)(struct destination *d);                                            /* -> transaction_delivered: prepare and commit */
 	void (*prepare)(struct destination *d);                                            /* -> transaction_delivered; NULL: it can't be prepared */
+	bool (*goes_first)(const struct destination *d);                                   /* it holds what can't be prepared, and commits in a next hop's place. NULL: never */
 	void (*commit)(struct destination *d);                                             /* -> transaction_delivered; NULL: deliver is asked in its place */
 	const struct mail_status *(*said)(const struct destination *d, const struct leaf *leaf); /* what this leaf of its got, once it has answered; NULL: not its */
 	void (*abort)(struct destination *d);                                              /* the transaction is over; frees what d holds; open questions are forgotten */

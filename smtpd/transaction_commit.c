@@ -102,12 +102,23 @@ static void ask_one(struct transaction *t, struct destination *d, void (*verb)(s
 	verb(d);
 }
 
+/* One whose recipients were all refused, or left out since, is asked for nothing. */
+static bool takes_part(const struct destination *d)
+{
+	return d->kind->has_any(d);
+}
+
 static void prepare_all(struct transaction *t)
 {
 	t->rank = -1;
 	for (size_t i = 0; i < t->destination_count; i++)
-		if (t->destinations[i]->kind->prepare)
+		if (t->destinations[i]->kind->prepare && takes_part(t->destinations[i]))
 			ask_one(t, t->destinations[i], t->destinations[i]->kind->prepare);
+}
+
+static int rank_of(const struct destination *d)
+{
+	return d->kind->goes_first && d->kind->goes_first(d) ? RANK_HOP : (int)d->kind->rank;
 }
 
 /* The next rank that somebody is of. False: that was the last. */
@@ -116,7 +127,7 @@ static bool ask_next_rank(struct transaction *t)
 	while (++t->rank < DESTINATION_RANKS)
 		for (size_t i = 0; i < t->destination_count; i++) {
 			struct destination *d = t->destinations[i];
-			if ((int)d->kind->rank == t->rank && d->status.fate == MAIL_OK) {
+			if (rank_of(d) == t->rank && takes_part(d) && d->status.fate == MAIL_OK) {
 				ask_one(t, d, d->kind->commit ? d->kind->commit : d->kind->deliver);
 				return true;
 			}
@@ -124,15 +135,21 @@ static bool ask_next_rank(struct transaction *t)
 	return false;
 }
 
-/* Does somebody beside the next hop take part? Then its refusal is not theirs, and its 250 may have to be remembered. */
+static bool is_mailbox(const struct leaf *leaf)
+{
+	return leaf->kind == LEAF_MAILDIR || leaf->kind == LEAF_MBOX || leaf->kind == LEAF_SYSTEM;
+}
+
+/* Does somebody beside the next hop, or the program, take part? Then its refusal is not theirs, and its 250 may have to be remembered. */
 static bool others_take_part(const struct transaction *t)
 {
+	for (size_t i = 0; i < t->destination_count; i++)
+		if (takes_part(t->destinations[i]) && rank_of(t->destinations[i]) != RANK_HOP)
+			return true;
 	for (size_t i = 0; i < t->facts.recipient_count; i++)
-		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++) {
-			enum leaf_kind kind = t->facts.recipients[i]->resolved.leaves[k].kind;
-			if (kind != LEAF_HOP && kind != LEAF_LMTP)
+		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++)
+			if (is_mailbox(&t->facts.recipients[i]->resolved.leaves[k]))
 				return true;
-		}
 	return false;
 }
 
@@ -212,6 +229,20 @@ void transaction_delivered(struct destination *d, struct mail_status status, str
 		go_on(t);
 }
 
+/* NULL: there are more. */
+static struct destination *alone_of(const struct transaction *t)
+{
+	struct destination *one = NULL;
+	size_t n = 0;
+	for (size_t i = 0; i < t->destination_count; i++)
+		if (takes_part(t->destinations[i])) {
+			one = t->destinations[i];
+			n++;
+		}
+	assert(n);
+	return n == 1 ? one : NULL;
+}
+
 /* Who is alone is asked to prepare and commit with one question. */
 void transaction_deliver(struct transaction *t)
 {
@@ -219,11 +250,12 @@ void transaction_deliver(struct transaction *t)
 	t->state = DECIDING;
 	transaction_each_begin(t);
 	t->starting = true;
-	if (t->destination_count == 1) {
+	struct destination *alone = alone_of(t);
+	if (alone) {
 		t->rank = DESTINATION_RANKS;
-		if (t->destinations[0]->kind == &destination_mailbox)
+		if (alone->kind == &destination_mailbox)
 			heard_begin(t);
-		ask_one(t, t->destinations[0], t->destinations[0]->kind->deliver);
+		ask_one(t, alone, alone->kind->deliver);
 	} else {
 		prepare_all(t);
 	}

@@ -373,9 +373,7 @@ static void send_content(struct hop *h)
 static void deliver(struct destination *d)
 {
 	struct hop *h = of(d);
-	if (!h->count && !h->broken)
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE); /* it refused all that it was asked for: the others are served without it */
-	else if (h->broken)
+	if (h->broken)
 		transaction_delivered(d, GONE, SLICE_NONE);
 	else
 		send_content(h);

@@ -246,6 +246,27 @@ static void be_uncertain(struct mailboxes *m)
 
 static void ask_delivery(struct mailboxes *m, bool hold);
 
+static bool goes_first(const struct destination *d)
+{
+	const struct mailboxes *m = (const struct mailboxes *)d;
+	for (size_t i = 0; i < m->count; i++)
+		if (m->wanted[i].leaf.kind == LEAF_PROGRAM)
+			return true;
+	return false;
+}
+
+/* A program's answer counts as a next hop's does: what it took or refused may have to be remembered. Where all of it went first, that the mailboxes have it, too. */
+static void remember(struct mailboxes *m, const struct mailbox_delivered *d)
+{
+	struct outcome *l = transaction_outcome(m->base.transaction);
+	bool all = d->status.fate == MAIL_OK;
+	if ((all && !m->committed) || d->leaf_count != m->count || !goes_first(&m->base))
+		return;
+	for (size_t i = 0; i < m->count; i++)
+		if (all || m->wanted[i].leaf.kind == LEAF_PROGRAM)
+			outcome_add(l, m->wanted[i].leaf.address, &d->leaves[i].status);
+}
+
 /* Each hears its own: what one mailbox refuses is not the others', where a leaf of no recipient that is still served is left out, too. */
 static void part(struct mailboxes *m, const struct mailbox_delivered *d)
 {
@@ -307,6 +328,7 @@ static int on_delivered(void *arg, struct ipc_message *message)
 		return 0;
 	if (d.status.fate == MAIL_OK && m->held && !m->committed)
 		note_intents(m);
+	remember(m, &d);
 	struct buf places = BUF_INIT(600);
 	if (d.status.fate == MAIL_OK && (m->committed || !m->held))
 		print_places(m, &d, &places);
@@ -348,21 +370,14 @@ static void ask_delivery(struct mailboxes *m, bool hold)
 		transaction_delivered(&m->base, GONE, SLICE_NONE);
 }
 
-/* Where every recipient was refused there is nothing to do. */
 static void deliver(struct destination *d)
 {
-	if (of(d)->count)
-		ask_delivery(of(d), false);
-	else
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+	ask_delivery(of(d), false);
 }
 
 static void prepare(struct destination *d)
 {
-	if (of(d)->count)
-		ask_delivery(of(d), true);
-	else
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+	ask_delivery(of(d), true);
 }
 
 static void tell(struct mailboxes *m, enum mailbox_message what, uint64_t id)
@@ -376,10 +391,6 @@ static void tell(struct mailboxes *m, enum mailbox_message what, uint64_t id)
 static void commit(struct destination *d)
 {
 	struct mailboxes *m = of(d);
-	if (!m->count) {
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
-		return;
-	}
 	m->committed = true;
 	m->question = peer_question_new(peer_of(m), DELIVER_MS, on_delivered, m);
 	if (m->question)
@@ -411,5 +422,5 @@ static void abort_all(struct destination *d)
 
 const struct destination_kind destination_mailbox = {
 	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
-	.commit = commit, .said = said, .abort = abort_all
+	.goes_first = goes_first, .commit = commit, .said = said, .abort = abort_all
 };

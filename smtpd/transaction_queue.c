@@ -282,18 +282,12 @@ static void send_put(struct queued *q, bool hold)
 
 static void deliver(struct destination *d)
 {
-	if (of(d)->count)
-		send_put(of(d), false);
-	else
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+	send_put(of(d), false);
 }
 
 static void prepare(struct destination *d)
 {
-	if (of(d)->count)
-		send_put(of(d), true);
-	else
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
+	send_put(of(d), true);
 }
 
 static void tell(struct queued *q, enum queue_message what, uint64_t id)
@@ -307,10 +301,6 @@ static void tell(struct queued *q, enum queue_message what, uint64_t id)
 static void commit(struct destination *d)
 {
 	struct queued *q = of(d);
-	if (!q->count) {
-		transaction_delivered(d, MAIL_STATUS_OK, SLICE_NONE);
-		return;
-	}
 	q->held = false;
 	q->committed = true;
 	q->question = peer_question_new(peer_of(q), PUT_MS, on_taken, q);

@@ -1,7 +1,8 @@
 """The windows in which a crash could leave a second copy (rule.md, "Windows where a duplicate remains possible"). Each step is held open by stopping a process, then processes are killed
 -9, the client retries as RFC 5321 says, and the copies are counted: one everywhere, save in the windows that the rule lists, which have their number."""
-import base64, os, signal, socket, struct, sys, threading, time
+import os, signal, socket, struct, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
+from crash import Crash
 from porter import Porter, check, finish, SLOW
 from sink import Sink
 
@@ -25,75 +26,13 @@ with open(p.etc / 'routes', 'a') as f:
     f.write(f'far.test [127.0.0.1]:{far.port}\n')
 p.compile()
 p.start()
-serial, crashes = 0, 0
-
-
-def content(mark, message_id=True):
-    return b'From: bob@example.test\r\n' + (b'Message-ID: <%s@out.test>\r\n' % mark if message_id else b'') + b'Subject: %s\r\n\r\nhello\r\n' % mark
-
-
-def new_mark():
-    global serial
-    serial += 1
-    return b'mark-%d-end' % serial
-
-
-def signal_all(roles, number):
-    now = p.roles()
-    for role in roles:
-        for pid in now.get(role, []):
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
-
-
-def begin(sender, recipients, text):
-    """The dot is sent, its reply not waited for. A sender of ours logs in."""
-    ours = sender.endswith('@example.test')
-    t = p.talk(port=p.submission) if ours else p.talk()
-    t.say('EHLO c.test')
-    if ours:
-        t.starttls()
-        t.say('EHLO c.test')
-        t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
-    t.say(f'MAIL FROM:<{sender}>')
-    codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
-    if 250 not in codes or t.say('DATA')[0] != 354:
-        return t, codes
-    t.raw(text + b'.\r\n')
-    return t, codes
-
-
-def retry(sender, recipients, text):
-    """RFC 5321, 4.5.4.1: those that were put off are tried again, until each has a 250 or a 5xx."""
-    due = list(recipients)
-    end = time.monotonic() + 30 * SLOW
-    while due and time.monotonic() < end:
-        try:
-            t, codes = begin(sender, due, text)
-            answer = t.reply()[0] if 250 in codes else 0
-            t.close()
-        except (OSError, RuntimeError, ValueError):
-            answer, codes = 0, []
-        if answer // 100 in (2, 5):
-            due = [r for r, c in zip(due, codes) if c == 450 or c == 451 or c == 452]
-        else:
-            time.sleep(.1)
-    return due
-
-
-def here(mark, user='alice'):
-    return sum(mark in m for m in p.messages(user).values())
+crashes = 0
+c = Crash(p)
+content, new_mark, signal_all, begin, retry, here, up, let_mailbox_commit = c.content, c.new_mark, c.signal_all, c.begin, c.retry, c.here, c.up, c.let_mailbox_commit
 
 
 def there(mark):
     return sum(mark in m.content for m in hop.messages)
-
-
-def up(*roles):
-    """Every process is there again, and none of them is stopped."""
-    return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
 
 
 def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_id=True, sender=None):
@@ -123,13 +62,6 @@ def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_
     return mark, retry(sender, recipients, content(mark, message_id))
 
 
-def let_mailbox_commit(mark):
-    """smtpd stands still, the mailbox does what it was asked for."""
-    signal_all(['smtpd'], signal.SIGSTOP)
-    signal_all(['mailbox'], signal.SIGCONT)
-    p.wait(lambda: here(mark), 2)
-
-
 MIXED = ['alice@example.test', 'good@relay.test']
 for title, stop, kill, recipients, before in (
         ('smtpd dies between the hop\'s 250 and the mailboxes\' commit', ['mailbox'], ['smtpd', 'mailbox'], MIXED, None),
@@ -156,6 +88,19 @@ for title, before in (('the queue\'s and the mailboxes\' commit', lambda mark: N
     mark, due = crash(['mailbox'], ['smtpd', 'mailbox'], ['alice@example.test', 'good@relay.test', 'x@far.test'], before, sender='bob@example.test')
     copies = (here(mark), there(mark), abroad(mark))
     check(f'smtpd and the mailbox process die between {title}: one copy in the mailbox, at the hop, in the queue', not due and copies == (1, 1, 1), (due, copies))
+
+mark = new_mark()
+held[mark] = lambda: '550 5.7.1 not this content'
+t, codes = begin('bob@example.test', ['good@relay.test', 'x@far.test'], content(mark))
+end = t.reply()
+t.close()
+check('a hop refuses content that the queue would take: 451, and nothing is queued', (codes, end[0]) == ([250, 250], 451) and 'x@far.test' not in p.ctl('queue', 'list').stdout, (codes, end))
+t, codes = begin('bob@example.test', ['good@relay.test'], content(mark))
+end = t.reply()
+t.close()
+del held[mark]
+due = retry('bob@example.test', ['x@far.test'], content(mark))
+check('and the retry gets each its own answer: the refusal, and one copy abroad', end[0] == 550 and not due and (there(mark), abroad(mark)) == (0, 1), (end, due, there(mark), abroad(mark)))
 
 # -- listed: a hop's 250 followed by our crash before the ledger's sync --------------------------------------------------------------------------
 mark, due = crash(['queue'], ['smtpd', 'queue'], MIXED)
@@ -184,14 +129,17 @@ check('window: its retry leaves one second copy there, one here', not due and co
 
 
 # -- a 250 of ours that was lost ---------------------------------------------------------------------------------------------------------------------
-def lose_reply(recipients, mark, message_id=True, source=None):
+def lose_reply(recipients, mark, message_id=True):
     """The client goes away, without a word, between its dot and our 250."""
-    signal_all(['mailbox'], signal.SIGSTOP)
-    t, codes = begin(f'{mark.decode()}@out.test', recipients, content(mark, message_id))
-    time.sleep(.1)
-    t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-    t.close()
-    signal_all(['mailbox'], signal.SIGCONT)
+    for again in range(5):      # until the question was on its way when the client went
+        signal_all(['mailbox'], signal.SIGSTOP)
+        t, codes = begin(f'{mark.decode()}@out.test', recipients, content(mark, message_id))
+        time.sleep(.1 * 2 ** again)
+        t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        t.close()
+        signal_all(['mailbox'], signal.SIGCONT)
+        if p.wait(lambda: here(mark), 3):
+            break
     return p.wait(lambda: here(mark)) and (not message_id or p.wait_log('reply-lost.*' + mark.decode()))
 
 

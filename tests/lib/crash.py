@@ -1,0 +1,92 @@
+"""What the tests of rule.md's windows share: messages with a mark, a client that retries as RFC 5321 says, processes that are stopped and killed by role, calls of theirs that fail."""
+import base64, os, signal, subprocess, time
+from porter import SLOW
+
+
+class Crash:
+    """Around one Porter, whose domain is example.test."""
+
+    def __init__(self, porter):
+        self.porter, self.serial = porter, 0
+
+    def new_mark(self):
+        self.serial += 1
+        return b'mark-%d-end' % self.serial
+
+    @staticmethod
+    def content(mark, message_id=True):
+        return b'From: bob@example.test\r\n' + (b'Message-ID: <%s@out.test>\r\n' % mark if message_id else b'') + b'Subject: %s\r\n\r\nhello\r\n' % mark
+
+    def signal_all(self, roles, number):
+        now = self.porter.roles()
+        for role in roles:
+            for pid in now.get(role, []):
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+
+    def begin(self, sender, recipients, text, before=lambda: None):
+        """The dot is sent, its reply not waited for. A sender of ours logs in. before: what happens between 354 and content."""
+        ours = sender.endswith('@example.test')
+        t = self.porter.talk(port=self.porter.submission) if ours else self.porter.talk()
+        t.say('EHLO c.test')
+        if ours:
+            t.starttls()
+            t.say('EHLO c.test')
+            t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
+        t.say(f'MAIL FROM:<{sender}>')
+        codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
+        if 250 not in codes or t.say('DATA')[0] != 354:
+            return t, codes
+        before()
+        t.raw(text + b'.\r\n')
+        return t, codes
+
+    def retry(self, sender, recipients, text):
+        """RFC 5321, 4.5.4.1: those that were put off are tried again, until each has a 250 or a 5xx. Who is still due."""
+        due = list(recipients)
+        end = time.monotonic() + 30 * SLOW
+        while due and time.monotonic() < end:
+            try:
+                t, codes = self.begin(sender, due, text)
+                answer = t.reply()[0] if 250 in codes else 0
+                t.close()
+            except (OSError, RuntimeError, ValueError):
+                answer, codes = 0, []
+            if answer // 100 in (2, 5):
+                due = [r for r, c in zip(due, codes) if c == 450 or c == 451 or c == 452]
+            else:
+                time.sleep(.1)
+        return due
+
+    def here(self, mark, user='alice'):
+        return sum(mark in m for m in self.porter.messages(user).values())
+
+    def up(self):
+        """Every process is there again."""
+        p = self.porter
+        return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
+
+    def let_mailbox_commit(self, mark, seen=None):
+        """smtpd stands still, the mailbox does what it was asked for."""
+        self.signal_all(['smtpd'], signal.SIGSTOP)
+        self.signal_all(['mailbox'], signal.SIGCONT)
+        self.porter.wait(seen or (lambda: self.here(mark)), 2)
+
+
+class Failing:
+    """As long as it lasts, these system calls of one process fail; they wait before they do. `good`: strace could attach. (getpid runs in the call's place: the process's own filter knows that one.)"""
+
+    def __init__(self, pid, calls, error='EIO', wait_s=0):
+        what = f'inject={calls}:error={error}:syscall=getpid' + (f':delay_enter={int(wait_s * 1000000)}' if wait_s else '')
+        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={calls}', '-e', what], stderr=subprocess.PIPE, text=True)
+        self.good = 'attached' in self.p.stderr.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        self.p.wait()
+        self.p.stderr.close()
