@@ -22,6 +22,7 @@ static void take_choices(struct attempt *a, const struct tls_policy_answer *answ
 		a->targets[kept] = a->targets[i];
 		a->choices[kept] = *c;
 		a->choices[kept].context = c->context ? tls_hold(c->context) : NULL;
+		a->choices[kept].base = arena_copy(&a->mem, c->base);
 		a->choices[kept++].policy_text = arena_copy(&a->mem, c->policy_text);
 	}
 	a->target_count = kept;
@@ -44,7 +45,7 @@ void attempt_ask_policy(struct attempt *a, const struct hosts_answer *found)
 	struct hosts_place place;
 	bool of_domain = hosts_parse(a->envelope.place, &place) && place.kind == PLACE_MX;
 	for (size_t i = 0; i < a->target_count; i++)
-		hosts[i] = (struct tls_policy_host){ a->targets[i].host, net_address_port(&a->targets[i].address), a->targets[i].secure };
+		hosts[i] = (struct tls_policy_host){ a->targets[i].host, a->targets[i].canonical, net_address_port(&a->targets[i].address), a->targets[i].secure };
 	a->policy_domain = of_domain ? arena_copy(&a->mem, found->domain) : SLICE_NONE;
 	struct tls_policy_question q = { .domain = a->policy_domain, .by_mx = found->by_mx, .mx_secure = found->secure, .hosts = hosts, .count = a->target_count,
 		.route_tls = a->choice.tls.n ? a->choice.tls : a->hops->tls, .require_tls = a->envelope.flags & HOP_REQUIRETLS };

@@ -20,7 +20,7 @@ struct client_plan {
 	int fd;                        /* connected, non-blocking; the client's */
 	bool lmtp;
 	struct slice helo;             /* our name */
-	struct slice host;             /* theirs, for SNI and logs */
+	struct slice host;             /* theirs, for SNI */
 	enum client_tls tls;
 	struct tls_context *context;   /* held while it is used */
 	struct slice login, password;  /* AUTH where both are given; only over TLS */

@@ -6,11 +6,12 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/scan.h"
+#include "base/text.h"
 
 enum { ANSWER_ARENA = 256 << 10 };
 
 struct name {
-	struct slice name;
+	struct slice name, canonical;
 	uint16_t preference;
 	struct dns_query *open[2];        /* AAAA, A */
 	struct net_ip ips[2][HOSTS_MAX_TARGETS];
@@ -119,7 +120,7 @@ static void finish(struct hosts_query *q, struct mail_status s)
 static void add_target(struct hosts_query *q, const struct net_address *a, const struct name *n)
 {
 	if (q->answer.count < HOSTS_MAX_TARGETS)
-		q->answer.targets[q->answer.count++] = (struct hosts_target){ *a, n->name, n->preference, n->secure };
+		q->answer.targets[q->answer.count++] = (struct hosts_target){ *a, n->name, n->canonical, n->preference, n->secure };
 }
 
 /* Both families in turn, IPv6 first. */
@@ -175,6 +176,8 @@ static void take_addresses(struct name *n, int k, const struct dns_answer *a)
 	n->open[k] = NULL;
 	n->unsure |= a->answer == UNSURE;
 	n->secure |= a->secure && a->answer == FOUND;
+	if (a->answer == FOUND && a->canonical.n && !slice_eq_nocase(a->canonical, n->name))
+		n->canonical = text_lower(&n->owner->mem, a->canonical);
 	for (size_t i = 0; a->answer == FOUND && i < a->count && n->ip_count[k] < HOSTS_MAX_TARGETS; i++) {
 		struct net_ip ip = { .is_v4 = k == 1 };
 		struct slice data = a->records[i].data;

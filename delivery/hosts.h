@@ -17,6 +17,7 @@ enum { HOSTS_MAX_NAMES = 12, HOSTS_MAX_TARGETS = 32 };
 struct hosts_target {
 	struct net_address address;
 	struct slice host;         /* the name that led to it; for SNI, certificates, logs */
+	struct slice canonical;    /* the name behind its CNAMEs; "" where it is none */
 	uint16_t preference;
 	bool secure;               /* its addresses were validated by DNSSEC */
 };

@@ -21,6 +21,8 @@ struct host {
 	struct tls_policy_query *owner;
 	struct tls_policy_host is;
 	struct dns_query *open;
+	struct slice bases[2];     /* where its TLSA records may stand, in this order */
+	size_t base, base_count;
 	enum tlsa tlsa;
 	struct slice records[TLS_MAX_TLSA];
 	size_t record_count;
@@ -93,9 +95,9 @@ static struct tls_context *shared(struct tls_context **made, enum tls_check chec
 static struct tls_context *by_tlsa(struct tls_policy_query *q, const struct host *h)
 {
 	const char *why;
-	/* RFC 7672, 3.2.2: usage 2 takes the host's name and the next-hop domain */
-	struct slice names[2] = { h->is.name, q->domain };
-	struct tls_client_plan plan = { .check = TLS_CHECK_DANE, .must = true, .names = names, .name_count = q->domain.n ? 2 : 1, .tlsa = h->records,
+	/* RFC 7672, 3.2.2: usage 2 takes the name of the records, the host's own and the next-hop domain */
+	struct slice names[3] = { h->bases[h->base], h->is.name, q->domain };
+	struct tls_client_plan plan = { .check = TLS_CHECK_DANE, .must = true, .names = names, .name_count = q->domain.n ? 3 : 2, .tlsa = h->records,
 		.tlsa_count = h->record_count };
 	return tls_client_new(&plan, &why);
 }
@@ -197,6 +199,15 @@ static void add_policy(struct tls_policy_query *q, struct host *h)
 	buf_free(&text);
 }
 
+static void take_same(struct host *h, const struct host *first)
+{
+	h->tlsa = first->tlsa;
+	memcpy(h->records, first->records, sizeof h->records);
+	h->record_count = first->record_count;
+	memcpy(h->bases, first->bases, sizeof h->bases);
+	h->base = first->base;
+}
+
 static void all_answered(void *arg)
 {
 	struct tls_policy_query *q = arg;
@@ -205,8 +216,10 @@ static void all_answered(void *arg)
 	for (size_t i = 0; i < q->count; i++) {
 		struct host *h = &q->hosts[i], *first = &q->hosts[h->same];
 		if (h != first)
-			h->tlsa = first->tlsa, memcpy(h->records, first->records, sizeof h->records), h->record_count = first->record_count;
+			take_same(h, first);
 		h->choice = decide(q, h);
+		if (h->tlsa == TLSA_USABLE)
+			h->choice.base = h->bases[h->base];
 		add_policy(q, h);
 		all[i] = h->choice;
 	}
@@ -222,20 +235,52 @@ static void one_answered(struct tls_policy_query *q)
 
 /* -- questions -------------------------------------------------------------------------------------------------------------------------------- */
 
+static void got_tlsa(void *arg, const struct dns_answer *a);
+
+static void ask_base(struct host *h)
+{
+	struct buf name = BUF_INIT(300);
+	buf_addf(&name, "_%u._tcp.", h->is.port);
+	buf_add(&name, h->bases[h->base]);
+	h->open = dns_ask(h->owner->policy->setup.dns, DNS_TLSA, buf_slice(&name), got_tlsa, h);
+	buf_free(&name);
+}
+
+static void take_records(struct host *h, const struct dns_answer *a)
+{
+	for (size_t i = 0; i < a->count && h->record_count < TLS_MAX_TLSA; i++)
+		if (tls_tlsa_usable(a->records[i].data))
+			h->records[h->record_count++] = arena_copy(&h->owner->mem, a->records[i].data);
+	h->tlsa = h->record_count ? TLSA_USABLE : TLSA_UNUSABLE;
+}
+
+/* What isn't validated says nothing. */
 static void got_tlsa(void *arg, const struct dns_answer *a)
 {
 	struct host *h = arg;
+	bool proven = a->answer == FOUND && a->secure;
 	h->open = NULL;
-	if (a->answer != FOUND) {
-		h->tlsa = a->answer == UNSURE ? TLSA_UNSURE : TLSA_ABSENT;
-	} else if (!a->secure) {
-		h->tlsa = TLSA_ABSENT; /* what isn't validated says nothing */
-	} else {
-		for (size_t i = 0; i < a->count && h->record_count < TLS_MAX_TLSA; i++)
-			if (tls_tlsa_usable(a->records[i].data))
-				h->records[h->record_count++] = arena_copy(&h->owner->mem, a->records[i].data);
-		h->tlsa = h->record_count ? TLSA_USABLE : TLSA_UNUSABLE;
+	if (!proven && a->answer != UNSURE && h->base + 1 < h->base_count) {
+		h->base++;
+		ask_base(h);
+		return;
 	}
+	h->tlsa = a->answer == UNSURE ? TLSA_UNSURE : TLSA_ABSENT;
+	if (proven)
+		take_records(h, a);
+	one_answered(h->owner);
+}
+
+/* Addresses that aren't validated, behind an alias that is: its own name may have records. */
+static void got_alias(void *arg, const struct dns_answer *a)
+{
+	struct host *h = arg;
+	h->open = NULL;
+	if (a->answer == FOUND && a->secure) {
+		ask_base(h);
+		return;
+	}
+	h->tlsa = a->answer == UNSURE ? TLSA_UNSURE : TLSA_ABSENT;
 	one_answered(h->owner);
 }
 
@@ -251,24 +296,25 @@ static void got_sts(void *arg, enum answer a, const struct sts_policy *p)
 	one_answered(q);
 }
 
-/* RFC 7672, 2.2.1: without proven names or addresses there is no DANE. */
+/* RFC 7672, 2.2.2: the name behind the aliases, then the host's own. */
 static void ask_tlsa(struct tls_policy_query *q, struct host *h)
 {
-	struct buf name = BUF_INIT(300);
-	buf_addf(&name, "_%u._tcp.", h->is.port);
-	buf_add(&name, h->is.name);
-	if (!buf_full(&name)) {
-		q->waiting++;
-		h->open = dns_ask(q->policy->setup.dns, DNS_TLSA, buf_slice(&name), got_tlsa, h);
-	}
-	buf_free(&name);
+	if (h->is.secure && h->is.canonical.n)
+		h->bases[h->base_count++] = h->is.canonical;
+	h->bases[h->base_count++] = h->is.name;
+	q->waiting++;
+	if (h->is.secure)
+		ask_base(h);
+	else
+		h->open = dns_ask(q->policy->setup.dns, DNS_CNAME, h->is.name, got_alias, h);
 }
 
+/* 2.2.1: without proven names or addresses there is no DANE. */
 static bool wants_tlsa(const struct tls_policy_query *q, const struct host *h)
 {
 	struct net_ip ip;
 	bool named = h->is.name.n && !net_ip_parse(h->is.name, &ip) && h->is.name.p[0] != '[';
-	return q->policy->setup.dane && named && h->is.secure && (!q->by_mx || q->mx_secure) && (q->require_tls || !is_word(q, "none"));
+	return q->policy->setup.dane && named && (h->is.secure || h->is.canonical.n) && (!q->by_mx || q->mx_secure) && (q->require_tls || !is_word(q, "none"));
 }
 
 static size_t first_same(const struct tls_policy_query *q, size_t i)
@@ -312,6 +358,7 @@ struct tls_policy_query *tls_policy_find(struct tls_policy *p, const struct tls_
 		q->hosts[i].owner = q;
 		q->hosts[i].is = asked->hosts[i];
 		q->hosts[i].is.name = arena_copy(&q->mem, asked->hosts[i].name);
+		q->hosts[i].is.canonical = arena_copy(&q->mem, asked->hosts[i].canonical);
 	}
 	ask(q);
 	return q;

@@ -18,7 +18,7 @@
  *	4. opportunistic: any TLS that is offered, else none
  *
  * REQUIRETLS (RFC 8689) demands 2, 3 or `verify` whatever else is said. A host whose TLSA records can't be looked up is not used now: an attacker who
- * breaks DNS gains a delay. */
+ * breaks DNS gains a delay. A host that is an alias has the TLSA records of the name behind it, else its own (RFC 7672, 2.2.2). */
 struct tls_policy;
 struct tls_context;
 
@@ -36,6 +36,7 @@ void tls_policy_free(struct tls_policy *p); /* NULL is fine; no question of it m
 enum { TLS_POLICY_MAX_HOSTS = 64 };
 struct tls_policy_host {
 	struct slice name;         /* "" or a literal: an address is all that is known */
+	struct slice canonical;    /* behind its CNAMEs; "" none */
 	uint16_t port;
 	bool secure;               /* its addresses were validated by DNSSEC */
 };
@@ -53,6 +54,7 @@ struct tls_choice {
 	bool usable;               /* else: not this host, now; status says why */
 	enum tls_use use;
 	struct tls_context *context; /* NULL where use is TLS_USE_NEVER; tls_hold keeps it behind the call */
+	struct slice base;         /* whose TLSA records these are, for SNI; "" where there are none */
 	const char *how;           /* "none", "opportunistic", "encrypt", "verify", "dane", "dane-unusable", "sts", "sts-testing": in the log as policy=HOW */
 	struct mail_status status;
 	enum tls_report_policy policy; /* the domain's own policy, for its report */

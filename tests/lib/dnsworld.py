@@ -16,7 +16,7 @@ def missing():
 
 
 def tlsa(cert_pem, usage=3, selector=1):
-    """"3 1 1 HEX" of a certificate."""
+    """"3 1 1 HEX" of a certificate, the first of its file."""
     argv = ['openssl', 'x509', '-in', str(cert_pem), '-outform', 'DER'] if not selector else ['openssl', 'x509', '-in', str(cert_pem), '-noout', '-pubkey']
     out = subprocess.run(argv, capture_output=True, check=True).stdout
     if selector:

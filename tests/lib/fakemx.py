@@ -16,24 +16,40 @@ class Authority:
     def _run(self, *argv):
         subprocess.run(['openssl', *argv], cwd=self.dir, check=True, capture_output=True)
 
-    def leaf(self, name, signed=True, days=9):
-        """(cert, key) for a host; signed=False: its own."""
-        stem = f'{name}{"" if signed else "-self"}'
-        end = [] if not signed else ['-CA', 'ca.pem', '-CAkey', 'ca.key']
-        if signed:
+    def leaf(self, name, signed=True, days=9, expired=False, chain=False):
+        """(cert, key) for a host; signed=False: its own. chain: the authority's own certificate comes with it."""
+        stem = f'{name}{"" if signed else "-self"}{"-old" if expired else ""}'
+        if signed or expired:
             self._run('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{stem}.key', '-out', f'{stem}.csr', '-subj', f'/CN={name}')
             (self.dir / f'{stem}.ext').write_text(f'subjectAltName=DNS:{name}\n')
-            self._run('x509', '-req', '-in', f'{stem}.csr', *end, '-CAcreateserial', '-out', f'{stem}.pem', '-days', str(days), '-extfile', f'{stem}.ext')
+        if expired:
+            self._expired(stem, signed)
+        elif signed:
+            self._run('x509', '-req', '-in', f'{stem}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-out', f'{stem}.pem', '-days', str(days),
+                      '-extfile', f'{stem}.ext')
         else:
             self._run('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{stem}.key', '-out', f'{stem}.pem', '-days', str(days),
                       '-subj', f'/CN={name}', '-addext', f'subjectAltName=DNS:{name}')
+        if chain:
+            with open(self.dir / f'{stem}.pem', 'a') as f:
+                f.write(self.cert.read_text())
         return self.dir / f'{stem}.pem', self.dir / f'{stem}.key'
+
+    def _expired(self, stem, signed):
+        """Valid for a day of 2020: only `openssl ca` is told dates."""
+        (self.dir / f'{stem}.index').write_text('')
+        (self.dir / f'{stem}.serial').write_text('%016x\n' % (abs(hash(stem)) % 2 ** 60))
+        (self.dir / f'{stem}.cnf').write_text(f'[ca]\ndefault_ca=x\n[x]\ndatabase={stem}.index\nserial={stem}.serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\nunique_subject=no\n'
+                                              '[p]\ncommonName=supplied\n')
+        self._run('ca', '-batch', '-notext', '-config', f'{stem}.cnf', '-in', f'{stem}.csr', '-out', f'{stem}.pem', '-extfile', f'{stem}.ext', '-startdate', '20200101000000Z',
+                  '-enddate', '20200102000000Z', *(['-cert', 'ca.pem', '-keyfile', 'ca.key'] if signed else ['-selfsign', '-keyfile', f'{stem}.key']))
 
 
 class FakeMX:
-    """Takes every message; messages: [(inside TLS, content)]."""
+    """Takes every message; messages: [(inside TLS, content)]. starttls: its answer to the word; 'broken': what follows is no TLS. names: the hosts that clients named (SNI)."""
 
-    def __init__(self, address, port, cert=None, login=None):
+    def __init__(self, address, port, cert=None, login=None, starttls='220 go', offer=('REQUIRETLS',)):
+        self.starttls, self.offer, self.names = starttls, offer, []
         self.cert, self.messages, self.sessions, self.login, self.tried = cert, [], 0, login, []
         self.listener = socket.create_server((address, port), backlog=20)
         threading.Thread(target=self._serve, daemon=True).start()
@@ -57,10 +73,18 @@ class FakeMX:
                 verb = line.strip().upper()
                 if verb.startswith((b'EHLO', b'HELO')):
                     c.sendall(b'250-fake\r\n250-PIPELINING\r\n' + (b'250-STARTTLS\r\n' if self.cert and not secure else b'') + (b'250-AUTH PLAIN LOGIN\r\n' if self.login and secure else b'') +
-                              b'250-REQUIRETLS\r\n250 8BITMIME\r\n')
+                              b''.join(f'250-{w}\r\n'.encode() for w in self.offer) + b'250 8BITMIME\r\n')
+                elif verb == b'STARTTLS' and self.starttls == 'broken':
+                    c.sendall(b'220 go\r\n')
+                    c.recv(100)
+                    c.sendall(b'this is no TLS\r\n' * 9)
+                    break
+                elif verb == b'STARTTLS' and not self.starttls.startswith('220'):
+                    c.sendall(f'{self.starttls}\r\n'.encode())
                 elif verb == b'STARTTLS' and self.cert:
                     c.sendall(b'220 go\r\n')
                     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.sni_callback = lambda s, name, _: self.names.append(name)
                     context.load_cert_chain(*self.cert)
                     f.close()
                     c = context.wrap_socket(c, server_side=True)
@@ -113,20 +137,25 @@ class Https:
 
             def log_message(self, *_):
                 pass
-        contexts = {}
+        self.contexts = {}
         for host, pair in certs.items():
-            contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            contexts[host].load_cert_chain(*pair)
+            self.show(host, pair)
 
         def choose(s, name, _):
-            if name in contexts:
-                s.context = contexts[name]
+            if name in outer.contexts:
+                s.context = outer.contexts[name]
         first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         first.load_cert_chain(*next(iter(certs.values())))
         first.sni_callback = choose
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
+        self.server.handle_error = lambda *_: None      # who doesn't like the certificate leaves
         self.server.socket = first.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def show(self, host, pair):
+        """The certificate of a host, from now on."""
+        self.contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.contexts[host].load_cert_chain(*pair)
 
     def close(self):
         self.server.shutdown()

@@ -23,7 +23,7 @@ def name_of(question):
         labels.append(question[at + 1:at + 1 + question[at]].decode('latin-1').lower())
         at += question[at] + 1
     kind = struct.unpack('>H', question[at + 1:at + 3])[0] if at + 3 <= len(question) else 0
-    return '.'.join(labels) + ' ' + {1: 'A', 5: 'CNAME', 12: 'PTR', 15: 'MX', 16: 'TXT', 28: 'AAAA', 43: 'DS', 48: 'DNSKEY'}.get(kind, str(kind))
+    return '.'.join(labels) + ' ' + {1: 'A', 5: 'CNAME', 12: 'PTR', 15: 'MX', 16: 'TXT', 28: 'AAAA', 43: 'DS', 48: 'DNSKEY', 52: 'TLSA'}.get(kind, str(kind))
 
 
 def empty(answer, flags_or=0, rcode=0):
@@ -42,6 +42,8 @@ def spoil(fault, answer, r):
         return [(0, empty(answer, flags_or=0x200))]
     if fault == 'servfail':
         return [(0, empty(answer, rcode=2))]
+    if fault in ('nodata', 'nxdomain'):                   # without a signature, as a liar on the way says it
+        return [(0, empty(answer, rcode=3 if fault == 'nxdomain' else 0))]
     if fault == 'wrong-id':
         return [(0, bytes([answer[0] ^ 0x55]) + answer[1:])]
     if fault == 'wrong-question':

@@ -59,6 +59,7 @@ static const char zone[] =
 	"$ORIGIN test.\n$TTL 300\n"
 	"_25._tcp.dane.a TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
 	"_25._tcp.pkix.a TLSA 1 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
+	"alias.a CNAME far.elsewhere.\n_25._tcp.alias.a TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
 	"_25._tcp.broken.a CNAME _25._tcp.broken.b\n_25._tcp.broken.b CNAME _25._tcp.broken.a\n"
 	"_mta-sts.sts TXT \"v=STSv1; id=1;\"\n_mta-sts.later TXT \"v=STSv1; id=2;\"\n_mta-sts.two TXT \"v=STSv1; id=1;\"\n  TXT \"v=STSv1; id=2;\"\n"
 	"_mta-sts.down TXT \"v=STSv1; id=1;\"\n";
@@ -129,7 +130,7 @@ static void close_world(struct world *w)
 }
 
 struct row {
-	const char *domain, *host, *word, *standard;
+	const char *domain, *host, *word, *standard; /* host: "alias>name behind it" */
 	bool mx_secure, host_secure, require;
 	const char *want;
 };
@@ -138,7 +139,8 @@ static const char *decide(struct world *w, const struct row *r)
 {
 	struct tls_policy_setup setup = { w->loop, w->dns, w->sts, true, slice_of(r->standard) };
 	struct tls_policy *p = tls_policy_new(&setup);
-	struct tls_policy_host host = { slice_of(r->host), 25, r->host_secure };
+	struct slice canonical, name = slice_cut(slice_of(r->host), '>', &canonical);
+	struct tls_policy_host host = { name, canonical, 25, r->host_secure };
 	struct tls_policy_question q = { slice_of(r->domain), true, r->mx_secure, &host, 1, slice_of(r->word), r->require };
 	w->said[0] = '\0';
 	tls_policy_find(p, &q, decided, w);
@@ -165,6 +167,12 @@ static void each_world_gets_its_policy(void **state)
 		{ "plain.test", "dane.a.test", "", "may", true, false, false, "opportunistic may" },  /* addresses not validated */
 		{ "plain.test", "pkix.a.test", "", "may", true, true, false, "dane-unusable must" },  /* 3.1.3 */
 		{ "plain.test", "broken.a.test", "", "may", true, true, false, "dane LATER" },        /* 2.1.3: a downgrade gains a delay */
+		{ "plain.test", "mx.plain.test>dane.a.test", "", "may", true, true, false, "dane must" },        /* 2.2.2: an alias has the records of the name behind it */
+		{ "plain.test", "alias.a.test>mx.plain.test", "", "may", true, true, false, "dane must" },       /* or its own */
+		{ "plain.test", "alias.a.test>far.elsewhere", "", "may", true, false, false, "dane must" },      /* also where it leads to a zone that isn't signed, */
+		{ "plain.test", "dane.a.test>far.elsewhere", "", "may", true, false, false, "opportunistic may" }, /* if it is proven to be one */
+		{ "plain.test", "alias.a.test>broken.a.test", "", "may", true, true, false, "dane LATER" },
+		{ "plain.test", "alias.a.test>dane.a.test", "", "may", false, true, false, "opportunistic may" },
 		{ "plain.test", "broken.a.test", "none", "may", true, true, false, "none never" },
 		{ "sts.test", "mx.sts.test", "", "may", false, false, false, "sts must" },
 		{ "STS.test", "MX.sts.test", "", "may", false, false, false, "sts must" },
