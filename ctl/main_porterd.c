@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/general_settings.h"
@@ -65,6 +66,14 @@ static void open_child_log(const char *option, const char *process)
 	log_open(STDERR_FILENO, form, process);
 }
 
+/* What ps, ss and top show; else it would be "exe", since a role is started by /proc/self/exe. The kernel cuts it at 15 bytes. */
+static void name_process(const char *role)
+{
+	char name[32];
+	snprintf(name, sizeof name, "porterd:%s", role);
+	prctl(PR_SET_NAME, name);
+}
+
 static int run_role(const char *name, const char *log)
 {
 	static struct house house;
@@ -72,6 +81,7 @@ static int run_role(const char *name, const char *log)
 	open_child_log(log, r ? r->name : name);
 	if (!r)
 		return EX_USAGE;
+	name_process(r->name);
 	int error = house_begin(&house);
 	if (error) {
 		fprintf(stderr, "porterd: role %s: no beginning by a parent: %s\n", name, strerror(-error));
@@ -86,6 +96,7 @@ static int run_helper(const char *kind, int argc, char **argv)
 	if (argc < 1)
 		return usage();
 	open_child_log(argv[0], "helper");
+	name_process(kind);
 	return helper_main(kind, argc - 1, argv + 1);
 }
 

@@ -329,7 +329,7 @@ int mailbox_new(struct loop *l, const struct mailbox_setup *setup, struct mailbo
 	struct mailbox *m = MEM_NEW(struct mailbox);
 	int error = file_init();
 	if (error == 0)
-		error = mailbox_stores_open(&m->stores, l, setup->mail_root);
+		error = mailbox_stores_open(&m->stores, l, setup->mail_root, setup->home);
 	if (error == 0)
 		error = store_state(&m->stores.all[0].store, setup->reserve, &m->state);
 	if (error) {

@@ -81,7 +81,7 @@ static int add_store(struct mailbox_stores *s, int folder, const char *mount_poi
 	char name[16];
 	if (s->count == MAILBOX_MAX_STORES)
 		return -ENFILE;
-	int error = store_probe(&m->store, folder);
+	int error = s->once ? store_probe_once(&m->store, folder) : store_probe(&m->store, folder);
 	if (error)
 		return error;
 	m->mount_point = mem_copy(mount_point, strlen(mount_point));
@@ -90,7 +90,7 @@ static int add_store(struct mailbox_stores *s, int folder, const char *mount_poi
 	struct syncer_store how = { m->store.fd, m->store.ordered, m->store.syncfs, m->store.file_us, m->store.syncfs_us };
 	m->syncer = syncer_new(s->loop, &how, name);
 	s->count++;
-	log_event(LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("ordered", m->store.ordered), LOG_UINT("syncfs", m->store.syncfs),
+	log_event(s->once ? LOG_DEBUG : LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("ordered", m->store.ordered), LOG_UINT("syncfs", m->store.syncfs),
 	          LOG_UINT("file_us", m->store.file_us), LOG_UINT("syncfs_us", m->store.syncfs_us), LOG_END);
 	return 0;
 }
@@ -103,11 +103,12 @@ static int make_root(const char *path, int *fd)
 	return file_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, fd);
 }
 
-int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root)
+int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root, bool once)
 {
 	int folder = -1;
 	memset(s, 0, sizeof *s);
 	s->loop = l;
+	s->once = once;
 	char *path = mem_copy(mail_root.p, mail_root.n);
 	int error = make_root(path, &s->root);
 	if (error == 0 && (s->root_path = realpath(path, NULL)) == NULL)

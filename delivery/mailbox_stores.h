@@ -20,6 +20,7 @@ struct mailbox_store {
 
 struct mailbox_stores {
 	struct loop *loop;
+	bool once;
 	int root;                           /* the mail root's folder */
 	char *root_path;                    /* its real path */
 	char **mount_points;
@@ -28,8 +29,8 @@ struct mailbox_stores {
 	size_t count;
 };
 
-/* Opens, and makes, the mail root and probes its file system. -errno if no mail can be stored there. */
-int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root);
+/* Opens, and makes, the mail root and probes its file system. -errno if no mail can be stored there. once: for one delivery, hence without measuring syncs. */
+int mailbox_stores_open(struct mailbox_stores *s, struct loop *l, struct slice mail_root, bool once);
 void mailbox_stores_close(struct mailbox_stores *s);
 
 /* A JSON array for `porterctl status`: each file system, how it is served, what its syncer did. */

@@ -108,8 +108,11 @@ static void log_leaf(const struct transaction *t, size_t i)
 	          LOG_STR("file", r->name), LOG_UINT("size", t->content.length), LOG_END);
 }
 
+/* What a system user's process does, the one that asked it says. */
 static void log_outcome(const struct transaction *t)
 {
+	if (t->house->home)
+		return;
 	if (t->status.fate != MAIL_OK)
 		log_event(LOG_WARN, "not-delivered", LOG_STR("id", mailbox_transaction_id(t)), LOG_UINT("code", t->status.code), LOG_STR("why", t->status.text),
 		          LOG_END);

@@ -21,8 +21,8 @@ static void probe_name(char out[64], const char *what)
 	snprintf(out, 64, ".probe-%d-%s", (int)getpid(), what);
 }
 
-/* Does a pen of this way reach a name here? Measures one fdatasync as it goes. */
-static int try_way(struct store *s, int folder, enum pen_way way)
+/* Does a pen of this way reach a name here? */
+static int try_way(struct store *s, int folder, enum pen_way way, bool measure)
 {
 	struct pen p;
 	char staged[64], name[64];
@@ -33,7 +33,7 @@ static int try_way(struct store *s, int folder, enum pen_way way)
 		return error;
 	error = pen_write(&p, SLICE("Porter tries what this file system can do.\n"));
 	uint64_t start = clock_mono_us();
-	if (error == 0)
+	if (error == 0 && measure)
 		error = pen_sync(&p);
 	s->file_us = clock_mono_us() - start + 1;
 	if (error == 0)
@@ -52,23 +52,36 @@ static void try_syncfs(struct store *s)
 	s->syncfs = error == 0 && s->syncfs_us < ABSURD_US;
 }
 
-int store_probe(struct store *s, int folder)
+static int probe(struct store *s, int folder, bool measure)
 {
 	static const enum pen_way ways[] = { PEN_UNNAMED, PEN_LINK, PEN_RENAME };
 	struct stat st;
 	int error = file_stat_fd(folder, &st);
 	if (error)
 		return error;
-	s->device = st.st_dev;
+	*s = (struct store){ .device = st.st_dev, .fd = -1 };
 	error = -EINVAL;
 	for (size_t i = 0; i < 3 && error; i++)
-		error = try_way(s, folder, s->way = ways[i]);
+		error = try_way(s, folder, s->way = ways[i], measure);
 	if (error)
 		return error;
 	s->fd = folder;
+	return 0;
+}
+
+int store_probe(struct store *s, int folder)
+{
+	int error = probe(s, folder, true);
+	if (error)
+		return error;
 	s->ordered = file_keeps_order(folder) && file_sync_order(folder) == 0;
 	try_syncfs(s);
 	return 0;
+}
+
+int store_probe_once(struct store *s, int folder)
+{
+	return probe(s, folder, false);
 }
 
 void store_close(struct store *s)

@@ -21,6 +21,8 @@ struct store {
 /* Probes with a file in `folder` (a writable folder of it: the mail root, or a Maildir's tmp), which is gone afterwards. Takes folder over.
  * -errno when nothing can be written there (-EROFS, -EACCES, -ENOSPC ...): folder is still the caller's. */
 int store_probe(struct store *s, int folder);
+/* The same for one delivery: nothing is synced to find out what a sync costs; each file and folder will be synced by itself. */
+int store_probe_once(struct store *s, int folder);
 void store_close(struct store *s);
 
 /* Free space for unprivileged users, less `reserve` bytes. */

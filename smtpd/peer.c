@@ -102,7 +102,8 @@ static void on_close(void *arg, struct ipc *which)
 	if (p->channel != which)
 		return;
 	p->channel = NULL;
-	log_event(LOG_WARN, "peer-gone", LOG_CSTR("peer", p->name), LOG_END);
+	/* At a reload this is the way of things; that one died, its parent warns. */
+	log_event(LOG_INFO, "peer-gone", LOG_CSTR("peer", p->name), LOG_END);
 	answer_all_gone(p);
 }
 

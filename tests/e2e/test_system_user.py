@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""A system user's mailbox is the Maildir in its home, written by a short-lived process of that user inside the transaction. The users are this test's own, in a mount namespace with another /etc/passwd."""
+import os, shutil, stat, subprocess, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import SLOW, Porter, check, finish, skip
+
+USERS = {'ann': 61100, 'ben': 61101, 'shut': 61102, 'gone': 61103}
+
+
+def make_homes(top):
+    with open(top / 'passwd', 'w') as f:
+        f.write(Path('/etc/passwd').read_text())
+        for user, uid in USERS.items():
+            f.write(f'{user}x:x:{uid}:{uid}::{top}/{user}x:/bin/sh\n')
+    for user, uid in USERS.items():
+        if user == 'gone':
+            continue
+        home = top / f'{user}x'
+        home.mkdir(mode=0o700)
+        shutil.chown(home, uid, uid)
+    (top / 'shutx').chmod(0o500)        # its own user can't make a Maildir there
+
+
+def mail_of(home):
+    return sorted(home.glob('Maildir/new/*'))
+
+
+def deliveries(top, p):
+    check('mail to a system user is taken', p.send(b'Subject: one\r\n\r\nfirst\r\n', to='ann@example.test') == 250)
+    files = mail_of(top / 'annx')
+    check('it lies in the Maildir of its home before the 250', len(files) == 1 and b'first' in files[0].read_bytes(), files)
+    st = files[0].stat()
+    check('and is the user\'s, for nobody else to read', st.st_uid == USERS['ann'] and stat.S_IMODE(st.st_mode) == 0o600, (st.st_uid, oct(st.st_mode)))
+    told = [line for line in p.log_text().splitlines() if ' delivered ' in line and 'to=ann@example.test' in line]
+    check('one line tells of it', len(told) == 1 and 'process=mailbox' in told[0], told)
+    check('the short-lived process measures no file system', ' store process=helper' not in p.log_text())
+
+    several = ['ann@example.test', 'alice@example.test', 'ben@example.test']
+    before = len(p.messages())
+    check('a transaction to two system users and a virtual mailbox is taken', p.send(b'Subject: two\r\n\r\nsecond\r\n', to=several) == 250)
+    check('and each has it once', (len(mail_of(top / 'annx')), len(mail_of(top / 'benx')), len(p.messages())) == (2, 1, before + 1))
+
+    for who, why in (('shut', 'a home that can\'t be written to'), ('gone', 'a home that is away')):
+        code = p.send(b'Subject: x\r\n\r\nx\r\n', to=f'{who}@example.test')
+        check(f'{why}: for now no mail is taken', 400 <= code < 500, code)
+        code = p.send(b'Subject: both\r\n\r\nx\r\n', to=['ben@example.test', f'{who}@example.test'])
+        held = len(mail_of(top / 'benx'))
+        check(f'{why}: nothing is kept that was not answered 250', held == 1 + (code == 250), (code, held))
+        for f in mail_of(top / 'benx')[1:]:
+            f.unlink()
+    check('no process of a system user is left', p.wait(lambda: not [pid for pid, args in p.pids().items() if '--helper=' in args]), p.pids())
+    check('each process bears the name of its role', all(Path(f'/proc/{pid}/comm').read_text().strip() == f'porterd:{role}'[:15] for role, pids in p.roles().items() if role != 'parent' for pid in pids))
+
+
+def main():
+    top = Path(tempfile.mkdtemp(prefix='porter-users-'))
+    top.chmod(0o755)
+    try:
+        make_homes(top)
+        subprocess.run(['mount', '--bind', top / 'passwd', '/etc/passwd'], check=True)
+        recipients = 'alice@example.test\nbob@example.test\n' + ''.join(f'{user}@example.test system:{user}x\n' for user in USERS)
+        with Porter('system-user', maps={'=recipients': recipients}) as p:
+            deliveries(top, p)
+    finally:
+        subprocess.run(['umount', '/etc/passwd'])
+        shutil.rmtree(top, ignore_errors=True)
+
+
+if os.environ.get('SYSTEM_USER'):
+    main()
+elif os.geteuid() or subprocess.run(['unshare', '--mount', 'true'], capture_output=True).returncode:
+    skip('mail to system users', 'only root has a mount namespace')
+else:
+    inside = subprocess.run(['unshare', '--mount', '--propagation', 'private', sys.executable, __file__], env=dict(os.environ, SYSTEM_USER='1'), capture_output=True, text=True, timeout=100 * SLOW)
+    print(inside.stdout, end='')
+    check('the users\' mailboxes were tried', inside.returncode == 0, inside.stderr[-1500:])
+finish()
