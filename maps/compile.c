@@ -361,7 +361,9 @@ static int take_lock(const char *directory, int *fd)
 
 static int make_directory(const char *path, mode_t mode)
 {
-	return mkdir(path, mode) == 0 || errno == EEXIST ? 0 : -errno;
+	if (mkdir(path, mode) == 0)
+		return chmod(path, mode) == 0 ? 0 : -errno; /* whatever the umask: other users look there */
+	return errno == EEXIST ? 0 : -errno;
 }
 
 int compile_maps(const struct compile_plan *plan, struct complaints *wrong, struct compile_result *out)

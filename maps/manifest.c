@@ -109,7 +109,8 @@ int manifest_write(const char *path, const struct manifest *m)
 	}
 	int fd, error = file_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL, 0444, &fd);
 	if (!error) {
-		error = file_write(fd, buf_slice(&text));
+		error = fchmod(fd, 0444) < 0 ? -errno : 0; /* whatever the umask: other users read it */
+		error = error ? error : file_write(fd, buf_slice(&text));
 		error = error ? error : file_sync(fd);
 		file_close(&fd);
 	}

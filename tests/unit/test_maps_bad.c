@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "maps/compile.h"
@@ -295,6 +296,27 @@ static void what_the_rule_refuses_leaves_the_old_generation(void **state)
 	assert_int_equal(manifest_current(maps), 1);
 }
 
+static bool everybody_reads(const char *file)
+{
+	char path[300];
+	struct stat st;
+	snprintf(path, sizeof path, "%s%s", maps, file);
+	assert_int_equal(stat(path, &st), 0);
+	return (st.st_mode & 0044) == 0044 && (!S_ISDIR(st.st_mode) || (st.st_mode & 0011) == 0011);
+}
+
+/* The processes that look it up are other users than the one who compiles. */
+static void the_umask_of_who_compiles_closes_no_generation(void **state)
+{
+	(void)state;
+	struct compile_result r;
+	mode_t before = umask(077);
+	int error = compile(&r);
+	umask(before);
+	assert_int_equal(error, 0);
+	assert_true(everybody_reads("") && everybody_reads("/1") && everybody_reads("/1/manifest") && everybody_reads("/1/recipients.db"));
+}
+
 static int fail_at, calls;
 
 static int full_disk(void *arg, enum file_call call, int fd, int dir, const char *name)
@@ -368,7 +390,7 @@ int main(void)
 		ONE(include_cycles_are_refused), ONE(lists_in_files_are_included), ONE(continuation_lines_join), ONE(every_flipped_byte_is_seen_by_verify),
 		ONE(truncated_and_foreign_files_are_refused_when_opened), ONE(another_version_and_byte_order_are_refused), ONE(two_compiles_at_once_are_told),
 		ONE(what_the_rule_refuses_leaves_the_old_generation), ONE(a_full_disk_leaves_the_old_generation), ONE(old_generations_go_and_rollback_returns),
-		ONE(a_set_outlives_its_folder),
+		ONE(a_set_outlives_its_folder), ONE(the_umask_of_who_compiles_closes_no_generation),
 	};
 	return cmocka_run_group_tests_name("maps_bad", tests, NULL, NULL);
 }
