@@ -251,7 +251,7 @@ def guesses(p):
         t.close()
     check('50 guesses at once are all answered, none with yes', results.count(535) + results.count(454) == 50 and 535 in results, results)
     print(f'# handshake {quiet:.1f} ms alone, {statistics.median(times):.1f} ms median and {max(times):.1f} ms at most during {total:.1f} s of guesses ({len(times)} handshakes)')
-    check('and delay no handshake', statistics.median(times) < 100 * SLOW and max(times) < 1000 * SLOW, (quiet, statistics.median(times), max(times)))
+    check('and delay no handshake', len(times) > 4 and statistics.median(times) < total * 1000 / 8, (quiet, statistics.median(times), max(times)))     # one that queued behind them would take half of that time
 
 
 def certificate(p):
@@ -262,7 +262,6 @@ def certificate(p):
     with open(p.etc / 'clients', 'a') as f:
         f.write(f'sha256:{hashlib.sha256(der).hexdigest()} example.test\n')
     check('a certificate in the map clients compiles', p.ctl('compile').returncode == 0, p.ctl('compile').stdout)
-    time.sleep(.5)
     with Secure(p, cert=(cert, key)) as t:
         check('EXTERNAL is offered to a client with a certificate', 'EXTERNAL' in t.mechanisms(), t.offer)
         check('EXTERNAL for another domain is refused', t.code(f'AUTH EXTERNAL {b64("x@elsewhere.test")}') == 535)

@@ -73,12 +73,8 @@ def keys_are_rotated(p, zone, old):
     zone.write_text(p.ctl('dkim', 'show', DOMAIN).stdout)
     out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
     check('and once they are published, lets them sign', out.returncode == 0, out.stderr)
-    code = 0
-    for _ in range(40):         # the house takes the new generation of maps
-        code = submit(p, 'third')
-        new = verdicts(p, delivered(p, 'third'), zone) if code == 250 else []
-        if new != old:
-            break
+    code = submit(p, 'third')       # the house had taken the new generation of maps when the command ended
+    new = verdicts(p, delivered(p, 'third'), zone) if code == 250 else []
     check('new mail is signed by the new keys', code == 250 and [r for r, _ in new] == ['pass', 'pass'] and {s for _, s in new}.isdisjoint({s for _, s in old}), (code, new, old))
     check('old signatures can be checked still', all(r == 'pass' for r, _ in verdicts(p, delivered(p, 'first'), zone)))
 

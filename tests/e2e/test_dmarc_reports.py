@@ -67,22 +67,25 @@ def main():
         codes = [p.send(mail('report.test'), sender='ann@report.test') for _ in range(3)] + [p.send(mail('report.test'), sender='ann@other.test') for _ in range(2)]
         codes += [p.send(mail('silent.test'), sender='ann@silent.test')]
         check('mail that passes is taken, mail that fails refused', codes == [250, 250, 250, 550, 550, 250], codes)
-        time.sleep(.5)
-        p.ctl('status')                   # the queue has had a turn since
-        out = p.ctl('auth', 'send-reports')
-        check('reports are made of it, one domain asked for them', out.returncode == 0 and json.loads(out.stdout)['reports'] == 1, out.stdout + out.stderr)
-        end = time.monotonic() + 15
-        while len(sink.messages) < 2 and time.monotonic() < end:
-            time.sleep(.1)
-        to = sorted(r for m in sink.messages for r in m.recipients)
-        check('they go to the domain\'s own address and to the other one that agreed', to == ['dmarc@report.test', 'y@willing.test'], to)
-        check('with the null reverse-path', all(m.sender == '' for m in sink.messages))
+        made = []
+
+        def told():
+            """Everything that was reported. On a busy machine the queue may be told of the last message when a report was made of the others: that one has another."""
+            made.append(json.loads(p.ctl('auth', 'send-reports').stdout)['reports'])
+            p.wait(lambda: len(sink.messages) == 2 * sum(made))
+            for i, m in enumerate(sink.messages):
+                (folder / str(i)).write_bytes(m.content)
+            got = json.loads(subprocess.run([BUILD / 'porterctl', 'auth', 'reports', folder, '--json'], capture_output=True).stdout)
+            return sum(r['messages'] for r in got['reports']) >= 5 and got
         folder = p.dir / 'got'
         folder.mkdir()
-        for i, m in enumerate(sink.messages):
-            (folder / str(i)).write_bytes(m.content)
-        found = json.loads(subprocess.run([BUILD / 'porterctl', 'auth', 'reports', folder, '--json'], capture_output=True).stdout)
-        check('and say what happened', len(found['reports']) == 1 and found['reports'][0]['messages'] == 5 and found['reports'][0]['policy'] == 'reject', found)
+        time.sleep(.5)
+        found = p.wait(told)
+        check('reports are made of it, one domain asked for them', found and set(made) <= {0, 1}, made)
+        to = sorted({r for m in sink.messages for r in m.recipients})
+        check('they go to the domain\'s own address and to the other one that agreed', to == ['dmarc@report.test', 'y@willing.test'] and len(sink.messages) == 2 * sum(made), to)
+        check('with the null reverse-path', all(m.sender == '' for m in sink.messages))
+        check('and say what happened', sum(r['messages'] for r in found['reports']) == 5 and {r['policy'] for r in found['reports']} == {'reject'}, found)
         rows = found['sources']
         check('by source: three passed, two were rejected', len(rows) == 1 and rows[0]['source'] == '127.0.0.1' and (rows[0]['passed'], rows[0]['rejected']) == (3, 2), rows)
         valid(p, [m.content for m in sink.messages])

@@ -123,9 +123,8 @@ with p.start():
     check('a reply lost behind the dot is a 451', end[0] == 451, end)
     r, _ = talk(p, 'a@out.test', ['x@dead.test'])
     check('a dead hop is a 451', r[0][0] == 451, r)
-    began = time.monotonic()
     r, _ = talk(p, 'a@out.test', ['x@dead.test'])
-    check('and remembered', r[0][0] == 451 and time.monotonic() - began < 1 * SLOW, r)
+    check('and remembered', r[0][0] == 451 and 'lately' in r[0][1][0], r)
     r, _ = talk(p, 'a@out.test', ['x@loop.test'])
     check('a place that is ourselves is a loop', r[0][0] == 550 and '5.4.6' in r[0][1][0], r)
     r, _ = talk(p, 'a@out.test', ['x@far.test'])
@@ -143,16 +142,18 @@ with p.start():
         check('a large message goes by a file', end[0] == 250 and one.messages[-1].content.endswith(big), end)
     r, end = talk(p, '', ['good@relay.test'], mail)
     check('a null reverse-path is passed on as such', end and end[0] == 250 and one.messages[-1].sender == '', (r, end))
-    check('connections are used again', one.connections <= 8, one.connections)
+    check('connections are used again', one.connections < len(one.mails) / 2, (one.connections, len(one.mails)))
     quickest = 9
     with p.talk() as t:
         t.say('EHLO c.test')
-        for _ in range(20):
+        for _ in range(200):        # one that does not wait is enough, on a busy machine too
             t.say('MAIL FROM:<a@out.test>')
             began = time.monotonic()
             t.say('RCPT TO:<good@relay.test>')
             quickest = min(quickest, time.monotonic() - began)
             t.say('RSET')
+            if quickest < .035:
+                break
     check('a hop that answers MAIL and RCPT in two pieces does not wait for a delayed acknowledgement (40 ms) between them', quickest < .035, quickest)
     bare = [w for s in (one, two, three) for w in s.wire if b'\r' in w.replace(b'\r\n', b'') or (b'\n' in w.replace(b'\r\n', b''))]
     check('no bare CR or LF went out', not bare, bare[:3])
@@ -236,6 +237,7 @@ with p.start():
     check('hop down, authenticated: what is known good is queued, what is not is 451', (good[0], bad[0], end[0]) == (250, 451, 250), (good, bad, end))
     check('it lies in the queue', 'known@back.test' in p.ctl('queue', 'list').stdout, p.ctl('queue', 'list').stdout)
     # what `ask` remembers
+    p.wait(lambda: len(made_up(one)) >= 2)
     check('a hop is asked about a made-up recipient once for each of its domains, though many of its recipients were taken', sorted(r.partition('@')[2] for r in made_up(one)) == ['also.test>', 'relay.test>'], made_up(one))
     check('one that refuses it is not said to take all', 'domain=relay.test' not in '\n'.join(l for l in p.log_text().splitlines() if 'hop-takes-all' in l))
     r, end = talk(p, 'a@out.test', ['x@all.test'], mail)

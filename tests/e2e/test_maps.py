@@ -4,7 +4,7 @@ import json, os, pty, re, select, subprocess, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from dns import Dns
-from porter import Porter, check, finish, skip, BUILD, SLOW, TOP
+from porter import PATIENCE, Porter, check, finish, skip, BUILD, SLOW, TOP
 from sink import Sink
 
 
@@ -15,7 +15,7 @@ def rcpt(p, address, source=None):
         return s.docmd(f'RCPT TO:<{address}>')[0]
 
 
-def soon(what, seconds=5):
+def soon(what, seconds=PATIENCE):
     end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:
         if what():
@@ -150,7 +150,7 @@ with Porter('maps') as p:
         if pid == 0:
             os.execv(BUILD / 'porterctl', ['porterctl', '-c', str(p.etc), 'user', 'passwd', 'carol@example.test'])
         said, sent = b'', 0
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE * SLOW
         while time.monotonic() < end:
             if select.select([fd], [], [], .2)[0]:
                 try:
@@ -180,7 +180,7 @@ with Porter('maps') as p:
 
     # -- two at once ----------------------------------------------------------------------------------------------------------
     some = [subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'alias', 'add', f'crowd{i}@example.test', 'alice'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(6)]
-    ended = [(c.communicate(timeout=60), c.returncode) for c in some]
+    ended = [(c.communicate(timeout=120 * SLOW), c.returncode) for c in some]
     text = (p.etc / 'aliases').read_text()
     check('of edits at the same moment each is either made or told that nothing was changed', all((f'crowd{i}@' in text) == (code == 0) and (code == 0 or said[1]) for i, (said, code) in enumerate(ended))
           and any(code == 0 for _, code in ended), (ended, text))
@@ -236,9 +236,9 @@ with Porter('maps') as p:
     check('a long compile shows its progress on a terminal', status == 0 and re.search(rb'\r[^\n]*\d+ ?%', said), said[-500:])
     check('and nothing of the kind elsewhere', '%' not in (lambda r: r.stdout + r.stderr)(p.ctl('compile')))
     two = [subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'compile'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    ended = [(c.communicate(timeout=120)[1], c.returncode) for c in two]
+    ended = [(c.communicate(timeout=120 * SLOW)[1], c.returncode) for c in two]
     check('of compiles at once one works; the others are told, or wait their turn', any(code == 0 for _, code in ended) and all(code == 0 or 'another compile is under way' in said for said, code in ended), ended)
-    check('and what serves is whole', rcpt(p, 'k299999@example.test') == 250 or soon(lambda: rcpt(p, 'k299999@example.test') == 250, 20))
+    check('and what serves is whole', rcpt(p, 'k299999@example.test') == 250 or soon(lambda: rcpt(p, 'k299999@example.test') == 250))
 
     # -- maps cost a process nothing of its own -----------------------------------------------------------------------------------------
     def own_pages(pid):

@@ -4,7 +4,7 @@ import os, signal, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import SLOW, Porter, Talk, check, finish  # noqa: E402
+from porter import PATIENCE, SLOW, Porter, Talk, check, finish  # noqa: E402
 
 
 def begin(porter):
@@ -19,6 +19,12 @@ def kill(porter, role):
         os.kill(pid, signal.SIGKILL)
 
 
+def has_pen(porter):
+    """Whether a session writes into a file of the mail store: unnamed, or still in tmp/."""
+    places = [os.readlink(f) for pid in porter.roles()['smtpd'] for f in Path(f'/proc/{pid}/fd').iterdir() if f.is_symlink()]
+    return any(str(porter.mail.resolve()) in place for place in places)
+
+
 def mailbox_dies(porter):
     before = porter.messages()
     with begin(porter) as t:
@@ -30,7 +36,7 @@ def mailbox_dies(porter):
         code = t.reply()[0]
         new = len(porter.messages()) - len(before)
         check('a message whose mailbox process has died is 451 and not there, or 250 and there', (code == 451 and new == 0) or (code == 250 and new == 1), (code, new))
-        end, code = time.monotonic() + 10 * SLOW, 0
+        end, code = time.monotonic() + PATIENCE * SLOW, 0
         while code != 250 and time.monotonic() < end:
             t.say('RSET')
             t.say('MAIL FROM:<a@outside.test>')
@@ -47,13 +53,13 @@ def large_and_dead(porter):
         t.say('RCPT TO:<alice@example.test>')
         t.say('DATA')
         t.raw(b'Subject: x\r\n\r\n' + b'x' * 70 * 4000 + b'\r\n')
-        time.sleep(.2)
+        porter.wait(lambda: has_pen(porter))
         kill(porter, 'mailbox')
         time.sleep(.05)
         t.raw(b'.\r\n')
         code = t.reply()[0]
         check('a large message whose file is gone with the process is 451', code == 451 and porter.messages() == before, code)
-    end = time.monotonic() + 10 * SLOW
+    end = time.monotonic() + PATIENCE * SLOW
     while porter.send() != 250 and time.monotonic() < end:
         time.sleep(.1)
 

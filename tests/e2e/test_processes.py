@@ -2,10 +2,10 @@
 an ordinary user runs the same processes; the control socket and the channels bear nonsense."""
 import json, os, random, shutil, signal, socket, subprocess, threading, time
 from pathlib import Path
-from porter import BUILD, SLOW, Porter, check, finish, skip
+from porter import BUILD, PATIENCE, SLOW, Porter, check, finish, skip
 
 
-def wait_for(what, seconds=10):
+def wait_for(what, seconds=PATIENCE):
     end = time.monotonic() + seconds * SLOW
     while time.monotonic() < end:
         try:
@@ -33,7 +33,7 @@ with Porter('processes') as p:
     if os.geteuid() == 0:
         import pwd
         last = 'NoNewPrivs:\t1' if 'asan' in BUILD.parts else 'Seccomp:\t2'
-        wait_for(lambda: all(last in open(f'/proc/{pids[-1]}/status').read() for role, pids in p.roles().items() if role != 'parent'), 10)
+        wait_for(lambda: all(last in open(f'/proc/{pid}/status').read() for role, pids in p.roles().items() if role != 'parent' for pid in pids))
         roles = p.roles()
         owner = {role: pwd.getpwuid(int(open(f'/proc/{pids[0]}/status').read().split('Uid:')[1].split()[0])).pw_name for role, pids in roles.items()}
         check('each role runs as its own user', owner['smtpd'] == '_porter' and owner['mailbox'] == '_portermail' and owner['keeper'] == '_porterkey', owner)
@@ -48,9 +48,9 @@ with Porter('processes') as p:
         before = set(p.roles()[role])
         victim = min(before)
         os.kill(victim, signal.SIGKILL)
-        back = wait_for(lambda: (now := p.roles().get(role, [])) and len(now) == len(before) and victim not in now, 20)
+        back = wait_for(lambda: (now := p.roles().get(role, [])) and len(now) == len(before) and victim not in now)
         check(f'{role} is killed and comes back', back, p.roles())
-        check(f'mail is taken after {role} came back', wait_for(lambda: p.send() == 250, 15))
+        check(f'mail is taken after {role} came back', wait_for(lambda: p.send() == 250))
     count = len(p.messages())
     state = p.status()
     check('status tells the restarts and an alert for each', sum(c['restarts'] for c in state['processes']) >= len(roles) - 1 and state['alerts'], state['alerts'])
@@ -76,7 +76,7 @@ with Porter('processes') as p:
     held = []
     for i in range(100):                                   # half frames that stay
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(5)
+        s.settimeout(PATIENCE * SLOW)
         s.connect(control)
         s.sendall(b'\0\0\0')
         held.append(s)
@@ -92,12 +92,12 @@ with Porter('processes') as p:
         except OSError:
             full += 1
         s.close()
-    check('ten thousand connects to the local sockets, and both answer on', wait_for(lambda: p.ctl('status').returncode == 0, 10) and
+    check('ten thousand connects to the local sockets, and both answer on', wait_for(lambda: p.ctl('status').returncode == 0) and
           subprocess.run([BUILD / 'sendmail', '-C', p.etc, '-bv', 'alice@example.test'], capture_output=True, timeout=30 * SLOW).returncode == 0, full)
     held, closed = [], 0
     for i in range(400):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(10)
+        s.settimeout(PATIENCE * SLOW)
         s.connect(submit)
         held.append(s)
     for s in held:
@@ -105,7 +105,7 @@ with Porter('processes') as p:
             closed += not s.recv(4).startswith(b'220')
         except OSError:
             closed += 1
-    check('one user gets as many local sessions as an address, and the port serves on', closed >= 200 and p.send() == 250, closed)
+    check('one user gets as many local sessions as an address, and the port serves on', closed >= 400 - 50 * len(p.roles()['smtpd']) and p.send() == 250, closed)
     for s in held:
         s.close()
     if os.geteuid() == 0:
@@ -117,13 +117,13 @@ with Porter('processes') as p:
     with p.talk() as t:
         check('a session begins', t.code('EHLO a') == 250 and t.code('MAIL FROM:<x@outside.test>') == 250)
         check('reload answers', p.ctl('reload').returncode == 0)
-        new = wait_for(lambda: set(p.roles().get('smtpd', [])) - old, 15)
-        check('new smtpd processes serve', new and wait_for(lambda: p.send() == 250, 10))
+        new = wait_for(lambda: set(p.roles().get('smtpd', [])) - old)
+        check('new smtpd processes serve', new and wait_for(lambda: p.send() == 250))
         check('the session of before goes on to its 250', t.code('RCPT TO:<bob@example.test>') == 250 and t.code('DATA') == 354 and
               (t.raw(b'Subject: old\r\n\r\nx\r\n.\r\n') or t.reply()[0] == 250))
         t.say('QUIT')
-    check('after a reload there is one of each role, the queue anew', wait_for(lambda: all(len(v) == (len(old) if r == 'smtpd' else 1) for r, v in p.roles().items()) and 'queue' in p.roles(), 20), p.roles())
-    check('the old processes end with their last session', wait_for(lambda: not old & set(p.roles().get('smtpd', [])), 20), (old, p.roles()))
+    check('after a reload there is one of each role, the queue anew', wait_for(lambda: all(len(v) == (len(old) if r == 'smtpd' else 1) for r, v in p.roles().items()) and 'queue' in p.roles()), p.roles())
+    check('the old processes end with their last session', wait_for(lambda: not old & set(p.roles().get('smtpd', []))), (old, p.roles()))
     conf = (p.etc / 'porter.conf').read_text()
     (p.etc / 'porter.conf').write_text(conf + 'nonsense yes\n')
     r = p.ctl('reload')
@@ -134,7 +134,7 @@ with Porter('processes') as p:
     check('an unknown recipient is refused', p.send(to='carol@example.test') == 550)
     with open(p.etc / 'recipients', 'a') as f:
         f.write('carol@example.test maildir\n')
-    check('compile switches the running server', p.ctl('compile').returncode == 0 and wait_for(lambda: p.send(to='carol@example.test') == 250, 10))
+    check('compile switches the running server', p.ctl('compile').returncode == 0 and wait_for(lambda: p.send(to='carol@example.test') == 250))
     (p.etc / 'recipients').rename(p.etc / 'recipients.away')
     check('a map removed under the running server does not disturb it', p.send(to='carol@example.test') == 250)
     (p.etc / 'recipients.away').rename(p.etc / 'recipients')
@@ -153,22 +153,21 @@ with Porter('processes') as p:
     # -- the end ----------------------------------------------------------------------------------------------------------------
     with p.talk() as t:
         t.say('EHLO a')
-        began = time.monotonic()
         os.killpg(p.process.pid, signal.SIGTERM)
         said = t.reply()
-        code = p.process.wait(20 * SLOW)
-        check('SIGTERM to the whole group: open sessions get 421, and all ends within 15 s', said[0] == 421 and code == 0 and time.monotonic() - began < 15 * SLOW, (said, code))
+        code = p.process.wait(PATIENCE * SLOW)
+        check('SIGTERM to the whole group: open sessions get 421, and all ends', said[0] == 421 and code == 0, (said, code))
     p.process = None
     check('nothing is left behind, and the ports are free', wait_for(lambda: port_is_free(p.mx)) and not (p.dir / 'run/control').exists())
 
     p.start()
     check('a start on the same directory keeps the mail, and an older generation serves where the newest is damaged', len(p.messages()) >= count and p.send(to='alice@example.test') == 250)
-    r = subprocess.run([BUILD / 'porterd', '-c', p.etc], capture_output=True, text=True, timeout=20 * SLOW)
+    r = subprocess.run([BUILD / 'porterd', '-c', p.etc], capture_output=True, text=True, timeout=PATIENCE * SLOW)
     check('a second porterd on the same directory refuses to begin', r.returncode == 78 and 'already' in r.stderr, r.stderr)
     pids = p.pids()
     os.kill(p.process.pid, signal.SIGKILL)
     p.process.wait()
-    check('the parent is killed: all children end and the port is free at once', wait_for(lambda: not any(Path(f'/proc/{pid}').exists() for pid in pids) and port_is_free(p.mx), 5), pids)
+    check('the parent is killed: all children end and the port is free at once', wait_for(lambda: not any(Path(f'/proc/{pid}').exists() for pid in pids) and port_is_free(p.mx)), pids)
     with socket.socket() as held:                   # as a child of the one before would that has not yet heard
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(('127.0.0.1', p.http))

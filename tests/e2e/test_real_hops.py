@@ -1,7 +1,7 @@
 """Pass-through with next hops that are not ours: Postfix, Exim, OpenSMTPD, and Dovecot by LMTP, over IPv4 and IPv6. Each takes a message, refuses at RCPT, refuses at the dot, and dies behind
 the dot: at once, or with its 250 on the way. PORTER_ROUNDS: how often each dies (2; `make test-real-hops` takes more)."""
 import os, re, socket, threading, time, traceback
-from porter import SLOW, Porter, check, finish, free_port, has_ipv6, skip
+from porter import PATIENCE, SLOW, Porter, check, finish, free_port, has_ipv6, skip
 from servers import Dovecot, Exim, OpenSMTPD, Postfix
 
 ROUNDS = int(os.environ.get('PORTER_ROUNDS', '2'))
@@ -52,7 +52,7 @@ class Gate:
 
     def _kill(self, how):
         if how == 'replied':
-            self.heard.wait(20 * SLOW)
+            self.heard.wait(PATIENCE * SLOW)
         self.server.die()
 
     def _back(self, server, client):

@@ -3,7 +3,7 @@ import json, os, pty, re, select, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from dns import Dns
 from leaky import ADDRESSES, Leaky
-from porter import BUILD, SLOW, Porter, check, finish, free_port, skip
+from porter import BUILD, PATIENCE, SLOW, Porter, check, finish, free_port, skip
 
 WAYS = ('unknown', 'mixed', 'dead-alias', 'forward', 'relayed', 'full', 'oversize', 'loop', 'success-dsn', 'report', 'delay', 'auto-reply', 'null-sender', 'quoted', 'subaddress', 'outcomes')
 WITHOUT_BODY = {'delay', 'auto-reply', 'success-dsn'}
@@ -89,7 +89,7 @@ def ask(server, answer):
     p = subprocess.Popen([CTL, 'rndr-check', f'127.0.0.1:{server.port}', '--domain', 'example.test', '--catch', f'127.0.0.1:{free_port()}', '--ways', 'unknown', '--wait', '1s'], stdin=slave, stderr=slave,
                          stdout=subprocess.DEVNULL)
     os.close(slave)
-    asked, end = b'', time.monotonic() + 30 * SLOW
+    asked, end = b'', time.monotonic() + PATIENCE * SLOW
     while b'[y/N]' not in asked and time.monotonic() < end:
         if select.select([master], [], [], .2)[0]:
             asked += os.read(master, 4096)
@@ -199,7 +199,7 @@ def itself():
         check('the static proof stands beside the dynamic check', said['proved'] is True and said['addresses'] > 0 and said['refuted'] == 0 and said['check']['refused'] > 0, said)
         check('the queue was asked how many reports it wrote', 'report_writer' not in said, said)
         check('a size limit of fifty megabytes is gone past', next(w for w in said['check']['ways'] if w['way'] == 'oversize')['verdict'] == 'refused in session', said)
-        check('it takes a few seconds', took < 15 * SLOW, took)
+        check('it takes a few seconds', took < PATIENCE * SLOW, took)
         text = p.ctl('rndr-check', 'self').stdout
         check('in words it ends with the number of leaks', text.endswith('Leaks: 0\n') and 'proved' in text, text[-300:])
         p.stop()

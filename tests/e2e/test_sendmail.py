@@ -1,6 +1,6 @@
 """The sendmail command: what programs hand in is in the mailbox when it ends with 0; who hands in says the kernel; refusals are exit codes; while nobody serves, mail waits in the drop folder."""
 import email, getpass, json, os, shutil, stat, subprocess, time
-from porter import BUILD, SLOW, Porter, check, finish, skip
+from porter import BUILD, PATIENCE, SLOW, Porter, check, finish, skip
 
 SENDMAIL = BUILD / 'sendmail'
 
@@ -120,7 +120,7 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
             p.ctl('reload')
     codes = [one.wait(60 * SLOW) for one in many]
     drop = p.spool / 'drop'
-    end = time.monotonic() + 20 * SLOW
+    end = time.monotonic() + PATIENCE * SLOW
     while True:                                   # what was dropped while the old processes went is taken in by the new ones, which takes a moment
         waiting = [f for f in drop.iterdir() if not f.name.startswith('tmp.')] if drop.exists() else []
         if len(p.messages()) + len(waiting) == 50 or time.monotonic() > end:
@@ -146,15 +146,15 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     check('-bv says that it can\'t tell', r.returncode == 75, r)
     p.clean()
     p.start()
-    p.wait_log(f'dropped-in .*user={me} from={me}@example.test', 20)
+    p.wait_log(f'dropped-in .*user={me} from={me}@example.test')
     # one of the fifty may have been taken from the drop folder just before the stop: it comes now as well
     m = p.wait(lambda: next((m for m in map(email.message_from_bytes, p.messages().values()) if m['Subject'] == 'waits'), None))
     check('and is in the mailbox then, with its reverse-path', m and m['Subject'] == 'waits' and m['Return-Path'] == f'<{me}@example.test>', (str(m), p.log_text()[-1500:]))
-    taken = p.wait_log(f'dropped-in .*user={me} from={me}@example.test', 20)
-    check('what waited is taken in when the server starts, with its reverse-path', taken and not list(drop.iterdir()), (list(drop.iterdir()), p.log_text()[-1500:]))
+    taken = p.wait_log(f'dropped-in .*user={me} from={me}@example.test')
+    check('what waited is taken in when the server starts, with its reverse-path', taken and p.wait(lambda: not list(drop.iterdir())), (list(drop.iterdir()), p.log_text()[-1500:]))
     if os.geteuid() == 0:
-        check('what a user dropped whose path is not granted is set aside, told, and not lost', any(f.name.startswith('drop-') for f in (p.spool / 'aside').iterdir())
-              and 'drop folder was set aside' in json.dumps(p.status()['alerts']), p.status()['alerts'])
+        check('what a user dropped whose path is not granted is set aside, told, and not lost', p.wait(lambda: any(f.name.startswith('drop-') for f in (p.spool / 'aside').iterdir())
+              and 'drop folder was set aside' in json.dumps(p.status()['alerts'])), p.status()['alerts'])
     p.stop()
     shutil.move(drop, p.dir / 'away')
     r = run(p, '-i', 'alice@example.test')

@@ -4,7 +4,7 @@ import os, re, signal, socket, ssl, subprocess, sys, time, warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, Talk, check, finish, skip, SLOW  # noqa: E402
+from porter import PATIENCE, SLOW, Porter, Talk, check, finish, skip  # noqa: E402
 
 
 def context(version=None, alpn=None):
@@ -55,7 +55,7 @@ def injection(p):
         t.say('EHLO client.test')
         t.starttls()
         raw = socket.socket(fileno=os.dup(t.socket.fileno()))
-        raw.settimeout(5)
+        raw.settimeout(PATIENCE * SLOW)
         try:
             t.socket.unwrap()
         except (ssl.SSLError, OSError):
@@ -70,9 +70,9 @@ def injection(p):
 
 
 def protocol(p):
-    out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{p.submissions}', '-msg', '-tls1_3'], input=b'QUIT\r\n', capture_output=True, timeout=20).stdout
+    out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{p.submissions}', '-msg', '-tls1_3'], input=b'QUIT\r\n', capture_output=True, timeout=PATIENCE * SLOW).stdout
     check('no session ticket is sent in TLS 1.3', b'ServerHello' in out and b'NewSessionTicket' not in out)
-    out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{p.mx}', '-starttls', 'smtp', '-msg', '-tls1_2'], input=b'QUIT\r\n', capture_output=True, timeout=20).stdout
+    out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{p.mx}', '-starttls', 'smtp', '-msg', '-tls1_2'], input=b'QUIT\r\n', capture_output=True, timeout=PATIENCE * SLOW).stdout
     check('nor in TLS 1.2, and nothing is compressed', b'ServerHello' in out and b'NewSessionTicket' not in out and b'Compression: NONE' in out)
     with open(p.dir / 'renegotiation', 'w+b') as told:      # its input stays open until it has heard the answer
         client = subprocess.Popen(['openssl', 's_client', '-connect', f'127.0.0.1:{p.submissions}', '-tls1_2', '-state', '-crlf'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
@@ -107,38 +107,36 @@ def names(p):
     p.set({'tls-certificates': 'tls/cert.pem,tls/key.pem tls/two.pem,tls/two.key', 'tls-look': '1s'})
     first = certificate(p)
     check('a second certificate comes by reload', p.ctl('reload').returncode == 0)
-    end = time.monotonic() + 10 * SLOW
-    while certificate(p, 'two.example.test') == first and time.monotonic() < end:
-        time.sleep(.1)
-    check('each name gets its own certificate', certificate(p, 'two.example.test') != first and certificate(p) == first and certificate(p, 'nobody.test') == first)
+    two = lambda: certificate(p, 'two.example.test') != first       # noqa: E731: those of before may take one connection more as they go
+    check('each name gets its own certificate', p.wait(lambda: two() and two() and certificate(p) == first and certificate(p, 'nobody.test') == first))
 
 
 def renewal(p):
-    before, pids = certificate(p, 'two.example.test'), p.roles()
+    before, pids = certificate(p, 'two.example.test'), p.roles()    # those of before the reload may be there still
     make(p, p.etc / 'tls/new.pem', p.etc / 'tls/new.key', 'two.example.test')
     os.rename(p.etc / 'tls/new.key', p.etc / 'tls/two.key')
     os.rename(p.etc / 'tls/new.pem', p.etc / 'tls/two.pem')
-    end, seen, failures = time.monotonic() + 10 * SLOW, before, 0
+    end, seen, failures = time.monotonic() + PATIENCE * SLOW, before, 0
     while seen == before and time.monotonic() < end:
         try:
             seen = certificate(p, 'two.example.test')
         except (ssl.SSLError, OSError):
             failures += 1
         time.sleep(.02)
-    check('a renewed certificate is used without a restart, and no handshake fails meanwhile', seen != before and failures == 0 and p.roles()['smtpd'] == pids['smtpd'],
+    check('a renewed certificate is used without a restart, and no handshake fails meanwhile', seen != before and failures == 0 and set(p.roles()['smtpd']) <= set(pids['smtpd']),
           (seen != before, failures))
 
 
 def keeper(p):
+    pid = 0
     for _ in range(3):
-        pid = p.roles()['keeper'][0]
+        pid = p.wait(lambda: next((k for k in p.roles().get('keeper', []) if k != pid), 0))
         os.kill(pid, signal.SIGKILL)
         try:
             good = bool(certificate(p))
         except (ssl.SSLError, OSError) as e:
             good = repr(e)
         check('a handshake survives the death of the keeper', good is True, good)
-        time.sleep(.3)
 
 
 def rss(pids):

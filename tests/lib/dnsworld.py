@@ -5,7 +5,7 @@
 import hashlib, re, shutil, signal, socket, subprocess, time
 from pathlib import Path
 
-from porter import free_port
+from porter import PATIENCE, SLOW, free_port
 
 TOOLS = ('nsd', 'ldns-signzone', 'ldns-keygen')
 
@@ -59,7 +59,7 @@ class World:
 
     def _wait(self):
         question = bytes.fromhex('123401000001000000000000') + b'\2ns\0' + bytes.fromhex('00010001')
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE * SLOW
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(.2)
             while time.monotonic() < end:

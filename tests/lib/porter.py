@@ -6,13 +6,15 @@
     finish()
 
 A test prints `ok SENTENCE`, `not ok SENTENCE: why` or `skip SENTENCE: why`; finish() ends the script with the right code."""
-import atexit, fcntl, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, time, traceback
+import atexit, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, time, traceback
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get('PORTER_BUILD', TOP / 'build')).resolve()
 SLOW = int(os.environ.get('PORTER_SLOW', '1'))
+PATIENCE = 60                   # seconds (times SLOW) for what comes at once on a quiet machine: a busy one is waited for, and only what never comes costs the time
 DOMAIN = 'example.test'
+SERVES = 'Porter serves '            # what a demo's parent prints, wherever its log goes
 _failed = 0
 
 
@@ -52,17 +54,16 @@ def vectors(name=''):
 
 # -- ports --------------------------------------------------------------------------------------------------------------
 class Ports:
-    """Ten ports in a row that no other test of this machine takes, for as long as this process lives."""
+    """Twenty ports in a row that no other test of this machine takes, for as long as this process lives: whoever has the abstract Unix socket of that name, which is of a network
+    namespace as ports are, of no file system, and open to every user, has them."""
 
     def __init__(self):
-        folder = Path('/tmp/porter-test-ports')
-        folder.mkdir(mode=0o777, exist_ok=True)
         first = os.getpid() % 500
         for i in range(500):
             slot = (first + i) % 500
-            handle = open(folder / str(slot), 'w')
+            handle = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                handle.bind(f'\0porter-test-ports-{slot}')
             except OSError:
                 handle.close()
                 continue
@@ -164,19 +165,21 @@ class Porter:
     def map(self, name, text):
         (self.etc / name).write_text(text.rstrip('\n') + '\n')
 
-    def start(self, wait=30, options=()):
+    def start(self, wait=PATIENCE, options=()):
+        """When every process of it serves; who greets says 451 to what another one has to answer until that one is there, too."""
+        before = self.log_text().count(SERVES)
         self.process = subprocess.Popen(self._argv([BUILD / 'porterd', '-c', self.etc, *options]), stdin=subprocess.DEVNULL,
                                         stdout=open(self.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
         end = time.monotonic() + wait * SLOW
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise RuntimeError(f'porterd ended with {self.process.returncode}: {self.log_text()[-3000:]}')
-            if self.greets():
+            if self.log_text().count(SERVES) > before and self.greets():
                 return self
             time.sleep(.02)
         raise RuntimeError(f'no greeting: {self.log_text()[-3000:]}')
 
-    def greets(self, timeout=5):
+    def greets(self, timeout=20):
         """True, or False where nobody greets with 220."""
         try:
             with self.connect(timeout=timeout) as s:
@@ -201,7 +204,7 @@ class Porter:
             found.setdefault(m[1] if m else 'parent', []).append(pid)
         return found
 
-    def stop(self, wait=20):
+    def stop(self, wait=PATIENCE):
         """In order, as Ctrl-C does; the exit code."""
         if not self.process:
             return None
@@ -238,7 +241,7 @@ class Porter:
     def log_text(self):
         return self.log.read_text(errors='replace') if self.log.exists() else ''
 
-    def wait_log(self, pattern, seconds=10):
+    def wait_log(self, pattern, seconds=PATIENCE):
         """The match of a regular expression in the log, or None."""
         end = time.monotonic() + seconds * SLOW
         while True:
@@ -247,7 +250,7 @@ class Porter:
                 return m
             time.sleep(.05)
 
-    def wait(self, what, seconds=20):
+    def wait(self, what, seconds=PATIENCE):
         """What `what()` says as soon as it says something, or its last word."""
         end = time.monotonic() + seconds * SLOW
         while True:
@@ -269,7 +272,7 @@ class Porter:
         return json.loads(self.ctl('status', '--json').stdout)
 
     # -- talking to it ----------------------------------------------------------------------------------------------------
-    def connect(self, port=None, timeout=20, source=None, host='127.0.0.1'):
+    def connect(self, port=None, timeout=PATIENCE, source=None, host='127.0.0.1'):
         s = socket.create_connection((host, port or self.mx), timeout=timeout * SLOW,
                                      source_address=(source, 0) if source else None)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -279,7 +282,7 @@ class Porter:
         return Talk(self, **kw)
 
     def smtp(self, port=None, **kw):
-        return smtplib.SMTP('127.0.0.1', port or self.mx, timeout=20 * SLOW, local_hostname='client.test', **kw)
+        return smtplib.SMTP('127.0.0.1', port or self.mx, timeout=PATIENCE * SLOW, local_hostname='client.test', **kw)
 
     def send(self, content=b'Subject: test\r\n\r\nhello\r\n', to=('alice@example.test',), sender='someone@outside.test'):
         """The code of the last reply: 250 is taken."""
@@ -307,7 +310,7 @@ class Porter:
 class Talk:
     """A client that says exactly what the test says."""
 
-    def __init__(self, porter, port=None, greet=True, source=None, timeout=20, host='127.0.0.1'):
+    def __init__(self, porter, port=None, greet=True, source=None, timeout=PATIENCE, host='127.0.0.1'):
         self.socket = porter.connect(port, timeout, source, host)
         self.file = self.socket.makefile('rb')
         self.greeting = self.reply() if greet else None

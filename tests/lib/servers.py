@@ -8,7 +8,7 @@ memory, on the machine's loopback, IPv4 and IPv6. What they need of users, /etc,
 Each takes good@ its domains, refuses nobody@ them at RCPT, and at the end of content what late@outside.test sends to late@ them."""
 import os, shutil, signal, socket, subprocess, time
 from pathlib import Path
-from porter import SLOW
+from porter import PATIENCE, SLOW
 from unpack import can_inside, unpack
 
 USERS = ('postfix', 'Debian-exim', 'opensmtpd', 'opensmtpq', 'dovecot', 'dovenull', 'vmail')
@@ -79,7 +79,7 @@ class Server:
         self.process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private', 'sh', '-c', SCRIPT,
                                          str(self.dir), str(self.root), 'sh', '-c', self.command + '; exit 1'], stdin=subprocess.DEVNULL, stdout=open(self.dir / 'out', 'ab'),
                                         stderr=subprocess.STDOUT, start_new_session=True)
-        end = time.monotonic() + 20 * SLOW
+        end = time.monotonic() + PATIENCE * SLOW
         while not all(self.greets(f) for f in self.families):
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError(f'{type(self).__name__} does not greet: {(self.dir / "out").read_text()[-2000:]}')
@@ -99,7 +99,7 @@ class Server:
         """kill -9 of unshare takes the first process of its namespace (a shell) with it, and that takes all."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        end = time.monotonic() + 10 * SLOW
+        end = time.monotonic() + PATIENCE * SLOW
         while any(self.greets(f) for f in self.families) and time.monotonic() < end:
             time.sleep(.02)
 
