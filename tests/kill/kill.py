@@ -8,7 +8,7 @@ import hashlib, os, random, re, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, check, finish  # noqa: E402
+from porter import PATIENCE, Porter, check, finish  # noqa: E402
 
 CLIENTS = 20
 USERS = ('alice', 'bob')
@@ -63,8 +63,11 @@ def kill_one(porter, rng):
         pass
 
 
-def run_rounds(porter, rounds, rng):
+def run_rounds(porter, rounds, rng, clients):
+    """Each time at a random moment after more was promised."""
     for _ in range(rounds):
+        before = sum(len(c.promised) for c in clients)
+        porter.wait(lambda: sum(len(c.promised) for c in clients) > before + 1)
         time.sleep(rng.uniform(.05, .5))
         if rng.random() < .5:
             porter.kill()
@@ -111,12 +114,12 @@ def main():
         clients = [Client(porter, i) for i in range(CLIENTS)]
         for c in clients:
             c.start()
-        run_rounds(porter, rounds, random.Random(seed))
+        run_rounds(porter, rounds, random.Random(seed), clients)
         time.sleep(.5)
         for c in clients:
             c.ending = True
         for c in clients:
-            c.join(60)
+            c.join(4 * PATIENCE)
         porter.stop()
         judge(porter, clients, rounds)
     finish()

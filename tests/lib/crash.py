@@ -1,6 +1,6 @@
 """What the tests of rule.md's windows share: messages with a mark, a client that retries as RFC 5321 says, processes that are stopped and killed by role, calls of theirs that fail."""
 import base64, os, signal, subprocess, time
-from porter import SLOW
+from porter import PATIENCE, SLOW
 
 
 class Crash:
@@ -46,7 +46,7 @@ class Crash:
     def retry(self, sender, recipients, text):
         """RFC 5321, 4.5.4.1: those that were put off are tried again, until each has a 250 or a 5xx. Who is still due."""
         due = list(recipients)
-        end = time.monotonic() + 30 * SLOW
+        end = time.monotonic() + PATIENCE * SLOW
         while due and time.monotonic() < end:
             try:
                 t, codes = self.begin(sender, due, text)
@@ -68,11 +68,23 @@ class Crash:
         p = self.porter
         return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
 
+    @staticmethod
+    def is_read(talk):
+        """smtpd has read all that this client has sent: nothing of it waits in its socket."""
+        ends = f':{talk.socket.getpeername()[1]:04X}', f':{talk.socket.getsockname()[1]:04X}'
+        rows = [line.split() for line in open('/proc/net/tcp')]
+        return any(r[1].endswith(ends[0]) and r[2].endswith(ends[1]) and r[4].endswith(':00000000') for r in rows)
+
+    def is_asked(self, talk):
+        """A moment after that the mailbox process, which stands still, has been asked."""
+        self.porter.wait(lambda: self.is_read(talk))
+        time.sleep(.3)
+
     def let_mailbox_commit(self, mark, seen=None):
         """smtpd stands still, the mailbox does what it was asked for."""
         self.signal_all(['smtpd'], signal.SIGSTOP)
         self.signal_all(['mailbox'], signal.SIGCONT)
-        self.porter.wait(seen or (lambda: self.here(mark)), 2)
+        self.porter.wait(seen or (lambda: self.here(mark)), 5)
 
 
 class Failing:

@@ -6,7 +6,7 @@
     finish()
 
 A test prints `ok SENTENCE`, `not ok SENTENCE: why` or `skip SENTENCE: why`; finish() ends the script with the right code."""
-import atexit, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, time, traceback
+import atexit, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, tempfile, time, traceback
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -50,6 +50,27 @@ def vectors(name=''):
         if base and (Path(base) / name).exists():
             return Path(base) / name
     return None
+
+
+# -- places -------------------------------------------------------------------------------------------------------------
+os.umask(0o022)         # the house's processes are other users, and read what a test writes
+
+
+def is_reached(path):
+    """Whether other users reach it: each folder on the way lets them through."""
+    return all(d.stat().st_mode & 0o001 for d in [path, *path.parents] if d.is_dir())
+
+
+def _folder():
+    """Below build/t; where a tree lies in a private folder, as root's home is, in one of this test's own elsewhere, which goes with what lies there."""
+    global _place
+    if '_place' not in globals():
+        _place = BUILD / 't'
+        if os.geteuid() == 0 and not is_reached(_place):
+            _place = Path(tempfile.mkdtemp(prefix='porter-test-'))
+            _place.chmod(0o755)
+            atexit.register(lambda: subprocess.run(['rmdir', _place], capture_output=True))      # what a failed test keeps stays
+    return _place
 
 
 # -- ports --------------------------------------------------------------------------------------------------------------
@@ -118,7 +139,7 @@ class Porter:
         self.name, self.user, self.keep = name, user, keep
         self.ports = Ports()
         self.mx, self.submission, self.submissions, self.http = (self.ports.base + k for k in range(4))
-        self.dir = BUILD / 't' / f'{name}-{os.getpid()}'
+        self.dir = _folder() / f'{name}-{os.getpid()}'
         shutil.rmtree(self.dir, ignore_errors=True)
         self.dir.mkdir(parents=True)
         if user:

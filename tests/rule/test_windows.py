@@ -3,7 +3,7 @@
 import os, signal, socket, struct, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from crash import Crash
-from porter import Porter, check, finish, SLOW
+from porter import PATIENCE, Porter, check, finish, SLOW
 from sink import Sink
 
 held = {}                       # mark: what happens in the hop at the dot of this message, before its 250
@@ -50,7 +50,7 @@ def crash(stop_at_dot, kill, recipients, before_kill=lambda mark: None, message_
     held[mark] = at_dot
     sender = sender or f'{mark.decode()}@out.test'
     t, codes = begin(sender, recipients, content(mark, message_id))
-    reached.wait(10 * SLOW)
+    reached.wait(PATIENCE * SLOW)
     del held[mark]
     p.wait(lambda: there(mark))
     time.sleep(.3)              # what follows the 250 has begun, or will begin: either is a window to be tried
@@ -131,15 +131,12 @@ check('window: its retry leaves one second copy there, one here', not due and co
 # -- a 250 of ours that was lost ---------------------------------------------------------------------------------------------------------------------
 def lose_reply(recipients, mark, message_id=True):
     """The client goes away, without a word, between its dot and our 250."""
-    for again in range(5):      # until the question was on its way when the client went
-        signal_all(['mailbox'], signal.SIGSTOP)
-        t, codes = begin(f'{mark.decode()}@out.test', recipients, content(mark, message_id))
-        time.sleep(.1 * 2 ** again)
-        t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
-        t.close()
-        signal_all(['mailbox'], signal.SIGCONT)
-        if p.wait(lambda: here(mark), 3):
-            break
+    signal_all(['mailbox'], signal.SIGSTOP)
+    t, codes = begin(f'{mark.decode()}@out.test', recipients, content(mark, message_id))
+    c.is_asked(t)
+    t.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    t.close()
+    signal_all(['mailbox'], signal.SIGCONT)
     return p.wait(lambda: here(mark)) and (not message_id or p.wait_log('reply-lost.*' + mark.decode()))
 
 
@@ -165,7 +162,7 @@ check('who ended only his own half and has heard the 250 is no lost reply: what 
 mark = new_mark()
 signal_all(['mailbox'], signal.SIGSTOP)
 t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
-time.sleep(.1)
+c.is_asked(t)
 let_mailbox_commit(mark)
 signal_all(['smtpd'], signal.SIGKILL)
 t.close()
@@ -175,7 +172,7 @@ check('smtpd dies between a commit of mailboxes alone and its 250: one copy', no
 mark = new_mark()
 signal_all(['mailbox'], signal.SIGSTOP)
 t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test', 'bob@example.test'], content(mark, False))
-time.sleep(.1)
+c.is_asked(t)
 let_mailbox_commit(mark)
 p.kill()
 t.close()
@@ -185,7 +182,7 @@ check('window: the same with every process at once: at most one second copy', no
 mark = new_mark()
 signal_all(['mailbox'], signal.SIGSTOP)
 t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test', 'bob@example.test'], content(mark, False))
-time.sleep(.1)
+c.is_asked(t)
 let_mailbox_commit(mark)
 signal_all(['smtpd', 'mailbox'], signal.SIGKILL)
 t.close()
@@ -196,7 +193,7 @@ check('and another message of that sender is delivered', p.send(content(mark, Fa
 mark = new_mark()
 signal_all(['mailbox'], signal.SIGSTOP)
 t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
-time.sleep(.1)
+c.is_asked(t)
 signal_all(['mailbox'], signal.SIGKILL)
 t.reply()
 t.close()

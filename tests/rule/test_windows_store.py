@@ -65,7 +65,7 @@ def crash_behind_commit(recipients, seen, kill=('smtpd',), message_id=True):
     sender = f'{mark.decode()}@out.test'
     for again in range(5):                          # until the question was on its way when the mailbox went on
         t, _ = c.begin(sender, recipients, c.content(mark, message_id), before=lambda: c.signal_all(['mailbox'], signal.SIGSTOP))
-        time.sleep(.1 * 2 ** again)
+        c.is_asked(t)
         c.let_mailbox_commit(mark, lambda: seen(mark))
         c.signal_all(kill, signal.SIGKILL)
         c.signal_all(['smtpd'], signal.SIGCONT)

@@ -38,7 +38,7 @@ static bool fake_read(struct fake *f, int fd, char *line, size_t size)
 	size_t n = 0;
 	while (n + 1 < size) {
 		struct pollfd p = { fd, POLLIN, 0 };
-		if (poll(&p, 1, 10000) <= 0 || recv(fd, line + n, 1, 0) != 1)
+		if (poll(&p, 1, 60000) <= 0 || recv(fd, line + n, 1, 0) != 1)
 			return false;
 		if (f->heard->n < FAKE_HEARD)
 			f->heard->bytes[f->heard->n++] = line[n];

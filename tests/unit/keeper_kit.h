@@ -169,10 +169,10 @@ static inline void kit_pair_handshake(struct kit_pair *p, struct loop *l, struct
 {
 	kit_pair_make(p, l, server, client, name);
 	conn_write(p->client.conn, SLICE("hello!"));
-	kit_pair_run(l, 5000);
+	kit_pair_run(l, 60000);
 	if (p->server.ready && !p->client.failed && !p->server.failed) {
 		conn_write(p->server.conn, SLICE("answer!"));
-		kit_pair_run(l, 5000);
+		kit_pair_run(l, 60000);
 	}
 }
 #endif

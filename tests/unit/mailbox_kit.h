@@ -140,7 +140,7 @@ static inline void kit_idle(struct kit *k, uint64_t ms)
 
 static inline void kit_wait_idle(struct kit *k)
 {
-	for (int i = 0; i < 500 && mailbox_busy(k->mailbox); i++)
+	for (int i = 0; i < 30000 && mailbox_busy(k->mailbox); i++)
 		kit_idle(k, 2);
 	assert_int_equal(mailbox_busy(k->mailbox), 0);
 }

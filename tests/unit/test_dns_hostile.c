@@ -277,7 +277,7 @@ static void answers_of_a_hostile_server_are_bounded_and_told_apart(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		uint64_t began = clock_mono_ms();
 		struct heard h = ask(d, rows[i].type, rows[i].name);
-		if (h.calls != 1 || h.answer != rows[i].answer || h.count != rows[i].count || h.bytes != rows[i].bytes || clock_mono_ms() - began > 8000)
+		if (h.calls != 1 || h.answer != rows[i].answer || h.count != rows[i].count || h.bytes != rows[i].bytes || clock_mono_ms() - began > 30000)
 			fail_msg("%s: answer %d, %zu records, %zu bytes, \"%s\", %llu ms", rows[i].name, h.answer, h.count, h.bytes, h.why,
 			         (unsigned long long)(clock_mono_ms() - began));
 	}
@@ -307,9 +307,12 @@ static void a_cancelled_question_is_never_answered(void **state)
 	for (int i = 0; i < 50; i += 2)
 		dns_cancel(q[i]);
 	struct loop_timer *t = loop_timer_new(loop, timed_out, loop);
-	for (int round = 0; round < 40; round++) {
+	for (int round = 0, calls = 0; round < 40 || (calls < 25 && round < 1200); round++) {
 		loop_timer_set(t, 50);
 		loop_run(loop);
+		calls = 0;
+		for (int i = 1; i < 50; i += 2)
+			calls += h[i].calls;
 	}
 	for (int i = 0; i < 50; i++)
 		assert_int_equal(h[i].calls, i % 2);

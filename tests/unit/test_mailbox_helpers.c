@@ -133,7 +133,7 @@ static void an_abort_leaves_nothing_in_the_home(void **state)
 	assert_int_equal(kit_deliver(&kit, "s1", leaves, 2, HELLO, true), MAIL_OK);
 	kit_tell(&kit, MAILBOX_ABORT, "s1");
 	kit_wait_idle(&kit);
-	kit_idle(&kit, 50);
+	kit_idle(&kit, 300);
 	assert_int_equal(kit_count(&kit, "home/Maildir/new"), 0);
 	assert_int_equal(kit_count(&kit, "d/v/new"), 0);
 }

@@ -246,7 +246,7 @@ static void a_quota_agrees_with_what_lies_there(void **state)
 		int i = rand() % 200;
 		snprintf(name, sizeof name, "u/%s/%d.x,S=5", i % 2 ? "new" : "cur", i);
 		if (there[i]) {
-			usleep(6000);
+			usleep(11000); /* as above, where it ticks a hundred times a second */
 			assert_int_equal(file_unlink(root, name), 0);
 			there[i] = false;
 			count--;

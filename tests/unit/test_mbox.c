@@ -66,7 +66,7 @@ static void a_message_is_appended_behind_a_from_line(void **state)
 	assert_int_equal(kit_deliver(k, "m1", &leaf, 1, SLICE("A: b\n\ntext\n"), false), MAIL_OK);
 	assert_int_equal(kit_deliver(k, "m2", &leaf, 1, SLICE("A: c\n\nno end"), false), MAIL_OK);
 	kit_wait_idle(k);
-	kit_idle(k, 20);
+	kit_idle(k, 200);
 	const char *text = read_file(k, "d/u.mbox");
 	assert_int_equal(strncmp(text, "From MAILER-DAEMON ", 19), 0);
 	assert_non_null(strstr(text, "\nA: b\n\ntext\n\nFrom MAILER-DAEMON "));
@@ -127,14 +127,14 @@ static void an_mbox_and_maildirs_commit_together_or_not_at_all(void **state)
 	struct mailbox_leaf leaves[3] = { mbox_leaf("u"), kit_maildir("d/v"), mbox_leaf("u") };
 	assert_int_equal(kit_deliver(k, "b1", leaves, 3, SLICE("x\n"), false), MAIL_OK);
 	kit_wait_idle(k);
-	kit_idle(k, 20);
+	kit_idle(k, 200);
 	assert_int_equal(kit_count(k, "d/v/new"), 1);
 	char before[4096];
 	snprintf(before, sizeof before, "%s", read_file(k, "u"));
 	leaves[1].quota_messages = 1;
 	assert_int_equal(kit_deliver(k, "b2", leaves, 3, SLICE("x\n"), false), MAIL_LATER);
 	kit_wait_idle(k);
-	kit_idle(k, 20);
+	kit_idle(k, 200);
 	assert_string_equal(read_file(k, "u"), before);
 	assert_int_equal(kit_count(k, "d/v/new"), 1);
 }
@@ -313,7 +313,7 @@ static void any_failing_call_leaves_the_file_as_it_was_or_the_message_whole(void
 		bool taken = kit_deliver(k, "f", &leaf, 1, SLICE("new\n"), false) == MAIL_OK;
 		int left = __atomic_load_n(&countdown, __ATOMIC_SEQ_CST);
 		kit_wait_idle(k);
-		kit_idle(k, 5);
+		kit_idle(k, 50);
 		file_test_hook(NULL, NULL);
 		kept += taken;
 		size_t now = strlen(read_file(k, "u"));

@@ -13,7 +13,7 @@
 #include "delivery/script.h"
 
 /* A script over a socket pair; the other end is ours. */
-enum { PATIENCE_MS = 1500, BYTE_MS = 100, ROWS = 20 };
+enum { PATIENCE_MS = 3000, BYTE_MS = 100, ROWS = 40 };
 static struct loop *loop;
 static struct conn *conn;
 static struct script *script;

@@ -20,7 +20,7 @@ NOT_SMTP = ('QUERY-', '>>ANSWER', '>LF>', '<zINSTREAM', '<REPORT', '<CPID', '<SC
 # -- the client ---------------------------------------------------------------------------------------------------------------------------
 def drive(port, plan, *options):
     """[[codes of RCPT], [codes of content]] for each transaction of the plan, or the reason why there is none."""
-    p = subprocess.run([DRIVER, str(port), *options], input='\n'.join(plan) + '\n', text=True, capture_output=True, timeout=60 * SLOW)
+    p = subprocess.run([DRIVER, str(port), *options], input='\n'.join(plan) + '\n', text=True, capture_output=True, timeout=120 * SLOW)
     if p.returncode:
         return f'the driver ended with {p.returncode} {p.stdout[-100:]} {p.stderr[-300:]}'
     return [[[int(c) for c in half.split()] for half in line.split('/')] for line in p.stdout.splitlines()]
@@ -191,18 +191,23 @@ class Player:
 
 
 def run_dialogue(d):
-    """'' or how it differs."""
+    """'' or how it differs. One that differs for no reason that is listed has a second try: the client has a second and a half where the server falls silent, which a busy machine may need before."""
+    differs = play_dialogue(d, 1)
+    return play_dialogue(d, 6) if differs and d['id'] not in EXIM else differs
+
+
+def play_dialogue(d, patience):
     scripts = connections(d['lines'])
     plans = [transactions(s) for s in scripts]
     options = ['lmtp'] if any(s[1].startswith('LHLO') for script in scripts for s in script if s[0] == 'C') else []
     if any(s == ('sleep',) and i + 1 == len(script) for script in scripts for i, s in enumerate(script)):
-        options.append(f'budget={1500 * SLOW}')
+        options.append(f'budget={1500 * patience * SLOW}')
     if ('C', 'STARTTLS') in [s for script in scripts for s in script]:
         options.append('tls=may')
-    player = Player(scripts, SLOW if d['id'] in EXIM else 10 * SLOW)   # those that are listed may well wait for each other
+    player = Player(scripts, SLOW if d['id'] in EXIM else 10 * patience * SLOW)   # those that are listed may well wait for each other
     got = drive(player.port, [line for connection in plans for line in [*(l for t in connection for l in t.plan()), 'QUIT']], *options)
     plans = [t for connection in plans for t in connection]
-    player.thread.join(30 * SLOW)
+    player.thread.join(90 * SLOW)
     if isinstance(got, str):
         return got
     if player.wrong:
@@ -283,7 +288,7 @@ class FakeServer:
     def _session(self, c):
         secure = False
         try:
-            c.settimeout(15 * SLOW)
+            c.settimeout(60 * SLOW)
             f = c.makefile('rb')
             c.sendall((self.case['greeting'] or '220 example.org ESMTP\r\n').encode())
             while line := f.readline(100000):

@@ -25,11 +25,31 @@ def domains_of(dialogues):
     return sorted(d for d in found if not d.startswith('-') and d != 'example.test')
 
 
-def replay(mode, files, port, folder):
+def play(mode, files, port, folder, patience):
+    """{dialogue: [verdict, where it differs]}"""
     out = folder / f'{mode}.json'
-    subprocess.run([sys.executable, str(TOOL), mode, *map(str, files), '127.0.0.1', str(port), '--timeout', str(4 * SLOW), '--json', str(out)],
-                   capture_output=True, timeout=200 * SLOW)
-    return json.loads(out.read_text())
+    out.unlink(missing_ok=True)
+    p = subprocess.run([sys.executable, str(TOOL), mode, *map(str, files), '127.0.0.1', str(port), '--timeout', str(patience * SLOW), '--json', str(out)],
+                       capture_output=True, timeout=400 * SLOW)
+    return json.loads(out.read_text()) if out.exists() else {f.name: ['differs', p.stderr.decode()[-200:]] for f in files}
+
+
+def replay(mode, files, port, folder, reasons):
+    """A dialogue that differs for no reason that is listed has a second try by itself, with more patience: its client waits for four seconds only, which a busy machine may need."""
+    if mode != 'client':        # a file of each: one that ends the tool hides no other
+        results = {k: v for f in files for k, v in play(mode, [f], port, folder, 4).items()}
+        again = {k: v for f in files if surprises(results, reasons) & {f.name} for k, v in play(mode, [f], port, folder, 60).items()}
+        return results | again
+    results = play(mode, files, port, folder, 4)
+    some = [d for d in json.loads(files[0].read_text()) if d['id'] in surprises(results, reasons)]
+    if some:
+        (folder / 'again').write_text(json.dumps(some))
+        results |= play(mode, [folder / 'again'], port, folder, 60)
+    return results
+
+
+def surprises(results, reasons):
+    return {k for k, v in results.items() if v[0] == 'differs' and k not in reasons}
 
 
 def report(name, results, reasons, wanted=None):
@@ -53,12 +73,12 @@ def main():
     maps = {'domains': '\n'.join(f'{d} mailbox' for d in names), 'recipients': '\n'.join(f'@{d} maildir:all/{d}' for d in names) + '\n@example.test maildir:all/x'}
     settings = {'max-errors': '20', 'evidence': 'no', 'greet-delay': '0'}
     with tempfile.TemporaryDirectory() as t, Porter('dialogues', settings=settings, maps=maps) as p:
-        results = replay('client', [DIALOGUES], p.mx, Path(t))
+        results = replay('client', [DIALOGUES], p.mx, Path(t), EXIM)
         portable = {d['id'] for d in dialogues if d['portable'] == 'all3' and d['id'] in results}
         report('smtp-exim, where three servers agree', results, EXIM, portable)
         report('smtp-exim, the others', results, EXIM, set(results) - portable)
-        report('smtp-chasquid', replay('cmy', sorted(chasquid.rglob('*.cmy')), p.mx, Path(t)), CHASQUID)
-        report('smtp-james', replay('james', sorted(james.rglob('*.test')), p.mx, Path(t)), JAMES)
+        report('smtp-chasquid', replay('cmy', sorted(chasquid.rglob('*.cmy')), p.mx, Path(t), CHASQUID), CHASQUID)
+        report('smtp-james', replay('james', sorted(james.rglob('*.test')), p.mx, Path(t), JAMES), JAMES)
         check('the server lives on behind all of them', p.greets() and p.process.poll() is None and 'child-died' not in p.log_text())
     finish()
 
