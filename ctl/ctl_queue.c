@@ -9,128 +9,23 @@
 #include "base/mail_date.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "ctl/queue_query.h"
+#include "base/unique.h"
+#include "ctl/queue_list.h"
+#include "ctl/queue_survey.h"
 #include "ctl/tables.h"
 #include "maps/map_value.h"
+#include "queue/index.h"
 
-enum { MAX_LINE = 64 << 10, BATCH = 60, AGES = 8, MAX_HEADER = 64 << 10 };
-
-/* Lists ---------------------------------------------------------------------------------------------------------------------------------- */
-
-struct listing {
-	struct ctl *c;
-	struct buf line;
-	size_t count;
-	int64_t now_s;
-};
-
-static void add_age(struct buf *out, int64_t s)
-{
-	if (s < 0)
-		s = 0;
-	if (s < 120)
-		buf_addf(out, "%llds", (long long)s);
-	else if (s < 7200)
-		buf_addf(out, "%lldm", (long long)s / 60);
-	else if (s < 172800)
-		buf_addf(out, "%lldh", (long long)s / 3600);
-	else
-		buf_addf(out, "%lldd", (long long)s / 86400);
-}
-
-static void json_row(struct listing *l, const struct queue_row *row)
-{
-	const struct spool_message *m = row->message;
-	buf_addf(&l->line, "%s{\"id\":\"%.*s\",\"arrived\":%lld,\"expires\":%lld,\"size\":%llu,\"held\":%s,\"evidence\":\"%.*s\",\"from\":", l->count ? ",\n" : "", SLICE_FMT(row->id),
-	         (long long)m->envelope.arrived_s, (long long)m->envelope.expires_s, (unsigned long long)m->content_length, m->state.held ? "true" : "false",
-	         SLICE_FMT(evidence_name(m->envelope.evidence.grade)));
-	text_add_json(&l->line, m->envelope.reverse_path);
-	buf_addf(&l->line, ",\"next\":%lld,\"recipients\":[", (long long)row->next_s);
-	static const char *const fates[] = { "waiting", "done", "failed" };
-	for (size_t i = 0; i < m->envelope.recipient_count && !buf_full(&l->line); i++) {
-		const struct recipient_state *s = &m->state.recipients[i];
-		buf_addf(&l->line, "%s{\"address\":", i ? "," : "");
-		text_add_json(&l->line, m->envelope.recipients[i].address);
-		buf_addf(&l->line, ",\"fate\":\"%s\",\"attempts\":%u,\"code\":%u,\"place\":", fates[s->fate], s->attempts, s->attempts ? s->status.code : 0);
-		text_add_json(&l->line, s->place);
-		buf_add_cstr(&l->line, ",\"host\":");
-		text_add_json(&l->line, s->host);
-		buf_add_cstr(&l->line, ",\"reason\":");
-		text_add_json(&l->line, s->status.text);
-		buf_add_cstr(&l->line, "}");
-	}
-	buf_add_cstr(&l->line, "]}");
-}
-
-static void text_row(struct listing *l, const struct queue_row *row)
-{
-	const struct envelope *e = &row->message->envelope;
-	struct buf age = BUF_INIT(32), next = BUF_INIT(32);
-	add_age(&age, l->now_s - e->arrived_s);
-	if (row->message->state.held)
-		buf_add_cstr(&next, "held");
-	else if (row->next_s > l->now_s)
-		add_age(&next, row->next_s - l->now_s);
-	else
-		buf_add_cstr(&next, row->waiting ? "now" : "-");
-	buf_addf(&l->line, "%.*s %5.*s %8llu %5.*s  <%.*s> -> ", SLICE_FMT(row->id), SLICE_FMT(buf_slice(&age)), (unsigned long long)row->message->content_length,
-	         SLICE_FMT(buf_slice(&next)), SLICE_FMT(e->reverse_path));
-	text_add_escaped(&l->line, slice_head(e->recipients[0].address, 100));
-	if (e->recipient_count > 1)
-		buf_addf(&l->line, " and %zu more", e->recipient_count - 1);
-	buf_add_cstr(&l->line, "\n");
-	if (row->reason.n) {
-		buf_add_cstr(&l->line, "                      ");
-		text_add_escaped(&l->line, slice_head(row->place, 60));
-		buf_add_cstr(&l->line, ": ");
-		text_add_escaped(&l->line, slice_head(row->reason, 200));
-		buf_add_cstr(&l->line, "\n");
-	}
-	buf_free(&age);
-	buf_free(&next);
-}
-
-static bool list_one(void *arg, const struct queue_row *row)
-{
-	struct listing *l = arg;
-	buf_clear(&l->line);
-	if (l->c->json)
-		json_row(l, row);
-	else
-		text_row(l, row);
-	l->count++;
-	ctl_print(buf_slice(&l->line));
-	return true;
-}
-
-static int list(struct ctl *c, int argc, char **argv, enum spool_folder where)
-{
-	struct queue_query q;
-	struct listing l = { .c = c, .line = BUF_INIT(16 << 20), .now_s = clock_wall_s() };
-	int code = queue_query_read(c, &argc, argv, &q);
-	if (code || !ctl_settings(c))
-		return code ? code : CTL_CONFIG;
-	if (c->json)
-		fputs("[", stdout);
-	else
-		puts("id                 age     size  next  from -> to");
-	code = queue_query_walk(c, &q, where, list_one, &l);
-	if (c->json)
-		fputs("]\n", stdout);
-	else
-		printf("%zu message%s\n", l.count, l.count == 1 ? "" : "s");
-	buf_free(&l.line);
-	return code;
-}
+enum { BATCH = 2000 /* ids in a question */, BUSY_MS = 50, AGES = 8, MAX_HEADER = 64 << 10, MAX_JSON = 16 << 20 };
 
 static int run_list(struct ctl *c, int argc, char **argv)
 {
-	return list(c, argc, argv, SPOOL_QUEUE);
+	return queue_list(c, argc, argv, SPOOL_QUEUE);
 }
 
 static int run_dead_list(struct ctl *c, int argc, char **argv)
 {
-	return list(c, argc, argv, SPOOL_DEAD);
+	return queue_list(c, argc, argv, SPOOL_DEAD);
 }
 
 /* One message, whole ----------------------------------------------------------------------------------------------------------------------- */
@@ -195,17 +90,19 @@ static void print_history(struct slice journal)
 	}
 }
 
-static bool show_one(void *arg, const struct queue_row *row)
+static bool show_one(void *arg, const struct queue_row *row, struct slice line)
 {
 	struct showing *s = arg;
 	const struct spool_message *m = row->message;
 	const struct envelope *e = &m->envelope;
+	(void)line;
 	s->found = true;
 	if (s->c->json) {
-		struct listing l = { .c = s->c, .line = BUF_INIT(16 << 20) };
-		list_one(&l, row);
+		struct buf text = BUF_INIT(MAX_JSON);
+		queue_list_json(&text, row);
+		ctl_print(buf_slice(&text));
 		puts("");
-		buf_free(&l.line);
+		buf_free(&text);
 		return true;
 	}
 	printf("id %.*s\nfrom <%.*s>, evidence %.*s: %.*s (%.*s)\nclient %.*s, transaction %.*s\nsize %llu\n", SLICE_FMT(row->id), SLICE_FMT(e->reverse_path),
@@ -229,12 +126,13 @@ static int show(struct ctl *c, int argc, char **argv, enum spool_folder where)
 {
 	struct queue_query q;
 	struct showing s = { .c = c, .body = ctl_flag(&argc, argv, "--body") };
+	struct queue_walker with = { .take = show_one, .arg = &s };
 	int code = queue_query_read(c, &argc, argv, &q);
 	if (!code && q.id_count != 1)
 		code = ctl_fail(CTL_USAGE, "one ID is wanted");
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
-	code = queue_query_walk(c, &q, where, show_one, &s);
+	code = queue_query_walk(c, &q, where, &with);
 	return code || s.found ? code : ctl_fail(1, "there is no message %s there", q.ids[0]);
 }
 
@@ -251,19 +149,43 @@ static int run_dead_show(struct ctl *c, int argc, char **argv)
 /* Acts ---------------------------------------------------------------------------------------------------------------------------------- */
 
 struct picking {
-	char **ids;
+	struct unique *ids;
 	size_t count, room;
 };
 
-static bool pick_one(void *arg, const struct queue_row *row)
+static void pick(struct picking *p, struct slice id)
 {
-	struct picking *p = arg;
+	if (id.n != UNIQUE_LENGTH)
+		return;
 	if (p->count == p->room) {
 		p->room = p->room ? p->room * 2 : 256;
 		p->ids = mem_grow(p->ids, p->room, sizeof *p->ids);
 	}
-	p->ids[p->count++] = mem_copy(row->id.p, row->id.n);
+	memcpy(p->ids[p->count].text, id.p, id.n);
+	p->ids[p->count++].text[UNIQUE_LENGTH] = 0;
+}
+
+static bool pick_row(void *arg, const struct queue_row *row, struct slice line)
+{
+	(void)line;
+	pick(arg, row->id);
 	return true;
+}
+
+static bool pick_taken(void *arg, const struct taken *t)
+{
+	pick(arg, t->id);
+	return true;
+}
+
+/* From what the schedule knows, where that is enough; else from the files. */
+static int pick_all(struct ctl *c, const struct queue_query *q, enum spool_folder where, struct picking *p)
+{
+	struct queue_walker with = { .take = pick_row, .arg = p };
+	if (where == SPOOL_QUEUE && queue_survey_serves(q) && queue_survey_walk(c, q, pick_taken, p))
+		return 0;
+	p->count = 0;
+	return queue_query_walk(c, q, where, &with);
 }
 
 static uint64_t number_in(const struct buf *reply, const char *name)
@@ -273,29 +195,41 @@ static uint64_t number_in(const struct buf *reply, const char *name)
 	return at < s.n ? strtoull(s.p + at + strlen(name), NULL, 10) : 0;
 }
 
-/* In batches, since a question has few words. */
-static int act_on(struct ctl *c, const char *word, const char *argument, const struct picking *p, uint64_t *done, uint64_t *left)
+/* One question with many ids. The queue may have enough to write just now: then it is asked again. */
+static int ask_act(struct ctl *c, const char *word, const char *argument, const char *ids, uint64_t *done, uint64_t *left)
 {
-	for (size_t from = 0; from < p->count; from += BATCH) {
-		const char *words[BATCH + 2] = { word };
-		size_t n = 1;
-		if (argument)
-			words[n++] = argument;
-		for (size_t i = from; i < p->count && i < from + BATCH; i++)
-			words[n++] = p->ids[i];
+	const char *words[3] = { word, argument ? argument : ids, argument ? ids : NULL };
+	bool busy = true;
+	while (busy) {
 		struct buf reply = BUF_INIT(64 << 10);
-		int code = ctl_ask(c, "queue", words, n, &reply);
+		int code = ctl_ask(c, "queue", words, argument ? 3 : 2, &reply);
 		buf_add_byte(&reply, '\0');
-		if (code != 0) {
-			buf_free(&reply);
-			return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer: %s (is porterd running?)", code < 0 ? strerror(-code) : "it refused");
-		}
+		busy = code == 0 && strstr(reply.p, "\"busy\":true");
 		*done += number_in(&reply, "\"done\":");
 		*left += number_in(&reply, "\"left\":");
 		buf_free(&reply);
-		ctl_progress(c, word, from + BATCH < p->count ? from + BATCH : p->count, p->count);
+		if (code != 0)
+			return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer: %s (is porterd running?)", code < 0 ? strerror(-code) : "it refused");
+		if (busy)
+			usleep(BUSY_MS * 1000);
 	}
 	return 0;
+}
+
+static int act_on(struct ctl *c, const char *word, const char *argument, const struct picking *p, uint64_t *done, uint64_t *left)
+{
+	struct buf ids = BUF_INIT(BATCH * (UNIQUE_LENGTH + 1) + 1);
+	int code = 0;
+	for (size_t at = 0; at < p->count && !code;) {
+		buf_clear(&ids);
+		for (size_t end = at + BATCH; at < p->count && at < end; at++)
+			buf_addf(&ids, "%s%s", ids.n ? " " : "", p->ids[at].text);
+		buf_add_byte(&ids, '\0');
+		code = ask_act(c, word, argument, ids.p, done, left);
+		ctl_progress(c, word, at, p->count);
+	}
+	buf_free(&ids);
+	return code;
 }
 
 static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, const char *word, const char *argument)
@@ -310,7 +244,7 @@ static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, co
 		code = ctl_fail(CTL_USAGE, "which messages? IDs, a query, or --all");
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
-	code = queue_query_walk(c, &q, where, pick_one, &p);
+	code = pick_all(c, &q, where, &p);
 	if (!code && !dry)
 		code = act_on(c, word, argument, &p, &done, &left);
 	if (!code && c->json)
@@ -319,8 +253,6 @@ static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, co
 		printf("%zu message%s would be touched\n", p.count, p.count == 1 ? "" : "s");
 	else if (!code)
 		printf("%llu of %zu done%s\n", (unsigned long long)done, p.count, left ? "; the others are being tried just now, or are gone: try again" : "");
-	for (size_t i = 0; i < p.count; i++)
-		mem_free(p.ids[i]);
 	mem_free(p.ids);
 	return code;
 }
@@ -370,41 +302,91 @@ static int run_resume(struct ctl *c, int argc, char **argv)
 /* Age by destination ------------------------------------------------------------------------------------------------------------------------ */
 
 struct summary_row {
+	struct index_node by_place;  /* first */
 	char *place;
 	uint64_t ages[AGES];
 };
 struct summary {
-	struct summary_row *rows;
+	struct index places;
+	struct summary_row **rows;
 	size_t count, room;
 	int64_t now_s;
 };
 
 static const int64_t bounds[AGES] = { 300, 900, 3600, 4 * 3600, 86400, 3 * 86400, 7 * 86400, INT64_MAX };
 
+static uint64_t hash_row(const struct index_node *n, const void *arg)
+{
+	(void)arg;
+	return journal_checksum(slice_of(((const struct summary_row *)n)->place));
+}
+
+static bool is_row(const struct index_node *n, const void *place)
+{
+	return slice_eq(slice_of(((const struct summary_row *)n)->place), *(const struct slice *)place);
+}
+
 static struct summary_row *row_for(struct summary *s, struct slice place)
 {
-	for (size_t i = 0; i < s->count; i++)
-		if (slice_eq(slice_of(s->rows[i].place), place))
-			return &s->rows[i];
+	uint64_t hash = journal_checksum(place);
+	struct summary_row *r = (struct summary_row *)index_find(&s->places, hash, is_row, &place);
+	if (r)
+		return r;
+	r = MEM_NEW(struct summary_row);
+	r->place = mem_copy(place.p, place.n);
+	index_add(&s->places, &r->by_place, hash);
 	if (s->count == s->room) {
 		s->room = s->room ? s->room * 2 : 64;
 		s->rows = mem_grow(s->rows, s->room, sizeof *s->rows);
 	}
-	s->rows[s->count] = (struct summary_row){ .place = mem_copy(place.p, place.n) };
-	return &s->rows[s->count++];
+	s->rows[s->count++] = r;
+	return r;
 }
 
-static bool sum_one(void *arg, const struct queue_row *row)
+static size_t column_of(const struct summary *s, int64_t arrived_s)
+{
+	size_t column = 0;
+	while (s->now_s - arrived_s >= bounds[column])
+		column++;
+	return column;
+}
+
+static bool sum_row(void *arg, const struct queue_row *row, struct slice line)
 {
 	struct summary *s = arg;
-	int64_t age = s->now_s - row->message->envelope.arrived_s;
-	size_t column = 0;
-	while (age >= bounds[column])
-		column++;
+	(void)line;
 	for (size_t i = 0; i < row->message->envelope.recipient_count; i++)
 		if (row->message->state.recipients[i].fate == RECIPIENT_WAITING)
-			row_for(s, row->message->state.recipients[i].place)->ages[column]++;
+			row_for(s, row->message->state.recipients[i].place)->ages[column_of(s, row->message->envelope.arrived_s)]++;
 	return true;
+}
+
+static bool sum_taken(void *arg, const struct taken *t)
+{
+	struct summary *s = arg;
+	size_t column = column_of(s, unique_time_us(t->id) / 1000000);
+	for (size_t i = 0; i < t->group_count; i++)
+		row_for(s, t->groups[i].place)->ages[column] += t->groups[i].recipients;
+	return true;
+}
+
+static void summary_clear(struct summary *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		mem_free(s->rows[i]->place);
+		mem_free(s->rows[i]);
+	}
+	index_free(&s->places);
+	s->count = 0;
+}
+
+static int sum_all(struct ctl *c, const struct queue_query *q, struct summary *s)
+{
+	struct queue_walker with = { .take = sum_row, .arg = s };
+	if (queue_survey_serves(q) && queue_survey_walk(c, q, sum_taken, s))
+		return 0;
+	summary_clear(s);
+	return queue_query_walk(c, q, SPOOL_QUEUE, &with);
 }
 
 static uint64_t total_of(const struct summary_row *r)
@@ -417,8 +399,9 @@ static uint64_t total_of(const struct summary_row *r)
 
 static int by_total(const void *left, const void *right)
 {
-	uint64_t l = total_of(left), r = total_of(right);
-	return l < r ? 1 : l > r ? -1 : strcmp(((const struct summary_row *)left)->place, ((const struct summary_row *)right)->place);
+	const struct summary_row *l = *(struct summary_row *const *)left, *r = *(struct summary_row *const *)right;
+	uint64_t ours = total_of(l), theirs = total_of(r);
+	return ours < theirs ? 1 : ours > theirs ? -1 : strcmp(l->place, r->place);
 }
 
 static void print_summary(const struct ctl *c, const struct summary *s)
@@ -426,7 +409,7 @@ static void print_summary(const struct ctl *c, const struct summary *s)
 	if (!c->json)
 		printf("%-40s %8s %7s %7s %7s %7s %7s %7s %7s %7s\n", "recipients that wait, by destination", "all", "<5m", "<15m", "<1h", "<4h", "<1d", "<3d", "<7d", "more");
 	for (size_t i = 0; i < s->count; i++) {
-		const struct summary_row *r = &s->rows[i];
+		const struct summary_row *r = s->rows[i];
 		printf(c->json ? "%s{\"place\":\"%s\",\"all\":%llu,\"ages\":[" : "%s%-40.40s %8llu", c->json && i ? ",\n" : "", r->place, (unsigned long long)total_of(r));
 		for (size_t k = 0; k < AGES; k++)
 			printf(c->json ? "%s%llu" : "%s%8llu", c->json && k ? "," : "", (unsigned long long)r->ages[k]);
@@ -437,18 +420,17 @@ static void print_summary(const struct ctl *c, const struct summary *s)
 static int run_summary(struct ctl *c, int argc, char **argv)
 {
 	struct queue_query q;
-	struct summary s = { .now_s = clock_wall_s() };
+	struct summary s = { .places = INDEX_INIT(hash_row, NULL), .now_s = clock_wall_s() };
 	int code = queue_query_read(c, &argc, argv, &q);
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
-	code = queue_query_walk(c, &q, SPOOL_QUEUE, sum_one, &s);
+	code = sum_all(c, &q, &s);
 	if (s.count)
 		qsort(s.rows, s.count, sizeof *s.rows, by_total);
 	fputs(c->json ? "[" : "", stdout);
 	print_summary(c, &s);
 	fputs(c->json ? "]\n" : "", stdout);
-	for (size_t i = 0; i < s.count; i++)
-		mem_free(s.rows[i].place);
+	summary_clear(&s);
 	mem_free(s.rows);
 	return code;
 }
@@ -456,7 +438,9 @@ static int run_summary(struct ctl *c, int argc, char **argv)
 #define QUERY "[ID ...] [--sender TEXT] [--recipient TEXT] [--domain DOMAIN] [--place TEXT] [--reason TEXT] [--evidence GRADE] [--older TIME] [--newer TIME] [--larger SIZE] " \
               "[--smaller SIZE] [--held] [--limit N]"
 const struct ctl_command ctl_queue_commands[] = {
-	{ "queue list", QUERY " [--json]", "Lists the messages that wait, with the reason of the last deferral, word for word.", run_list },
+	{ "queue list", QUERY " " QUEUE_LIST_USAGE, "Lists the messages that wait, with the reason of the last deferral, word for word.\n\n"
+	  "Texts of a query are parts, letters folded; a reason with * or ? is a pattern for the whole of it. Without --sort messages come in no order; with it, the oldest, largest, soonest or most often tried "
+	  "come first, and --limit keeps the first ones. Columns (tabs between them): id, age, arrived, size, next, attempts, sender, recipients, place, reason, evidence.", run_list },
 	{ "queue show", "ID [--body] [--json]", "Shows a message: envelope, history of attempts, next try, header section; with --body all of its content.", run_show },
 	{ "queue summary", QUERY " [--json]", "Counts the recipients that wait, by destination and age.", run_summary },
 	{ "queue retry", QUERY " [--all] [--dry-run]", "Tries messages now.", run_retry },
@@ -467,7 +451,7 @@ const struct ctl_command ctl_queue_commands[] = {
 	{ "queue reroute", "NEXT-HOP " QUERY " [--all] [--dry-run]", "Sends messages to another next hop from now on.", run_reroute },
 	{ "queue pause", "DESTINATION", "Tries nothing to this destination until it is resumed or the queue is restarted.", run_pause },
 	{ "queue resume", "DESTINATION", "Goes on with a paused destination.", run_resume },
-	{ "dead list", QUERY " [--json]", "Lists the dead letters: messages whose failure was not reported, since the sender was not proven.", run_dead_list },
+	{ "dead list", QUERY " " QUEUE_LIST_USAGE, "Lists the dead letters: messages whose failure was not reported, since the sender was not proven.", run_dead_list },
 	{ "dead show", "ID [--body] [--json]", "Shows a dead letter.", run_dead_show },
 	{ "dead release", QUERY " [--all] [--dry-run]", "Puts dead letters back into the queue, to be tried once more.", run_dead_release },
 	{ "dead drop", QUERY " [--all] [--dry-run]", "Removes dead letters.", run_dead_drop },

@@ -1,19 +1,22 @@
-/* Queries over the spool. */
+/* Queries over the spool: threads read its folders, one at a time each; what fits is taken under a lock. */
 #include "ctl/queue_query.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/general_settings.h"
+#include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
 
-enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20 };
-
+enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20, MAX_LINE = 16 << 20, MAX_THREADS = 8, PATIENCE_MS = 500 /* before there is a progress bar */ };
 
 static int take_number(int *argc, char **argv, const char *name, bool size, uint64_t *out)
 {
@@ -56,19 +59,31 @@ int queue_query_read(struct ctl *c, int *argc, char **argv, struct queue_query *
 	return code;
 }
 
-/* The walk ------------------------------------------------------------------------------------------------------------------------------ */
+/* What fits ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct unit {
+	char name[8];
+};
 
 struct walk {
 	struct ctl *c;
 	const struct queue_query *query;
+	const struct queue_walker *with;
 	struct spool *spool;
 	enum spool_folder where;
-	struct buf raw;
-	struct arena mem;
-	bool (*each)(void *arg, const struct queue_row *row);
-	void *arg;
-	size_t shown, damaged;
 	int64_t now_s;
+	pthread_mutex_t lock;        /* over all that follows */
+	struct unit *units;
+	size_t unit_count, next, read, shown, damaged;
+	bool enough;
+	uint64_t began_ms;
+};
+
+struct reader {
+	struct walk *walk;
+	struct buf raw, line;
+	struct arena mem;
+	pthread_t thread;
 };
 
 static bool holds(struct slice text, struct slice part, struct arena *mem)
@@ -77,28 +92,37 @@ static bool holds(struct slice text, struct slice part, struct arena *mem)
 	return !part.n || (lower.p && slice_find_slice(lower, part) < lower.n);
 }
 
-static bool fits_recipients(struct walk *w, const struct spool_message *m)
+static bool fits_reason(struct slice text, struct slice wanted, struct arena *mem)
 {
-	const struct queue_query *q = w->query;
+	if (slice_find(wanted, '*') == wanted.n && slice_find(wanted, '?') == wanted.n)
+		return holds(text, wanted, mem);
+	const char *pattern = arena_cstr(mem, wanted), *lower = arena_cstr(mem, text_lower(mem, text));
+	return pattern && lower && fnmatch(pattern, lower, 0) == 0;
+}
+
+static bool fits_recipients(struct reader *r, const struct spool_message *m)
+{
+	const struct queue_query *q = r->walk->query;
+	struct arena *mem = &r->mem;
 	if (!q->recipient.n && !q->domain.n && !q->place.n && !q->reason.n)
 		return true;
 	for (size_t i = 0; i < m->envelope.recipient_count; i++) {
 		const struct recipient_state *s = &m->state.recipients[i];
 		struct slice address = m->envelope.recipients[i].address, domain = slice_skip(address, slice_rfind(address, '@') + 1);
-		if (holds(address, q->recipient, &w->mem) && (!q->domain.n || slice_eq_nocase(domain, q->domain)) && holds(s->place, q->place, &w->mem) &&
-		    holds(s->status.text, q->reason, &w->mem))
+		if (holds(address, q->recipient, mem) && (!q->domain.n || slice_eq_nocase(domain, q->domain)) && holds(s->place, q->place, mem) &&
+		    fits_reason(s->status.text, q->reason, mem))
 			return true;
 	}
 	return false;
 }
 
-static bool fits(struct walk *w, const struct spool_message *m)
+static bool fits(struct reader *r, const struct spool_message *m)
 {
-	const struct queue_query *q = w->query;
-	uint64_t age = w->now_s > m->envelope.arrived_s ? (uint64_t)(w->now_s - m->envelope.arrived_s) : 0;
-	return holds(m->envelope.reverse_path, q->sender, &w->mem) && (!q->evidence.n || slice_eq(evidence_name(m->envelope.evidence.grade), q->evidence)) &&
+	const struct queue_query *q = r->walk->query;
+	uint64_t age = r->walk->now_s > m->envelope.arrived_s ? (uint64_t)(r->walk->now_s - m->envelope.arrived_s) : 0;
+	return holds(m->envelope.reverse_path, q->sender, &r->mem) && (!q->evidence.n || slice_eq(evidence_name(m->envelope.evidence.grade), q->evidence)) &&
 	       (!q->older_s || age >= q->older_s) && (!q->newer_s || age <= q->newer_s) && (!q->larger || m->content_length > q->larger) &&
-	       (!q->smaller || m->content_length < q->smaller) && (!q->held || m->state.held) && fits_recipients(w, m);
+	       (!q->smaller || m->content_length < q->smaller) && (!q->held || m->state.held) && fits_recipients(r, m);
 }
 
 static struct queue_row row_of(struct slice id, const struct spool_message *m)
@@ -117,29 +141,126 @@ static struct queue_row row_of(struct slice id, const struct spool_message *m)
 	return row;
 }
 
-static bool look(void *arg, struct slice id)
+/* The walk ------------------------------------------------------------------------------------------------------------------------------ */
+
+static bool take(struct reader *r, const struct queue_row *row)
 {
-	struct walk *w = arg;
-	struct spool_message m;
-	const char *why;
-	bool go_on = true;
-	int error = spool_read(w->spool, w->where, id, &w->raw, &w->mem, &m, &why);
-	if (error == 0) {
-		if (fits(w, &m)) {
-			struct queue_row row = row_of(id, &m);
-			go_on = w->each(w->arg, &row) && (!w->query->limit || ++w->shown < w->query->limit);
-		}
-		file_close(&m.fd);
-	} else if (error == -EBADMSG) {
-		w->damaged++;
-	}
-	arena_reset(&w->mem);
+	struct walk *w = r->walk;
+	buf_clear(&r->line);
+	if (w->with->look)
+		w->with->look(w->with->arg, row, &r->line);
+	pthread_mutex_lock(&w->lock);
+	if (!w->enough)
+		w->enough = !w->with->take(w->with->arg, row, buf_slice(&r->line)) || (w->query->limit && ++w->shown >= w->query->limit);
+	bool go_on = !w->enough;
+	pthread_mutex_unlock(&w->lock);
 	return go_on;
 }
 
-int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, bool (*each)(void *arg, const struct queue_row *row), void *arg)
+static bool look(void *arg, struct slice id)
 {
-	struct walk w = { .c = c, .query = q, .where = where, .raw = BUF_INIT(MAX_RAW), .mem = ARENA_INIT(MAX_MEMORY), .each = each, .arg = arg, .now_s = clock_wall_s() };
+	struct reader *r = arg;
+	struct walk *w = r->walk;
+	struct spool_message m;
+	const char *why;
+	bool go_on = true;
+	int error = spool_read(w->spool, w->where, id, &r->raw, &r->mem, &m, &why);
+	if (error == 0) {
+		struct queue_row row = row_of(id, &m);
+		if (fits(r, &m))
+			go_on = take(r, &row);
+		file_close(&m.fd);
+	} else if (error == -EBADMSG) {
+		pthread_mutex_lock(&w->lock);
+		w->damaged++;
+		pthread_mutex_unlock(&w->lock);
+	}
+	arena_reset(&r->mem);
+	return go_on;
+}
+
+/* The next folder for a reader, when it is through with one. NULL: there is none. */
+static const struct unit *next_unit(struct walk *w, bool done_one)
+{
+	const struct unit *u = NULL;
+	pthread_mutex_lock(&w->lock);
+	w->read += done_one;
+	if (!w->with->quiet && clock_mono_ms() > w->began_ms + PATIENCE_MS)
+		ctl_progress(w->c, "reading", w->read, w->unit_count);
+	if (!w->enough && w->next < w->unit_count)
+		u = &w->units[w->next++];
+	pthread_mutex_unlock(&w->lock);
+	return u;
+}
+
+static void *read_units(void *arg)
+{
+	struct reader *r = arg;
+	struct walk *w = r->walk;
+	for (const struct unit *u = next_unit(w, false); u; u = next_unit(w, true))
+		spool_scan_shard(w->spool, slice_of(u->name), look, r);
+	return NULL;
+}
+
+static bool add_unit(void *arg, struct slice name)
+{
+	struct walk *w = arg;
+	if (name.n >= sizeof w->units->name)
+		return true;
+	w->units = mem_grow(w->units, w->unit_count + 1, sizeof *w->units);
+	snprintf(w->units[w->unit_count++].name, sizeof w->units->name, "%.*s", SLICE_FMT(name));
+	return true;
+}
+
+static void reader_init(struct reader *r, struct walk *w)
+{
+	*r = (struct reader){ .walk = w, .raw = BUF_INIT(MAX_RAW), .line = BUF_INIT(MAX_LINE), .mem = ARENA_INIT(MAX_MEMORY) };
+}
+
+static void reader_free(struct reader *r)
+{
+	buf_free(&r->raw);
+	buf_free(&r->line);
+	arena_free(&r->mem);
+}
+
+/* This thread is one of them; fewer may be had than wanted. */
+static void read_all(struct walk *w)
+{
+	struct reader readers[MAX_THREADS];
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t wanted = cores < 1 ? 1 : cores > MAX_THREADS ? MAX_THREADS : (size_t)cores, count = 1;
+	spool_shards(w->spool, add_unit, w);
+	reader_init(&readers[0], w);
+	for (; count < wanted && count < w->unit_count; count++) {
+		reader_init(&readers[count], w);
+		if (pthread_create(&readers[count].thread, NULL, read_units, &readers[count]))
+			break;
+	}
+	read_units(&readers[0]);
+	for (size_t i = 0; i < count; i++) {
+		if (i)
+			pthread_join(readers[i].thread, NULL);
+		reader_free(&readers[i]);
+	}
+}
+
+static void read_named(struct walk *w)
+{
+	struct reader r;
+	bool go_on = true;
+	reader_init(&r, w);
+	for (size_t i = 0; i < w->query->id_count && go_on; i++)
+		if (strlen(w->query->ids[i]) <= SPOOL_ID_MAX && !strchr(w->query->ids[i], '/'))
+			go_on = look(&r, slice_of(w->query->ids[i]));
+	if (!w->query->id_count)
+		spool_scan(w->spool, w->where, look, &r);
+	reader_free(&r);
+}
+
+int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, const struct queue_walker *with)
+{
+	struct walk w = { .c = c, .query = q, .where = where, .with = with, .now_s = clock_wall_s(), .lock = PTHREAD_MUTEX_INITIALIZER, .began_ms = clock_mono_ms() };
 	int dir = open(arena_cstr(&c->mem, general_settings.spool_directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int error = dir < 0 ? -errno : spool_open_to_look(dir, &w.spool);
 	if (error) {
@@ -147,15 +268,13 @@ int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_fold
 			close(dir);
 		return ctl_fail(CTL_NO_INPUT, "%.*s: %s (only root and the queue's user may read the spool)", SLICE_FMT(general_settings.spool_directory), strerror(-error));
 	}
-	for (size_t i = 0; i < q->id_count; i++)
-		if (strlen(q->ids[i]) <= SPOOL_ID_MAX && !strchr(q->ids[i], '/') && !look(&w, slice_of(q->ids[i])))
-			break;
-	if (!q->id_count)
-		spool_scan(w.spool, where, look, &w);
+	if (q->id_count || where != SPOOL_QUEUE)
+		read_named(&w);
+	else
+		read_all(&w);
 	if (w.damaged)
 		ctl_fail(0, "%zu message(s) are damaged; the queue sets them aside when it looks at them", w.damaged);
 	spool_close(w.spool);
-	buf_free(&w.raw);
-	arena_free(&w.mem);
+	mem_free(w.units);
 	return 0;
 }

@@ -3,10 +3,10 @@
 #include "ctl/ctl.h"
 #include "queue/spool.h"
 
-/* Which messages of the spool a command is about, and the walk over them. porterctl reads the spool by itself, so that it works when nothing runs and a million messages
- * never stop the queue's loop. */
+/* Which messages of the spool a command is about, and the walk over them. porterctl reads the spool by itself, in several threads, so that it works when nothing runs and a million messages
+ * never stop the queue's loop. Where a query asks for nothing that stands in files alone, queue_survey.h is faster. */
 struct queue_query {
-	struct slice sender, recipient, domain, place, reason, id;   /* "" any; parts of the text count, letters folded */
+	struct slice sender, recipient, domain, place, reason;       /* "" any; parts of the text count, letters folded; a reason with * or ? is a pattern for all of it */
 	struct slice evidence;
 	uint64_t older_s, newer_s, larger, smaller;                  /* 0 any */
 	bool held;
@@ -26,6 +26,13 @@ struct queue_row {
 /* Takes the options of a query out of the arguments; what is left are ids. 0, or an exit code. */
 int queue_query_read(struct ctl *c, int *argc, char **argv, struct queue_query *q);
 
-/* Each message that the query names, in no order, until each says false. 0, or an exit code. */
-int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, bool (*each)(void *arg, const struct queue_row *row), void *arg);
+struct queue_walker {
+	void (*look)(void *arg, const struct queue_row *row, struct buf *line);         /* in any thread, many at a time: what is wanted of the row, into line. NULL: nothing */
+	bool (*take)(void *arg, const struct queue_row *row, struct slice line);        /* one at a time; false: enough */
+	void *arg;
+	bool quiet;                  /* no progress bar: rows are printed as they come */
+};
+
+/* Each message that the query names, in no order. 0, or an exit code. */
+int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, const struct queue_walker *with);
 #endif

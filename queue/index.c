@@ -56,6 +56,13 @@ void index_each(const struct index *x, bool (*each)(void *arg, struct index_node
 				return;
 }
 
+void index_some(const struct index *x, size_t *at, size_t most, void (*each)(void *arg, struct index_node *n), void *arg)
+{
+	for (size_t count = 0; *at < x->size && count < most; ++*at)
+		for (struct index_node *n = x->buckets[*at]; n; n = n->next, count++)
+			each(arg, n);
+}
+
 void index_free(struct index *x)
 {
 	mem_free(x->buckets);

@@ -23,6 +23,8 @@ void index_add(struct index *x, struct index_node *n, uint64_t hash);
 void index_remove(struct index *x, struct index_node *n, uint64_t hash);
 /* The first node of that hash for which `is` says true; NULL none. */
 struct index_node *index_find(const struct index *x, uint64_t hash, bool (*is)(const struct index_node *n, const void *key), const void *key);
+/* Nodes from *at on, whole buckets until there are `most` of them; *at: where to go on, x->size at the end. A table that has grown meanwhile begins anew. */
+void index_some(const struct index *x, size_t *at, size_t most, void (*each)(void *arg, struct index_node *n), void *arg);
 /* Every node, until each says false; nodes may not come or go meanwhile. */
 void index_each(const struct index *x, bool (*each)(void *arg, struct index_node *n), void *arg);
 void index_free(struct index *x);   /* nodes are forgotten, not freed */

@@ -12,7 +12,7 @@
 #include "queue/queue_inside.h"
 #include "queue/report_gate.h"
 
-enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20 };
+enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20, MAX_ACTS = 20000 /* being written: whoever asks for more waits */ };
 
 /* Status -------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -124,13 +124,43 @@ static void retry(struct queue *q, struct message *m)
 	queue_wake(q);
 }
 
-static bool remove_now(struct queue *q, struct message *m, struct slice id)
+struct removing {
+	struct queue *queue;
+	struct message *message;
+	struct spool_gone gone;
+};
+
+static void on_removed(struct spool_gone *g)
 {
-	if (spool_remove(q->spool, SPOOL_QUEUE, id))
-		return false;
-	log_event(LOG_INFO, "removed", LOG_STR("id", id), LOG_CSTR("by", "postmaster"), LOG_END);
-	scan_forget(q, m);
-	return true;
+	struct removing *r = (struct removing *)((char *)g - offsetof(struct removing, gone));
+	struct queue *q = r->queue;
+	if (g->job.error) {
+		queue_alert(q, "the message %s can't be removed: %s", g->id, strerror(-g->job.error));
+		r->message->gone = false;
+		queue_take_anew(q, g->id);
+	} else {
+		log_event(LOG_INFO, "removed", LOG_CSTR("id", g->id), LOG_CSTR("by", "postmaster"), LOG_END);
+		scan_forget(q, r->message);
+	}
+	q->acts--;
+	mem_free(r);
+	queue_end(q);
+}
+
+/* Nobody tries it from here on; its name goes with the next sync, so that a power cut doesn't bring it back. */
+static void remove_now(struct queue *q, struct message *m, struct slice id)
+{
+	struct removing *r = MEM_NEW(struct removing);
+	r->queue = q;
+	r->message = m;
+	memcpy(r->gone.id, id.p, id.n);
+	r->gone.done = on_removed;
+	m->gone = true;
+	while (message_items(m))
+		schedule_remove_item(q->schedule, message_items(m));
+	q->acts++;
+	queue_begin(q);
+	spool_forget(q->spool, &r->gone);
 }
 
 /* False: not there, or out just now. */
@@ -148,7 +178,8 @@ static bool act_on(struct queue *q, enum act act, struct slice id, struct slice 
 		return false;
 	switch (act) {
 	case ACT_REMOVE:
-		return remove_now(q, m, id);
+		remove_now(q, m, id);
+		return true;
 	case ACT_HOLD:
 	case ACT_RELEASE:
 		e.kind = act == ACT_HOLD ? EVENT_HOLD : EVENT_RELEASE;
@@ -168,13 +199,19 @@ static bool act_on(struct queue *q, enum act act, struct slice id, struct slice 
 	return true;
 }
 
+/* A word holds many ids, with spaces between them. */
 static int acts(struct queue *q, enum act act, const struct slice *words, size_t count, struct buf *answer)
 {
 	struct slice place = act == ACT_REROUTE && count ? words[0] : SLICE("");
-	size_t done = 0, from = act == ACT_REROUTE ? 1 : 0;
-	for (size_t i = from; i < count; i++)
-		done += act_on(q, act, words[i], place);
-	buf_addf(answer, "{\"done\":%zu,\"left\":%zu}\n", done, count > from ? count - from - done : 0);
+	size_t done = 0, left = 0;
+	bool busy = act != ACT_RETRY && q->acts >= MAX_ACTS;
+	for (size_t i = act == ACT_REROUTE; i < count && !busy; i++)
+		for (struct slice rest = words[i]; rest.n;) {
+			bool did = act_on(q, act, slice_cut(rest, ' ', &rest), place);
+			done += did;
+			left += !did;
+		}
+	buf_addf(answer, "{\"done\":%zu,\"left\":%zu,\"busy\":%s}\n", done, left, busy ? "true" : "false");
 	return 0;
 }
 
@@ -251,6 +288,8 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 		return dead(q, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
 		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
+	if (slice_eq(words[0], SLICE("survey")))
+		return queue_survey(q, words + 1, count - 1, answer);
 	if (count == 1 && slice_eq(words[0], SLICE("drop"))) {
 		drop_scan(q);
 		return 0;

@@ -23,6 +23,7 @@
  *	taken.c         what the schedule must know of a message
  *	scan.c          what lies in the spool at start
  *	rolls.c         the rolls by which the next start reads less
+ *	survey.c        all messages, for porterctl
  *	attempt.c       an item is due: read, resolve, hand out; what came back
  *	settle.c        what came of an attempt is written down
  *	settling.c      a message of which none is out: reports that are due, its end */
@@ -121,6 +122,8 @@ struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_do
 bool intake_is_withheld(const struct envelope *e);        /* a report that nobody but the postmaster gets to see: stored as a dead letter */
 
 /* taken.c */
+/* What the schedule knows of a message, as if its file had been read: views of it; an item that is ready, or held, is due. False: of none that waits. */
+bool taken_known(struct message *m, struct arena *mem, struct taken *out);
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
@@ -138,6 +141,9 @@ void rolls_on_second(struct queue *q);
 bool rolls_end(struct queue *q);                          /* at an orderly end, when nothing is under way: true once all are written; queue_look_idle is called then */
 void rolls_stop(struct queue *q);                         /* before the workers end */
 void rolls_free(struct queue *q);
+
+/* survey.c: what the schedule knows of all messages, piece by piece, for porterctl. words: where to begin ("0 0"; then what the last answer said) */
+int queue_survey(struct queue *q, const struct slice *words, size_t count, struct buf *answer);
 
 /* drop_in.c */
 void drop_prepare(struct queue *q);                       /* the folder, at start */

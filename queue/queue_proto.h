@@ -218,6 +218,18 @@ struct ask_looked {
 	bool accept_all;
 };
 
+/* -- what the schedule knows, for porterctl ---------------------------------------------------------------------------------------------- */
+
+/* The question "survey SIZE AT ANEW" (of struct schedule_cursor; zeros at first) is answered by this record, behind which a roll (queue/roll.h) stands whose entries have no marks and no order. */
+struct survey_head {
+	uint64_t size, at, anew;     /* for the next question */
+	bool more;
+	uint64_t messages;           /* that the schedule has in all */
+	uint64_t omitted;            /* too large to be told of, being settled just now, or not yet scanned: look at the files then */
+};
+int survey_put_head(struct buf *out, const struct survey_head *h);
+bool survey_get_head(struct slice *in, struct survey_head *out);
+
 /* -- the state of the spool --------------------------------------------------------------------------------------------------------------- */
 
 struct queue_state {

@@ -98,28 +98,28 @@ static bool get_groups(struct slice in, struct arena *mem, struct taken *t)
 	return true;
 }
 
-static bool get_entries(struct slice in, struct roll *r)
+static bool get_entries(struct slice in, bool ordered, struct roll *r)
 {
 	struct slice value, before = SLICE("");
 	uint8_t tag;
 	for (size_t i = 0; i < r->count; i++) {
 		struct roll_entry *e = &r->entries[i];
 		if (!field_next(&in, &tag, &value) || tag != TAG_ENTRY || !record_get(&value, RECORD_TABLE(entry_rows), e) || !spool_is_id(e->taken.id) ||
-		    slice_cmp(before, e->taken.id) >= 0 || !get_groups(value, &r->mem, &e->taken))
+		    (ordered && slice_cmp(before, e->taken.id) >= 0) || !get_groups(value, &r->mem, &e->taken))
 			return false;
 		before = e->taken.id;
 	}
 	return in.n == 0;
 }
 
-int roll_parse(struct buf *text, struct roll *out)
+int roll_parse(struct buf *text, bool ordered, struct roll *out)
 {
 	*out = (struct roll){ .text = *text, .mem = ARENA_INIT(MAX_MEMORY) };
 	buf_init(text, text->max);
 	struct slice all = buf_slice(&out->text), body = slice_skip(all, HEAD);
 	bool good = all.n >= HEAD && memcmp(all.p, magic, sizeof magic) == 0 && get_u64(all.p + 16) == body.n && get_u64(all.p + 24) == journal_checksum(body);
 	out->count = good ? (size_t)get_u64(all.p + 8) : 0;
-	good = good && out->count <= body.n && (out->entries = ARENA_ARRAY(&out->mem, struct roll_entry, out->count ? out->count : 1)) && get_entries(body, out);
+	good = good && out->count <= body.n && (out->entries = ARENA_ARRAY(&out->mem, struct roll_entry, out->count ? out->count : 1)) && get_entries(body, ordered, out);
 	if (good)
 		return 0;
 	roll_free(out);
@@ -195,7 +195,7 @@ int roll_read(struct spool *s, struct slice folder, struct roll *out)
 		return -ENOENT;
 	snprintf(name, sizeof name, "%.*s", SLICE_FMT(folder));
 	int error = read_file(s, name, &text);
-	error = error ? error : roll_parse(&text, out);
+	error = error ? error : roll_parse(&text, true, out);
 	buf_free(&text);
 	return error;
 }

@@ -9,7 +9,7 @@
  * last change, which nobody can set). At start a message whose marks still hold is taken from the roll, any other is read: so a roll may be old, torn, of another spool or another version, or missing, and may
  * be thrown away at any time; what is in doubt is read. It is never synced. Nothing is delivered by it: an attempt reads the message itself.
  *
- * Who calls: rolls.c writes them, while the queue runs and at its end; scan.c reads them at start.
+ * Who calls: rolls.c writes them, while the queue runs and at its end; scan.c reads them at start. What the schedule knows is told to porterctl in the same form (survey.c).
  *
  * The file: a head {magic and version, count, length and checksum of what follows}, then one field for each message, in order of ids. */
 enum { ROLL_MAX = 64 << 20, ROLL_NAME = 2 };
@@ -41,9 +41,9 @@ struct roll {
 	struct roll_entry *entries;
 	size_t count;
 };
-/* 0, or -EBADMSG for anything that the writer would not write. text is taken over, also where it is bad. */
-int roll_parse(struct buf *text, struct roll *out);
-/* The message's entry if the roll has one and the marks are the same; NULL: it must be read. */
+/* 0, or -EBADMSG for anything that the writer would not write. text is taken over, also where it is bad. ordered: by id, as roll_find wants it. */
+int roll_parse(struct buf *text, bool ordered, struct roll *out);
+/* The message's entry; NULL: it has none. */
 const struct roll_entry *roll_find(const struct roll *r, struct slice id);
 bool roll_holds(const struct roll_entry *e, const struct roll_mark *m);
 void roll_free(struct roll *r);

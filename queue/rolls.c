@@ -82,28 +82,14 @@ static void list_folder(void *arg)
 		qsort(t->found, t->count, sizeof *t->found, by_id);
 }
 
-/* What the schedule knows, as if it had been read from the file. An item that is ready, or held, is due. */
-static bool add_group(const struct item *i, struct taken_group *to)
-{
-	*to = (struct taken_group){ .place = schedule_place_name(i), .recipients = i->recipients, .attempts = i->attempts };
-	to->next_s = schedule_due_s(i);
-	return to->recipients != 0;
-}
-
 static void add_known(struct turn *t, const struct listed *one, struct arena *mem)
 {
 	struct message *m = schedule_find(t->queue->schedule, unique_slice(&one->id));
-	size_t count = 0, at = 0;
+	struct roll_entry e = { .mark = one->mark };
 	if (!m || m->out || m->settling || m->gone || m->reread)
 		return;
-	for (const struct item *i = message_items(m); i; i = i->next)
-		count++;
-	struct taken known = { .id = unique_slice(&one->id), .sender = schedule_sender_name(m), .priority = m->priority, .held = m->held, .wants_settling = m->wants_settling,
-		               .groups = ARENA_ARRAY(mem, struct taken_group, count ? count : 1), .group_count = count };
-	for (const struct item *i = message_items(m); i; i = i->next)
-		if (!add_group(i, &known.groups[at++]))
-			return;
-	roll_add(&t->text, &(struct roll_entry){ one->mark, known }); /* one that is too large is read at start */
+	if (taken_known(m, mem, &e.taken))
+		roll_add(&t->text, &e); /* one that is too large is read at start */
 	arena_reset(mem);
 }
 

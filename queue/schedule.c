@@ -334,6 +334,28 @@ void schedule_each(const struct schedule *s, bool (*each)(void *arg, struct mess
 	index_each(&s->messages, walk_message, &w);
 }
 
+struct some {
+	void (*each)(void *arg, struct message *m);
+	void *arg;
+};
+
+static void some_message(void *arg, struct index_node *n)
+{
+	const struct some *w = arg;
+	w->each(w->arg, (struct message *)n);
+}
+
+bool schedule_some(const struct schedule *s, struct schedule_cursor *c, size_t most, void (*each)(void *arg, struct message *m), void *arg)
+{
+	struct some w = { each, arg };
+	size_t at = c->size == s->messages.size ? (size_t)c->at : 0;
+	c->anew += c->at && c->size != s->messages.size;
+	index_some(&s->messages, &at, most, some_message, &w);
+	c->size = s->messages.size;
+	c->at = at;
+	return at < s->messages.size;
+}
+
 static bool walk_place(void *arg, struct index_node *n)
 {
 	const struct walk *w = arg;

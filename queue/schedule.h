@@ -103,6 +103,12 @@ struct schedule_counts {
 };
 void schedule_count(const struct schedule *s, struct schedule_counts *out);
 
+/* Some messages, about `most`. Begin with a zeroed cursor; true: there are more. The cursor begins anew, counting `anew`, where the table has grown meanwhile: what was told is told again. */
+struct schedule_cursor {
+	uint64_t size, at, anew;
+};
+bool schedule_some(const struct schedule *s, struct schedule_cursor *c, size_t most, void (*each)(void *arg, struct message *m), void *arg);
+
 /* Every message, every paused place; nothing may be added or removed meanwhile. */
 void schedule_each(const struct schedule *s, bool (*each)(void *arg, struct message *m), void *arg);
 void schedule_each_paused(const struct schedule *s, bool (*each)(void *arg, struct slice place), void *arg);

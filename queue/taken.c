@@ -59,6 +59,21 @@ struct taken taken_copy(struct arena *mem, const struct taken *t)
 	return copy;
 }
 
+bool taken_known(struct message *m, struct arena *mem, struct taken *out)
+{
+	size_t count = 0, at = 0;
+	for (const struct item *i = message_items(m); i; i = i->next)
+		count++;
+	*out = (struct taken){ .id = slice(m->id, SCHEDULE_ID), .sender = schedule_sender_name(m), .priority = m->priority, .held = m->held, .wants_settling = m->wants_settling,
+		               .groups = ARENA_ARRAY(mem, struct taken_group, count ? count : 1), .group_count = count };
+	for (const struct item *i = message_items(m); i; i = i->next) {
+		if (i->recipients == 0)
+			return false;
+		out->groups[at++] = (struct taken_group){ schedule_place_name(i), i->recipients, i->attempts, schedule_due_s(i) };
+	}
+	return true;
+}
+
 void queue_take(struct queue *q, const struct taken *t)
 {
 	struct message *m = schedule_add(q->schedule, t->id, t->sender, t->priority);

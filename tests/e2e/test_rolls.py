@@ -29,7 +29,8 @@ def start(p):
 
 
 def status(p):
-    return next(r['status'] for r in p.status()['processes'] if r['role'] == 'queue')
+    """What the queue says of itself; of one that can't be asked yet, that it knows nothing."""
+    return next((r['status'] for r in p.status()['processes'] if r['role'] == 'queue' and r['status']), {'messages': None, 'recipients': None, 'held': None, 'scanned': False})
 
 
 def flip(path, at):

@@ -72,7 +72,7 @@ static int parse_copy(struct slice text, struct roll *out)
 {
 	struct buf copy = BUF_INIT(MAX_TEXT);
 	buf_add(&copy, text);
-	int error = roll_parse(&copy, out);
+	int error = roll_parse(&copy, true, out);
 	buf_free(&copy);
 	return error;
 }

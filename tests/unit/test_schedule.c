@@ -247,6 +247,42 @@ static void a_queued_recipient_costs_less_than_two_hundred_bytes(void **state)
 	schedule_free(s);
 }
 
+static void count_told(void *arg, struct message *m)
+{
+	unsigned n;
+	assert_int_equal(sscanf(m->id, "B%15u", &n), 1);
+	((unsigned char *)arg)[n]++;
+}
+
+static void all_messages_are_told_once_piece_by_piece(void **state)
+{
+	enum { COUNT = 5000 };
+	static unsigned char told[2 * COUNT];
+	struct schedule *s = schedule_new(&limits);
+	struct schedule_cursor c = { 0 };
+	unsigned pieces = 1;
+	(void)state;
+	for (unsigned i = 0; i < COUNT; i++)
+		add(s, i, "alice", "mx:far.test", 0, 1000);
+	while (schedule_some(s, &c, 100, count_told, told))
+		pieces++;
+	assert_true(pieces > COUNT / 200 && pieces <= COUNT / 100 + 1);
+	for (unsigned i = 0; i < COUNT; i++)
+		assert_int_equal(told[i], 1);
+	assert_int_equal(c.anew, 0);
+	c = (struct schedule_cursor){ 0 };
+	schedule_some(s, &c, 100, count_told, told);
+	for (unsigned i = COUNT; i < 2 * COUNT; i++) /* the table grows */
+		add(s, i, "alice", "mx:far.test", 0, 1000);
+	memset(told, 0, sizeof told);
+	while (schedule_some(s, &c, 100, count_told, told))
+		;
+	assert_int_equal(c.anew, 1);
+	for (unsigned i = 0; i < 2 * COUNT; i++)
+		assert_int_equal(told[i], 1);
+	schedule_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +297,7 @@ int main(void)
 		cmocka_unit_test(held_messages_and_paused_places_wait),
 		cmocka_unit_test(a_message_to_several_places_has_an_item_for_each),
 		cmocka_unit_test(a_queued_recipient_costs_less_than_two_hundred_bytes),
+		cmocka_unit_test(all_messages_are_told_once_piece_by_piece),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
