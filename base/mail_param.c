@@ -104,20 +104,19 @@ bool mail_param_envid(struct slice value, struct arena *mem, struct slice *out)
 	return value.n && value.n <= MAX_ENVID && decode(value, MAX_ENVID, mem, SLICE(""), out);
 }
 
-bool mail_param_by(struct slice value, int64_t *seconds, bool *return_mode)
+bool mail_param_by(struct slice value, struct mail_by *out)
 {
-	bool negative = scan_byte(&value, '-');
+	bool negative = scan_byte(&value, '-') || (scan_byte(&value, '+'), false);
 	uint64_t n;
 	if (!scan_uint(&value, 999999999, &n) || !scan_byte(&value, ';'))
 		return false;
 	bool back = scan_word(&value, SLICE("R"));
 	if (!back && !scan_word(&value, SLICE("N")))
 		return false;
-	scan_word(&value, SLICE("T"));
+	bool trace = scan_word(&value, SLICE("T"));
 	if (value.n || (back && (negative || !n)))
 		return false;
-	*seconds = negative ? -(int64_t)n : (int64_t)n;
-	*return_mode = back;
+	*out = (struct mail_by){ negative ? -(int64_t)n : (int64_t)n, back, trace };
 	return true;
 }
 

@@ -26,6 +26,10 @@ bool mail_param_orcpt(struct slice value, struct arena *mem, struct slice *out);
 bool mail_param_envid(struct slice value, struct arena *mem, struct slice *out);
 
 /* BY (RFC 2852): seconds, ";", R or N, optional T. HOLDFOR (RFC 4865): seconds; HOLDUNTIL: a date of RFC 3339. MT-PRIORITY (RFC 6710): -9..9. */
-bool mail_param_by(struct slice value, int64_t *seconds, bool *return_mode);
+struct mail_by {
+	int64_t seconds;
+	bool return_mode, trace;
+};
+bool mail_param_by(struct slice value, struct mail_by *out);
 bool mail_param_priority(struct slice value, int *out);
 #endif

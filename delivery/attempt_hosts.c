@@ -221,6 +221,7 @@ static void on_ready(void *arg, struct client *c)
 	a->ready = true;
 	a->talk = TALK_NONE;
 	a->facts.dsn = client_offer(c)->dsn;
+	a->facts.deliver_by = client_offer(c)->deliver_by;
 	a->lmtp = client_is_lmtp(c);
 	if (tls)
 		buf_addf(&a->tls, "%s %s %s", tls->protocol, tls->cipher, tls->verified ? "verified" : "unverified");

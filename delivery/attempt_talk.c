@@ -2,6 +2,7 @@
  * promised, and a promise that it does not renew makes the content a 451. */
 #include "delivery/attempt.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"
@@ -19,6 +20,27 @@ static bool holds_utf8(const struct attempt *a)
 	return a->envelope.flags & HOP_UTF8 || !slice_is_ascii(a->envelope.reverse_path);
 }
 
+/* What is left of the time; 0 or less: nothing. */
+static int64_t time_left_s(const struct attempt *a)
+{
+	return (int64_t)a->envelope.deliver_by_s - clock_wall_s();
+}
+
+/* RFC 2852: in mode R a message is not given to who doesn't take the deadline over. A host of LMTP is no relay. */
+static bool keeps_deadline(const struct attempt *a, struct mail_status *s)
+{
+	const struct client_offer *o = offer(a);
+	if (a->lmtp || !a->envelope.deliver_by_s || !(a->envelope.flags & HOP_BY_RETURN))
+		return true;
+	if (!o->deliver_by)
+		*s = MAIL_STATUS(MAIL_NEVER, 550, 3, 3, "The next hop does not support DELIVERBY, and the message may not be handed on without it");
+	else if (time_left_s(a) < 1 || (uint64_t)time_left_s(a) < o->by_least_s)
+		*s = MAIL_STATUS(MAIL_NEVER, 550, 4, 7, "The next hop needs more time than is left for delivery");
+	else
+		return true;
+	return false;
+}
+
 bool attempt_may_serve(struct attempt *a)
 {
 	const struct client_offer *o = offer(a);
@@ -30,7 +52,7 @@ bool attempt_may_serve(struct attempt *a)
 		s = MAIL_STATUS(MAIL_NEVER, 550, 7, 30, "The next hop does not support REQUIRETLS");
 	else if (o->size_limit && a->envelope.size > o->size_limit)
 		s = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "Message too large for the next hop");
-	if (s.fate == MAIL_OK)
+	if (s.fate == MAIL_OK && keeps_deadline(a, &s))
 		return true;
 	a->over = true;
 	a->down = false;
@@ -135,7 +157,9 @@ static void say_mail(struct attempt *a)
 	struct client_mail m = {
 		.reverse_path = e->reverse_path, .size = e->size, .utf8 = holds_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS, .prdr = e->flags & HOP_PRDR,
 		.eight_bit = true, /* declared wherever it is offered: what the content holds is known too late, and saying so costs nothing (6152, 3) */
-		.ret = e->flags & HOP_RETURN_FULL ? 'F' : e->flags & HOP_RETURN_HEADERS ? 'H' : 0, .envelope_id = e->envelope_id
+		.ret = e->flags & HOP_RETURN_FULL ? 'F' : e->flags & HOP_RETURN_HEADERS ? 'H' : 0, .envelope_id = e->envelope_id,
+		.by_mode = !e->deliver_by_s ? 0 : e->flags & HOP_BY_RETURN ? 'R' : 'N', .by_trace = e->flags & HOP_BY_TRACE, .by_s = time_left_s(a),
+		.priority = e->priority ? e->priority - HOP_PRIORITY_BASE : 0
 	};
 	client_mail(a->link->client, &m);
 	a->talk = TALK_MAIL;

@@ -8,8 +8,8 @@
 #include "base/slice.h"
 #include "delivery/body.h"
 
-/* One connection of our SMTP or LMTP client, from the greeting to QUIT (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3030, 3207, 3461, 8689). Its owner asks
- * for commands and is told every reply; what to do about them is the owner's (delivery/attempt). An owner may be exchanged between transactions. */
+/* One connection of our SMTP or LMTP client, from the greeting to QUIT (RFC 5321, 2033, 2920, 1870, 6152, 6531, 3030, 3207, 3461, 8689, 2852,
+ * 6710). Its owner asks for commands and is told every reply; what to do about them is the owner's (delivery/attempt). An owner may be exchanged between transactions. */
 struct client;
 struct tls_context;
 struct tls_info;
@@ -28,9 +28,10 @@ struct client_plan {
 
 /* What EHLO offered. */
 struct client_offer {
-	bool esmtp, pipelining, size, eight_bit, utf8, chunking, starttls, dsn, prdr, require_tls, auth_plain, auth_login;
+	bool esmtp, pipelining, size, eight_bit, utf8, chunking, starttls, dsn, prdr, require_tls, auth_plain, auth_login, deliver_by, priority;
 	uint64_t size_limit;           /* 0 none said */
 	uint64_t rcpt_max, mail_max;   /* LIMITS (RFC 9422); 0 none said */
+	uint64_t by_least_s;           /* DELIVERBY's least time for mode R; 0 none said */
 };
 
 enum client_end {
@@ -63,6 +64,10 @@ struct client_mail {
 	bool eight_bit, utf8, require_tls, prdr;
 	int ret;                       /* 'F', 'H' or 0 */
 	struct slice envelope_id;
+	char by_mode;                  /* DELIVERBY: 'R', 'N', or 0 */
+	bool by_trace;
+	int64_t by_s;                  /* the time left */
+	int priority;                  /* MT-PRIORITY; 0 none */
 };
 /* Commands; each is told by on_reply once, in order, unless the connection ends before. */
 void client_mail(struct client *c, const struct client_mail *m);

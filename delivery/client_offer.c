@@ -34,7 +34,7 @@ static void read_keyword(struct slice line, struct client_offer *o)
 	} flags[] = {
 		{ SLICE("PIPELINING"), &o->pipelining }, { SLICE("8BITMIME"), &o->eight_bit }, { SLICE("SMTPUTF8"), &o->utf8 },
 		{ SLICE("CHUNKING"), &o->chunking }, { SLICE("STARTTLS"), &o->starttls }, { SLICE("DSN"), &o->dsn }, { SLICE("PRDR"), &o->prdr },
-		{ SLICE("REQUIRETLS"), &o->require_tls },
+		{ SLICE("REQUIRETLS"), &o->require_tls }, { SLICE("DELIVERBY"), &o->deliver_by }, { SLICE("MT-PRIORITY"), &o->priority },
 	};
 	struct slice rest, name = slice_cut(slice_trim(line), ' ', &rest);
 	for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
@@ -43,7 +43,9 @@ static void read_keyword(struct slice line, struct client_offer *o)
 	if (slice_eq_nocase(name, SLICE("SIZE"))) {
 		o->size = true;
 		scan_uint_all(slice_trim(rest), INT64_MAX, &o->size_limit);
-	} else if (slice_eq_nocase(name, SLICE("LIMITS")))
+	} else if (slice_eq_nocase(name, SLICE("DELIVERBY")))
+		scan_uint_all(slice_trim(rest), INT32_MAX, &o->by_least_s);
+	else if (slice_eq_nocase(name, SLICE("LIMITS")))
 		read_limits(rest, o);
 	else if (slice_eq_nocase(name, SLICE("AUTH")))
 		read_auth(rest, o);
@@ -54,6 +56,13 @@ void client_offer_read(const struct mail_reply *r, struct client_offer *out)
 	*out = (struct client_offer){ .esmtp = true };
 	for (size_t i = 1; i < r->count; i++) /* the first line greets */
 		read_keyword(r->lines[i], out);
+}
+
+/* RFC 2852, 4: what is left of the time, in nine digits. */
+static void add_by(struct buf *out, const struct client_mail *m)
+{
+	int64_t most = 999999999, s = m->by_s > most ? most : m->by_s < -most ? -most : m->by_s;
+	buf_addf(out, " BY=%lld;%c%s", (long long)s, m->by_mode, m->by_trace ? "T" : "");
 }
 
 void client_offer_mail(struct buf *out, const struct client_mail *m, const struct client_offer *o)
@@ -77,6 +86,10 @@ void client_offer_mail(struct buf *out, const struct client_mail *m, const struc
 		buf_add(out, SLICE(" ENVID="));
 		text_add_xtext(out, m->envelope_id);
 	}
+	if (o->deliver_by && m->by_mode)
+		add_by(out, m);
+	if (o->priority && m->priority)
+		buf_addf(out, " MT-PRIORITY=%d", m->priority);
 }
 
 static void add_notify(struct buf *out, unsigned notify)

@@ -43,6 +43,8 @@ static const struct part envelope_parts[] = {
 	{ 6, PART_NUMBER, false, AT(hop_envelope, size), INT64_MAX },
 	{ 7, PART_UNSIGNED, false, AT(hop_envelope, flags), HOP_FLAGS },
 	{ 8, PART_NUMBER, false, AT(hop_envelope, budget_ms), UINT32_MAX },
+	{ 9, PART_NUMBER, false, AT(hop_envelope, deliver_by_s), INT64_MAX },
+	{ 10, PART_BYTE, false, AT(hop_envelope, priority), 2 * HOP_PRIORITY_BASE - 1 },
 };
 static const struct record envelope_record = RECORD(hop_envelope, envelope_parts);
 
@@ -61,6 +63,7 @@ static const struct part facts_parts[] = {
 	{ 5, PART_BOOL, false, AT(hop_facts, dot_sent) },
 	{ 6, PART_BOOL, false, AT(hop_facts, unknown) },
 	{ 7, PART_BOOL, false, AT(hop_facts, dsn) },
+	{ 8, PART_BOOL, false, AT(hop_facts, deliver_by) },
 };
 static const struct record facts_record = RECORD(hop_facts, facts_parts);
 

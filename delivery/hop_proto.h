@@ -46,9 +46,11 @@ enum hop_flag {
 	HOP_REQUIRETLS = 4,    /* RFC 8689: a hop that does not offer it over verified TLS is a 550 5.7.30 */
 	HOP_PRDR = 8,          /* the asker can use a reply for each recipient: ask a hop that offers PRDR for them */
 	HOP_RETURN_FULL = 16,  /* RET=FULL, RET=HDRS (RFC 3461), to hops that speak DSN */
-	HOP_RETURN_HEADERS = 32
+	HOP_RETURN_HEADERS = 32,
+	HOP_BY_RETURN = 64,    /* deliver_by_s is a limit: a hop that does not take it over is a 550 (RFC 2852, by-mode R) */
+	HOP_BY_TRACE = 128
 };
-enum { HOP_FLAGS = 63 };
+enum { HOP_FLAGS = 255, HOP_PRIORITY_BASE = 10 };
 
 struct hop_envelope {
 	struct slice transaction;
@@ -59,6 +61,8 @@ struct hop_envelope {
 	uint64_t size;                /* announced or known; 0 not known */
 	unsigned flags;               /* HOP_ flags */
 	uint64_t budget_ms;           /* for each answer to RCPT; 0: the usual */
+	uint64_t deliver_by_s;        /* DELIVERBY deadline, wall time; 0 none */
+	uint8_t priority;             /* MT-PRIORITY plus HOP_PRIORITY_BASE; 0 none was said */
 };
 
 struct hop_recipient {
@@ -76,6 +80,7 @@ struct hop_facts {
 	bool dot_sent;
 	bool unknown;                 /* and no reply was heard: it may have been taken */
 	bool dsn;                     /* the hop speaks DSN: it got NOTIFY and the rest, success reports are its business */
+	bool deliver_by;              /* and DELIVERBY: it got BY */
 };
 
 struct hop_rcpt {

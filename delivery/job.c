@@ -183,7 +183,8 @@ static void set_result(struct running *j, size_t at, struct mail_status s)
 	const struct hop_facts *f = attempt_facts(j->attempt);
 	uint32_t index = j->results[at].index;
 	j->unknown |= f->unknown;
-	j->results[at] = (struct job_recipient_result){ index, mail_status_copy(&j->mem, s), host_text(j, f), f->down, s.fate == MAIL_OK && f->dsn };
+	j->results[at] = (struct job_recipient_result){ index, mail_status_copy(&j->mem, s), host_text(j, f), f->down, s.fate == MAIL_OK && f->dsn,
+		s.fate == MAIL_OK && f->deliver_by };
 }
 
 static void answer(struct running *j)
@@ -360,7 +361,9 @@ static void copy_job(struct running *j, const struct job *from)
 		.envelope = { .transaction = arena_copy(mem, from->id), .place = arena_copy(mem, from->place), .route = arena_copy(mem, from->route),
 			.reverse_path = arena_copy(mem, from->reverse_path), .envelope_id = arena_copy(mem, from->envelope_id),
 			.flags = (from->eight_bit ? HOP_8BIT : 0u) | (from->utf8 ? HOP_UTF8 : 0u) | (from->require_tls ? HOP_REQUIRETLS : 0u) |
-				(from->return_full ? HOP_RETURN_FULL : 0u) },
+				(from->return_full ? HOP_RETURN_FULL : 0u) | (from->return_headers ? HOP_RETURN_HEADERS : 0u) |
+				(from->deliver_by_return ? HOP_BY_RETURN : 0u) | (from->deliver_by_trace ? HOP_BY_TRACE : 0u),
+			.deliver_by_s = (uint64_t)from->deliver_by_s, .priority = from->priority ? (uint8_t)(from->priority + HOP_PRIORITY_BASE) : 0 },
 		.recipients = ARENA_ARRAY(mem, struct hop_recipient, from->recipient_count), .count = from->recipient_count,
 		.offset = from->content_offset, .length = from->content_length, .eight_bit = from->eight_bit, .ask_host = from->ask_host
 	};

@@ -8,7 +8,7 @@ struct outcome {
 	enum event_kind kind;        /* EVENT_DONE, EVENT_LATER, EVENT_FAILED */
 	struct mail_status status;
 	struct slice host;
-	bool dsn_passed;
+	bool dsn_passed, deadline_passed;
 	int64_t next_s;              /* EVENT_LATER */
 };
 

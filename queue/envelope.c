@@ -47,6 +47,11 @@ bool envelope_wants(const struct envelope_recipient *r, uint8_t notify_bit)
 	return wish & notify_bit;
 }
 
+bool envelope_wants_relayed(const struct envelope *e, const struct envelope_recipient *r, bool deadline_passed)
+{
+	return e->deliver_by_s && r->notify != NOTIFY_NEVER && (e->deliver_by_trace || (!e->deliver_by_return && !deadline_passed));
+}
+
 /* -- the record ------------------------------------------------------------------------------------------------------------------- */
 
 enum { TAG_VERSION = 1, TAG_HOP_DOWN, TAG_GRADE, TAG_RECIPIENT };
@@ -66,6 +71,7 @@ static const struct record_row envelope_rows[] = {
 	ROW(30, RECORD_INT64, envelope, deliver_by_s),                     ROW(31, RECORD_FLAG, envelope, deliver_by_return),
 	ROW_MAX(32, RECORD_BYTES, envelope, client, MAX_TEXT),             ROW_MAX(33, RECORD_BYTES, envelope, transaction, 64),
 	ROW_MAX(34, RECORD_BYTES, envelope, message_id, MAX_TEXT),         ROW(35, RECORD_FLAG, envelope, sign),
+	ROW(36, RECORD_FLAG, envelope, return_headers),                    ROW(37, RECORD_FLAG, envelope, deliver_by_trace),
 };
 
 static const struct record_row recipient_rows[] = {

@@ -11,7 +11,7 @@
 /* What a queued message carries beside its content (RFC 5321 envelope, RFC 3461 DSN, and who the sender was proven to be).
  * envelope_admit is the only way in: a message enters the queue only if its failure can be reported to a proven reverse-path. */
 #define ENVELOPE_PLACE_LOCAL SLICE("local:")
-enum { ENVELOPE_VERSION = 1, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
+enum { ENVELOPE_VERSION = 2, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
 
 /* NOTIFY of RFC 3461, 4.1. None set: the client said nothing, which means FAILURE and DELAY. */
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
@@ -42,11 +42,12 @@ struct envelope {
 	struct slice reverse_path;        /* "local@domain"; "" is null: admitted only when the gate let it pass (report, inner bounce) */
 	bool report;                      /* a report of ours, or one from inside: never reported on */
 	struct slice envelope_id;         /* ENVID, decoded */
-	bool return_full;                 /* RET=FULL: passed on to DSN-speaking hops; our own reports carry headers only */
+	bool return_full, return_headers; /* RET=FULL, RET=HDRS: passed on to DSN-speaking hops; our own reports carry headers only */
 	bool utf8, eight_bit, require_tls;
 	int8_t priority;                  /* MT-PRIORITY -9..9 (RFC 6710) */
 	int64_t deliver_by_s;             /* DELIVERBY deadline (RFC 2852), 0 none */
 	bool deliver_by_return;           /* by-mode R: fail at the deadline; N: notify and go on */
+	bool deliver_by_trace;            /* and tell of each time that it was handed on */
 	struct slice client;              /* address or "local", for traces and reports */
 	struct slice transaction;         /* the id in the log */
 	struct slice message_id;
@@ -70,4 +71,7 @@ int envelope_read(struct slice record, struct arena *mem, struct envelope *out, 
 
 /* The wish for a kind of report. */
 bool envelope_wants(const struct envelope_recipient *r, uint8_t notify_bit);
+
+/* Is the sender told that a next hop has taken this one (RFC 2852: with trace always, in mode N where the hop doesn't take the deadline over)? */
+bool envelope_wants_relayed(const struct envelope *e, const struct envelope_recipient *r, bool deadline_passed);
 #endif

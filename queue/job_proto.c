@@ -19,7 +19,8 @@ static const struct record_row job_rows[] = {
 	RECORD_ROW(11, RECORD_INT8, job, priority),                           RECORD_ROW(12, RECORD_INT64, job, deliver_by_s),
 	RECORD_ROW(13, RECORD_FLAG, job, deliver_by_return),                  RECORD_ROW(14, RECORD_UINT64, job, content_offset),
 	RECORD_ROW(15, RECORD_UINT64, job, content_length),                   RECORD_ROW_MAX(16, RECORD_BYTES, job, route, MAX_TEXT),
-	RECORD_ROW_MAX(17, RECORD_BYTES, job, sign_keys, MAX_TEXT),
+	RECORD_ROW_MAX(17, RECORD_BYTES, job, sign_keys, MAX_TEXT),           RECORD_ROW(18, RECORD_FLAG, job, return_headers),
+	RECORD_ROW(19, RECORD_FLAG, job, deliver_by_trace),
 };
 
 static const struct record_row recipient_rows[] = {
@@ -37,7 +38,7 @@ static const struct record_row result_rows[] = {
 static const struct record_row recipient_result_rows[] = {
 	RECORD_ROW(1, RECORD_UINT32, job_recipient_result, index),            RECORD_ROW(2, RECORD_STATUS, job_recipient_result, status),
 	RECORD_ROW_MAX(3, RECORD_BYTES, job_recipient_result, host, MAX_HOST), RECORD_ROW(4, RECORD_FLAG, job_recipient_result, dsn_passed),
-	RECORD_ROW(5, RECORD_FLAG, job_recipient_result, down),
+	RECORD_ROW(5, RECORD_FLAG, job_recipient_result, down),               RECORD_ROW(6, RECORD_FLAG, job_recipient_result, deadline_passed),
 };
 
 int job_put(struct buf *out, const struct job *j)

@@ -48,7 +48,7 @@ struct job {
 	struct slice route;           /* the line of `routes` that decided (maps/resolve); "" none */
 	struct slice reverse_path;    /* "local@domain"; "" null */
 	struct slice envelope_id;     /* ENVID, decoded */
-	bool return_full;             /* RET=FULL */
+	bool return_full, return_headers; /* RET=FULL, RET=HDRS */
 	bool utf8, eight_bit;         /* the message needs SMTPUTF8; it is 8BITMIME */
 	bool require_tls;             /* RFC 8689 */
 	struct slice sign_domain;     /* made by the queue itself: DKIM-sign it as this domain; "" not (queue/job_sign.h) */
@@ -56,7 +56,7 @@ struct job {
 	bool ask_host;                /* ask JOB_HOST before a host is dialled */
 	int8_t priority;              /* MT-PRIORITY */
 	int64_t deliver_by_s;         /* DELIVERBY deadline, wall time; 0 none */
-	bool deliver_by_return;       /* its mode: R (true) or N */
+	bool deliver_by_return, deliver_by_trace; /* its mode: R (true) or N; with T */
 	uint64_t content_offset, content_length; /* in the descriptor's file; CRLF line ends, no dot-stuffing */
 	struct job_recipient *recipients;
 	size_t recipient_count;       /* 1..JOB_MAX_RECIPIENTS */
@@ -68,6 +68,7 @@ struct job_recipient_result {
 	struct slice host;            /* who said so: "mx.example.org[192.0.2.1]:25"; "" nobody was reached */
 	bool down;                    /* no host of the place could be asked (DNS, connect, greeting): says nothing about the recipient */
 	bool dsn_passed;              /* taken by a host that speaks DSN, which got NOTIFY: success reports are its matter from now on */
+	bool deadline_passed;         /* taken by a host that speaks DELIVERBY: it got BY */
 };
 
 /* window: how many jobs for this place may be out at once just now (grows on success, shrinks on 421, 4xx and dead hosts; 0: no opinion); rest_ms: no

@@ -203,6 +203,8 @@ static void add_status_part(struct buf *out, const struct report *r, bool utf8)
 	if (r->envelope->envelope_id.n)
 		add_field(out, "Original-Envelope-Id", r->envelope->envelope_id, false);
 	add_date(out, "Arrival-Date", r->envelope->arrived_s);
+	if (r->envelope->deliver_by_s)
+		add_date(out, "Deliver-By-Date", r->envelope->deliver_by_s); /* RFC 2852, 5 */
 	add_field(out, "X-Porter-Queue-ID", r->envelope->id, false);
 	for (size_t i = 0; i < r->count; i++)
 		add_item_fields(out, r, &r->items[i], utf8);

@@ -15,7 +15,7 @@
 enum report_kind {
 	REPORT_FAILURE,   /* NDR: RFC 3464 action failed */
 	REPORT_DELAY,     /* action delayed */
-	REPORT_SUCCESS,   /* action delivered, relayed, expanded: only if NOTIFY asked for it */
+	REPORT_SUCCESS,   /* action delivered, relayed, expanded: only if NOTIFY or BY asked for it */
 	REPORT_REPLY,     /* vacation, MDN and other automatic replies (RFC 3834) */
 	REPORT_INNER      /* an outgoing null reverse-path from inside, addressed to `to` */
 };

@@ -53,6 +53,16 @@ static void count_outcomes(struct attempt *a)
 	}
 }
 
+/* Somebody is to be told that it was taken: RFC 3461's success, where its host doesn't see to that, or RFC 2852's "relayed". */
+static bool is_told(const struct attempt *a, const struct outcome *o, bool passed)
+{
+	const struct envelope *e = &a->message.envelope;
+	const struct envelope_recipient *r = &e->recipients[o->recipient];
+	bool hop = !slice_eq(schedule_place_name(a->item), ENVELOPE_PLACE_LOCAL);
+	return o->kind == EVENT_DONE &&
+	       ((envelope_wants(r, NOTIFY_SUCCESS) && !(passed && o->dsn_passed)) || (hop && envelope_wants_relayed(e, r, passed && o->deadline_passed)));
+}
+
 static size_t settled_count(const struct attempt *a)
 {
 	size_t n = 0;
@@ -68,8 +78,7 @@ static bool ends_all(const struct attempt *a)
 	size_t done = 0;
 	for (size_t i = 0; i < a->outcome_count; i++) {
 		const struct outcome *o = &a->outcomes[i];
-		bool told = envelope_wants(&m->envelope.recipients[o->recipient], NOTIFY_SUCCESS) && !o->dsn_passed;
-		done += o->kind == EVENT_DONE && !told;
+		done += o->kind == EVENT_DONE && !is_told(a, o, true);
 	}
 	return done == a->outcome_count && done == m->state.waiting && done && !a->item->message->wants_settling && m->envelope.recipient_count == done;
 }
@@ -110,7 +119,7 @@ static void let_go(struct attempt *a)
 		const struct outcome *o = &a->outcomes[k];
 		if (o->kind == EVENT_LATER && o->next_s < next)
 			next = o->next_s;
-		if (o->kind == EVENT_FAILED || (o->kind == EVENT_DONE && envelope_wants(&a->message.envelope.recipients[o->recipient], NOTIFY_SUCCESS)))
+		if (o->kind == EVENT_FAILED || is_told(a, o, false))
 			m->wants_settling = true;
 	}
 	if (a->waiting_count > a->outcome_count)
@@ -163,8 +172,8 @@ static void write_events(struct attempt *a)
 		durable = durable || o->kind != EVENT_LATER;
 		struct event e = { .kind = o->kind, .at_s = now, .next_s = o->next_s, .recipient = o->recipient, .status = o->status, .host = o->host };
 		event_put(&a->append.records, &e);
-		if (o->dsn_passed) {
-			struct event told = { .kind = EVENT_REPORTED, .at_s = now, .recipient = o->recipient, .status = MAIL_STATUS(MAIL_OK, 250, 0, 0, "its host speaks DSN") };
+		if (is_told(a, o, false) && !is_told(a, o, true)) {
+			struct event told = { .kind = EVENT_REPORTED, .at_s = now, .recipient = o->recipient, .status = MAIL_STATUS(MAIL_OK, 250, 0, 0, "its host sees to that") };
 			event_put(&a->append.records, &told);
 		}
 	}

@@ -14,11 +14,13 @@ static void next_kind(struct settling *s);
 static bool concerns(const struct settling *s, enum report_kind kind, size_t i)
 {
 	const struct recipient_state *r = &s->message.state.recipients[i];
+	const struct envelope *e = &s->message.envelope;
 	switch (kind) {
 	case REPORT_FAILURE:
 		return r->fate == RECIPIENT_FAILED && !r->reported;
 	case REPORT_SUCCESS:
-		return r->fate == RECIPIENT_DONE && !r->reported && envelope_wants(&s->message.envelope.recipients[i], NOTIFY_SUCCESS);
+		return r->fate == RECIPIENT_DONE && !r->reported && (envelope_wants(&e->recipients[i], NOTIFY_SUCCESS) ||
+		       (!slice_eq(r->place, ENVELOPE_PLACE_LOCAL) && envelope_wants_relayed(e, &e->recipients[i], false)));
 	case REPORT_DELAY:
 		return r->fate == RECIPIENT_WAITING && !r->delay_told && settling_delay_due(&s->message.envelope, &s->message.state, clock_wall_s()) &&
 		       queue_believes_clock(s->queue);
@@ -31,7 +33,7 @@ static bool concerns(const struct settling *s, enum report_kind kind, size_t i)
 
 static uint8_t wish_of(enum report_kind kind)
 {
-	return kind == REPORT_FAILURE ? NOTIFY_FAILURE : kind == REPORT_DELAY ? NOTIFY_DELAY : NOTIFY_SUCCESS;
+	return kind == REPORT_DELAY ? NOTIFY_DELAY : NOTIFY_FAILURE;
 }
 
 static void note_recipient(struct settling *s, uint32_t index, const char *text)
@@ -67,7 +69,7 @@ static void collect(struct settling *s)
 		const struct recipient_state *r = &s->message.state.recipients[i];
 		if (!concerns(s, s->kind, i))
 			continue;
-		if (!envelope_wants(&e->recipients[i], wish_of(s->kind))) {
+		if (s->kind != REPORT_SUCCESS && !envelope_wants(&e->recipients[i], wish_of(s->kind))) {
 			note_recipient(s, (uint32_t)i, "not wanted (NOTIFY)");
 			continue;
 		}

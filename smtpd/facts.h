@@ -32,7 +32,7 @@ struct transaction_facts {
 	bool eight_bit, utf8, require_tls, return_full, return_headers, prdr;
 	struct slice envelope_id;           /* ENVID */
 	int64_t hold_until_s, deliver_by_s;
-	bool deliver_by_return;
+	bool deliver_by_return, deliver_by_trace;
 	int priority;
 	struct recipient **recipients;      /* those that were answered 250, in order; each stays where it is */
 	size_t recipient_count;

@@ -36,6 +36,8 @@ static void add_end(struct buf *out, const struct transaction_facts *t, int64_t 
 		buf_add(out, t->recipients[0]->address);
 		buf_add_byte(out, '>');
 	}
+	if (t->priority) /* RFC 6710, 6 */
+		buf_addf(out, "\r\n\tPRIORITY %d", t->priority);
 	buf_add(out, SLICE(";\r\n\t"));
 	mail_date_print_local(out, now_s);
 	buf_add(out, SLICE("\r\n"));

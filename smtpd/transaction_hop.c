@@ -149,7 +149,8 @@ static int on_rcpt(void *arg, struct ipc_message *m)
 static unsigned flags_of(const struct transaction_facts *f)
 {
 	return (f->eight_bit ? HOP_8BIT : 0u) | (f->utf8 ? HOP_UTF8 : 0u) | (f->require_tls ? HOP_REQUIRETLS : 0u) | (f->prdr ? HOP_PRDR : 0u) |
-	       (f->return_full ? HOP_RETURN_FULL : 0u) | (f->return_headers ? HOP_RETURN_HEADERS : 0u);
+	       (f->return_full ? HOP_RETURN_FULL : 0u) | (f->return_headers ? HOP_RETURN_HEADERS : 0u) |
+	       (f->deliver_by_return ? HOP_BY_RETURN : 0u) | (f->deliver_by_trace ? HOP_BY_TRACE : 0u);
 }
 
 static void begin(struct hop *h)
@@ -157,7 +158,8 @@ static void begin(struct hop *h)
 	struct transaction *t = h->base.transaction;
 	const struct transaction_facts *f = transaction_facts(t);
 	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = h->forward && f->forward_sender.n ? f->forward_sender : f->sender, .envelope_id = f->envelope_id,
-		                  .size = f->announced, .flags = flags_of(f), .budget_ms = smtpd_settings.hop_patience_s * 1000 };
+		                  .size = f->announced, .flags = flags_of(f), .budget_ms = smtpd_settings.hop_patience_s * 1000,
+		                  .deliver_by_s = (uint64_t)f->deliver_by_s, .priority = f->priority ? (uint8_t)(f->priority + HOP_PRIORITY_BASE) : 0 };
 	struct buf b = BUF_INIT(32 << 10);
 	if (hop_put_envelope(&b, &e) == 0)
 		peer_tell(peer_of(h), HOP_BEGIN, 0, buf_slice(&b));

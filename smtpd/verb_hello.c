@@ -1,7 +1,9 @@
 /* The greeting, EHLO and HELO. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/general_settings.h"
+#include "base/mail_date.h"
 #include "base/net.h"
 #include "base/text.h"
 #include "smtpd/check.h"
@@ -49,6 +51,15 @@ static void add_line(const char *format, ...)
 	ehlo.count++;
 }
 
+/* RFC 4865, 4: the longest time to hold a message, and the latest date, which is the same. */
+static void add_future_release(void)
+{
+	struct buf until = BUF_INIT(64);
+	mail_date_print_iso(&until, clock_wall_s() + VERB_MAX_HOLD_S);
+	add_line("FUTURERELEASE %d %.*s", VERB_MAX_HOLD_S, SLICE_FMT(buf_slice(&until)));
+	buf_free(&until);
+}
+
 static void add_submission_lines(const struct session *s)
 {
 	struct buf mechanisms = BUF_INIT(LINE_BYTES - 8);
@@ -60,7 +71,7 @@ static void add_submission_lines(const struct session *s)
 		return;
 	add_line("DSN");
 	add_line("DELIVERBY");
-	add_line("FUTURERELEASE 2592000 %s", "2099-12-31T23:59:59Z");
+	add_future_release();
 	add_line("MT-PRIORITY MIXER");
 	if (s->facts.tls)
 		add_line("REQUIRETLS");

@@ -12,7 +12,7 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
-enum { MAX_PATH = 1024, MAX_HOLD_S = 30 * 86400 };
+enum { MAX_PATH = 1024 };
 
 #define BAD_VALUE MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "The value of a parameter is wrong")
 #define TOO_LARGE MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here")
@@ -68,17 +68,19 @@ static bool read_envid(struct reading *r, const struct mail_param *p)
 
 static bool read_by(struct reading *r, const struct mail_param *p)
 {
-	int64_t seconds;
-	if (!mail_param_by(p->value, &seconds, &r->facts->deliver_by_return))
+	struct mail_by by;
+	if (!mail_param_by(p->value, &by))
 		return false;
-	r->facts->deliver_by_s = clock_wall_s() + seconds;
+	r->facts->deliver_by_s = clock_wall_s() + by.seconds;
+	r->facts->deliver_by_return = by.return_mode;
+	r->facts->deliver_by_trace = by.trace;
 	return true;
 }
 
 static bool read_hold_for(struct reading *r, const struct mail_param *p)
 {
 	uint64_t seconds;
-	if (r->facts->hold_until_s || !scan_uint_all(p->value, MAX_HOLD_S, &seconds))
+	if (r->facts->hold_until_s || !scan_uint_all(p->value, VERB_MAX_HOLD_S, &seconds))
 		return false;
 	r->facts->hold_until_s = clock_wall_s() + (int64_t)seconds;
 	return true;
@@ -87,7 +89,7 @@ static bool read_hold_for(struct reading *r, const struct mail_param *p)
 static bool read_hold_until(struct reading *r, const struct mail_param *p)
 {
 	int64_t at;
-	if (r->facts->hold_until_s || !mail_date_parse_iso(p->value, &at) || at > clock_wall_s() + MAX_HOLD_S)
+	if (r->facts->hold_until_s || !mail_date_parse_iso(p->value, &at) || at > clock_wall_s() + VERB_MAX_HOLD_S)
 		return false;
 	r->facts->hold_until_s = at > 0 ? at : 1;
 	return true;
@@ -198,6 +200,8 @@ static struct mail_status read_mail(struct session *s, struct slice rest)
 	struct mail_status status = read_parameters(&(struct reading){ s, t, mem }, rest);
 	if (status.fate != MAIL_OK)
 		return status;
+	if (t->deliver_by_return && t->hold_until_s >= t->deliver_by_s)
+		return MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "It would be released when its time is over");
 	if (t->reverse_path.utf8 && !t->utf8)
 		return MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "This path needs SMTPUTF8");
 	if (t->announced > smtpd_settings.size_limit) {

@@ -11,6 +11,8 @@ struct verb {
 	bool quiet;                     /* not counted among commands: it has limits of its own */
 };
 
+enum { VERB_MAX_HOLD_S = 30 * 86400 }; /* the longest FUTURERELEASE */
+
 const struct verb *verb_find(struct slice name); /* NULL: unknown */
 
 /* smtpd/verb_hello.c */

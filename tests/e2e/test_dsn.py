@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The extensions of submission all the way through the queue: RFC 3461 (NOTIFY, RET, ENVID, ORCPT) to hops that speak DSN and to hops that don't, delay notices, DELIVERBY (RFC 2852),
 FUTURERELEASE (RFC 4865), MT-PRIORITY (RFC 6710)."""
-import base64, email, email.policy, re, threading, time
+import base64, datetime, email, email.policy, re, threading, time
 from porter import Porter, Talk, check, finish
 from sink import Sink
 
@@ -22,8 +22,11 @@ def refuse(address):
 
 
 speaking, plain, narrow = Sink(rcpt=refuse), Sink(rcpt=refuse, offer=('PIPELINING', '8BITMIME')), Gate()
+prompt = Sink(rcpt=refuse, offer=('PIPELINING', '8BITMIME', 'DSN', 'DELIVERBY', 'MT-PRIORITY MIXER', 'FUTURERELEASE 1000 2030-01-01T00:00:00Z'))
+strict = Sink(rcpt=refuse, offer=('PIPELINING', '8BITMIME', 'DELIVERBY 300'))
 p = Porter('dsn', settings={'queue-retry-first': '1s', 'queue-retry-most': '1s', 'queue-place-jobs': '1', 'queue-delay-notice': '2s', 'report-rate': '100000'},
-           maps={'routes': f'dsn.test [127.0.0.1]:{speaking.port}\nplain.test [127.0.0.1]:{plain.port}\nnarrow.test [127.0.0.1]:{narrow.sink.port}\n'})
+           maps={'routes': f'dsn.test [127.0.0.1]:{speaking.port}\nplain.test [127.0.0.1]:{plain.port}\nnarrow.test [127.0.0.1]:{narrow.sink.port}\n'
+                             f'prompt.test [127.0.0.1]:{prompt.port}\nstrict.test [127.0.0.1]:{strict.port}\n'})
 
 
 def login():
@@ -100,11 +103,66 @@ def delays():
 
 
 def deadlines():
-    fields, _ = one_report(send('later3@plain.test', ' BY=1;R'), 'failed', 'BY=1;R: what is not there by then has failed')
+    fields, _ = one_report(send('later3@prompt.test', ' BY=1;R'), 'failed', 'BY=1;R: what is not there by then has failed')
     check('as time that is over', fields.get('status', '').startswith('5.4.7') or fields.get('status', '').startswith('4.4.7'), fields)
     ident = send('later4@plain.test', ' BY=1;N')
     one_report(ident, 'delayed', 'BY=1;N: is told as delayed')
     check('and tried on', 'later4@plain.test' in p.ctl('queue', 'list').stdout)
+
+
+def arrives(hop, ident):
+    return p.wait(lambda: next((m for m in hop.messages if ident.encode() in m.content), None))
+
+
+def by_of(message):
+    """Seconds and mode of the BY that a hop heard."""
+    m = message and re.search(r' BY=(-?\d+);(\w+)', message.mail)
+    return (int(m[1]), m[2]) if m else None
+
+
+def handed_on():
+    """RFC 2852: the deadline goes with the message, in mode R only to who takes it over; the sender hears of it where it ends, and with T each time."""
+    quiet = send('good@prompt.test', ' BY=900;N')
+    got = by_of(arrives(prompt, quiet))
+    check('BY=900;N goes on with the time that is left', got and 0 < got[0] <= 900 and got[1] == 'N', got)
+    ident = send('good@prompt.test', ' BY=900;RT')
+    got = by_of(arrives(prompt, ident))
+    check('and so does BY=900;RT', got and 0 < got[0] <= 900 and got[1] == 'RT', got)
+    fields, _ = one_report(ident, 'relayed', 'T: the hand-over is told')
+    check('with the deadline', 'deliver-by-date' in fields, fields)
+    never = send('good@prompt.test', ' BY=900;NT', ' NOTIFY=NEVER')
+    check('T does not outdo NOTIFY=NEVER', by_of(arrives(prompt, never)))
+    before = len(plain.messages)
+    fields, _ = one_report(send('good@plain.test', ' BY=900;R'), 'failed', 'BY=900;R: a hop without DELIVERBY gets nothing, the sender hears of it')
+    check('in so many words', fields.get('status') == '5.3.3' and 'DELIVERBY' in fields.get('diagnostic-code', ''), fields)
+    check('nothing went there', len(plain.messages) == before)
+    ident = send('good@plain.test', ' BY=900;N')
+    message = arrives(plain, ident)
+    check('BY=900;N: a hop without DELIVERBY gets the message, and no BY', message and ' BY=' not in message.mail, message and message.mail)
+    one_report(ident, 'relayed', 'which is told, since its deadline ends there')
+    fields, _ = one_report(send('good@strict.test', ' BY=200;R'), 'failed', 'BY=200;R: a hop that wants 300 seconds gets nothing')
+    check('as time that is over', fields.get('status') == '5.4.7', fields)
+    check('with more time it gets it', by_of(arrives(strict, send('good@strict.test', ' BY=900;R'))))
+    check('and mode N knows no least', by_of(arrives(strict, send('good@strict.test', ' BY=-5;N')))[0] <= -5)
+    local = send('bob@example.test', ' BY=900;R')
+    check('a mailbox of ours is in time', p.wait(lambda: any(local.encode() in m for m in p.messages('bob').values())))
+    check('what nobody asked to hear of is not told', not reports(quiet) and not reports(never) and not reports(local))
+
+
+def more_words():
+    ident = send('good@prompt.test', ' RET=HDRS MT-PRIORITY=-3')
+    message = arrives(prompt, ident)
+    check('RET=HDRS and MT-PRIORITY go on', message and ' RET=HDRS' in message.mail and ' MT-PRIORITY=-3' in message.mail, message and message.mail)
+    head = message.content.split(b'\r\n\r\n')[0] if message else b''
+    check('the priority stands in Received (RFC 6710, 6), and in no field of its own', re.search(rb'^Received:(?:.|\r\n\t)*PRIORITY -3;', head, re.M) and b'MT-Priority:' not in head, head)
+    message = arrives(plain, send('good@plain.test', ' MT-PRIORITY=5'))
+    check('a hop that does not know it does not hear it', message and 'MT-PRIORITY' not in message.mail, message and message.mail)
+    message = arrives(prompt, send('good@prompt.test', ' HOLDFOR=1'))
+    check('what was held here is not held again', message and 'HOLD' not in message.mail, message and message.mail)
+    check('a release behind the deadline is refused at once', talk.code(f'MAIL FROM:<{USER}> BY=60;R HOLDFOR=90') == 501)
+    words = next(line.split()[1:] for line in offered if line[4:].startswith('FUTURERELEASE'))
+    last = datetime.datetime.fromisoformat(words[1].replace('Z', '+00:00')).timestamp()
+    check('the latest release date is as far as the longest time', abs(last - time.time() - int(words[0])) < 3600, words)
 
 
 def release():
@@ -130,7 +188,7 @@ with p:
     talk, offered = login()
     words = {line[4:].split()[0] for line in offered}
     check('what is advertised: DSN, FUTURERELEASE, DELIVERBY, MT-PRIORITY, REQUIRETLS, not BURL', {'DSN', 'FUTURERELEASE', 'DELIVERBY', 'MT-PRIORITY', 'REQUIRETLS'} <= words and 'BURL' not in words, words)
-    for step in (words_pass, words_end_here, delays, deadlines, release, priorities):
+    for step in (words_pass, words_end_here, delays, deadlines, handed_on, more_words, release, priorities):
         step()
     talk.close()
 finish()

@@ -56,9 +56,11 @@ def main(messages, seconds):
         began = time.monotonic()
         flood(p, messages)
         check('the slow hop is tried', p.wait(lambda: slow.total))
-        code, _, _ = submit(p, quick, 'quick@example.test', 'ann@other.test')
+        code, said, _ = submit(p, quick, 'quick@example.test', 'ann@other.test')
         check('somebody else\'s message is taken', code == 250, code)
         check('and is there while all that waits', p.wait(lambda: quick.others.get('quick@example.test')) and sum(1 for _ in p.spool.glob('queue/*/*')) >= messages, slow.total)
+        if 'quick@example.test' in quick.others:
+            print(f'row slow-hop: somebody else\'s message {(quick.others["quick@example.test"][0] - said) * 1000:.0f} ms after its 250')
         if seconds:
             time.sleep(max(0, began + seconds - time.monotonic()))
             check('what hung is put off, with the reason', p.wait_log(r' deferred process=queue .*to=u\d+@far\.test'), p.log_text()[-500:])

@@ -26,7 +26,7 @@ static struct envelope sample(enum evidence_grade grade, enum envelope_way way)
 			.way = way, .notify = NOTIFY_FAILURE };
 	return (struct envelope){
 		.id = SLICE("0123456789bcdfgh"), .arrived_s = 1000, .expires_s = 2000, .evidence = { grade, SLICE("alice"), SLICE("logged in") },
-		.reverse_path = SLICE("alice@example.test"), .envelope_id = SLICE("a b"), .priority = -4, .deliver_by_s = 1500, .client = SLICE("192.0.2.1"),
+		.reverse_path = SLICE("alice@example.test"), .envelope_id = SLICE("a b"), .priority = -4, .deliver_by_s = 1500, .deliver_by_trace = true, .return_headers = true, .client = SLICE("192.0.2.1"),
 		.transaction = SLICE("t1"), .message_id = SLICE("<1@example.test>"), .recipients = recipients, .recipient_count = 2
 	};
 }
@@ -82,10 +82,29 @@ static void a_record_comes_back_as_it_was(void **state)
 	assert_true(slice_eq(back.id, e.id) && slice_eq(back.reverse_path, e.reverse_path) && slice_eq(back.envelope_id, e.envelope_id));
 	assert_int_equal(back.priority, -4);
 	assert_int_equal(back.deliver_by_s, 1500);
+	assert_true(back.deliver_by_trace && !back.deliver_by_return && back.return_headers && !back.return_full);
 	assert_int_equal(back.recipient_count, 2);
 	assert_true(slice_eq(back.recipients[1].original, e.recipients[1].original));
 	arena_free(&mem);
 	buf_free(&record);
+}
+
+/* RFC 2852: with trace each time, in mode N where the deadline is not taken over, never against NOTIFY=NEVER. */
+static void who_hears_that_a_message_was_handed_on(void **state)
+{
+	static const struct {
+		bool by, back, trace, never, passed, told;
+	} rows[] = {
+		{ .told = false }, { .passed = true }, { .by = true, .told = true }, { .by = true, .passed = true }, { .by = true, .back = true },
+		{ .by = true, .trace = true, .passed = true, .told = true }, { .by = true, .back = true, .trace = true, .passed = true, .told = true },
+		{ .by = true, .never = true }, { .by = true, .trace = true, .never = true }, { .trace = true },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct envelope e = { .deliver_by_s = rows[i].by ? 1500 : 0, .deliver_by_return = rows[i].back, .deliver_by_trace = rows[i].trace };
+		struct envelope_recipient r = { .notify = rows[i].never ? NOTIFY_NEVER : 0 };
+		assert_int_equal(envelope_wants_relayed(&e, &r, rows[i].passed), rows[i].told);
+	}
 }
 
 static void a_record_that_admission_would_refuse_is_not_read(void **state)
@@ -269,6 +288,7 @@ int main(void)
 		cmocka_unit_test(one_recipient_that_may_not_refuses_the_message),
 		cmocka_unit_test(a_null_reverse_path_comes_in_as_a_report_only),
 		cmocka_unit_test(a_record_comes_back_as_it_was),
+		cmocka_unit_test(who_hears_that_a_message_was_handed_on),
 		cmocka_unit_test(a_record_that_admission_would_refuse_is_not_read),
 		cmocka_unit_test(damaged_records_are_refused_or_read_never_overread),
 		cmocka_unit_test(the_state_is_the_envelope_and_its_events),

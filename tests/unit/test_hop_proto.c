@@ -13,10 +13,11 @@
 
 static const struct hop_envelope envelope = {
 	.transaction = SLICE_INIT("T_1-x"), .place = SLICE_INIT("mx:far.test"), .route = SLICE_INIT("mx tls=dane"), .reverse_path = SLICE_INIT("a@b"),
-	.envelope_id = SLICE_INIT("id"), .size = 900, .flags = HOP_8BIT | HOP_RETURN_HEADERS, .budget_ms = 1234
+	.envelope_id = SLICE_INIT("id"), .size = 900, .flags = HOP_8BIT | HOP_RETURN_HEADERS | HOP_BY_TRACE, .budget_ms = 1234,
+	.deliver_by_s = 1500, .priority = 19
 };
 static struct hop_recipient recipient = { SLICE_INIT("u@far.test"), SLICE_INIT("rfc822;u@x"), 6 };
-static const struct hop_facts facts = { SLICE_INIT("mx.far.test"), SLICE_INIT("192.0.2.1:25"), SLICE_INIT("TLSv1.3"), true, true, true, true };
+static const struct hop_facts facts = { SLICE_INIT("mx.far.test"), SLICE_INIT("192.0.2.1:25"), SLICE_INIT("TLSv1.3"), true, true, true, true, true };
 
 static void assert_slice(struct slice a, struct slice b)
 {
@@ -28,7 +29,7 @@ static void assert_facts(const struct hop_facts *f)
 	assert_slice(f->host, facts.host);
 	assert_slice(f->address, facts.address);
 	assert_slice(f->tls, facts.tls);
-	assert_true(f->down && f->dot_sent && f->unknown && f->dsn);
+	assert_true(f->down && f->dot_sent && f->unknown && f->dsn && f->deliver_by);
 }
 
 static void assert_envelope(const struct hop_envelope *e)

@@ -137,8 +137,7 @@ static void decoded_parameters_are_printable(void **state)
 {
 	struct slice out;
 	unsigned bits;
-	int64_t seconds;
-	bool back;
+	struct mail_by by;
 	int priority;
 	(void)state;
 	assert_true(mail_param_envid(SLICE("QQ+2B1"), &mem, &out) && slice_eq(out, SLICE("QQ+1")));
@@ -154,10 +153,11 @@ static void decoded_parameters_are_printable(void **state)
 	assert_false(mail_param_notify(SLICE("NEVER,SUCCESS"), &bits));
 	assert_false(mail_param_notify(SLICE(""), &bits));
 	assert_false(mail_param_notify(SLICE("SUCCESS,"), &bits));
-	assert_true(mail_param_by(SLICE("120;R"), &seconds, &back) && seconds == 120 && back);
-	assert_true(mail_param_by(SLICE("-5;N"), &seconds, &back) && seconds == -5 && !back);
-	assert_false(mail_param_by(SLICE("-5;R"), &seconds, &back));
-	assert_false(mail_param_by(SLICE("9999999999;N"), &seconds, &back));
+	assert_true(mail_param_by(SLICE("120;R"), &by) && by.seconds == 120 && by.return_mode && !by.trace);
+	assert_true(mail_param_by(SLICE("-5;N"), &by) && by.seconds == -5 && !by.return_mode);
+	assert_true(mail_param_by(SLICE("+5;NT"), &by) && by.seconds == 5 && !by.return_mode && by.trace);
+	assert_false(mail_param_by(SLICE("-5;R"), &by) || mail_param_by(SLICE("0;R"), &by) || mail_param_by(SLICE("5;RX"), &by) || mail_param_by(SLICE("+-5;N"), &by));
+	assert_false(mail_param_by(SLICE("9999999999;N"), &by));
 	assert_true(mail_param_priority(SLICE("-9"), &priority) && priority == -9);
 	assert_false(mail_param_priority(SLICE("10"), &priority));
 }
