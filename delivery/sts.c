@@ -40,6 +40,7 @@ struct sts {
 	struct domain *buckets[BUCKETS];
 	size_t count, waiting;
 	struct sts_query *queries;
+	bool loading;                 /* of what lies on disk: no question is asked yet */
 };
 
 struct sts *sts_new(struct loop *l, struct dns *d, sts_fetch fetch, void *how)
@@ -230,10 +231,30 @@ static void got_txt(void *arg, const struct dns_answer *a)
 	loop_timer_set(q->timer, PATIENCE_MS);
 }
 
+static void ask(struct sts_query *q)
+{
+	struct buf name = BUF_INIT(MAX_DOMAIN + 16);
+	buf_add_cstr(&name, "_mta-sts.");
+	buf_add_cstr(&name, q->name);
+	if (!buf_full(&name) && q->sts->waiting <= MAX_WAITING)
+		q->txt = dns_ask(q->sts->dns, DNS_TXT, buf_slice(&name), got_txt, q);
+	else
+		loop_timer_set(q->timer, 0);
+	buf_free(&name);
+}
+
+void sts_loading(struct sts *s, bool loading)
+{
+	bool ended = s->loading && !loading;
+	s->loading = loading;
+	for (struct sts_query *q = s->queries; ended && q; q = q->next)
+		if (!q->txt && !q->waits)
+			ask(q);
+}
+
 struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void *arg, enum answer a, const struct sts_policy *p), void *arg)
 {
 	struct sts_query *q = MEM_NEW(struct sts_query);
-	struct buf name = BUF_INIT(MAX_DOMAIN + 16);
 	*q = (struct sts_query){ .next = s->queries, .link = &s->queries, .sts = s, .name = mem_copy(domain.p, domain.n), .done = done, .arg = arg };
 	for (char *c = q->name; *c; c++)
 		*c = text_lower_byte(*c);
@@ -242,12 +263,9 @@ struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void
 	s->queries = q;
 	s->waiting++;
 	q->timer = loop_timer_new(s->loop, timed_out, q);
-	buf_add_cstr(&name, "_mta-sts.");
-	buf_add_cstr(&name, q->name);
-	if (!buf_full(&name) && s->waiting <= MAX_WAITING)
-		q->txt = dns_ask(s->dns, DNS_TXT, buf_slice(&name), got_txt, q);
+	if (s->loading)
+		loop_timer_set(q->timer, PATIENCE_MS);
 	else
-		loop_timer_set(q->timer, 0);
-	buf_free(&name);
+		ask(q);
 	return q;
 }

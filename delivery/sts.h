@@ -36,6 +36,9 @@ struct sts;
 struct sts *sts_new(struct loop *l, struct dns *d, sts_fetch fetch, void *how);
 void sts_free(struct sts *s);
 
+/* While what lies on disk is being told, by sts_fetched, questions wait, for as long as for a fetch: a young process must not pass by a policy that is known. */
+void sts_loading(struct sts *s, bool loading);
+
 /* From the helper: text "" means that there is none or it can't be had. fetched_s: when. Also for all that lies on disk, at start. */
 void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct slice text, int64_t fetched_s);
 

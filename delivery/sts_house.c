@@ -15,7 +15,8 @@
 struct helper {
 	struct sts_house *owner;
 	struct ipc *channel;
-	char *domain, *id;            /* NULL: it tells what is on disk */
+	char *domain, *id;            /* NULL: it tells what is on disk, or has answered */
+	bool loads;                   /* it tells what is on disk */
 	struct helper *next;
 };
 
@@ -72,9 +73,12 @@ static void on_close(void *arg, struct ipc *which)
 	struct sts *sts = h->owner->sts;
 	char *domain = h->domain, *id = h->id;
 	h->domain = h->id = NULL;
+	bool loads = h->loads;
 	h->channel = NULL;
 	ipc_free(which);
 	helper_free(h);
+	if (loads)
+		sts_loading(sts, false);
 	if (domain)
 		sts_fetched(sts, slice_of(domain), slice_of(id), SLICE_NONE, 0); /* it ended without a word */
 	mem_free(domain);
@@ -95,7 +99,7 @@ static int start(struct sts_house *s, const struct slice *words, size_t count, s
 		return error;
 	}
 	struct helper *h = MEM_NEW(struct helper);
-	*h = (struct helper){ s, NULL, domain.n ? mem_copy(domain.p, domain.n) : NULL, domain.n ? mem_copy(id.p, id.n) : NULL, s->helpers };
+	*h = (struct helper){ s, NULL, domain.n ? mem_copy(domain.p, domain.n) : NULL, domain.n ? mem_copy(id.p, id.n) : NULL, !domain.n, s->helpers };
 	s->helpers = h;
 	s->count++;
 	h->channel = ipc_new(s->house->loop, fds[0], &handler, h);
@@ -114,8 +118,10 @@ static void load(void *arg)
 	struct sts_house *s = arg;
 	struct slice words[] = { tls_policy_settings.sts_directory };
 	int error = start(s, words, 1, SLICE_NONE, SLICE_NONE);
-	if (error)
-		log_event(LOG_WARN, "sts-load", LOG_ERRNO(error), LOG_END);
+	if (!error)
+		return;
+	log_event(LOG_WARN, "sts-load", LOG_ERRNO(error), LOG_END);
+	sts_loading(s->sts, false);
 }
 
 struct sts_house *sts_house_new(struct house *h, struct dns *d)
@@ -123,6 +129,7 @@ struct sts_house *sts_house_new(struct house *h, struct dns *d)
 	struct sts_house *s = MEM_NEW(struct sts_house);
 	s->house = h;
 	s->sts = sts_new(h->loop, d, fetch, s);
+	sts_loading(s->sts, true);
 	s->begin = loop_timer_new(h->loop, load, s);
 	loop_timer_set(s->begin, 0);
 	return s;

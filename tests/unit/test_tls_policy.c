@@ -224,6 +224,27 @@ static void a_policy_that_is_known_is_believed_without_its_record(void **state)
 	close_world(&w);
 }
 
+static void tell_what_is_kept(void *arg)
+{
+	struct world *w = arg;
+	sts_fetched(w->sts, SLICE("gone.test"), SLICE("7"), SLICE("version: STSv1\nmode: enforce\nmx: mx.gone.test\nmax_age: 86400\n"), clock_wall_s());
+	sts_loading(w->sts, false);
+}
+
+static void a_question_waits_for_what_is_kept_on_disk(void **state)
+{
+	(void)state;
+	static const struct row row = { "gone.test", "evil.test", "", "may", false, false, false, "sts LATER" };
+	struct world w;
+	open_world(&w, true);
+	sts_loading(w.sts, true);
+	struct loop_timer *later = loop_timer_new(w.loop, tell_what_is_kept, &w);
+	loop_timer_set(later, 100);
+	assert_string_equal(decide(&w, &row), row.want);
+	loop_timer_free(later);
+	close_world(&w);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -248,6 +269,7 @@ int main(void)
 		cmocka_unit_test(each_world_gets_its_policy),
 		cmocka_unit_test(what_dnssec_does_not_prove_says_nothing),
 		cmocka_unit_test(a_policy_that_is_known_is_believed_without_its_record),
+		cmocka_unit_test(a_question_waits_for_what_is_kept_on_disk),
 	};
 	return cmocka_run_group_tests(tests, start, NULL);
 }
