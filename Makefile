@@ -93,6 +93,7 @@ $(BUILD)/%.o: %.c
 $(BINARIES): $(BUILD)/%: $(BUILD)/ctl/main_%.o $(BUILD)/libporter.a
 	@echo "  ld $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@chmod 755 $@                    # whatever the umask: its helpers run it as other users
 
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libporter.a
 	@mkdir -p $(@D)
