@@ -83,7 +83,7 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     with open(p.etc / 'aliases', 'a') as f:
         f.write('robot@example.test alice@example.test\n')
     link = p.dir / 'newaliases'
-    os.link(SENDMAIL, p.dir / 'sendmail')
+    shutil.copy(SENDMAIL, p.dir / 'sendmail')
     os.symlink('sendmail', link)
     shutil.copy(BUILD / 'porterctl', p.dir / 'porterctl')
     r = run(p, program=link)
