@@ -246,6 +246,9 @@ static void read_message(void *arg)
 	a->error = spool_read(a->queue->spool, SPOOL_QUEUE, slice_of(a->message_id), &a->raw, &a->mem, &a->message, &a->why);
 	if (a->error)
 		return;
+	a->error = spool_verify(&a->message, &a->why);
+	if (a->error)
+		return;
 	const struct envelope *e = &a->message.envelope;
 	if (e->sign)
 		job_sign_author(a->message.fd, a->message.content_offset, a->message.content_length, &a->mem, &a->author);

@@ -24,8 +24,8 @@
  *	drop/NAME             handed in by sendmail while nobody served    sendmail (rename)                         taken in at start
  *	tmp/NAME              staged on file systems without unnamed files spool_pen                                 removed at start
  *
- * The file: a head of 64 bytes {magic, version, offset and length of the content, length and checksum of the envelope, checksum of the head}, the content
- * (CRLF line ends, as it goes on the wire, our own fields in front), the envelope record, then events. Content may begin behind the head with a
+ * The file: a head of 64 bytes {magic, version, offset and length of the content, length and checksum of the envelope, checksum of the content, checksum of the head}, the content
+ * (CRLF line ends, as it goes on the wire, our own fields in front), the envelope record, then events. Files of version 1, without a checksum of the content, are read, too. Content may begin behind the head with a
  * gap, so that whoever writes it can put a header section of unknown length in front at the end. */
 enum { SPOOL_HEAD = 64, SPOOL_ID_MAX = 32, SPOOL_JOURNAL_MAX = 16 << 20 };
 
@@ -65,6 +65,9 @@ struct spool_message {
 	uint64_t content_offset, content_length;
 	struct envelope envelope;
 	struct message_state state;
+	struct slice content;                /* where it was read along with the rest, since it is small; else p is NULL */
+	uint64_t content_check;
+	bool has_check;                      /* not in files of version 1 */
 	struct slice journal;                /* its sound events, for spool_read's caller to walk */
 	uint64_t sound_size;                 /* of the file, up to the last sound event */
 	bool torn;                           /* what follows is not: half an event, which a crash left */
@@ -72,6 +75,9 @@ struct spool_message {
 
 /* Opens and checks. -ENOENT: not there. -EBADMSG: damaged, foreign or of another version; *why says what. May block a little: for workers, or few. */
 int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *out, const char **why);
+
+/* The content is what was put in: it is read whole. Asked before it is delivered. 0, or -EBADMSG with *why; for a worker. */
+int spool_verify(const struct spool_message *m, const char **why);
 
 /* Appends an event. durable: it must survive a power cut (a recipient that is done); others cost at worst an attempt. done in the loop. */
 struct spool_append {

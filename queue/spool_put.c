@@ -14,6 +14,15 @@ static int write_at(int fd, struct slice s, uint64_t at)
 	return file_write(fd, s);
 }
 
+/* Of what stands in the file where somebody else wrote it. */
+static int check_content(const struct spool_put *p, uint64_t *out)
+{
+	if (p->content_length != p->content.n)
+		return spool_check_file(p->pen.fd, p->content_offset, p->content_length, out);
+	*out = spool_check_content(p->content);
+	return 0;
+}
+
 static int write_message(struct spool_put *p)
 {
 	struct buf envelope = BUF_INIT(ENVELOPE_MAX);
@@ -29,7 +38,8 @@ static int write_message(struct spool_put *p)
 		error = error ? error : write_at(p->pen.fd, p->content, SPOOL_HEAD);
 	}
 	error = error ? error : envelope_put(&envelope, p->envelope, p->hop_down);
-	struct spool_head h = { p->content_offset, p->content_length, envelope.n, journal_checksum(buf_slice(&envelope)) };
+	struct spool_head h = { p->content_offset, p->content_length, envelope.n, journal_checksum(buf_slice(&envelope)), 0, true };
+	error = error ? error : check_content(p, &h.content_check);
 	spool_put_head(front, &h);
 	error = error ? error : write_at(p->pen.fd, buf_slice(&envelope), h.content_offset + h.content_length);
 	error = error ? error : file_truncate(p->pen.fd, h.content_offset + h.content_length + h.envelope_length);

@@ -9,7 +9,8 @@
 #include "queue/spool_inside.h"
 
 enum { FIRST_READ = 8192 };
-static const char magic[8] = "PorterQ\1";
+enum { VERSION_AT = 7, OLD_VERSION = 1, VERSION = 2, OLD_END = 40, END = 48 };
+static const char magic[8] = "PorterQ\2";
 
 /* -- the head ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -35,18 +36,21 @@ void spool_put_head(char to[SPOOL_HEAD], const struct spool_head *h)
 	put_u64(to + 16, h->content_length);
 	put_u64(to + 24, h->envelope_length);
 	put_u64(to + 32, h->envelope_check);
-	put_u64(to + 40, journal_checksum(slice(to, 40)));
+	put_u64(to + 40, h->content_check);
+	put_u64(to + END, journal_checksum(slice(to, END)));
 }
 
 static const char *get_head(const char from[SPOOL_HEAD], uint64_t file_size, struct spool_head *h)
 {
-	if (memcmp(from, magic, sizeof magic - 1))
+	bool old = from[VERSION_AT] == OLD_VERSION;
+	size_t end = old ? OLD_END : END;
+	if (memcmp(from, magic, VERSION_AT))
 		return "not a file of the spool";
-	if (from[7] != magic[7])
+	if (!old && from[VERSION_AT] != VERSION)
 		return "of another version";
-	if (get_u64(from + 40) != journal_checksum(slice(from, 40)))
+	if (get_u64(from + end) != journal_checksum(slice(from, end)))
 		return "the head is damaged";
-	*h = (struct spool_head){ get_u64(from + 8), get_u64(from + 16), get_u64(from + 24), get_u64(from + 32) };
+	*h = (struct spool_head){ get_u64(from + 8), get_u64(from + 16), get_u64(from + 24), get_u64(from + 32), old ? 0 : get_u64(from + 40), !old };
 	if (h->content_offset < SPOOL_HEAD || h->content_offset > file_size || h->content_length > file_size - h->content_offset ||
 	    h->envelope_length > ENVELOPE_MAX || h->envelope_length > file_size - h->content_offset - h->content_length)
 		return "truncated";
@@ -94,7 +98,8 @@ static int read_parts(const struct spool *s, int fd, struct slice id, struct buf
 	if (journal_n > SPOOL_JOURNAL_MAX)
 		journal_n = SPOOL_JOURNAL_MAX;
 	size_t start = (size_t)envelope_at;
-	if (journal_at + journal_n > first) {
+	bool whole = journal_at + journal_n <= first;
+	if (!whole) {
 		buf_clear(raw);
 		start = 0;
 		error = read_at(fd, envelope_at, (size_t)(h.envelope_length + journal_n), raw);
@@ -111,6 +116,8 @@ static int read_parts(const struct spool *s, int fd, struct slice id, struct buf
 	m->sound_size = journal_at + sound;
 	m->torn = sound < journal_n && journal_n == journal_all;
 	m->content_offset = h.content_offset, m->content_length = h.content_length;
+	m->content_check = h.content_check, m->has_check = h.has_check;
+	m->content = whole ? slice(raw->p + h.content_offset, h.content_length) : SLICE_NONE;
 	*why = NULL;
 	return error;
 }

@@ -35,7 +35,7 @@ static int put_one(struct spool *s, unsigned long i, unsigned long places, unsig
 		.host = SLICE("mx.far.test[192.0.2.1]:25") };
 	struct buf envelope = BUF_INIT(MAX_RECORD), all = BUF_INIT(MAX_RECORD);
 	int folder = -1, fd = -1, error = envelope_put(&envelope, &e, false);
-	struct spool_head h = { SPOOL_HEAD, sizeof content - 1, envelope.n, journal_checksum(buf_slice(&envelope)) };
+	struct spool_head h = { SPOOL_HEAD, sizeof content - 1, envelope.n, journal_checksum(buf_slice(&envelope)), spool_check_content(slice(content, sizeof content - 1)), true };
 	spool_put_head(front, &h);
 	buf_add(&all, slice(front, SPOOL_HEAD));
 	buf_add(&all, slice(content, sizeof content - 1));

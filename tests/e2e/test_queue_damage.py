@@ -32,6 +32,7 @@ DAMAGE = {
     'empty': lambda f: os.truncate(f, 0),
     'altered in its head': lambda f: flip(f, 20),
     'altered in its envelope': lambda f: flip(f, 64 + content_length(f) + 40),
+    'altered in its content': lambda f: flip(f, 64 + content_length(f) - 3),
     'of another version': other_version,
     'a link': link,
     'a folder': lambda f: (f.unlink(), f.mkdir(), shutil.chown(f, f.parent.owner())),

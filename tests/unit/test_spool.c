@@ -144,6 +144,121 @@ static void what_was_prepared_and_dropped_leaves_nothing(void **state)
 	assert_int_equal(look(&id, &why), -ENOENT);
 }
 
+/* What spool_verify says of a message as it lies there. */
+static int verify(const struct unique *id, bool *has_check)
+{
+	struct buf raw = BUF_INIT(88 << 20);
+	struct arena mem = ARENA_INIT(16 << 20);
+	struct spool_message m;
+	const char *why = NULL;
+	assert_int_equal(spool_read(spool, SPOOL_QUEUE, unique_slice(id), &raw, &mem, &m, &why), 0);
+	int error = spool_verify(&m, &why);
+	*has_check = m.has_check;
+	if (error)
+		assert_string_equal(why, "the content is damaged");
+	close(m.fd);
+	arena_free(&mem);
+	buf_free(&raw);
+	return error;
+}
+
+static void flip(const struct unique *id, off_t at)
+{
+	char path[200], byte;
+	path_of(id, path);
+	int fd = open(path, O_RDWR);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 4;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void content_of(struct buf *out, size_t n)
+{
+	while (out->n < n)
+		buf_addf(out, "line %zu of a message\r\n", out->n);
+	buf_truncate(out, n);
+}
+
+static void altered_content_is_found_before_it_is_delivered(void **state)
+{
+	static const size_t sizes[] = { 1, 300, 8000, 65536, 65537, 200000 };
+	bool has_check;
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		struct buf content = BUF_INIT(1 << 20);
+		struct unique id = unique_new();
+		content_of(&content, sizes[i]);
+		put(&id, buf_slice(&content));
+		assert_int_equal(verify(&id, &has_check), 0);
+		assert_true(has_check);
+		const off_t places[] = { 0, (off_t)sizes[i] / 2, (off_t)sizes[i] - 1 };
+		for (size_t k = 0; k < 3; k++) {
+			flip(&id, SPOOL_HEAD + places[k]);
+			assert_int_equal(verify(&id, &has_check), -EBADMSG);
+			flip(&id, SPOOL_HEAD + places[k]);
+		}
+		assert_int_equal(verify(&id, &has_check), 0);
+		buf_free(&content);
+	}
+}
+
+/* By a pen, with a gap in front; and the copy that the next envelope gets. */
+static void content_of_a_pen_is_checked_like_ones_own(void **state)
+{
+	enum { GAP = 5000, LENGTH = 150000 };
+	struct buf content = BUF_INIT(1 << 20);
+	struct unique first = unique_new(), second = unique_new();
+	struct envelope e = envelope(&first), copied = envelope(&second);
+	struct spool_put p = { .envelope = &e, .copy = -1, .content_offset = SPOOL_HEAD + GAP, .content_length = LENGTH, .done = put_done };
+	bool has_check;
+	(void)state;
+	content_of(&content, LENGTH);
+	assert_int_equal(spool_pen(spool, &p.pen), 0);
+	assert_int_equal(pwrite(p.pen.fd, content.p, LENGTH, SPOOL_HEAD + GAP), LENGTH);
+	struct spool_put copy = { .envelope = &copied, .pen = PEN_NONE, .copy = dup(p.pen.fd), .content_offset = SPOOL_HEAD + GAP, .content_length = LENGTH, .done = put_done };
+	spool_put(spool, &p, SYNCER_DELIVER);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	spool_put(spool, &copy, SYNCER_DELIVER);
+	loop_run(loop);
+	assert_int_equal(last_error, 0);
+	close(copy.copy);
+	assert_int_equal(verify(&first, &has_check), 0);
+	assert_int_equal(verify(&second, &has_check), 0);
+	assert_true(has_check);
+	flip(&second, SPOOL_HEAD + GAP + LENGTH - 1);
+	assert_int_equal(verify(&second, &has_check), -EBADMSG);
+	buf_free(&content);
+}
+
+/* A file of version 1, as 40 bytes of head and their checksum made it. */
+static void a_message_of_the_first_version_is_read(void **state)
+{
+	struct unique id = unique_new();
+	char path[200], head[SPOOL_HEAD];
+	const char *why;
+	bool has_check;
+	(void)state;
+	put(&id, SLICE("Subject: x\r\n\r\nhello\r\n"));
+	path_of(&id, path);
+	int fd = open(path, O_RDWR);
+	assert_int_equal(pread(fd, head, SPOOL_HEAD, 0), SPOOL_HEAD);
+	assert_int_equal(head[7], 2);
+	head[7] = 1;
+	memset(head + 40, 0, SPOOL_HEAD - 40);
+	uint64_t check = journal_checksum(slice(head, 40));
+	for (int i = 0; i < 8; i++)
+		head[40 + i] = (char)(check >> (56 - 8 * i));
+	assert_int_equal(pwrite(fd, head, SPOOL_HEAD, 0), SPOOL_HEAD);
+	close(fd);
+	assert_int_equal(look(&id, &why), 0);
+	assert_int_equal(verify(&id, &has_check), 0);
+	assert_false(has_check);
+	flip(&id, 20);
+	assert_int_equal(look(&id, &why), -EBADMSG);
+}
+
 static void append_done(struct spool_append *a)
 {
 	last_error = a->job.error;
@@ -261,7 +376,7 @@ static void a_damaged_file_is_told_as_such(void **state)
 		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 		why = NULL;
 		int error = look(&id, &why);
-		bool gap_or_content = (at >= 48 && at < SPOOL_HEAD) || (at >= SPOOL_HEAD && at < SPOOL_HEAD + 3);
+		bool gap_or_content = (at >= 56 && at < SPOOL_HEAD) || (at >= SPOOL_HEAD && at < SPOOL_HEAD + 3);
 		assert_int_equal(error, gap_or_content ? 0 : -EBADMSG);
 		assert_true(gap_or_content || why);
 		refused += error != 0;
@@ -365,6 +480,9 @@ int main(void)
 		TEST(events_are_appended_and_folded), TEST(what_is_appended_after_a_torn_end_is_read), TEST(an_event_that_is_written_in_part_is_taken_back),
 		TEST(a_damaged_file_is_told_as_such), TEST(a_link_and_a_foreign_name_are_not_followed),
 		TEST(messages_move_and_go), TEST(a_made_report_is_in_the_queue_once_it_is_adopted),
+		TEST(altered_content_is_found_before_it_is_delivered),
+		TEST(content_of_a_pen_is_checked_like_ones_own),
+		TEST(a_message_of_the_first_version_is_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
