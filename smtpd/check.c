@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/suffix.h"
 #include "smtpd/policy.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -26,8 +27,11 @@ struct checks {
 	struct mail_status refusal;
 };
 
+static struct suffix_list *suffixes;   /* for whom harvesting counts; NULL: the library has no list */
+
 void checks_start(struct smtpd *d)
 {
+	suffixes = suffix_list_new(SLICE(""));
 	for (const struct check_kind *const *k = check_kinds; *k; k++)
 		if ((*k)->start)
 			(*k)->start(d);
@@ -226,6 +230,11 @@ struct smtpd *check_smtpd(struct check *c)
 	return c->chain->session->smtpd;
 }
 
+bool check_is_passed_by(const struct check *c, struct slice name)
+{
+	return policy_by_passes(c->chain->session, name);
+}
+
 void check_adds_fields(struct check *c)
 {
 	c->chain->adds_fields = true;
@@ -262,6 +271,8 @@ void check_evidence(struct check *c, const struct evidence *e)
 void check_proven_domain(struct check *c, struct slice domain)
 {
 	struct session *s = c->chain->session;
+	struct slice organisation = suffixes ? suffix_organisation(suffixes, domain) : SLICE_NONE;
+	domain = organisation.n ? organisation : domain;
 	if (slice_eq(s->proven_domain, domain))
 		return;
 	struct slice copy = arena_copy(&s->mem, domain);

@@ -8,8 +8,9 @@
  * smtpd/checks.c; a session runs the rows in order at each stage, one after the other, and the first refusal answers. At most one question is open in a session.
  *
  * CHECK_CONNECT stands before the greeting, CHECK_RCPT behind the resolver's good answer, CHECK_DOT behind the last byte, before anything is delivered; CHECK_UNKNOWN where a command is
- * none of ours (facts->unknown_command), at any place outside of content. */
-enum check_stage { CHECK_CONNECT, CHECK_HELO, CHECK_MAIL, CHECK_RCPT, CHECK_DATA, CHECK_DOT, CHECK_UNKNOWN };
+ * none of ours (facts->unknown_command), at any place outside of content; CHECK_ASKER where an unknown recipient is about to be counted for whoever asks: what can prove a domain
+ * does so, and what anybody says is not the answer. */
+enum check_stage { CHECK_CONNECT, CHECK_HELO, CHECK_MAIL, CHECK_RCPT, CHECK_DATA, CHECK_DOT, CHECK_UNKNOWN, CHECK_ASKER };
 enum check_step {
 	CHECK_GO_ON,
 	CHECK_REFUSE,      /* check_refuse said how */
@@ -41,11 +42,12 @@ struct recipient *check_candidate(struct check *c);                    /* the sa
 struct message *check_message(struct check *c);                        /* from CHECK_DATA on */
 struct arena *check_arena(struct check *c);                            /* lives as long as the transaction (before MAIL: the session) */
 struct smtpd *check_smtpd(struct check *c);
+bool check_is_passed_by(const struct check *c, struct slice name);     /* access spares this client, sender or recipient what is called so */
 void check_adds_fields(struct check *c);                               /* a field may be added at the dot: large messages leave room for it. Without, they are written anew */
 void check_add_field(struct check *c, struct slice name, struct slice value);
 void check_tag(struct check *c, struct slice word);
 void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
-void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is the domain's from now on */
+void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is its registrable domain's from now on: names below one are had for nothing */
 void check_set_forward_sender(struct check *c, struct slice path);     /* what a forward of this transaction bears as reverse-path */
 void check_change_sender(struct check *c, const struct mail_path *path);
 void check_quarantine(struct check *c, struct slice reason);           /* at the dot: kept for the postmaster instead of delivered */

@@ -13,6 +13,9 @@
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
+/* Harvesting (rule.md, "Both horns"): nothing of it is kept, nobody is asked about it, so the answer is the same at the same time whatever it holds. */
+#define BLIND MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Not taken now, try again later")
+
 struct content {
 	struct session *session;
 	struct message *message;
@@ -49,6 +52,8 @@ struct content *content_new(struct session *s, bool chunks)
 	c->limit = limit_of(s->facts.transaction);
 	c->wants_checks = checks_want_content(s->checks);
 	c->message->host = general_settings.hostname;
+	if (s->facts.transaction->blind)
+		content_refuse(c, BLIND);
 	received_print(&c->message->front, &s->facts, general_settings.hostname, clock_wall_s());
 	return c;
 }

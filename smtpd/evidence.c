@@ -23,6 +23,7 @@ struct evidence_state {
 	struct mail_check *check;    /* NULL: nothing is checked in this transaction */
 	enum waiting waiting;
 	bool graded, has_head;
+	bool refuses;                /* what SPF says, whichever recipient is named */
 	struct slice reason;         /* of the grade that was found here */
 	struct buf results;          /* our Authentication-Results, its value; empty before the dot */
 };
@@ -48,15 +49,6 @@ static void *begin(struct check *c)
 	return s;
 }
 
-static bool is_passed_by(struct check *c, const char *name)
-{
-	const struct transaction_facts *t = check_facts(c)->transaction;
-	for (size_t i = 0; t && i < t->bypass_count; i++)
-		if (slice_eq(t->bypass[i], slice_of(name)))
-			return true;
-	return false;
-}
-
 static bool is_wanted(struct check *c)
 {
 	return evidence_is_on() && check_facts(c)->listener == LISTENER_MX && check_smtpd(c)->dns;
@@ -71,7 +63,7 @@ static void begin_transaction(struct evidence_state *s)
 	struct mail_check_options o = { .suffixes = suffixes, .helo_too = evidence_settings.spf_helo, .seal = evidence_settings.arc_seal.n > 0,
 		                        .dkim = { .now_s = clock_wall_s() } };
 	s->check = mail_check_new(d->loop, d->dns, &o);
-	if (is_passed_by(s->c, "spf"))
+	if (check_is_passed_by(s->c, SLICE("spf")))
 		return;
 	struct mail_check_envelope e = { .client = f->ip, .helo = f->helo, .local_part = f->transaction->reverse_path.local_part,
 		                         .domain = f->transaction->reverse_path.domain };
@@ -114,9 +106,10 @@ static enum check_step judge_spf(struct evidence_state *s)
 	mail_check_results(s->check, &r);
 	grade(s);
 	s->graded = true;
-	if (!r.spf || slice_eq(evidence_settings.spf_fail, SLICE("take")))
+	if (!r.spf || check_is_passed_by(s->c, SLICE("spf")) || slice_eq(evidence_settings.spf_fail, SLICE("take")))
 		return CHECK_GO_ON;
 	bool refuse = slice_eq(evidence_settings.spf_fail, SLICE("refuse"));
+	s->refuses = refuse && (r.spf->result == SPF_TEMPERROR || r.spf->result == SPF_FAIL);
 	if (r.spf->result == SPF_TEMPERROR && refuse) {
 		check_refuse(s->c, MAIL_STATUS(MAIL_LATER, 451, 7, 24, "The SPF record of your domain can't be asked for just now")); /* RFC 7372 */
 		return CHECK_REFUSE;
@@ -144,7 +137,7 @@ static enum check_step need_spf(struct evidence_state *s)
 {
 	struct mail_check_results r;
 	mail_check_results(s->check, &r);
-	if (r.spf || is_passed_by(s->c, "spf"))
+	if (r.spf || check_is_passed_by(s->c, SLICE("spf")))
 		return judge_spf(s);
 	s->waiting = WAITING_SPF;
 	mail_check_await_spf(s->check, on_spf, s);
@@ -213,7 +206,7 @@ static enum check_step judge_all(struct evidence_state *s)
 	struct evidence_policy p;
 	mail_check_results(s->check, &r);
 	grade(s);
-	evidence_policy_judge(s->c, &r, is_passed_by(s->c, "dmarc"), &p);
+	evidence_policy_judge(s->c, &r, check_is_passed_by(s->c, SLICE("dmarc")), &p);
 	log_results(s, &r);
 	if (evidence_settings.reports)
 		evidence_tell(s->c, &r, &p);
@@ -280,7 +273,8 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 		return CHECK_GO_ON;
 	case CHECK_RCPT:
 	case CHECK_DATA:
-		return s->check && !s->graded ? need_spf(s) : CHECK_GO_ON;
+	case CHECK_ASKER:
+		return s->check && (!s->graded || s->refuses) ? need_spf(s) : CHECK_GO_ON;
 	case CHECK_DOT:
 		return at_dot(s);
 	}
@@ -293,7 +287,7 @@ static void forget(struct evidence_state *s)
 	buf_clear(&s->results);
 	s->check = NULL;
 	s->waiting = WAITING_NO;
-	s->graded = s->has_head = false;
+	s->graded = s->refuses = s->has_head = false;
 	s->reason = SLICE_NONE;
 }
 

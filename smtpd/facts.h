@@ -40,7 +40,7 @@ struct transaction_facts {
 	struct slice quarantine;            /* why a filter wants it kept for the postmaster; "" not */
 	bool hop_down;                      /* the queue stands in for a next hop that could not be reached just now */
 	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */
-	struct slice tags[16];              /* words of access and checks, for X-Porter-Tag and greylisting */
+	struct slice tags[16];              /* words of access and checks, for X-Porter-Tags and greylisting */
 	size_t tag_count;
 	struct slice bypass[16];            /* names of checks that access spares this transaction */
 	size_t bypass_count;

@@ -1,5 +1,5 @@
-/* The budget of unknown recipients, and rates. Counts are kept in 1/256 and halved lazily: what an entry's count is worth is worked out
- * from its time stamp when it is looked at, so nothing ever walks the table. */
+/* The budget of unknown recipients, and rates. Counts are kept in 1/65536, so that a second's decay is seen, and halved lazily: what an entry's count is worth is
+ * worked out from its time stamp when it is looked at, so nothing ever walks the table. */
 #include "smtpd/harvest.h"
 
 #include <assert.h>
@@ -14,11 +14,16 @@
 
 enum {
 	WAYS = 8,              /* entries of a set */
-	ONE = 256,             /* a recipient, in the unit of counts */
+	ONE = 1 << 16,         /* a recipient, in the unit of counts */
+	TOKEN = 256,           /* and what a bucket gives */
+	BLIND = ONE / 4,       /* one that a blind client named */
+	BUCKET_S = 3600,       /* a bucket that was let alone for so long is full: its burst is less than an hour's tokens */
+	GOOD_LASTS = 24,       /* a good name lasts longer than a bad one, in half-lives */
 	NETWORK_FACTOR = 4,
 	SPIN_LIMIT = 1 << 14,  /* after so many looks the lock's holder is taken for dead */
 	NAME_MAX_BYTES = 64
 };
+#define COUNT_MAX ((uint64_t)1000000 * ONE)
 
 enum { KIND_ADDRESS = 0x80, KIND_NETWORK, KIND_DOMAIN };
 
@@ -108,7 +113,7 @@ static void refresh(const struct harvest *h, struct entry *e, int64_t now_s)
 {
 	int64_t age = now_s - e->at_s;
 	e->unknown = decayed(e->unknown, age, h->limits.half_life_s);
-	e->good = decayed(e->good, age, h->limits.half_life_s * 24); /* a good name lasts longer than a bad one */
+	e->good = decayed(e->good, age, h->limits.half_life_s * GOOD_LASTS);
 	e->at_s = now_s;
 }
 
@@ -133,18 +138,43 @@ static struct entry *find(struct set *s, uint64_t key)
 	return NULL;
 }
 
-/* The entry that is missed least: a free one, else the one with the smallest count, the oldest of those. */
-static struct entry *make(struct set *s, uint64_t key, struct slice name, int64_t now)
+static bool is_bucket(const struct entry *e)
 {
-	struct entry *least = &s->entries[0];
+	return e->name[0] == 0;
+}
+
+static int64_t seen_s(const struct entry *e)
+{
+	return is_bucket(e) ? e->at_s / 1000 : e->at_s;
+}
+
+/* What would be lost with it now. What stands in it is as old as its time stamp: old numbers must not keep new ones out. */
+static uint64_t worth(const struct harvest *h, const struct entry *e, int64_t now_s)
+{
+	int64_t age = now_s - seen_s(e);
+	if (is_bucket(e))
+		return age < BUCKET_S ? e->unknown * (ONE / TOKEN) : 0;
+	uint64_t unknown = decayed(e->unknown, age, h->limits.half_life_s), good = decayed(e->good, age, h->limits.half_life_s * GOOD_LASTS);
+	return unknown > good ? unknown : good;
+}
+
+/* The entry that is missed least: a free one, else the one that is worth least, the oldest of those. now: in the unit of the new entry's time stamp. */
+static struct entry *make(const struct harvest *h, struct set *s, uint64_t key, struct slice name, int64_t now)
+{
+	int64_t now_s = name.n ? now : now / 1000;
+	struct entry *least = NULL;
+	uint64_t least_worth = 0;
 	for (int i = 0; i < WAYS; i++) {
 		struct entry *e = &s->entries[i];
 		if (e->key == 0) {
 			least = e;
 			break;
 		}
-		if (e->unknown < least->unknown || (e->unknown == least->unknown && e->at_s < least->at_s))
+		uint64_t w = worth(h, e, now_s);
+		if (!least || w < least_worth || (w == least_worth && seen_s(e) < seen_s(least))) {
 			least = e;
+			least_worth = w;
+		}
 	}
 	*least = (struct entry){ .key = key, .at_s = now };
 	size_t n = name.n < NAME_MAX_BYTES - 1 ? name.n : NAME_MAX_BYTES - 1;
@@ -229,7 +259,7 @@ static struct view visit(struct harvest *h, const struct name *name, change_fn c
 	lock(s);
 	struct entry *e = find(s, key);
 	if (!e && change)
-		e = make(s, key, name_slice(name), now_s);
+		e = make(h, s, key, name_slice(name), now_s);
 	if (e) {
 		refresh(h, e, now_s);
 		if (change)
@@ -240,17 +270,27 @@ static struct view visit(struct harvest *h, const struct name *name, change_fn c
 	return v;
 }
 
-static void count_unknown(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
+static void count(const struct harvest *h, unsigned kind, struct entry *e, uint64_t amount, int64_t now_s)
 {
-	e->unknown += ONE;
+	e->unknown = e->unknown + amount < COUNT_MAX ? e->unknown + amount : COUNT_MAX;
 	if (level_of(h, kind, e, now_s) == HARVEST_REFUSE && e->refused_until_s <= now_s)
 		e->refused_until_s = now_s + (int64_t)h->limits.refuse_s;
+}
+
+static void count_unknown(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
+{
+	count(h, kind, e, ONE, now_s);
+}
+
+static void count_blind(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
+{
+	count(h, kind, e, BLIND, now_s);
 }
 
 static void count_good(const struct harvest *h, unsigned kind, struct entry *e, int64_t now_s)
 {
 	(void)h, (void)kind, (void)now_s;
-	e->good += ONE;
+	e->good = e->good + ONE < COUNT_MAX ? e->good + ONE : COUNT_MAX;
 }
 
 /* The worst of the names' levels, but never more than slow for a network that has been good. */
@@ -286,6 +326,11 @@ enum harvest_level harvest_unknown(struct harvest *h, const struct harvest_who *
 	return look(h, who, count_unknown, now_s).level;
 }
 
+enum harvest_level harvest_blind(struct harvest *h, const struct harvest_who *who, int64_t now_s)
+{
+	return look(h, who, count_blind, now_s).level;
+}
+
 void harvest_good(struct harvest *h, const struct harvest_who *who, int64_t now_s)
 {
 	look(h, who, count_good, now_s);
@@ -302,7 +347,7 @@ uint64_t harvest_delay_ms(struct harvest *h, const struct harvest_who *who, int6
 
 /* -- rates ------------------------------------------------------------------------------------------------------------------ */
 
-/* Tokens are kept as what is spent, in 1/256, in `unknown`; at_s is in milliseconds here. */
+/* Tokens are kept as what is spent, in 1/TOKEN, in `unknown`; at_s is in milliseconds here. */
 bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_text, uint64_t per_hour, uint64_t burst, int64_t now_ms)
 {
 	if (per_hour == 0)
@@ -312,16 +357,16 @@ bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_te
 	lock(s);
 	struct entry *e = find(s, key);
 	if (!e)
-		e = make(s, key, SLICE_NONE, now_ms);
+		e = make(h, s, key, SLICE_NONE, now_ms);
 	uint64_t age = now_ms > e->at_s ? (uint64_t)(now_ms - e->at_s) : 0;
-	uint64_t back = age > 86400000 ? e->unknown : age * per_hour * ONE / 3600000;
+	uint64_t back = age > 86400000 ? e->unknown : age * per_hour * TOKEN / 3600000;
 	if (back) { /* the rest below one unit stays with the old time */
 		e->unknown -= back < e->unknown ? back : e->unknown;
 		e->at_s = now_ms;
 	}
-	bool had = e->unknown + ONE <= burst * ONE;
+	bool had = e->unknown + TOKEN <= burst * TOKEN;
 	if (had)
-		e->unknown += ONE;
+		e->unknown += TOKEN;
 	unlock(s);
 	return had;
 }
@@ -346,7 +391,7 @@ size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, in
 		lock(&h->sets[i]);
 		for (int k = 0; k < WAYS; k++) {
 			struct entry *e = &h->sets[i].entries[k];
-			if (e->key == 0 || e->name[0] == 0)
+			if (e->key == 0 || is_bucket(e))
 				continue;
 			refresh(h, e, now_s);
 			if (e->unknown < ONE)

@@ -9,10 +9,10 @@
 /* Both horns (rule.md, "harvesting"): refusing unknown recipients at RCPT tells a stranger which addresses exist, so unknown
  * recipients draw on a budget with decay. Past it the client is slowed, then blind (every RCPT 250, the dot 451), then refused for a while.
  * A sender with a proven domain (SPF or DKIM pass) has its own budget; everyone else is counted by address and by network (/24, /48).
- * A network with a history of good recipients is slowed, never blinded: a big provider's real user shares its addresses with a spammer.
+ * A network with a history of good recipients (of messages that were delivered) is slowed, never blinded: a big provider's real user shares its addresses with a spammer.
  *
  * The same table holds token buckets for rates. It is a piece of memory of fixed size that all smtpd processes share; each of its
- * sets has a lock that is stolen from a process that died holding it. When a set is full the quietest entry goes. */
+ * sets has a lock that is stolen from a process that died holding it. When a set is full the entry goes that is worth least by now. */
 
 enum harvest_level {
 	HARVEST_OPEN,
@@ -45,9 +45,13 @@ void harvest_detach(struct harvest *h);
 
 enum harvest_level harvest_level(struct harvest *h, const struct harvest_who *who, int64_t now_s);
 
-/* An unknown, or a good, recipient was named; what the level is now. */
+/* An unknown recipient was named, or a good one has its message; what the level is now. */
 enum harvest_level harvest_unknown(struct harvest *h, const struct harvest_who *who, int64_t now_s);
 void harvest_good(struct harvest *h, const struct harvest_who *who, int64_t now_s);
+
+/* A recipient was named to a blind client, of whom nobody knows any more whether it exists: four of them draw as one, so that who goes on is refused in the end,
+ * and who has stopped guessing sees again, though it sends its mail once more meanwhile. */
+enum harvest_level harvest_blind(struct harvest *h, const struct harvest_who *who, int64_t now_s);
 
 /* How long an answer waits on HARVEST_SLOW: grows with the count, 500..10,000 ms. */
 uint64_t harvest_delay_ms(struct harvest *h, const struct harvest_who *who, int64_t now_s);

@@ -430,6 +430,7 @@ static enum check_step run_now(struct milter *m, enum check_stage stage)
 		return tell_unknown(m);
 	case CHECK_CONNECT:
 	case CHECK_HELO:
+	case CHECK_ASKER:
 		return CHECK_GO_ON;
 	case CHECK_MAIL:
 		begin(m);

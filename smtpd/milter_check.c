@@ -27,7 +27,7 @@ static void start(struct smtpd *d)
 static enum check_step go_on(struct filters *f)
 {
 	for (; f->at < service_count; f->at++) {
-		enum check_step step = milter_run(f->milters[f->at], f->stage);
+		enum check_step step = check_is_passed_by(f->check, services[f->at].name) ? CHECK_GO_ON : milter_run(f->milters[f->at], f->stage);
 		if (step != CHECK_GO_ON)
 			return step;
 	}

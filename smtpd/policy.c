@@ -23,7 +23,7 @@
 #define TOO_MANY MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later")
 #define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
 
-enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48 };
+enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48, MAX_GOOD = 32 /* recipients of one message that speak for a network */ };
 
 /* -- exemption ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -63,17 +63,33 @@ static bool has_access(const struct smtpd *d)
 	return d->maps && map_size(d->maps, MAP_ACCESS) > 0;
 }
 
+/* Words about a client or its name are the session's, those about a path the transaction's: the next one has other paths. */
+static void take_words(struct session *s, const struct access *a, bool of_path)
+{
+	struct transaction_facts *t = of_path ? transaction_facts_of(s->transaction) : NULL;
+	struct words tags = t ? (struct words){ t->tags, t->tag_count } : s->tags, by_pass = t ? (struct words){ t->bypass, t->bypass_count } : s->by_pass;
+	struct arena *mem = t ? transaction_arena(s->transaction) : &s->mem;
+	for (size_t i = 0; i < a->tag_count; i++)
+		words_add(&tags, mem, a->tags[i]);
+	for (size_t i = 0; i < a->by_pass_count; i++)
+		words_add(&by_pass, mem, a->by_pass[i]);
+	if (t) {
+		t->tag_count = tags.count;
+		t->bypass_count = by_pass.count;
+	} else {
+		s->tags = tags;
+		s->by_pass = by_pass;
+	}
+}
+
 /* What one line of access wants: words are noted, a refusal is returned. */
-static struct mail_status take_access(struct session *s, enum answer answer, const struct access *a)
+static struct mail_status take_access(struct session *s, enum answer answer, const struct access *a, bool of_path)
 {
 	if (answer == ABSENT)
 		return MAIL_STATUS_OK;
 	if (answer == UNSURE)
 		return UNSURE_MAP;
-	for (size_t i = 0; i < a->tag_count; i++)
-		words_add(&s->tags, &s->mem, a->tags[i]);
-	for (size_t i = 0; i < a->by_pass_count; i++)
-		words_add(&s->by_pass, &s->mem, a->by_pass[i]);
+	take_words(s, a, of_path);
 	if (a->verdict == ACCESS_NONE || a->verdict == ACCESS_ACCEPT)
 		return MAIL_STATUS_OK;
 	log_event(LOG_INFO, "access", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("key", a->key),
@@ -84,13 +100,13 @@ static struct mail_status take_access(struct session *s, enum answer answer, con
 static struct mail_status access_of_client(struct session *s)
 {
 	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
-	return a ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &s->mem, a), a) : MAIL_STATUS_OK;
+	return a ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &s->mem, a), a, false) : MAIL_STATUS_OK;
 }
 
 static struct mail_status access_of_helo(struct session *s)
 {
 	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
-	return a ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &s->mem, a), a) : MAIL_STATUS_OK;
+	return a ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &s->mem, a), a, false) : MAIL_STATUS_OK;
 }
 
 typedef enum answer (*access_by_path)(struct map_set *maps, const struct mail_path *p, struct arena *mem, struct access *out);
@@ -99,22 +115,27 @@ static struct mail_status access_of_path(struct session *s, access_by_path look,
 {
 	struct arena *mem = transaction_arena(s->transaction);
 	struct access *a = has_access(s->smtpd) ? ARENA_NEW(mem, struct access) : NULL;
-	return a ? take_access(s, look(s->smtpd->maps, p, mem, a), a) : MAIL_STATUS_OK;
+	return a ? take_access(s, look(s->smtpd->maps, p, mem, a), a, true) : MAIL_STATUS_OK;
 }
 
 bool policy_by_passes(const struct session *s, struct slice check)
 {
-	for (size_t i = 0; i < s->by_pass.count; i++)
-		if (slice_eq(s->by_pass.at[i], check))
-			return true;
-	return false;
+	const struct transaction_facts *t = s->facts.transaction;
+	bool found = false;
+	for (size_t i = 0; i < s->by_pass.count && !found; i++)
+		found = slice_eq(s->by_pass.at[i], check);
+	for (size_t i = 0; t && i < t->bypass_count && !found; i++)
+		found = slice_eq(t->bypass[i], check);
+	return found;
 }
 
 /* -- connect --------------------------------------------------------------------------------------------------------------------------------- */
 
 static struct harvest_who who_of(const struct session *s)
 {
-	return (struct harvest_who){ s->facts.ip, s->proven_domain, s->facts.exempt || s->facts.login.n || policy_by_passes(s, SLICE("harvest")) };
+	const struct transaction_facts *t = s->facts.transaction;
+	bool known = s->facts.login.n || (t && t->evidence.grade >= EVIDENCE_CLIENT);
+	return (struct harvest_who){ s->facts.ip, s->proven_domain, s->facts.exempt || known || policy_by_passes(s, SLICE("harvest")) };
 }
 
 static void send_away(struct session *s, struct mail_status status)
@@ -248,16 +269,24 @@ static struct mail_status judge_mail(struct session *s)
 	status = access_of_path(s, access_from, &t->reverse_path);
 	if (status.fate != MAIL_OK)
 		return status;
+	s->by_passed_for_sender = t->bypass_count;
 	return within_rates(s) ? MAIL_STATUS_OK : TOO_FAST;
+}
+
+static void add_tags_of_session(struct session *s)
+{
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	struct words tags = { t->tags, t->tag_count };
+	for (size_t i = 0; i < s->tags.count; i++)
+		words_add(&tags, transaction_arena(s->transaction), s->tags.at[i]);
+	t->tag_count = tags.count;
 }
 
 void policy_mail(struct session *s, policy_done done)
 {
-	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	s->policy_done = done;
 	struct mail_status status = judge_mail(s);
-	for (size_t i = 0; i < s->tags.count && t->tag_count < sizeof t->tags / sizeof t->tags[0]; i++)
-		t->tags[t->tag_count++] = s->tags.at[i];
+	add_tags_of_session(s);
 	if (status.fate != MAIL_OK)
 		done(s, status);
 	else
@@ -274,22 +303,20 @@ static void answer_slowly(void *arg)
 }
 
 /* Both horns (rule.md): an unknown recipient draws on a budget; past it the refusal comes slowly, then the client is blind. */
-static void refuse_unknown(struct session *s, struct mail_status status)
+static void count_unknown(struct session *s, const struct mail_status *ignored)
 {
 	struct harvest_who who = who_of(s);
-	s->unknown++;
-	s->smtpd->counts.unknown_recipients++;
 	enum harvest_level level = harvest_unknown(s->smtpd->harvest, &who, clock_wall_s());
+	(void)ignored;
 	if (level == HARVEST_BLIND || level == HARVEST_REFUSE)
 		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
 	else
-		attack_note_rcpt(s, s->candidate, false, &status);
+		attack_note_rcpt(s, s->candidate, false, &s->slow_status);
 	switch (level) {
 	case HARVEST_OPEN:
-		s->policy_done(s, status);
+		s->policy_done(s, s->slow_status);
 		return;
 	case HARVEST_SLOW:
-		s->slow_status = status;
 		session_after(s, harvest_delay_ms(s->smtpd->harvest, &who, clock_wall_s()), answer_slowly);
 		return;
 	case HARVEST_BLIND:
@@ -302,13 +329,36 @@ static void refuse_unknown(struct session *s, struct mail_status status)
 	}
 }
 
-static bool is_blind(struct session *s)
+/* Whose budget it is has to be known first: a domain's, where SPF proves one. */
+static void refuse_unknown(struct session *s, struct mail_status status)
+{
+	s->unknown++;
+	s->smtpd->counts.unknown_recipients++;
+	s->slow_status = status;
+	if (who_of(s).exempt)
+		count_unknown(s, NULL);
+	else
+		checks_run(s->checks, CHECK_ASKER, NULL, count_unknown, s);
+}
+
+/* Blind: every recipient is answered 250, and the dot 451; past the last limit every one is answered 421. In constant time, whoever it is: nothing is looked up.
+ * True: it was answered. */
+static bool answer_blindly(struct session *s, policy_done done)
 {
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	struct harvest_who who = who_of(s);
-	if (!t->blind && !who.exempt && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_BLIND)
-		t->blind = true;
-	return t->blind;
+	enum harvest_level level = who.exempt ? HARVEST_OPEN : harvest_level(s->smtpd->harvest, &who, clock_wall_s());
+	if (level == HARVEST_BLIND)
+		level = harvest_blind(s->smtpd->harvest, &who, clock_wall_s());
+	t->blind |= level == HARVEST_BLIND;
+	if (level == HARVEST_REFUSE) {
+		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
+		done(s, TOO_MANY);
+	} else if (t->blind) {
+		s->judged_at = transaction_arena(s->transaction)->used; /* it leaves nothing behind */
+		done(s, MAIL_STATUS_OK);
+	}
+	return level == HARVEST_REFUSE || t->blind;
 }
 
 static bool is_unknown(const struct mail_status *s)
@@ -326,10 +376,7 @@ static void log_refused(const struct session *s, const struct recipient *r, cons
 
 static void added(struct session *s, struct mail_status status)
 {
-	struct harvest_who who = who_of(s);
-	if (status.fate == MAIL_OK)
-		harvest_good(s->smtpd->harvest, &who, clock_wall_s());
-	else
+	if (status.fate != MAIL_OK)
 		log_refused(s, s->candidate, &status);
 	if (is_unknown(&status)) {
 		refuse_unknown(s, status);
@@ -378,16 +425,17 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 {
 	s->policy_done = done;
 	s->candidate = r;
-	if (is_blind(s)) {
-		done(s, MAIL_STATUS_OK); /* in constant time: nothing is looked up */
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
+	t->bypass_count = s->by_passed_for_sender; /* what one recipient is spared, the next one isn't */
+	if (answer_blindly(s, done))
 		return;
-	}
+	size_t words = t->tag_count + t->bypass_count;
 	struct mail_status status = judge_rcpt(s, r);
 	if (status.fate == MAIL_OK) {
 		checks_run(s->checks, CHECK_RCPT, r, rcpt_checked, s);
 		return;
 	}
-	s->judged_at = transaction_arena(s->transaction)->used;
+	s->judged_at = words == t->tag_count + t->bypass_count ? transaction_arena(s->transaction)->used : 0;
 	log_refused(s, r, &status);
 	if (is_unknown(&status)) {
 		refuse_unknown(s, status);
@@ -397,12 +445,36 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 	done(s, status);
 }
 
+/* A name that everybody knows, or one named before in this message, is no sign of somebody whose users write to ours. */
+static bool speaks_for_it(const struct transaction_facts *t, size_t at)
+{
+	const struct recipient *r = t->recipients[at];
+	bool known = slice_eq_nocase(r->path.local_part, SLICE("postmaster")) || slice_eq_nocase(r->path.local_part, SLICE("abuse"));
+	for (size_t i = 0; i < at && !known; i++)
+		known = slice_eq_nocase(t->recipients[i]->address, r->address);
+	return !known && r->status.fate == MAIL_OK;
+}
+
+void policy_delivered(struct session *s)
+{
+	const struct transaction_facts *t = s->facts.transaction;
+	struct harvest_who who = who_of(s);
+	for (size_t i = 0; !who.exempt && i < t->recipient_count && i < MAX_GOOD; i++)
+		if (speaks_for_it(t, i))
+			harvest_good(s->smtpd->harvest, &who, clock_wall_s());
+}
+
 /* -- DATA --------------------------------------------------------------------------------------------------------------------------------------- */
 
 void policy_data(struct session *s, policy_done done)
 {
+	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	s->policy_done = done;
-	checks_run(s->checks, CHECK_DATA, NULL, judged, s);
+	t->bypass_count = s->by_passed_for_sender;
+	if (t->blind)
+		done(s, MAIL_STATUS_OK); /* no check has a say any more */
+	else
+		checks_run(s->checks, CHECK_DATA, NULL, judged, s);
 }
 
 /* -- a command that nobody knows --------------------------------------------------------------------------------------------------------------- */

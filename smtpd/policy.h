@@ -21,6 +21,9 @@ void policy_mail(struct session *s, policy_done done);
 /* RCPT: r is parsed. Resolves it, runs its checks and asks its destinations; on MAIL_OK it belongs to the transaction. */
 void policy_rcpt(struct session *s, struct recipient *r, policy_done done);
 
+/* The dot was answered 250: what speaks for the client's network. */
+void policy_delivered(struct session *s);
+
 /* DATA or the first BDAT. */
 void policy_data(struct session *s, policy_done done);
 

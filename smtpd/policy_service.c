@@ -240,7 +240,7 @@ static void dial(struct asker *a)
 
 static bool is_due(const struct asker *a)
 {
-	return (int)services[a->at].at == (int)a->stage;
+	return (int)services[a->at].at == (int)a->stage && !check_is_passed_by(a->check, services[a->at].name);
 }
 
 static enum check_step go_on(struct asker *a)

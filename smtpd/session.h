@@ -78,7 +78,8 @@ struct session {
 	struct buf reply;                   /* text of an answer that outlives its transaction */
 	struct buf before;                  /* whole replies that are said in front of it (PRDR) */
 	struct mail_status slow_status;     /* an answer that waits for the timer */
-	struct words tags, by_pass;         /* from access */
+	struct words tags, by_pass;         /* from access, of client and EHLO name; those of paths are in the transaction's facts */
+	size_t by_passed_for_sender;        /* how many of facts.transaction->bypass are the reverse-path's */
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */
 	struct auth *auth;                  /* the SASL exchange; NULL outside of one */
 	unsigned auth_failures;

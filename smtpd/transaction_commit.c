@@ -8,6 +8,7 @@
 #include "smtpd/attack.h"
 #include "smtpd/heard.h"
 #include "smtpd/outcome_inside.h"
+#include "smtpd/policy.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/told.h"
 #include "smtpd/transaction_inside.h"
@@ -75,6 +76,7 @@ void transaction_reply(struct transaction *t, struct mail_status status)
 	if (!t->each)
 		attack_note_dot(s, t->message.length, t->refused_by_check, &status);
 	if (status.fate == MAIL_OK) {
+		policy_delivered(s);
 		heard_expect(s, t);
 		told_taken(s->smtpd->queue, &s->facts, &t->message, outcome_source(&t->outcome)->message_id);
 	}

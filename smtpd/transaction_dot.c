@@ -11,7 +11,7 @@ enum { MAX_OWN_TRACES = 4 };
 
 #define LOOP MAIL_STATUS(MAIL_NEVER, 554, 4, 6, "This message goes in circles")
 #define QUARANTINE MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Held back by a filter; try again later")
-#define BLIND MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Not taken now, try again later")
+#define NOBODY MAIL_STATUS(MAIL_LATER, 451, 7, 1, "Not taken now, try again later")
 
 /* -- the dot ---------------------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -154,8 +154,8 @@ static void checked(struct session *s, const struct mail_status *refusal)
 		transaction_reply(t, *refusal);
 		return;
 	}
-	if (t->facts.blind || (!t->facts.recipient_count && !t->extra_count)) {
-		transaction_reply(t, BLIND);
+	if (!t->facts.recipient_count && !t->extra_count) { /* a filter took them all away */
+		transaction_reply(t, NOBODY);
 		return;
 	}
 	if (t->facts.quarantine.n && !divert(t)) {

@@ -113,6 +113,22 @@ def believed_seals_override(p, tmp, key, zone):
     check('one of anybody else is not', p.send(unbelieved, sender='list@lists.test') == 550)
 
 
+def spf_refuses(p):
+    """spf-fail refuse: whoever is named, however often; by-pass spares whom it names, and nobody behind him."""
+    def say(t, sender, names):
+        t.say(f'MAIL FROM:<{sender}>')
+        return [t.code(f'RCPT TO:<{n}@example.test>') for n in names]
+    with p.talk() as t:
+        t.say('EHLO c.test')
+        codes = say(t, 'a@bad.test', ('alice', 'bob', 'alice')) + [t.code('DATA')]
+        check('spf-fail refuse: each recipient is refused, not the first alone', codes == [550, 550, 550, 503], codes)
+        t.say('RSET')
+        codes = say(t, 'friend@bad.test', ('alice', 'bob'))
+        t.say('RSET')
+        codes += say(t, 'a@bad.test', ('alice',))
+        check('by-pass spf spares the reverse-path that it names, and not the next one of that session', codes == [250, 250, 550], codes)
+
+
 def main():
     tmp = BUILD / 't'
     tmp.mkdir(parents=True, exist_ok=True)
@@ -127,6 +143,8 @@ def main():
         the_policy_is_applied(p, key, other)
         dns_misbehaves(p)
         believed_seals_override(p, tmp, key, tmp / 'evidence.zone')
+    with Dns(zone) as d, Porter('spf-refuse', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'spf-fail': 'refuse'}, maps={'access': 'from:friend@bad.test by-pass spf'}) as p:
+        spf_refuses(p)
     finish()
 
 

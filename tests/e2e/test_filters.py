@@ -72,6 +72,28 @@ def policy():
             service.says = says
             got = p.send()
             check(f'{says if not isinstance(says, bytes) else says[:30]!r} is answered {code}', got == code, got)
+        service.says = 'REJECT go away'
+        p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free')
+        p.compile()
+
+        def named():
+            with p.talk() as t:
+                t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
+                return [t.code(f'RCPT TO:<{u}@example.test>') for u in ('alice', 'bob', 'alice')]
+        check('access spares a recipient what it names, and no other one', p.wait(lambda: named() == [554, 250, 554]), named())
+        with p.talk() as t:
+            codes = [t.deliver(MAIL % b'free', sender=s) for s in ('free@outside.test', 'other@outside.test')]
+        check('or a reverse-path, and no other transaction of that session', codes == [250, 554], codes)
+        service.says = 'DUNNO'
+        p.clean()
+        with p.talk() as t:
+            codes = [t.deliver(MAIL % b'x', sender=s) for s in ('free@outside.test', 'other@outside.test')]
+        tagged = [b'X-Porter-Tags: free\n' in m for m in p.messages().values()]
+        check('so it is with tags', codes == [250, 250] and sorted(tagged) == [False, True], (codes, tagged))
+        service.says = 'REJECT'
+        p.map('access', '')
+        p.compile()
+        p.wait(lambda: named() == [554, 554, 554])
         service.says = lambda q: 'PREPEND X-Policy: seen' if q['protocol_state'] == 'RCPT' else 'DUNNO'
         p.clean()
         p.send()

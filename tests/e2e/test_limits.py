@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Harvesting (rule.md, "Both horns"): slowed, then blind, then refused; never with 5xx for what is blind, never an accepted message. Limits of sessions and rates."""
-import json, socket, sys, time
+import base64, json, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import SLOW, Porter, Talk, check, finish  # noqa: E402
+from dns import Dns  # noqa: E402
+from porter import BUILD, SLOW, Porter, Talk, check, finish  # noqa: E402
+from sink import Sink  # noqa: E402
 
 
 def guess(t, n, first=0):
-    """Codes of n unknown recipients."""
-    return [t.code(f'RCPT TO:<ghost{first + i}@example.test>') for i in range(n)]
+    """Codes of n unknown recipients, up to a 421."""
+    codes = []
+    while len(codes) < n and 421 not in codes:
+        codes.append(t.code(f'RCPT TO:<ghost{first + len(codes)}@example.test>'))
+    return codes
 
 
 def timed(t, number):
@@ -54,14 +60,101 @@ def harvest(porter):
 
 
 def refused(porter):
+    """Who goes on though blind is refused; the sessions that it had open learn no name either."""
+    held = [begin(porter, '127.0.1.30') for _ in range(2)]
     codes = []
-    for k in range(4):
+    while len(codes) < 400 and 421 not in codes:
         with begin(porter, '127.0.1.30') as t:
-            if t.greeting[0] != 220:
-                codes.append(t.greeting[0])
-                break
-            codes += guess(t, 8, 8 * k)
-    check('whoever goes on is refused with 421 and never learns a name', codes[-1] in (421, 250) and 5 not in {c // 100 for c in codes[12:]}, codes)
+            codes += guess(t, 20, len(codes)) if t.greeting[0] == 220 else [421]
+    first = codes.index(250)
+    check('whoever goes on, though blind, is refused with 421 in the end, and never learns a name', 421 in codes and set(codes[:first]) == {550} and set(codes[first:codes.index(421)]) == {250}, codes)
+    with Talk(porter, source='127.0.1.30') as t:
+        check('its connections are refused', t.greeting[0] == 421, t.greeting)
+    said = [held[0].code('RCPT TO:<alice@example.test>'), held[1].code('RCPT TO:<ghost@example.test>')]
+    check('a session of before hears 421 for whomever it names', said == [421, 421], said)
+    for t in held:
+        t.close()
+
+
+def blind(porter, hop):
+    """Nothing that a blind client says is looked into: one 451 4.7.1, whatever it is."""
+    with begin(porter, '127.0.6.60') as t:
+        guess(t, 10)
+        codes = [t.code(f'RCPT TO:<{r}>') for r in ('alice@example.test', 'good@relay.test', 'ghost@relay.test', 'x@far.test')]
+        check('a blind client is told 250 for everybody, and no next hop is asked', codes == [250] * 4 and not hop.rcpts, (codes, hop.rcpts))
+        ends = {}
+        for what, content in (('a field that a rule refuses with 554', b'Subject: cheap\r\n\r\nx\r\n'), ('a loop', b'Received: x\r\n' * 200 + b'\r\nx\r\n'), ('three megabytes', b'Subject: x\r\n\r\n' + b'y' * 76 * 40000 + b'\r\n'),
+                              ('a long header section', b'Subject: x\r\n' + b'X-A: b\r\n' * 300000 + b'\r\n')):
+            t.say('MAIL FROM:<a@outside.test>'), t.say('RCPT TO:<alice@example.test>'), t.say('DATA')
+            t.raw(content + b'.\r\n')
+            ends[what] = t.reply()
+        check('and its content is answered 451 4.7.1, whatever stands in it', all(c == 451 and lines[-1].startswith('451 4.7.1') for c, lines in ends.values()), ends)
+        t.say('MAIL FROM:<a@outside.test>'), t.say('RCPT TO:<alice@example.test>')
+        t.raw(b'BDAT 16 LAST\r\nSubject: x\r\n\r\nx\r\n')
+        check('by BDAT, too', t.reply()[0] == 451)
+
+
+def named_only(porter):
+    """Only what was delivered speaks for a network: anybody can name a postmaster."""
+    with begin(porter, '127.0.7.70') as t:
+        codes = [t.code('RCPT TO:<alice@example.test>') for _ in range(30)]
+        codes += guess(t, 12)
+        check('to name good recipients and send nothing is no history: such a client is blinded as any other', codes[-1] == 250 and 550 in codes, codes)
+
+
+def postmaster_only(porter):
+    with Talk(porter, source='127.0.8.80') as t:
+        codes = [t.deliver(b'Subject: x\r\n\r\nx\r\n', ['postmaster@example.test']) for _ in range(8)]
+        t.say('MAIL FROM:<a@outside.test>')
+        check('nor are messages for the postmaster', set(codes) == {250} and guess(t, 10)[-1] == 250)
+
+
+def delivered(porter):
+    with Talk(porter, source='127.0.13.80') as t:
+        codes = [t.deliver(b'Subject: x\r\n\r\nx\r\n') for _ in range(8)]
+    with begin(porter, '127.0.13.81') as t:
+        codes += guess(t, 11)
+        check('a network whose messages were delivered is slowed and never blinded', codes == [250] * 8 + [550] * 11, codes)
+
+
+def known(porter):
+    """Those whom we know are never counted."""
+    with Talk(porter, port=porter.submission, source='127.0.9.90') as t:
+        t.say('EHLO t')
+        t.starttls()
+        t.say('EHLO t')
+        t.say('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        t.say('MAIL FROM:<alice@example.test>')
+        codes = guess(t, 60)
+        check('a client that has logged in is never slowed, blinded or refused', set(codes) == {550}, codes)
+    with begin(porter, '127.0.10.1') as t:
+        t.say('RSET'), t.say('MAIL FROM:<a@partner.test>')
+        codes = guess(t, 60)
+        check('nor is one that `clients` knows for its reverse-path', set(codes) == {550}, codes)
+
+
+def proven():
+    """Where SPF or DKIM proves a domain the budget is its own, and names below it have no other one."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = Path(folder) / 'key.pem'
+        subprocess.run(['openssl', 'genrsa', '-out', key, '2048'], check=True, capture_output=True)
+        der = subprocess.run(['openssl', 'pkey', '-in', key, '-pubout', '-outform', 'der'], check=True, capture_output=True).stdout
+        mail = subprocess.run([BUILD / 'porterctl', 'auth', 'sign', '-', '--domain', 'dk.test', '--selector', 's', '--key', key], check=True, capture_output=True,
+                              input=b'From: a@dk.test\r\nSubject: x\r\n\r\nx\r\n').stdout
+    zone = {'*.many.test': {'TXT': ['v=spf1 ip4:127.0.11.1 -all']}, 's._domainkey.dk.test': {'TXT': ['v=DKIM1; k=rsa; p=' + base64.b64encode(der).decode()]}, 'dk.test': {'A': ['192.0.2.1']}}
+    with Dns(zone) as d, Porter('harvest-proven', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'evidence': 'yes', 'dns-resolvers': d.resolver, 'harvest-slow': '50', 'harvest-blind': '60'}) as p:
+        def counted():
+            return {r['who']: r['unknown'] for r in json.loads(p.ctl('harvest', 'list', '--json').stdout)}
+        for n in range(6):
+            with Talk(p, source='127.0.11.1') as t:
+                t.say('EHLO t'), t.say(f'MAIL FROM:<a@s{n}.many.test>')
+                guess(t, 1)
+        check('unknown recipients draw on the budget of the domain that SPF proves, one for all names below it', counted() == {'domain many.test': 6}, counted())
+        with Talk(p, source='127.0.12.1') as t:
+            code = t.deliver(mail, sender='a@dk.test')
+            t.say('MAIL FROM:<b@dk.test>')
+            guess(t, 3)
+        check('and, once a signature was seen to be good, of the domain that DKIM proves', code == 250 and counted().get('domain dk.test') == 3, (code, counted()))
 
 
 def sessions(porter):
@@ -77,22 +170,51 @@ def sessions(porter):
     check('and count down again', porter.wait(greeted))
 
 
-def rates(porter):
-    codes = []
-    for k in range(9):
-        with Talk(porter, source='127.0.3.50') as t:
+def crowds(porter):
+    held = [Talk(porter, source=f'127.0.5.{n}') for n in range(1, 10)]
+    greetings = [t.greeting[0] for t in held]
+    check('sessions of one network are limited', greetings == [220] * 6 + [421] * 3, greetings)
+    for t in held:
+        t.close()
+
+
+def spend(porter, said):
+    """How many were taken before the first 450; `said` gives a source, a sender and a recipient for each try."""
+    for n in range(40):
+        source, sender, recipient = said(n)
+        with Talk(porter, source=source) as t:
             t.say('EHLO t')
-            codes.append(t.code(f'MAIL FROM:<a{k}@outside.test>'))
-    check('messages of one client are limited by the hour with 450', codes[0] == 250 and codes[-1] == 450, codes)
+            code = t.code(f'MAIL FROM:<{sender}>')
+            if code == 250:
+                code = t.code(f'RCPT TO:<{recipient}>')
+            if code == 450:
+                return n
+    return None
+
+
+def rates(porter):
+    """A tenth of an hour's may come at once, the rest as the hour goes: a slow machine sees some more of it."""
+    for what, burst, said in (('client', 6, lambda n: ('127.0.3.50', f'a{n}@outside.test', f'{"ab"[n % 2]}l@example.test')),
+                              ('network', 20, lambda n: (f'127.0.4.{n + 1}', f'b{n}@outside.test', f'n{n}@example.test')),
+                              ('reverse-path', 10, lambda n: (f'127.1.{n}.1', 'same@outside.test', f'p{n}@example.test')),
+                              ('recipient', 8, lambda n: (f'127.2.{n}.1', f'c{n}@outside.test', 'alice@example.test'))):
+        got = spend(porter, said)
+        check(f'messages of one {what} are limited by the hour with 450', got is not None and burst <= got <= burst + 4, got)
 
 
 def main():
+    hop = Sink()
     with Porter('limits', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'harvest-slow': '5', 'harvest-blind': '8', 'harvest-refuse': '30',
-                                    'smtpd-processes': '1', 'max-sessions-address': '3'}) as porter:
+                                    'harvest-good': '5', 'smtpd-processes': '1', 'max-sessions-address': '3', 'max-sessions-network': '6', 'evidence': 'no'},
+                maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask', 'clients': '127.0.10.0/24 partner.test', '=header': 'subject /cheap/ refuse 554 5.7.1 No'}) as porter:
         harvest(porter)
-        refused(porter)
+        with ThreadPoolExecutor(8) as pool:      # each in networks of its own; most of it is waiting
+            for part in [pool.submit(f, porter) for f in (refused, lambda p: blind(p, hop), named_only, postmaster_only, delivered, known)] + [pool.submit(proven)]:
+                part.result()
         sessions(porter)
-    with Porter('rates', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'rate-client': '6'}) as porter:
+        crowds(porter)
+    with Porter('rates', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'evidence': 'no', 'rate-client': '60', 'rate-network': '200', 'rate-reverse-path': '100', 'rate-recipient': '80',
+                                   'harvest-slow': '1000'}) as porter:
         rates(porter)
     with Porter('exempt') as porter:
         with begin(porter, '127.0.0.20') as t:

@@ -67,12 +67,38 @@ static void a_guesser_is_slowed_then_blind_then_refused(void **state)
 	assert_int_equal(guess(of(state), &who, 10, NOW), HARVEST_REFUSE);
 }
 
+static void who_goes_on_though_blind_is_refused_and_who_comes_again_now_and_then_sees_again(void **state)
+{
+	struct harvest_who stubborn = client("192.0.2.7"), patient = client("198.51.100.7");
+	guess(of(state), &stubborn, 12, NOW);
+	guess(of(state), &patient, 12, NOW);
+	int times = 0;
+	while (times < 1000 && harvest_blind(of(state), &stubborn, NOW) == HARVEST_BLIND)
+		times++;
+	assert_in_range(times, 28, 36);
+	assert_int_equal(harvest_level(of(state), &stubborn, NOW), HARVEST_REFUSE);
+	for (int hour = 1; hour <= 3; hour++)           /* its mail once more, every half an hour */
+		harvest_blind(of(state), &patient, NOW + hour * 1800);
+	assert_int_equal(harvest_level(of(state), &patient, NOW + 5400), HARVEST_SLOW);
+}
+
 static void what_was_guessed_is_forgotten_with_time(void **state)
 {
 	struct harvest_who who = client("192.0.2.7");
 	assert_int_equal(guess(of(state), &who, 12, NOW), HARVEST_BLIND);
 	assert_int_equal(harvest_level(of(state), &who, NOW + 3600), HARVEST_SLOW);
 	assert_int_equal(harvest_level(of(state), &who, NOW + 3 * 3600), HARVEST_OPEN);
+}
+
+static void what_is_looked_at_every_second_is_forgotten_as_fast(void **state)
+{
+	struct harvest_who busy = client("192.0.2.7");
+	guess(of(state), &busy, 12, NOW);
+	for (int s = 0; s < 3 * 3600; s++)
+		harvest_good(of(state), &busy, NOW + s);
+	struct harvest_entry row;
+	assert_int_equal(harvest_list(of(state), &row, 1, NOW + 3 * 3600), 1);
+	assert_in_range(row.unknown, 1, 2);
 }
 
 static void a_refusal_lasts_its_time(void **state)
@@ -175,11 +201,37 @@ static void a_bucket_gives_its_burst_and_fills_again(void **state)
 	assert_true(harvest_take(of(state), HARVEST_RATE_RECIPIENT, SLICE("192.0.2.1"), 3600, 4, NOW));
 }
 
+/* A table that is full of what was: a new guesser's count still grows, and a good name of yesterday is no match for a flood. */
+static void old_numbers_give_way_and_a_good_name_does_not(void **state)
+{
+	struct harvest_who provider = client("203.0.113.5"), fresh = client("2001:db8:ffff::1");
+	for (uint32_t i = 0; i < 20000; i++) {
+		struct harvest_who who = { .ip = { .is_v4 = false } };
+		memcpy(who.ip.bytes + 2, &i, sizeof i);
+		guess(of(state), &who, 8, NOW - 10 * 86400);
+	}
+	for (int i = 0; i < 40; i++)
+		harvest_good(of(state), &provider, NOW - 3600);
+	for (uint32_t i = 0; i < 20000; i++) {
+		struct harvest_who who = { .ip = { .is_v4 = false } };
+		memcpy(who.ip.bytes + 2, &i, sizeof i);
+		who.ip.bytes[0] = 0x20;
+		guess(of(state), &who, 1, NOW);
+		if (i % 1000 == 0 && i < 12000)
+			guess(of(state), &fresh, 1, NOW);
+	}
+	assert_int_equal(harvest_level(of(state), &fresh, NOW), HARVEST_BLIND);
+	assert_int_equal(guess(of(state), &provider, 30, NOW), HARVEST_SLOW);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_guesser_is_slowed_then_blind_then_refused, begin, end),
+		cmocka_unit_test_setup_teardown(who_goes_on_though_blind_is_refused_and_who_comes_again_now_and_then_sees_again, begin, end),
+		cmocka_unit_test_setup_teardown(old_numbers_give_way_and_a_good_name_does_not, begin, end),
 		cmocka_unit_test_setup_teardown(what_was_guessed_is_forgotten_with_time, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_looked_at_every_second_is_forgotten_as_fast, begin, end),
 		cmocka_unit_test_setup_teardown(a_refusal_lasts_its_time, begin, end),
 		cmocka_unit_test_setup_teardown(a_network_of_guessers_is_counted_together, begin, end),
 		cmocka_unit_test_setup_teardown(a_network_with_good_history_is_slowed_never_blinded, begin, end),
