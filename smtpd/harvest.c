@@ -394,9 +394,9 @@ size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, in
 			if (e->key == 0 || is_bucket(e))
 				continue;
 			refresh(h, e, now_s);
-			if (e->unknown < ONE)
+			if (e->unknown < ONE / 2)
 				continue;
-			struct harvest_entry row = { .unknown = e->unknown / ONE, .good = e->good / ONE, .level = level_of(h, kind_of(e->name), e, now_s),
+			struct harvest_entry row = { .unknown = (e->unknown + ONE / 2) / ONE, .good = (e->good + ONE / 2) / ONE, .level = level_of(h, kind_of(e->name), e, now_s),
 				                     .refused_for_s = e->refused_until_s > now_s ? (uint64_t)(e->refused_until_s - now_s) : 0 };
 			memcpy(row.name, e->name, sizeof row.name);
 			if (count < max)
