@@ -33,7 +33,7 @@ smtp:
 
 
 if os.geteuid() or not Client.available():
-    skip('Exim as a client of PRDR', 'needs root and Debian\'s package of Exim')
+    skip('Exim as a client of PRDR', 'needs root, ::1 and Debian\'s package of Exim')
     finish()
 hop = Sink(dot=lambda m: '554 5.7.1 no such content')
 p = Porter('prdr', start=False)

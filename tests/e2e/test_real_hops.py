@@ -1,7 +1,7 @@
 """Pass-through with next hops that are not ours: Postfix, Exim, OpenSMTPD, and Dovecot by LMTP, over IPv4 and IPv6. Each takes a message, refuses at RCPT, refuses at the dot, and dies behind
 the dot: at once, or with its 250 on the way. PORTER_ROUNDS: how often each dies (2; `make test-real-hops` takes more)."""
 import os, re, socket, threading, time, traceback
-from porter import PATIENCE, SLOW, Porter, check, finish, free_port, has_ipv6, skip
+from porter import PATIENCE, SLOW, Porter, check, finish, free_port, skip
 from servers import Dovecot, Exim, OpenSMTPD, Postfix
 
 ROUNDS = int(os.environ.get('PORTER_ROUNDS', '2'))
@@ -148,7 +148,7 @@ class Hop:
             self.tell('was served', False, repr(e))
 
 
-kinds = [k for k in (Postfix, Exim, OpenSMTPD, Dovecot) if k.available()] if has_ipv6() else []
+kinds = [k for k in (Postfix, Exim, OpenSMTPD, Dovecot) if k.available()]
 for kind in {Postfix, Exim, OpenSMTPD, Dovecot} - set(kinds):
     skip(f'{kind.__name__} as a next hop', 'the package can\'t be had, this is not root, or there is no ::1')
 if kinds:

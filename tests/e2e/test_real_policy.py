@@ -1,6 +1,6 @@
 """Policy services that are not ours, asked at RCPT: Dovecot's quota-status, and (PORTER_POSTGREY=1, as make test-filters sets it: 60 MB of packages) postgrey. Each dies, and is waited for no longer than is set."""
 import os, socket, time
-from porter import SLOW, Porter, check, finish, free_port, has_ipv6, skip
+from porter import SLOW, Porter, check, finish, free_port, skip
 from servers import Dovecot, Server, ids
 
 POSTGREY = os.environ.get('PORTER_POSTGREY') == '1'
@@ -109,7 +109,7 @@ def postgrey():
 
 with Porter('real-policy', start=False, settings={'evidence': 'no'}) as p:
     p.start()
-    if QuotaStatus.available() and has_ipv6():
+    if QuotaStatus.available():
         quota_status()
     else:
         skip('quota-status', 'the package can\'t be had, this is not root, or there is no ::1')

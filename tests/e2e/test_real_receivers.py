@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The queue's mail to receivers that are not ours: Postfix, Exim, OpenSMTPD. What an authenticated user sends arrives, small and large; what they refuse, the user is told, once and in their words."""
 import base64, email, email.policy, re, threading, traceback
-from porter import Porter, Talk, check, finish, free_port, has_ipv6, skip
+from porter import Porter, Talk, check, finish, free_port, skip
 from servers import Exim, OpenSMTPD, Postfix
 
 USER = 'alice@example.test'
@@ -61,7 +61,7 @@ class Receiver(threading.Thread):
             self.tell('was served', False, repr(e))
 
 
-kinds = [k for k in (Postfix, Exim, OpenSMTPD) if k.available()] if has_ipv6() else []
+kinds = [k for k in (Postfix, Exim, OpenSMTPD) if k.available()]
 for kind in {Postfix, Exim, OpenSMTPD} - set(kinds):
     skip(f'{kind.__name__} as a receiver of queued mail', 'the package can\'t be had, this is not root, or there is no ::1')
 if kinds:

@@ -8,7 +8,7 @@ memory, on the machine's loopback, IPv4 and IPv6. What they need of users, /etc,
 Each takes good@ its domains, refuses nobody@ them at RCPT, and at the end of content what late@outside.test sends to late@ them."""
 import os, shutil, signal, socket, subprocess, time
 from pathlib import Path
-from porter import PATIENCE, SLOW
+from porter import PATIENCE, SLOW, has_ipv6
 from unpack import can_inside, unpack
 
 USERS = ('postfix', 'Debian-exim', 'opensmtpd', 'opensmtpq', 'dovecot', 'dovenull', 'vmail')
@@ -52,7 +52,7 @@ class Server:
     @classmethod
     def available(cls):
         root = unpack(*cls.packages)
-        return root is not None and can_inside(root)
+        return root is not None and can_inside(root) and (has_ipv6() or socket.AF_INET6 not in cls.families)
 
     def srv(self, name, text='', owner='root', mode=0o644):
         """A file (or, without text, a folder) that the server sees as /srv/NAME."""
