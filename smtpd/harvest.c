@@ -105,8 +105,9 @@ static uint64_t decayed(uint64_t count, int64_t age_s, uint64_t half_life_s)
 	if (halvings >= 64)
 		return 0;
 	count >>= halvings;
-	/* within a half-life along a straight line: 1 at its begin, 1/2 at its end */
-	return count - count * ((uint64_t)age_s % half_life_s) / half_life_s / 2;
+	/* within a half-life along 1 - x (4 - x) / 6: 1 at its begin, 1/2 at its end, and nearly as steep as it should be for who is looked at often */
+	uint64_t part = (uint64_t)age_s % half_life_s;
+	return count - count * part / half_life_s / 6 * (4 * half_life_s - part) / half_life_s;
 }
 
 static void refresh(const struct harvest *h, struct entry *e, int64_t now_s)
