@@ -287,6 +287,13 @@ void check_set_forward_sender(struct check *c, struct slice path)
 		transaction_facts_of(transaction_of(c))->forward_sender = copy;
 }
 
+void check_made_message_id(struct check *c, struct slice id)
+{
+	struct slice copy = arena_copy(check_arena(c), id);
+	if (copy.p)
+		transaction_facts_of(transaction_of(c))->made_message_id = copy;
+}
+
 void check_change_sender(struct check *c, const struct mail_path *path)
 {
 	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;

@@ -49,6 +49,7 @@ void check_tag(struct check *c, struct slice word);
 void check_evidence(struct check *c, const struct evidence *e);        /* raises the transaction's grade, never lowers it */
 void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is its registrable domain's from now on: names below one are had for nothing */
 void check_set_forward_sender(struct check *c, struct slice path);     /* what a forward of this transaction bears as reverse-path */
+void check_made_message_id(struct check *c, struct slice id);          /* the Message-ID that it leaves with, where its author gave it none */
 void check_change_sender(struct check *c, const struct mail_path *path);
 void check_quarantine(struct check *c, struct slice reason);           /* at the dot: kept for the postmaster instead of delivered */
 const char *check_add_recipient(struct check *c, struct slice address); /* at the dot: NULL, or why not; whether it can be taken is found out behind the checks */

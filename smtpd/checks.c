@@ -6,6 +6,7 @@
 #include "smtpd/author.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/evidence.h"
+#include "smtpd/fixup.h"
 #include "smtpd/greylist.h"
 #include "smtpd/header_rules.h"
 #include "smtpd/milter.h"
@@ -15,6 +16,7 @@
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,
 	&author_check,
+	&fixup_check,       /* before anybody reads or signs what is mended */
 	&dnsbl_check,
 	&greylist_check,    /* behind what tags for it */
 	&policy_check,

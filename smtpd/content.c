@@ -48,7 +48,7 @@ struct content *content_new(struct session *s, bool chunks)
 {
 	struct content *c = MEM_NEW(struct content);
 	*c = (struct content){ .session = s, .message = transaction_message(s->transaction), .chunks = chunks, .open = !chunks };
-	mail_dot_begin(&c->dot, false);
+	mail_dot_begin(&c->dot, s->facts.login.n > 0); /* our own people's programs may send LF alone (RFC 6409); nobody else's */
 	c->limit = limit_of(s->facts.transaction);
 	c->wants_checks = checks_want_content(s->checks);
 	c->message->host = general_settings.hostname;

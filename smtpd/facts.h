@@ -34,6 +34,7 @@ struct transaction_facts {
 	int64_t hold_until_s, deliver_by_s;
 	bool deliver_by_return, deliver_by_trace;
 	int priority;
+	struct slice made_message_id;       /* by us, where its author gave it none; "" */
 	struct recipient **recipients;      /* those that were answered 250, in order; each stays where it is */
 	size_t recipient_count;
 	struct evidence evidence;           /* of the reverse-path, graded */

@@ -48,6 +48,8 @@ void outcome_end(struct outcome *l);
 void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct transaction *t, struct mail_status status));
 
 /* Content is complete, and nobody has changed it yet: what a retry will be known by. Views of what lives as long as the transaction. */
+/* The Message-ID that the message leaves with: its author's, or ours. */
+struct slice outcome_message_id(struct outcome *l);
 const struct ledger_source *outcome_source(struct outcome *l);
 struct ledger_source outcome_copy_source(struct arena *mem, const struct ledger_source *s); /* for what outlives it */
 

@@ -52,6 +52,12 @@ static struct slice or_none(struct slice s)
 	return s.p ? s : SLICE("");
 }
 
+struct slice outcome_message_id(struct outcome *l)
+{
+	struct slice made = transaction_facts(l->transaction)->made_message_id;
+	return made.n ? made : outcome_source(l)->message_id;
+}
+
 const struct ledger_source *outcome_source(struct outcome *l)
 {
 	struct transaction *t = l->transaction;

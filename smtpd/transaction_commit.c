@@ -78,7 +78,7 @@ void transaction_reply(struct transaction *t, struct mail_status status)
 	if (status.fate == MAIL_OK) {
 		policy_delivered(s);
 		heard_expect(s, t);
-		told_taken(s->smtpd->queue, &s->facts, &t->message, outcome_source(&t->outcome)->message_id);
+		told_taken(s->smtpd->queue, &s->facts, &t->message, outcome_message_id(&t->outcome));
 	}
 	s->reply.n = 0;
 	buf_add(&s->reply, status.text);

@@ -222,7 +222,7 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 static bool make_envelopes(struct queued *q, struct queue_put *put)
 {
 	struct transaction *t = q->base.transaction;
-	struct slice message_id = outcome_source(transaction_outcome(t))->message_id;
+	struct slice message_id = outcome_message_id(transaction_outcome(t));
 	put->envelopes = ARENA_ARRAY(transaction_arena(t), struct envelope, owners(q, SLICE("")) + 1);
 	bool good = put->envelopes && make_envelope(q, SLICE(""), message_id, put);
 	for (size_t i = 0; good && i < q->count; i++) {

@@ -82,6 +82,38 @@ static void dots_are_unstuffed_cut_at_every_place(void **state)
 	}
 }
 
+/* RFC 6409, for those who log in: LF becomes CRLF before the end is looked for; CR alone and NUL spoil as ever. */
+static void a_lenient_reader_turns_lf_into_crlf_first(void **state)
+{
+	static const struct { struct slice in, out, left; enum mail_dot_spoil spoil; } rows[] = {
+		{ SLICE_INIT("a\nb\n.\nMAIL"), SLICE_INIT("a\r\nb\r\n"), SLICE_INIT("MAIL"), MAIL_DOT_CLEAN },
+		{ SLICE_INIT("a\n..b\r\n.\r\nMAIL"), SLICE_INIT("a\r\n.b\r\n"), SLICE_INIT("MAIL"), MAIL_DOT_CLEAN },
+		{ SLICE_INIT("a\n.\r\nMAIL"), SLICE_INIT("a\r\n"), SLICE_INIT("MAIL"), MAIL_DOT_CLEAN },
+		{ SLICE_INIT("a\r\n.\nMAIL"), SLICE_INIT("a\r\n"), SLICE_INIT("MAIL"), MAIL_DOT_CLEAN },
+		{ SLICE_INIT(".\n"), SLICE_INIT(""), SLICE_INIT(""), MAIL_DOT_CLEAN },
+		{ SLICE_INIT("a\r.\rb\n.\n"), SLICE_INIT(""), SLICE_INIT(""), MAIL_DOT_BARE_CR },
+		{ SLICE_INIT("a\n\0.\n.\n"), SLICE_INIT(""), SLICE_INIT(""), MAIL_DOT_NUL },
+	};
+	(void)state;
+	for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+		for (size_t cut = 0; cut <= rows[r].in.n; cut++) {
+			struct got g = { BUF_INIT(1000), 0 };
+			struct mail_dot_sink sink = { take, &g };
+			struct mail_dot d;
+			struct slice first = slice_head(rows[r].in, cut), rest = rows[r].in;
+			mail_dot_begin(&d, true);
+			bool over = mail_dot_data(&d, &first, &sink);
+			rest = slice_skip(rest, cut - first.n);
+			over = over || mail_dot_data(&d, &rest, &sink);
+			assert_true(over);
+			assert_int_equal(d.spoil, rows[r].spoil);
+			assert_true(slice_eq(rest, rows[r].left));
+			if (d.spoil == MAIL_DOT_CLEAN)
+				assert_true(slice_eq(buf_slice(&g.bytes), rows[r].out));
+			buf_free(&g.bytes);
+		}
+}
+
 static void what_follows_the_end_is_left(void **state)
 {
 	struct got g = { BUF_INIT(100), 0 };
@@ -163,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_but_crlf_dot_crlf_ends_content),
 		cmocka_unit_test(dots_are_unstuffed_cut_at_every_place),
+		cmocka_unit_test(a_lenient_reader_turns_lf_into_crlf_first),
 		cmocka_unit_test(what_follows_the_end_is_left),
 		cmocka_unit_test(chunks_become_clean_lines_cut_at_every_place),
 		cmocka_unit_test(a_nul_spoils_a_chunk),
