@@ -103,6 +103,11 @@ static void tell_checks(struct content *c, struct slice s, uint64_t body_before)
 		checks_body(c->session->checks, slice_skip(s, s.n - n));
 }
 
+static struct mail_status head_too_long(void)
+{
+	return MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The header section is too long");
+}
+
 static void keep(void *arg, struct slice s)
 {
 	struct content *c = arg;
@@ -113,7 +118,7 @@ static void keep(void *arg, struct slice s)
 	if (m->length + s.n > c->limit)
 		content_refuse(c, MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here"));
 	else if (message_add(m, s) < 0)
-		content_refuse(c, MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The header section is too long"));
+		content_refuse(c, head_too_long());
 	else if (c->wants_checks)
 		tell_checks(c, s, body_before);
 }
@@ -180,9 +185,10 @@ static struct step finish(struct content *c)
 	conn_set_timeout(s->conn, smtpd_settings.command_timeout_s * 1000);
 	if (c->dot.spoil != MAIL_DOT_CLEAN)
 		return spoiled(c);
+	if (!c->dropping && message_end(c->message) < 0)
+		content_refuse(c, head_too_long());
 	if (c->dropping)
 		return refuse_all(s, c->refusal, false);
-	message_end(c->message);
 	if (c->wants_checks && !c->head_told)
 		checks_head(s->checks, buf_slice(&c->message->head));
 	content_free(c);

@@ -242,6 +242,10 @@ static enum check_step at_dot(struct evidence_state *s)
 		return CHECK_GO_ON;
 	if (!s->has_head)
 		on_head(s, s->c, buf_slice(&m->head));
+	if (!s->has_head) {
+		check_refuse(s->c, MAIL_STATUS(MAIL_NEVER, 550, 6, 0, "The header section can't be read"));
+		return CHECK_REFUSE;
+	}
 	s->waiting = WAITING_END;
 	mail_check_end(s->check, on_end, s);
 	return CHECK_WAIT;

@@ -52,27 +52,32 @@ static bool is_own_trace(const struct message *m, struct slice value)
 	return m->host.n && at < value.n && slice_starts_nocase(rest, m->host) && slice_starts(slice_skip(rest, m->host.n), SLICE(" (Porter)"));
 }
 
-static void count_traces(struct message *m)
+/* The fields are counted, and what of them tells the way. */
+static int count_fields(struct message *m)
 {
 	struct slice in = buf_slice(&m->head);
 	struct mail_field f;
 	enum mail_field_kind kind;
+	size_t count = 0;
 	while ((kind = mail_field_next(&in, &f)) != MAIL_FIELD_END) {
+		if (++count > MESSAGE_MAX_FIELDS)
+			return -EMSGSIZE;
 		if (kind != MAIL_FIELD || !slice_eq_nocase(f.name, SLICE("received")))
 			continue;
 		m->received_count++;
 		m->own_count += is_own_trace(m, f.value);
 	}
+	return 0;
 }
 
-static void end_head(struct message *m)
+static int end_head(struct message *m)
 {
 	m->head_done = true;
 	m->received_head = m->head.n;
 	m->received_head_lf = m->head.n;
 	for (size_t i = 0; i < m->head.n; i++)
 		m->received_head_lf -= m->head.p[i] == '\r';
-	count_traces(m);
+	return count_fields(m);
 }
 
 /* The head grows by s; returns how much of s was the head's. -EMSGSIZE: too long. */
@@ -91,8 +96,7 @@ static int add_to_head(struct message *m, struct slice s, size_t *taken)
 	}
 	buf_truncate(&m->head, end);
 	*taken = end - before;
-	end_head(m);
-	return 0;
+	return end_head(m);
 }
 
 int message_add(struct message *m, struct slice s)
@@ -114,11 +118,11 @@ int message_add(struct message *m, struct slice s)
 	return m->spill_count ? 0 : buf_add(&m->body, s);
 }
 
-void message_end(struct message *m)
+int message_end(struct message *m)
 {
-	if (!m->head_done)
-		end_head(m);
+	int error = m->head_done ? 0 : end_head(m);
 	m->ended = true;
+	return error;
 }
 
 /* -- what goes out -------------------------------------------------------------------------------------------------------------------- */

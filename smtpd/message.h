@@ -13,6 +13,7 @@
 enum {
 	MESSAGE_MAX_MEMORY = 48 << 10,     /* with our own fields below MAILBOX_MAX_INLINE */
 	MESSAGE_MAX_HEAD = 1 << 20,
+	MESSAGE_MAX_FIELDS = 10000,        /* whoever walks the header section can rely on it: what can't be read in full can't be judged */
 	MESSAGE_MAX_ADDED = 64 << 10,      /* our own fields but Received */
 	MESSAGE_ROOM = 1800,               /* at the front of a spill, where checks may add fields */
 	MESSAGE_MAX_SPILLS = 2,
@@ -48,9 +49,9 @@ struct message {
 void message_init(struct message *m, struct worker *w, void (*on_written)(void *arg), void *arg);
 void message_free(struct message *m); /* at any time; a write under way ends on its own */
 
-/* A piece of content, CRLF line ends never torn. -EMSGSIZE: the header section is longer than MESSAGE_MAX_HEAD. */
+/* A piece of content, CRLF line ends never torn; and its end. -EMSGSIZE: the header section is longer than MESSAGE_MAX_HEAD, or has more fields than MESSAGE_MAX_FIELDS. */
 int message_add(struct message *m, struct slice s);
-void message_end(struct message *m);
+int message_end(struct message *m);
 bool message_is_spilled(const struct message *m);
 bool message_wants_spill(const struct message *m); /* it has outgrown memory and there is no file yet */
 

@@ -102,8 +102,13 @@ def headers(porter):
         t.say('DATA')
         t.raw(b'X: y' + b'\r\n y' * 300000 + b'\r\n\r\nx\r\n.\r\n')
         check('so is one field that is folded without end', t.reply()[0] == 552)
+    for end in (b'\r\nx\r\n.\r\n', b'.\r\n'):
+        with begin(porter) as t:
+            t.say('DATA')
+            t.raw(b'X: y\r\n' * 10001 + end)
+            check('and one of more than ten thousand fields, with a body or without', t.reply()[0] == 552 and t.code('NOOP') == 250)
     before = porter.messages()
-    content = b'X: y\r\n' * 40000 + b'\r\nx\r\n'
+    content = (b'X: ' + b'y' * 95 + b'\r\n') * 9990 + b'\r\nx\r\n'
     with begin(porter) as t:
         code = by_data(t, content)
     got = own_fields(newest(porter, before))

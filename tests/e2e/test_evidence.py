@@ -94,6 +94,14 @@ def the_policy_is_applied(p, key, other):
     check('with its results on top', 'dkim=pass header.d=bad.test' in results(p, 'large'), results(p, 'large')[:600])
 
 
+def more_fields_than_can_be_read_hide_no_author(p):
+    """A header section of nearly 1 MiB in fields of four bytes: what can't be walked can't be judged, and isn't taken."""
+    code = p.send(mail('bad.test', 'fields', b'a:\r\n' * 250000), sender='ann@bad.test')
+    check('a quarter of a million fields hide no forged author', code == 552, code)
+    code = p.send(mail('bad.test', 'below', b'a:\r\n' * 9900), sender='ann@bad.test')
+    check('and ten thousand are walked', code == 550, code)
+
+
 def dns_misbehaves(p):
     check('SERVFAIL for the policy is 451', p.send(mail('lame.test'), sender='ann@lame.test') == 451)
     check('garbage for SPF is a temperror and taken', p.send(mail('none.test', 'ten'), sender='ann@garbage.test') == 250)
@@ -141,6 +149,7 @@ def main():
     with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test'}) as p:
         what_is_found_is_written_down(p)
         the_policy_is_applied(p, key, other)
+        more_fields_than_can_be_read_hide_no_author(p)
         dns_misbehaves(p)
         believed_seals_override(p, tmp, key, tmp / 'evidence.zone')
     with Dns(zone) as d, Porter('spf-refuse', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'spf-fail': 'refuse'}, maps={'access': 'from:friend@bad.test by-pass spf'}) as p:
