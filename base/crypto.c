@@ -29,10 +29,34 @@ static const unsigned char *bytes(struct slice s)
 	return (const unsigned char *)(s.n ? s.p : "");
 }
 
+/* A message takes several digests, and a context costs as much as a block or two: a few that have ended are kept for whoever comes next, in any thread. */
+enum { SPARE = 4 };
+static EVP_MD_CTX *spare[SPARE];
+
+static EVP_MD_CTX *context_take(void)
+{
+	EVP_MD_CTX *h = NULL;
+	for (size_t i = 0; i < SPARE && !h; i++)
+		if (__atomic_load_n(&spare[i], __ATOMIC_RELAXED))
+			h = __atomic_exchange_n(&spare[i], NULL, __ATOMIC_ACQUIRE);
+	if (!h)
+		h = EVP_MD_CTX_new();
+	need(h != NULL);
+	return h;
+}
+
+static void context_give(EVP_MD_CTX *h)
+{
+	for (size_t i = 0; i < SPARE && h; i++)
+		if (!__atomic_load_n(&spare[i], __ATOMIC_RELAXED))
+			h = __atomic_exchange_n(&spare[i], h, __ATOMIC_RELEASE); /* whatever was there by now looks for another place */
+	EVP_MD_CTX_free(h);
+}
+
 static struct crypto_hash *hash_new(const EVP_MD *kind)
 {
-	EVP_MD_CTX *h = EVP_MD_CTX_new();
-	need(h && EVP_DigestInit_ex(h, kind, NULL) == 1);
+	EVP_MD_CTX *h = context_take();
+	need(EVP_DigestInit_ex(h, kind, NULL) == 1);
 	return (struct crypto_hash *)h;
 }
 
@@ -59,7 +83,7 @@ size_t crypto_hash_end(struct crypto_hash *h, uint8_t *out)
 {
 	unsigned n = 0;
 	need(EVP_DigestFinal_ex((EVP_MD_CTX *)h, out, &n) == 1);
-	EVP_MD_CTX_free((EVP_MD_CTX *)h);
+	context_give((EVP_MD_CTX *)h);
 	return n;
 }
 
@@ -70,8 +94,8 @@ void crypto_hash_drop(struct crypto_hash *h)
 
 struct crypto_hash *crypto_hash_copy(const struct crypto_hash *h)
 {
-	EVP_MD_CTX *copy = EVP_MD_CTX_new();
-	need(copy && EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)h) == 1);
+	EVP_MD_CTX *copy = context_take();
+	need(EVP_MD_CTX_copy_ex(copy, (const EVP_MD_CTX *)h) == 1);
 	return (struct crypto_hash *)copy;
 }
 

@@ -10,8 +10,8 @@ struct key {
 	struct arc *owner;
 	struct slice selector, domain;
 	struct mail_dns_query *query;
-	struct mail_key_record record;
-	bool found, unsure;
+	struct slice record;             /* p NULL: none that can be read */
+	bool unsure;
 };
 
 struct arc {
@@ -39,12 +39,9 @@ static void on_key(void *arg, const struct dns_answer *answer)
 	k->query = NULL;
 	a->open--;
 	k->unsure = answer->answer == UNSURE;
-	for (size_t i = 0; answer->answer == FOUND && i < answer->count && !k->found; i++)
-		if (mail_key_parse(answer->records[i].data, &k->record, &why) == 0) {
-			k->record.key = arena_copy(&a->mem, k->record.key);
-			k->record.hashes = k->record.hashes.p ? arena_copy(&a->mem, k->record.hashes) : SLICE_NONE;
-			k->found = k->record.key.p != NULL;
-		}
+	for (size_t i = 0; answer->answer == FOUND && i < answer->count && !k->record.p; i++)
+		if (mail_key_find(answer->records[i].data, &why))
+			k->record = arena_copy(&a->mem, answer->records[i].data);
 	if (a->judging && !a->open)
 		loop_timer_set(a->timer, 0);
 }
@@ -140,15 +137,17 @@ static void begin(struct arc *a, const struct mail_header *h)
 static const char *check(struct arc *a, const struct mail_signature *s, const struct mail_digest *digest, bool *unsure)
 {
 	struct key *k = key_of(a, s);
+	const char *why;
 	unsigned bits = 0;
 	*unsure = k->unsure;
 	if (k->unsure)
 		return "key can't be asked for now";
-	if (!k->found)
+	if (!k->record.p)
 		return "no key";
 	if (s->algorithm == ALGORITHM_RSA_SHA1) /* never one of ARC's (8617, 4.1) */
 		return "rsa-sha1 is no signature";
-	return mail_key_verify(&k->record, s, digest, a->lax, &bits);
+	struct mail_key *key = mail_key_find(k->record, &why);
+	return key ? mail_key_verify(key, s, digest, a->lax, &bits) : why;
 }
 
 static void judge(struct arc *a)

@@ -46,7 +46,9 @@ static void sink_relaxed(void *arg, const char *p, size_t n)
 
 struct mail_body *mail_body_new(void)
 {
-	struct mail_body *b = MEM_NEW(struct mail_body);
+	struct mail_body *b = mem_grow(NULL, 1, sizeof *b); /* most of it is room for digests that nobody will want: not cleared */
+	b->count = 0;
+	b->used[0] = b->used[1] = b->ended = false;
 	b->canon[CANON_SIMPLE] = (struct mail_canon_body){ .form = CANON_SIMPLE, .sink = sink_simple, .arg = b };
 	b->canon[CANON_RELAXED] = (struct mail_canon_body){ .form = CANON_RELAXED, .sink = sink_relaxed, .arg = b };
 	return b;

@@ -205,12 +205,52 @@ static bool is_fold(char c)
 	return is_blank(c) || c == '\r' || c == '\n';
 }
 
-/* Eight bytes without a blank, a line end or another control. */
-static bool is_word_block(const char *p)
+/* True if the byte at p, with another behind it, does not go on as it is: a single space between words does. */
+static inline bool is_break(const char *p)
 {
-	uint64_t w, ones = 0x0101010101010101u, tops = ones << 7;
-	memcpy(&w, p, sizeof w);
-	return ((((w | tops) - ones * 0x21) | w) & tops) == tops;
+	return is_fold(p[0]) && (p[0] != ' ' || is_fold(p[1]));
+}
+
+#ifdef __x86_64__
+/* The first byte of sixteen that is_break, or 16; the byte behind them can be read. */
+static inline size_t break_in_block(const char *p)
+{
+	const __m128i space = _mm_set1_epi8(' '), tab = _mm_set1_epi8('\t'), cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
+	__m128i here = _mm_loadu_si128((const __m128i *)(const void *)p), next = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
+	__m128i ends = _mm_or_si128(_mm_cmpeq_epi8(here, tab), _mm_or_si128(_mm_cmpeq_epi8(here, cr), _mm_cmpeq_epi8(here, lf)));
+	__m128i next_fold = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(next, tab), _mm_cmpeq_epi8(next, space)),
+	                                 _mm_or_si128(_mm_cmpeq_epi8(next, cr), _mm_cmpeq_epi8(next, lf)));
+	int mask = _mm_movemask_epi8(_mm_or_si128(ends, _mm_and_si128(_mm_cmpeq_epi8(here, space), next_fold)));
+	return mask ? (size_t)__builtin_ctz((unsigned)mask) : 16;
+}
+
+/* Blocks from the front, and one that ends with the last byte but one: what it looks at for a second time breaks nothing. */
+static size_t skip_words(const char *p, size_t n)
+{
+	size_t i = 0, found = 16;
+	for (; i + 16 < n; i += 16)
+		if ((found = break_in_block(p + i)) < 16)
+			return i + found;
+	if (i)
+		i = n - 17, i += break_in_block(p + i);
+	return i;
+}
+#else
+static size_t skip_words(const char *p, size_t n)
+{
+	(void)p;
+	(void)n;
+	return 0;
+}
+#endif
+
+/* How many bytes at the front are words with single spaces between them. */
+static size_t word_run(const char *p, size_t n)
+{
+	size_t i = skip_words(p, n);
+	while (i + 1 < n && !is_break(p + i))
+		i++;
+	return i + 1 == n && !is_fold(p[i]) ? n : i;
 }
 
 /* Blanks and line ends become one space between words. *begun: a word was put before. */
@@ -221,12 +261,8 @@ static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon
 		while (n < s.n && is_fold(s.p[n]))
 			n++;
 		*gap |= n > 0;
-		s = slice_skip(s, n);
-		n = 0;
-		while (n + 8 <= s.n && is_word_block(s.p + n))
-			n += 8;
-		while (n < s.n && !is_fold(s.p[n]))
-			n++;
+		s = slice(s.p + n, s.n - n);
+		n = s.n ? word_run(s.p, s.n) : 0;
 		if (!n)
 			return;
 		if (*begun && *gap)
@@ -234,20 +270,21 @@ static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon
 		sink(arg, s.p, n);
 		*begun = true;
 		*gap = false;
-		s = slice_skip(s, n);
+		s = slice(s.p + n, s.n - n);
 	}
 }
 
 static void field_relaxed(const struct mail_field *f, struct slice without, mail_canon_sink sink, void *arg)
 {
 	char name[64];
-	for (size_t i = 0; i < f->name.n; i += sizeof name) {
-		size_t n = f->name.n - i < sizeof name ? f->name.n - i : sizeof name;
-		for (size_t k = 0; k < n; k++)
-			name[k] = text_lower_byte(f->name.p[i + k]);
-		sink(arg, name, n);
+	size_t used = 0;
+	for (size_t i = 0; i < f->name.n; i++) {
+		name[used++] = text_lower_byte(f->name.p[i]);
+		if (used == sizeof name)
+			sink(arg, name, used), used = 0;
 	}
-	sink(arg, ":", 1);
+	name[used++] = ':';
+	sink(arg, name, used);
 	bool begun = false, gap = false;
 	struct slice v = f->value;
 	if (without.p) {

@@ -8,8 +8,9 @@ struct check {
 	struct dkim *owner;
 	struct mail_signature s;
 	struct mail_dns_query *query;
-	struct mail_key_record key;
-	bool has_key, final;             /* final: the verdict stands */
+	const char *wrong;               /* what is wrong with the signature by its key */
+	bool suits, strict;              /* of the key: is for i=; wants i= at d= itself */
+	bool final;                      /* the verdict stands */
 	int body;                        /* the body digest's number */
 };
 
@@ -18,7 +19,7 @@ struct dkim {
 	struct mail_body *body;
 	struct dkim_options options;
 	struct arena mem;
-	struct loop_timer *timer;
+	struct loop_timer *timer;        /* where no key is waited for at the end */
 	struct check *checks;            /* both in mem, as many as there are fields, DKIM_MAX_CHECKED at most: most mail has one or two */
 	struct dkim_verdict *verdicts;
 	size_t count, room;
@@ -41,21 +42,24 @@ static void settle(struct check *c, enum dkim_result result, const char *why)
 	v->why = why;
 }
 
-/* The first record that can be read; several at one selector are undefined (6376, 3.6.2.2). */
-static bool choose_key(struct check *c, const struct dns_answer *a, const char **why)
+/* The header's digest is there, so the signature is checked as soon as its key is, while the body may still arrive; the key isn't kept. The first record that
+ * can be read: several at one selector are undefined (6376, 3.6.2.2). */
+static bool use_key(struct check *c, const struct dns_answer *a, const char **why)
 {
-	for (size_t i = 0; i < a->count; i++) {
-		if (mail_key_parse(a->records[i].data, &c->key, why))
-			continue;
-		c->key.key = arena_copy(&c->owner->mem, c->key.key);
-		if (c->key.addresses.p)
-			c->key.addresses = arena_copy(&c->owner->mem, c->key.addresses);
-		if (c->key.hashes.p)
-			c->key.hashes = arena_copy(&c->owner->mem, c->key.hashes);
-		return c->key.key.p != NULL;
-	}
-	return false;
+	struct dkim_verdict *v = verdict_of(c);
+	struct mail_key *key = NULL;
+	for (size_t i = 0; i < a->count && !key; i++)
+		key = mail_key_find(a->records[i].data, why);
+	if (!key)
+		return false;
+	v->testing = mail_key_record(key)->testing;
+	c->strict = mail_key_record(key)->strict;
+	c->suits = mail_key_suits(mail_key_record(key), c->s.identity);
+	c->wrong = mail_key_verify(key, &c->s, &v->header_hash, c->owner->options.lax, &v->key_bits);
+	return true;
 }
+
+static void judge(struct dkim *d);
 
 static void on_key(void *arg, const struct dns_answer *a)
 {
@@ -72,24 +76,23 @@ static void on_key(void *arg, const struct dns_answer *a)
 		settle(c, DKIM_PERMERROR, why);
 		break;
 	case FOUND:
-		c->has_key = choose_key(c, a, &why);
-		if (!c->has_key)
+		if (!use_key(c, a, &why))
 			settle(c, DKIM_PERMERROR, why);
 		break;
 	}
 	if (d->judging && !d->open)
-		loop_timer_set(d->timer, 0);
+		judge(d);
 }
 
 static void ask_key(struct check *c)
 {
-	struct buf name = BUF_INIT(512);
-	buf_add(&name, c->s.selector);
-	buf_add(&name, SLICE("._domainkey."));
-	buf_add(&name, c->s.domain);
+	static const struct slice between = SLICE_INIT("._domainkey.");
+	char name[MAIL_SIGNATURE_MAX_KEY_NAME + 16], *p = name;
+	p = mempcpy(p, c->s.selector.p, c->s.selector.n);
+	p = mempcpy(p, between.p, between.n);
+	p = mempcpy(p, c->s.domain.p, c->s.domain.n);
 	c->owner->open++;
-	c->query = mail_dns_ask(c->owner->dns, DNS_TXT, buf_slice(&name), on_key, c);
-	buf_free(&name);
+	c->query = mail_dns_ask(c->owner->dns, DNS_TXT, slice(name, (size_t)(p - name)), on_key, c);
 }
 
 /* What needs no key to be refused. */
@@ -172,41 +175,43 @@ static void judge_one(struct dkim *d, struct check *c)
 	struct dkim_verdict *v = verdict_of(c);
 	const struct mail_signature *s = &c->s;
 	bool whole = c->body < 0 || mail_body_digest(d->body, c->body, &v->body_hash);
-	v->testing = c->has_key && c->key.testing;
 	if (c->final)
 		return;
 	struct slice identity_domain = slice_skip(s->identity, slice_rfind(s->identity, '@') + 1);
 	bool body_good = whole && slice_eq(slice((const char *)v->body_hash.bytes, v->body_hash.n), s->body_hash);
-	const char *wrong = mail_key_verify(&c->key, s, &v->header_hash, d->options.lax, &v->key_bits);
-	if (wrong && v->key_bits == 0)
-		settle(c, DKIM_PERMERROR, wrong);
-	else if (d->options.lax && !mail_key_suits(&c->key, s->identity))
+	if (c->wrong && v->key_bits == 0)
+		settle(c, DKIM_PERMERROR, c->wrong);
+	else if (d->options.lax && !c->suits)
 		settle(c, DKIM_PERMERROR, "key is for other addresses");
-	else if (c->key.strict && !slice_eq_nocase(identity_domain, s->domain))
+	else if (c->strict && !slice_eq_nocase(identity_domain, s->domain))
 		settle(c, DKIM_PERMERROR, "key wants i= at d= itself");
 	else if (!body_good)
 		settle(c, DKIM_FAIL, whole ? "body hash does not match" : "body shorter than l=");
-	else if (wrong)
-		settle(c, DKIM_FAIL, wrong);
+	else if (c->wrong)
+		settle(c, DKIM_FAIL, c->wrong);
 	else if (s->length != MAIL_BODY_WHOLE && !d->options.lax)
 		settle(c, DKIM_POLICY, "l= signs only a part of the body");
 	else
 		settle(c, DKIM_PASS, NULL);
 }
 
-static void on_timer(void *arg)
+/* From the loop: a key that came last, or the timer. Whoever is told may free d. */
+static void judge(struct dkim *d)
 {
-	struct dkim *d = arg;
 	for (size_t i = 0; i < d->count; i++)
 		judge_one(d, &d->checks[i]);
 	d->done(d->arg, d);
+}
+
+static void on_timer(void *arg)
+{
+	judge(arg);
 }
 
 struct dkim *dkim_start(struct mail_dns *dns, const struct mail_header *header, struct mail_body *body, const struct dkim_options *options)
 {
 	struct dkim *d = MEM_NEW(struct dkim);
 	*d = (struct dkim){ .dns = dns, .body = body, .options = *options, .mem = ARENA_INIT(4 << 20) };
-	d->timer = loop_timer_new(mail_dns_loop(dns), on_timer, d);
 	read_signatures(d, header);
 	return d;
 }
@@ -216,8 +221,10 @@ void dkim_judge(struct dkim *d, void (*done)(void *arg, struct dkim *d), void *a
 	d->done = done;
 	d->arg = arg;
 	d->judging = true;
-	if (!d->open)
-		loop_timer_set(d->timer, 0);
+	if (d->open)
+		return;
+	d->timer = loop_timer_new(mail_dns_loop(d->dns), on_timer, d);
+	loop_timer_set(d->timer, 0);
 }
 
 const struct dkim_verdict *dkim_verdicts(const struct dkim *d, size_t *count)

@@ -58,13 +58,14 @@ bool mail_key_suits(const struct mail_key_record *k, struct slice identity)
 	return local.n >= head.n + tail.n && slice_starts(local, head) && slice_ends(local, tail);
 }
 
-/* A table of parsed keys; each place holds the newest key that fell on it. NULL keys are kept, too: what can't be read isn't read again. */
-struct place {
+/* A place of the table holds the newest record that fell on it. A key that can't be read isn't read again either. */
+struct mail_key {
+	struct mail_key_record record; /* views of text */
 	struct slice text;
-	bool ed25519, known;
+	bool known, read;
 	struct crypto_key *key;
 };
-static struct place places[MAIL_KEY_CACHE];
+static struct mail_key places[MAIL_KEY_CACHE];
 
 static struct crypto_key *read_key(struct slice text, bool ed25519)
 {
@@ -76,30 +77,48 @@ static struct crypto_key *read_key(struct slice text, bool ed25519)
 	return key;
 }
 
-/* Where a key may be: by a part of it that differs from key to key. Who makes keys that fall on one place slows down himself alone. */
-static struct place *place_of(struct slice text)
+/* Where a record may be: by a part of it that differs from key to key. Who makes keys that fall on one place slows down himself alone. */
+static struct mail_key *place_of(struct slice text)
 {
 	static struct hash_key secret;
-	enum { ENOUGH = 48 };
+	enum { ENOUGH = 24 };
 	if (!secret.k0)
 		secret = hash_key_random();
 	return &places[hash_bytes(&secret, slice_head(slice_skip(text, text.n / 3), ENOUGH)) % MAIL_KEY_CACHE];
 }
 
-static const struct crypto_key *find_key(struct slice text, bool ed25519)
+struct mail_key *mail_key_find(struct slice text, const char **why)
 {
-	struct place *p = place_of(text);
-	if (p->known && p->ed25519 == ed25519 && slice_eq(p->text, text))
-		return p->key;
-	crypto_key_free(p->key);
-	mem_free((char *)p->text.p);
-	*p = (struct place){ .known = true, .ed25519 = ed25519, .text = slice(mem_copy(text.p, text.n), text.n) };
-	p->key = read_key(text, ed25519);
-	return p->key;
+	struct mail_key *k = place_of(text);
+	struct mail_key_record record;
+	if (k->known && slice_eq(k->text, text))
+		return k;
+	*why = "key record too long";
+	if (text.n > MAIL_KEY_MAX_RECORD || mail_key_parse(text, &record, why))
+		return NULL;
+	crypto_key_free(k->key);
+	mem_free((char *)k->text.p);
+	*k = (struct mail_key){ .known = true, .text = slice(mem_copy(text.p, text.n), text.n) };
+	mail_key_parse(k->text, &k->record, why);
+	return k;
 }
 
-const char *mail_key_verify(const struct mail_key_record *k, const struct mail_signature *s, const struct mail_digest *digest, bool lax, unsigned *bits)
+const struct mail_key_record *mail_key_record(const struct mail_key *k)
 {
+	return &k->record;
+}
+
+static const struct crypto_key *key_of(struct mail_key *k)
+{
+	if (!k->read)
+		k->key = read_key(k->record.key, k->record.ed25519);
+	k->read = true;
+	return k->key;
+}
+
+const char *mail_key_verify(struct mail_key *found, const struct mail_signature *s, const struct mail_digest *digest, bool lax, unsigned *bits)
+{
+	const struct mail_key_record *k = &found->record;
 	bool sha1 = s->algorithm == ALGORITHM_RSA_SHA1;
 	if (k->revoked)
 		return "key revoked";
@@ -107,7 +126,7 @@ const char *mail_key_verify(const struct mail_key_record *k, const struct mail_s
 		return "key of another type";
 	if (k->hashes.p && !has_item(k->hashes, sha1 ? SLICE("sha1") : SLICE("sha256")))
 		return "key is not for this hash";
-	const struct crypto_key *key = find_key(k->key, k->ed25519);
+	const struct crypto_key *key = key_of(found);
 	if (!key)
 		return "key can't be read";
 	*bits = crypto_key_bits(key);

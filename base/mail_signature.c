@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/crypto.h"
+#include "base/hash.h"
 #include "base/idn.h"
 #include "base/mail_tags.h"
 #include "base/scan.h"
@@ -77,7 +78,7 @@ static const char *read_names(const struct mail_tags *t, struct arena *mem, stru
 		return d.n ? "d= is no domain" : "no d=";
 	if (!selector.n || idn_to_ascii(selector, mem, &s->selector) || !is_name(s->selector, 1))
 		return selector.n ? "s= is no selector" : "no s=";
-	if (s->domain.n + s->selector.n > 240)
+	if (s->domain.n + s->selector.n > MAIL_SIGNATURE_MAX_KEY_NAME)
 		return "name too long";
 	return NULL;
 }
@@ -236,7 +237,7 @@ int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field 
 	if (*why || (*why = read_all(&tags, mem, lax, &s)))
 		return -EINVAL;
 	for (size_t i = 0; i < tags.count; i++)
-		if (slice_eq(tags.tags[i].name, SLICE("b")))
+		if (tags.tags[i].name.n == 1 && tags.tags[i].name.p[0] == 'b')
 			s.without = tags.tags[i].whole;
 	*out = s;
 	return 0;
@@ -245,37 +246,90 @@ int mail_signature_parse(enum mail_signature_kind kind, const struct mail_field 
 /* -- digests -------------------------------------------------------------------------------------------------------------- */
 
 struct mail_names {
+	struct hash_key secret;
+	uint32_t *heads;             /* for each remainder of a hash the lowest field + 1 */
+	uint32_t *above;             /* the next field above it with that remainder + 1; 0: none */
 	uint32_t *hashes;
 	uint8_t *used;
+	uint32_t mask;
 };
 
-static uint32_t name_hash(struct slice name)
+static uint64_t lower_eight(uint64_t w)
 {
-	uint32_t h = 2166136261u;
-	for (size_t i = 0; i < name.n; i++)
-		h = (h ^ (unsigned char)text_lower_byte(name.p[i])) * 16777619u;
-	return h;
+	const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+	uint64_t low = w & ~tops, upper = (low + ones * (0x80 - 'A')) & ~(low + ones * (0x7f - 'Z')) & ~w & tops;
+	return w | upper >> 2;
+}
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Up to eight bytes as one word, with others no word of the same length. */
+static inline uint64_t short_word(const char *p, size_t n)
+{
+	uint32_t front, back;
+	if (n < 4)
+		return n ? (uint64_t)(unsigned char)p[0] << 16 | (uint64_t)(unsigned char)p[n / 2] << 8 | (unsigned char)p[n - 1] : 0;
+	memcpy(&front, p, 4);
+	memcpy(&back, p + n - 4, 4);
+	return (uint64_t)front << 32 | back;
+}
+
+/* By a secret: who writes names can't have them fall on one place. Letters count as lower case. */
+static uint32_t name_hash(const struct hash_key *secret, struct slice name)
+{
+	uint64_t h = secret->k0 ^ name.n, front, back;
+	const char *p = name.p;
+	size_t n = name.n;
+	for (; n > 16; p += 8, n -= 8) {
+		memcpy(&front, p, 8);
+		h = fold(lower_eight(front) ^ h, secret->k1);
+	}
+	front = short_word(p, n < 8 ? n : 8);
+	back = n > 8 ? short_word(p + n - 8, 8) : 0;
+	h = fold(lower_eight(front) ^ h, lower_eight(back) ^ secret->k1);
+	return (uint32_t)(h ^ h >> 32);
 }
 
 struct mail_names *mail_names_new(const struct mail_header *h, struct arena *mem)
 {
+	static struct hash_key secret;
 	struct mail_names *n = ARENA_NEW(mem, struct mail_names);
-	if (!n || !(n->hashes = ARENA_ARRAY(mem, uint32_t, h->count + 1)) || !(n->used = ARENA_ARRAY(mem, uint8_t, h->count + 1)))
+	size_t places = 64;
+	while (places < h->count * 2)
+		places *= 2;
+	if (!n || h->count > UINT32_MAX / 4 || !(n->heads = ARENA_ARRAY(mem, uint32_t, places)) || !(n->above = ARENA_ARRAY(mem, uint32_t, h->count + 1)) ||
+	    !(n->hashes = ARENA_ARRAY(mem, uint32_t, h->count + 1)) || !(n->used = ARENA_ARRAY(mem, uint8_t, h->count + 1)))
 		return NULL;
-	for (size_t i = 0; i < h->count; i++)
-		n->hashes[i] = name_hash(h->fields[i].name);
+	if (!secret.k1) {
+		secret = hash_key_random();
+		secret.k1 |= 1;
+	}
+	n->secret = secret;
+	n->mask = (uint32_t)places - 1;
+	for (uint32_t i = 0; i < h->count; i++) {
+		uint32_t hash = name_hash(&secret, h->fields[i].name), *head = &n->heads[hash & n->mask];
+		n->hashes[i] = hash;
+		n->above[i] = *head;
+		*head = i + 1;
+	}
 	return n;
 }
 
 /* The lowest field called name that isn't used yet. */
 static const struct mail_field *take_field(const struct mail_header *h, const struct mail_names *names, struct slice name)
 {
-	uint32_t hash = name_hash(name);
-	for (size_t i = h->count; i-- > 0;)
+	uint32_t hash = name_hash(&names->secret, name);
+	for (uint32_t at = names->heads[hash & names->mask]; at; at = names->above[at - 1]) {
+		uint32_t i = at - 1;
 		if (names->hashes[i] == hash && !names->used[i] && slice_eq_nocase(h->fields[i].name, name)) {
 			names->used[i] = 1;
 			return &h->fields[i];
 		}
+	}
 	return NULL;
 }
 

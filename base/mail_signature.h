@@ -13,7 +13,7 @@
 enum mail_signature_kind { SIGNATURE_DKIM, SIGNATURE_ARC_MESSAGE, SIGNATURE_ARC_SEAL };
 enum mail_algorithm { ALGORITHM_RSA_SHA1, ALGORITHM_RSA_SHA256, ALGORITHM_ED25519_SHA256 };
 enum arc_cv { ARC_CV_NONE, ARC_CV_PASS, ARC_CV_FAIL };
-enum { MAIL_SIGNATURE_MAX_FIELD = 64 << 10, MAIL_SIGNATURE_MAX_NAMES = 500 /* in h= */, ARC_MAX_INSTANCE = 50 };
+enum { MAIL_SIGNATURE_MAX_FIELD = 64 << 10, MAIL_SIGNATURE_MAX_NAMES = 500 /* in h= */, MAIL_SIGNATURE_MAX_KEY_NAME = 240 /* s= and d= together */, ARC_MAX_INSTANCE = 50 };
 
 struct mail_signature {
 	enum mail_signature_kind kind;

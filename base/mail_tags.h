@@ -7,7 +7,7 @@
 #include "base/slice.h"
 
 /* Lists of name=value separated by semicolons: DKIM and ARC fields, key records, DMARC and other policy records (RFC 6376, 3.2). */
-enum { MAIL_TAGS_MAX = 64 };
+enum { MAIL_TAGS_MAX = 64, MAIL_TAGS_LETTERS = 64 };
 
 struct mail_tag {
 	struct slice name;    /* case counts (3.2), policies fold it themselves */
@@ -18,6 +18,7 @@ struct mail_tag {
 struct mail_tags {
 	struct mail_tag tags[MAIL_TAGS_MAX];
 	size_t count;
+	uint8_t letter[MAIL_TAGS_LETTERS]; /* of a name of one letter, by its lower six bits: the place in tags + 1 */
 };
 
 /* -EINVAL: a tag without name or '=', bytes that may not stand there (controls, DEL, ill-formed UTF-8), a name twice; -E2BIG: too many. */

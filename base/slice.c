@@ -8,9 +8,23 @@ static inline unsigned char fold(unsigned char c)
 	return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 }
 
+/* Eight bytes with their letters in lower case. */
+static inline uint64_t fold_eight(const char *p)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
+	uint64_t w;
+	memcpy(&w, p, sizeof w);
+	uint64_t low = w & ~tops, upper = (low + ones * (0x80 - 'A')) & ~(low + ones * (0x7f - 'Z')) & ~w & tops; /* the top bit of each 'A'..'Z' */
+	return w | upper >> 2;
+}
+
 static bool same_nocase(const char *a, const char *b, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		if (fold_eight(a + i) != fold_eight(b + i))
+			return false;
+	for (; i < n; i++)
 		if (fold((unsigned char)a[i]) != fold((unsigned char)b[i]))
 			return false;
 	return true;

@@ -1,6 +1,7 @@
 /* `make bench-dkim`: DKIM verify and sign against what OpenSSL alone takes for the same mail: one hash of its bytes and one RSA-2048 operation. What the
- * keeper's process and DNS cost is not in it on either side (a question to a zone in memory is taken off by what it costs alone); keys are parsed before. Prints one
- * row for each size. */
+ * keeper's process and DNS cost is not in it on either side: both verify behind a question to a zone in memory, which goes through the loop and once through the kernel
+ * and leaves the processor's memories cold, and what the question costs alone is taken off both. Keys are parsed before. One row for each size; the last column is
+ * OpenSSL without any question. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,19 +55,20 @@ static void nothing(void *arg)
 	(void)arg;
 }
 
-/* Ours, less what stands `apart`, and OpenSSL's in turns of a few milliseconds, so that a machine that others use, too, is equally fast for both. Medians. */
+/* Ours and OpenSSL's, both less what stands `apart`, in turns of a few milliseconds, so that a machine that others use, too, is equally fast for both. Medians. */
 struct pair {
 	double ours, raw, percent;
 };
 
-static struct pair compare(void (*ours)(void *arg), void (*apart)(void *arg), void (*raw)(void *arg), void *arg)
+static struct pair compare(void (*ours)(void *arg), void (*raw)(void *arg), void (*apart)(void *arg), void *arg)
 {
 	double times[2][TURNS], ratios[TURNS];
 	unsigned count = (unsigned)(TURN_S / spend(raw, arg, 10) * 10) + 1;
 	spend(ours, arg, count);
 	for (size_t i = 0; i < TURNS; i++) {
-		times[0][i] = spend(ours, arg, count) - spend(apart, arg, count);
-		times[1][i] = spend(raw, arg, count);
+		double both = spend(apart, arg, count);
+		times[0][i] = spend(ours, arg, count) - both;
+		times[1][i] = spend(raw, arg, count) - both;
 		ratios[i] = times[1][i] / times[0][i] * 100;
 	}
 	qsort(times[0], TURNS, sizeof *times[0], by_size);
@@ -188,6 +190,12 @@ static void ask_key(void *arg)
 	mail_dns_free(dns);
 }
 
+static void raw_verify_asked(void *arg)
+{
+	ask_key(arg);
+	raw_verify(arg);
+}
+
 static struct dns *zone(const struct crypto_key *key)
 {
 	char path[] = "/tmp/porter-bench-XXXXXX";
@@ -226,9 +234,10 @@ int main(int argc, char **argv)
 			spend(strcmp(argv[1], "verify") == 0 ? our_verify : strcmp(argv[1], "sign") == 0 ? our_sign : raw_verify, &j, argc > 2 ? (unsigned)atoi(argv[2]) : 1000);
 			return 0;
 		}
-		struct pair sign = compare(our_sign, nothing, raw_sign, &j), verify = compare(our_verify, ask_key, raw_verify, &j);
-		printf("%7zu bytes: verify %8.0f/s, OpenSSL alone %8.0f/s: %3.0f %%;  sign %7.0f/s, OpenSSL alone %7.0f/s: %3.0f %%\n", sizes[i], verify.ours, verify.raw,
-		       verify.percent, sign.ours, sign.raw, sign.percent);
+		struct pair sign = compare(our_sign, raw_sign, nothing, &j), verify = compare(our_verify, raw_verify_asked, ask_key, &j);
+		struct pair warm = compare(raw_verify, raw_verify, nothing, &j);
+		printf("%7zu bytes: verify %8.0f/s, OpenSSL alone %8.0f/s: %3.0f %%;  sign %7.0f/s, OpenSSL alone %7.0f/s: %3.0f %%;  OpenSSL without a question %8.0f/s\n", sizes[i],
+		       verify.ours, verify.raw, verify.percent, sign.ours, sign.raw, sign.percent, warm.raw);
 		buf_free(&m);
 	}
 	return 0;

@@ -62,16 +62,16 @@ static void tags(struct slice in, struct arena *mem)
 static void key(struct slice in, struct arena *mem)
 {
 	static uint8_t bytes[256];
-	struct mail_key_record r;
 	const char *why;
 	unsigned bits = 0;
 	struct mail_signature s = { .algorithm = ALGORITHM_RSA_SHA256, .signature = slice((char *)bytes, 256) };
 	struct mail_digest d = { .n = 32 };
 	(void)mem;
-	if (mail_key_parse(in, &r, &why) == 0) {
-		s.algorithm = r.ed25519 ? ALGORITHM_ED25519_SHA256 : ALGORITHM_RSA_SHA256;
-		mail_key_verify(&r, &s, &d, true, &bits);
-		mail_key_suits(&r, SLICE("ann@x.test"));
+	struct mail_key *k = mail_key_find(in, &why);
+	if (k) {
+		s.algorithm = mail_key_record(k)->ed25519 ? ALGORITHM_ED25519_SHA256 : ALGORITHM_RSA_SHA256;
+		mail_key_verify(k, &s, &d, true, &bits);
+		mail_key_suits(mail_key_record(k), SLICE("ann@x.test"));
 	}
 }
 

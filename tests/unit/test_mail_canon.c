@@ -121,6 +121,58 @@ static void fields_have_the_forms_of_the_rfc(void **state)
 	put_field(CANON_RELAXED, "Folded:\r\n \t\r\n x", "folded:x\r\n");
 }
 
+/* RFC 6376, 3.4.2, word by word; without: a part of the value that counts as empty. */
+static void plainly_relaxed(const struct mail_field *f, struct slice without, struct buf *out)
+{
+	bool gap = false, begun = false;
+	for (size_t i = 0; i < f->name.n; i++)
+		buf_add_byte(out, (char)(f->name.p[i] >= 'A' && f->name.p[i] <= 'Z' ? f->name.p[i] + 32 : f->name.p[i]));
+	buf_add_byte(out, ':');
+	for (const char *p = f->value.p; p < f->value.p + f->value.n; p++) {
+		if (without.p && p >= without.p && p < without.p + without.n)
+			continue;
+		if (strchr(" \t\r\n", *p)) {
+			gap = true;
+			continue;
+		}
+		if (gap && begun)
+			buf_add_byte(out, ' ');
+		buf_add_byte(out, *p);
+		begun = true;
+		gap = false;
+	}
+}
+
+static void random_fields_have_the_form_of_a_walk_byte_by_byte(void **state)
+{
+	(void)state;
+	static const char *const pieces[] = { " ", "  ", "\t", "\r\n ", "\n\t", "a", "word", "sixteen bytes of", "exactly seventeen", "\xc3\xa4", "two words", "=", ";", "\r x", "0123456789abcdef0123456789abcdef" };
+	for (unsigned seed = 1; seed < 20000; seed++) {
+		unsigned r = seed;
+		struct buf b = BUF_INIT(1 << 16), want = BUF_INIT(1 << 16), got = BUF_INIT(1 << 16);
+		for (unsigned n = 1 + (unsigned)rand_r(&r) % 70; n; n--)
+			buf_add_byte(&b, (char)("aBcZ-@[`{0"[rand_r(&r) % 10]));
+		buf_add_byte(&b, ':');
+		for (unsigned n = (unsigned)rand_r(&r) % 12; n; n--)
+			buf_add_cstr(&b, pieces[(size_t)rand_r(&r) % (sizeof pieces / sizeof *pieces)]);
+		buf_add_cstr(&b, "\r\n");
+		struct slice in = buf_slice(&b), without = SLICE_NONE;
+		struct mail_field f;
+		assert_int_equal(mail_field_next(&in, &f), MAIL_FIELD);
+		if (seed % 3 == 0 && f.value.n) {
+			size_t at = (size_t)rand_r(&r) % f.value.n;
+			without = slice_head(slice_skip(f.value, at), (size_t)rand_r(&r) % (f.value.n - at + 1));
+		}
+		plainly_relaxed(&f, without, &want);
+		mail_canon_field(CANON_RELAXED, &f, without, true, into, &got);
+		if (!slice_eq(buf_slice(&want), buf_slice(&got)))
+			fail_msg("seed %u field \"%.*s\" want \"%.*s\" got \"%.*s\"", seed, SLICE_FMT(buf_slice(&b)), SLICE_FMT(buf_slice(&want)), SLICE_FMT(buf_slice(&got)));
+		buf_free(&b);
+		buf_free(&want);
+		buf_free(&got);
+	}
+}
+
 static void one_pass_makes_all_digests_and_keeps_to_lengths(void **state)
 {
 	(void)state;
@@ -149,6 +201,7 @@ int main(void)
 		cmocka_unit_test(a_body_cut_anywhere_has_one_canonical_form),
 		cmocka_unit_test(random_bodies_do_too),
 		cmocka_unit_test(fields_have_the_forms_of_the_rfc),
+		cmocka_unit_test(random_fields_have_the_form_of_a_walk_byte_by_byte),
 		cmocka_unit_test(one_pass_makes_all_digests_and_keeps_to_lengths),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,63 @@ static void base64_is_read_with_folds_and_without_padding(void **state)
 	buf_free(&b);
 }
 
+/* Whatever stands together is decoded by blocks: each length, each place of a fold, each byte at each place against the decoder that goes four by four. */
+static void base64_is_what_it_is_wherever_it_is_folded(void **state)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	(void)state;
+	for (size_t n = 0; n < 100; n += 4) {
+		char text[100];
+		struct buf want = BUF_INIT(200), got = BUF_INIT(200);
+		for (size_t i = 0; i < n; i++)
+			text[i] = digits[(i * 37 + n) % 64];
+		assert_true(text_base64_decode(slice(text, n), &want));
+		for (size_t at = 0; at <= n; at++) {
+			struct buf folded = BUF_INIT(200);
+			buf_add(&folded, slice(text, at));
+			buf_add(&folded, SLICE("\r\n\t"));
+			buf_add(&folded, slice(text + at, n - at));
+			buf_clear(&got);
+			assert_true(mail_tags_base64(buf_slice(&folded), &got));
+			assert_true(slice_eq(buf_slice(&got), buf_slice(&want)));
+			buf_free(&folded);
+		}
+		buf_free(&want);
+		buf_free(&got);
+	}
+	for (int byte = 0; byte < 256; byte++)
+		for (size_t at = 0; at < 32; at++) {
+			char text[32];
+			struct buf want = BUF_INIT(64), got = BUF_INIT(64);
+			bool blank = byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+			memset(text, 'Q', sizeof text);
+			text[at] = (char)byte;
+			bool good = text_base64_decode(slice(text, sizeof text), &want), ours = mail_tags_base64(slice(text, sizeof text), &got);
+			if (!blank && byte != '=' && (good != ours || (good && !slice_eq(buf_slice(&want), buf_slice(&got)))))
+				fail_msg("byte %d at %zu: %d, %d", byte, at, good, ours);
+			buf_free(&want);
+			buf_free(&got);
+		}
+}
+
+static void a_tag_that_comes_twice_or_hides_a_control_is_no_list(void **state)
+{
+	static const char *const bad[] = { "a=1; a=2", "ab=1; ab=2", "a=1; b=2; a=3", "a", "=1", ";a=1", "a=1;;b=2", "a b=1", "1a=1", "a=\x01", "a=1; b=0123456789abcde\x7f", "a=0123456789abcdef\xff",
+		                                   "a=1; \xc3\xa4=1" };
+	static const char *const good[] = { "", " ", "a=", "a=1;", "a=1; ", " a = 1 ;\r\n\tB_2=x=y ", "a=1;A=2", "a=\xc3\xa4 0123456789abcdef" };
+	struct mail_tags t;
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		if (mail_tags_parse(slice_of(bad[i]), &t) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		if (mail_tags_parse(slice_of(good[i]), &t) != 0)
+			fail_msg("refused: %s", good[i]);
+	assert_int_equal(mail_tags_parse(slice("a=1\0", 4), &t), -EINVAL);
+	assert_int_equal(mail_tags_parse(SLICE("a=1; Z=2; h=3"), &t), 0);
+	assert_true(slice_eq(mail_tags_get(&t, SLICE("Z")), SLICE("2")) && !mail_tags_get(&t, SLICE("z")).p && !mail_tags_get(&t, SLICE("H")).p);
+}
+
 /* -- keys -- */
 
 static void a_key_record_says_what_the_key_may_do(void **state)
@@ -238,6 +295,8 @@ int main(void)
 		cmocka_unit_test(base64_is_read_with_folds_and_without_padding),
 		cmocka_unit_test(a_bad_byte_is_seen_wherever_it_stands),
 		cmocka_unit_test(base64_of_any_length_and_fold_comes_back),
+		cmocka_unit_test(base64_is_what_it_is_wherever_it_is_folded),
+		cmocka_unit_test(a_tag_that_comes_twice_or_hides_a_control_is_no_list),
 		cmocka_unit_test(a_key_record_says_what_the_key_may_do),
 		cmocka_unit_test(a_signature_needs_its_tags_and_signs_from),
 		cmocka_unit_test(an_spf_record_is_read_whole_before_any_of_it_counts),
