@@ -17,16 +17,17 @@ struct arena_chunk {
 /* A message takes and leaves a handful of arenas, and malloc is slow with chunks of this size: a few are kept for whoever comes next, in any thread. Not under a
  * sanitizer, which would miss a use after the end. */
 #ifdef __SANITIZE_ADDRESS__
-enum { SPARE = 0 };
+static const bool keeps = false;
 #else
-enum { SPARE = 8 };
+static const bool keeps = true;
 #endif
-static struct arena_chunk *spare[SPARE + 1];
+enum { SPARE = 8 };
+static struct arena_chunk *spare[SPARE];
 
 static struct arena_chunk *chunk_take(void)
 {
 	struct arena_chunk *c = NULL;
-	for (size_t i = 0; i < SPARE && !c; i++)
+	for (size_t i = 0; keeps && i < SPARE && !c; i++)
 		if (__atomic_load_n(&spare[i], __ATOMIC_RELAXED))
 			c = __atomic_exchange_n(&spare[i], NULL, __ATOMIC_ACQUIRE);
 	return c;
@@ -34,7 +35,7 @@ static struct arena_chunk *chunk_take(void)
 
 static void chunk_leave(struct arena_chunk *c)
 {
-	for (size_t i = 0; c && c->size == CHUNK && i < SPARE; i++)
+	for (size_t i = 0; keeps && c && c->size == CHUNK && i < SPARE; i++)
 		if (!__atomic_load_n(&spare[i], __ATOMIC_RELAXED))
 			c = __atomic_exchange_n(&spare[i], c, __ATOMIC_ACQ_REL); /* whatever was there by now looks for another place */
 	mem_free(c);
