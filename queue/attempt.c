@@ -15,6 +15,7 @@
 #include "maps/resolve.h"
 #include "queue/job_sign.h"
 #include "queue/queue_settings.h"
+#include "queue/settling.h"
 
 enum { MAX_RAW = (64 + 16 + 8) << 20, MAX_MEMORY = 64 << 20, MAX_JOB = IPC_MAX_PAYLOAD, AGAIN_S = 5 };
 
@@ -269,6 +270,23 @@ static void read_message(void *arg)
 	}
 }
 
+/* Nothing is over; that it takes long may be told. */
+static void looked(struct attempt *a)
+{
+	struct queue *q = a->queue;
+	struct message *m = a->item->message;
+	const struct spool_message *read = &a->message;
+	int64_t now = clock_wall_s();
+	if (settling_delay_due(&read->envelope, &read->state, now) && queue_believes_clock(q))
+		m->wants_settling = true;
+	else
+		queue_look_at(m, taken_look_s(&read->envelope, &read->state, now >= taken_delay_s(&read->envelope)));
+	schedule_back(q->schedule, a->item, a->back_s);
+	queue_attempt_free(a);
+	settle_check(q, m);
+	queue_wake(q);
+}
+
 /* In the loop. */
 static void go(void *arg)
 {
@@ -291,13 +309,15 @@ static void go(void *arg)
 		expire(a, SLICE("Delivery was tried until the time was over"));
 	else if (e->deliver_by_s && e->deliver_by_return && now >= e->deliver_by_s && queue_believes_clock(q))
 		expire(a, SLICE("Delivery within the wanted time was not possible"));
+	else if (a->look_only)
+		looked(a);
 	else if (slice_eq(schedule_place_name(a->item), ENVELOPE_PLACE_LOCAL))
 		send_to_mailbox(a);
 	else
 		send_to_hop(a, schedule_place_name(a->item));
 }
 
-void attempt_start(struct queue *q, struct item *i)
+static struct attempt *attempt_new(struct queue *q, struct item *i)
 {
 	struct attempt *a = MEM_NEW(struct attempt);
 	if (!q->attempts.hash_of)
@@ -310,6 +330,21 @@ void attempt_start(struct queue *q, struct item *i)
 	a->mem = (struct arena)ARENA_INIT(MAX_MEMORY);
 	memcpy(a->message_id, i->message->id, SCHEDULE_ID);
 	queue_begin(q);
+	return a;
+}
+
+void attempt_start(struct queue *q, struct item *i)
+{
+	worker_add(q->files, read_message, go, attempt_new(q, i));
+}
+
+void attempt_look_at(struct queue *q, struct item *i)
+{
+	int64_t due_s = schedule_due_s(i);
+	schedule_take_this(q->schedule, i);
+	struct attempt *a = attempt_new(q, i);
+	a->look_only = true;
+	a->back_s = due_s;
 	worker_add(q->files, read_message, go, a);
 }
 

@@ -34,6 +34,8 @@ struct attempt {
 	struct spool_append append;
 	struct spool_gone gone;
 	struct loop_timer *again;    /* the disk was full */
+	bool look_only;              /* not to be tried, only looked at (lookout.c): then it goes back to where it was, until back_s */
+	int64_t back_s;
 };
 
 /* What came of it is known: writes it down, then lets the item go. Takes the attempt. */

@@ -25,6 +25,7 @@
  *	rolls.c         the rolls by which the next start reads less
  *	survey.c        all messages, for porterctl
  *	attempt.c       an item is due: read, resolve, hand out; what came back
+ *	lookout.c       who waits too long and isn't tried is looked at, and told of
  *	settle.c        what came of an attempt is written down
  *	settling.c      a message of which none is out: reports that are due, its end */
 
@@ -72,6 +73,7 @@ struct queue {
 	unsigned letters;            /* to postmasters, on letters_day */
 	struct scan *scan;               /* NULL: over */
 	struct rolls *rolls;
+	struct schedule_cursor lookout;
 	size_t acts;                     /* the postmaster's, being written: what the schedule knows and what the files say differ */
 	int64_t clock_offset_ms;         /* wall minus monotonic: when it leaps, the clock was set */
 	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
@@ -124,6 +126,7 @@ bool intake_is_withheld(const struct envelope *e);        /* a report that nobod
 /* taken.c */
 /* What the schedule knows of a message, as if its file had been read: views of it; an item that is ready, or held, is due. False: of none that waits. */
 bool taken_known(struct message *m, struct arena *mem, struct taken *out);
+void queue_look_at(struct message *m, int64_t at_s);      /* enough until 2106 */
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
@@ -166,10 +169,14 @@ struct envelope_recipient queue_address(struct queue *q, struct slice address, s
 
 /* attempt.c */
 void attempt_start(struct queue *q, struct item *i);
+void attempt_look_at(struct queue *q, struct item *i);       /* reads it; if its time is over it ends, if a notice is due its sender is told, else it goes back */
 int attempt_result(struct queue *q, struct ipc *from, const struct ipc_message *m);
 int attempt_host(struct queue *q, struct ipc *from, const struct ipc_message *m);
 void attempt_channel_gone(struct queue *q, const struct ipc *channel);
 void attempt_forget_all(struct queue *q);                 /* at the end of the process */
+
+/* lookout.c */
+void lookout_on_second(struct queue *q);
 
 /* settling.c */
 void settle_check(struct queue *q, struct message *m);    /* none of it is out: reports that are due, the end */

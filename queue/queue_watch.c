@@ -119,6 +119,7 @@ void queue_on_second(void *arg)
 	watch_clock(q);
 	hints_tell(q);
 	rolls_on_second(q);
+	lookout_on_second(q);
 	if (q->gate_dirty)
 		queue_save_gate(q);
 	if (q->seconds == 2)          /* who lives has told by now */

@@ -14,7 +14,7 @@
 #include "queue/spool_inside.h"
 
 enum { TAG_ENTRY = 1, TAG_GROUP, HEAD = 32, MAX_ENTRY = 1 << 20, MAX_MEMORY = 256 << 20, MAX_PLACE = 32768, MAX_SENDER = 2048 };
-static const char magic[8] = "PorterR\1";
+static const char magic[8] = "PorterR\2";
 
 #define ROW(tag, kind, member) RECORD_ROW(tag, kind, roll_entry, member)
 
@@ -22,7 +22,7 @@ static const struct record_row entry_rows[] = {
 	RECORD_ROW_MAX(16, RECORD_BYTES, roll_entry, taken.id, SPOOL_ID_MAX), ROW(17, RECORD_UINT64, mark.inode),
 	ROW(18, RECORD_UINT64, mark.size), ROW(19, RECORD_INT64, mark.changed_s), ROW(20, RECORD_UINT32, mark.changed_ns),
 	RECORD_ROW_MAX(21, RECORD_BYTES, roll_entry, taken.sender, MAX_SENDER), ROW(22, RECORD_INT8, taken.priority),
-	ROW(23, RECORD_FLAG, taken.held), ROW(24, RECORD_FLAG, taken.wants_settling),
+	ROW(23, RECORD_FLAG, taken.held), ROW(24, RECORD_FLAG, taken.wants_settling), ROW(25, RECORD_INT64, taken.look_s),
 };
 
 static const struct record_row group_rows[] = {

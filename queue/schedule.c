@@ -185,6 +185,14 @@ static struct lane *open_lane(struct schedule *s, struct sender *p)
 	return first_of(p->lanes);
 }
 
+static void count_out(struct schedule *s, struct item *i)
+{
+	i->state = ITEM_OUT;
+	i->message->out++;
+	i->message->sender->out++;
+	s->out++;
+}
+
 static struct item *take_from(struct schedule *s, struct lane *l)
 {
 	struct item *i = (struct item *)heap_first(&l->ready);
@@ -195,11 +203,16 @@ static struct item *take_from(struct schedule *s, struct lane *l)
 	l = schedule_find_lane(s, sender, i->place);
 	if (l) /* to the end: the next lane's turn, here or at the place */
 		schedule_lane_to(s, l, schedule_is_full(s, i->place) ? LANE_PARKED : LANE_OPEN);
-	i->state = ITEM_OUT;
-	i->message->out++;
-	sender->out++;
-	s->out++;
+	count_out(s, i);
 	return i;
+}
+
+void schedule_take_this(struct schedule *s, struct item *i)
+{
+	assert(i->state != ITEM_OUT);
+	take_off(s, i);
+	i->place->out++;
+	count_out(s, i);
 }
 
 /* A sender may hold twice what it leaves free. */

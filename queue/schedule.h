@@ -40,6 +40,7 @@ struct message {
 	struct index_node by_id;     /* first */
 	char id[SCHEDULE_ID];
 	struct sender *sender;
+	uint32_t look_s;             /* the queue's: when somebody must be told something, tried or not (queue/lookout.c) */
 	uint16_t out;                /* items that are out */
 	int8_t priority;
 	bool held : 1, gone : 1, settling : 1, wants_settling : 1, alone : 1; /* the queue's notes; gone: settled, its file is going */
@@ -80,6 +81,8 @@ void schedule_hold(struct schedule *s, struct message *m, bool held);
 
 /* The next item to try at now_s, which counts as out from here on; NULL: nothing now. */
 struct item *schedule_take(struct schedule *s, int64_t now_s);
+/* This one, which is not out, whatever the limits say: it is looked at, and not tried. */
+void schedule_take_this(struct schedule *s, struct item *i);
 /* Its attempt ended; it waits until due_s (removed by schedule_remove_item, if it is over, after this). */
 void schedule_back(struct schedule *s, struct item *i, int64_t due_s);
 

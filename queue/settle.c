@@ -98,8 +98,7 @@ static void remove_done(struct spool_gone *g)
 
 bool settling_delay_due(const struct envelope *e, const struct message_state *state, int64_t now)
 {
-	bool by = e->deliver_by_s && !e->deliver_by_return && now >= e->deliver_by_s; /* RFC 2852: N means notify and go on */
-	if (e->report || (!by && (queue_settings.delay_notice_s == 0 || now < e->arrived_s + (int64_t)queue_settings.delay_notice_s)))
+	if (now < taken_delay_s(e))
 		return false;
 	for (size_t i = 0; i < e->recipient_count; i++)
 		if (state->recipients[i].fate == RECIPIENT_WAITING && !state->recipients[i].delay_told && envelope_wants(&e->recipients[i], NOTIFY_DELAY))

@@ -87,6 +87,8 @@ static void finish(struct settling *s)
 		loop_timer_set(s->again, 60000);
 		return;
 	}
+	if (m->look_s <= clock_wall_s()) /* told, or noted that nobody wants to hear it */
+		queue_look_at(m, taken_look_s(&s->message.envelope, &s->message.state, true));
 	if (!message_items(m) && !m->wants_settling && !m->reread) {
 		end_message(s);
 		return;

@@ -1,5 +1,6 @@
 /* From a message on disk to the schedule: its waiting recipients by place. */
 #include "queue/queue_inside.h"
+#include "queue/queue_settings.h"
 
 struct slice queue_sender_of(const struct envelope *e)
 {
@@ -29,6 +30,28 @@ static bool wants_settling(const struct envelope *e, const struct message_state 
 	return false;
 }
 
+int64_t taken_delay_s(const struct envelope *e)
+{
+	int64_t from = e->hold_until_s > e->arrived_s ? e->hold_until_s : e->arrived_s;
+	int64_t at = queue_settings.delay_notice_s ? from + (int64_t)queue_settings.delay_notice_s : INT64_MAX;
+	if (e->report)
+		return INT64_MAX;
+	return e->deliver_by_s && !e->deliver_by_return && e->deliver_by_s < at ? e->deliver_by_s : at;
+}
+
+int64_t taken_look_s(const struct envelope *e, const struct message_state *state, bool told)
+{
+	int64_t at = e->expires_s, delay = told ? INT64_MAX : taken_delay_s(e);
+	if (e->deliver_by_s && e->deliver_by_return && e->deliver_by_s < at)
+		at = e->deliver_by_s;
+	for (size_t i = 0; i < e->recipient_count && delay < at; i++) {
+		const struct recipient_state *r = state ? &state->recipients[i] : NULL;
+		if ((!r || (r->fate == RECIPIENT_WAITING && !r->delay_told)) && envelope_wants(&e->recipients[i], NOTIFY_DELAY))
+			at = delay;
+	}
+	return at;
+}
+
 bool taken_from(const struct envelope *e, const struct message_state *state, struct arena *mem, struct taken *out)
 {
 	*out = (struct taken){ .id = e->id, .sender = queue_sender_of(e), .priority = e->priority, .held = state && state->held };
@@ -43,6 +66,7 @@ bool taken_from(const struct envelope *e, const struct message_state *state, str
 			group_recipient(out, r->place, r->next_s, r->attempts);
 	}
 	out->wants_settling = wants_settling(e, state);
+	out->look_s = taken_look_s(e, state, false);
 	return true;
 }
 
@@ -64,7 +88,7 @@ bool taken_known(struct message *m, struct arena *mem, struct taken *out)
 	size_t count = 0, at = 0;
 	for (const struct item *i = message_items(m); i; i = i->next)
 		count++;
-	*out = (struct taken){ .id = slice(m->id, SCHEDULE_ID), .sender = schedule_sender_name(m), .priority = m->priority, .held = m->held, .wants_settling = m->wants_settling,
+	*out = (struct taken){ .id = slice(m->id, SCHEDULE_ID), .sender = schedule_sender_name(m), .priority = m->priority, .held = m->held, .wants_settling = m->wants_settling, .look_s = m->look_s,
 		               .groups = ARENA_ARRAY(mem, struct taken_group, count ? count : 1), .group_count = count };
 	for (const struct item *i = message_items(m); i; i = i->next) {
 		if (i->recipients == 0)
@@ -74,11 +98,17 @@ bool taken_known(struct message *m, struct arena *mem, struct taken *out)
 	return true;
 }
 
+void queue_look_at(struct message *m, int64_t at_s)
+{
+	m->look_s = at_s > UINT32_MAX ? UINT32_MAX : (uint32_t)(at_s < 0 ? 0 : at_s);
+}
+
 void queue_take(struct queue *q, const struct taken *t)
 {
 	struct message *m = schedule_add(q->schedule, t->id, t->sender, t->priority);
 	if (!m)
 		return;
+	queue_look_at(m, t->look_s);
 	if (t->held)
 		schedule_hold(q->schedule, m, true);
 	for (size_t g = 0; g < t->group_count; g++)

@@ -1,5 +1,5 @@
-/* fill_spool SPOOL COUNT [PLACES] [FOLDERS]: COUNT deferred messages of one recipient each, at PLACES (1,000) destinations, in FOLDERS (all) of the folders of a spool that nobody serves: what a test would else have to send for minutes. The files are
- * those of queue/spool_put.c, without its syncs; they belong to the spool's owner. The next try of each is some time within the next hours. */
+/* fill_spool SPOOL COUNT [PLACES] [FOLDERS] [PLACE [AGE]]: COUNT deferred messages of one recipient each, at PLACES (1,000) destinations, in FOLDERS (0: all) of the folders of a spool that nobody serves: what a test would else have to send for minutes. The files are
+ * those of queue/spool_put.c, without its syncs; they belong to the spool's owner. The next try of each is some time within the next hours; with PLACE, where all go, it is due, and they are AGE seconds old. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,12 +12,12 @@
 #include "base/unique.h"
 #include "queue/spool_inside.h"
 
-enum { FIRST_TRY_S = 7200, SPREAD_S = 14400, MAX_RECORD = 64 << 10 };
+enum { FIRST_TRY_S = 7200, SPREAD_S = 14400, LIFETIME_S = 5 * 86400, MAX_RECORD = 64 << 10 };
 static const char content[] = "Received: from client.test by mx.example.test; Thu, 1 Jan 2026 00:00:00 +0000\r\nFrom: a@flood.test\r\nSubject: one of many\r\n\r\nx\r\n";
 
 static const char digits[] = "0123456789bcdfghjklmnpqrstvwxyz_";
 
-static int put_one(struct spool *s, unsigned long i, unsigned long places, unsigned long folders)
+static int put_one(struct spool *s, unsigned long i, unsigned long places, unsigned long folders, const char *where, int64_t age_s)
 {
 	struct unique id = unique_new();
 	if (folders) { /* a microsecond has one id then, and a message takes longer */
@@ -27,11 +27,13 @@ static int put_one(struct spool *s, unsigned long i, unsigned long places, unsig
 	char address[64], place[64], front[SPOOL_HEAD];
 	snprintf(address, sizeof address, "u%lu@d%lu.far.test", i, i % places);
 	snprintf(place, sizeof place, "mx:d%lu.far.test", i % places);
+	if (where)
+		snprintf(place, sizeof place, "%s", where);
 	struct envelope_recipient to = { .address = slice_of(address), .place = slice_of(place) };
-	int64_t now = clock_wall_s();
-	struct envelope e = { .id = unique_slice(&id), .arrived_s = now, .expires_s = now + 5 * 86400, .evidence = { EVIDENCE_CLIENT, SLICE("flood.test"), SLICE("clients") },
+	int64_t now = clock_wall_s(), came = now - age_s;
+	struct envelope e = { .id = unique_slice(&id), .arrived_s = came, .expires_s = came + LIFETIME_S, .evidence = { EVIDENCE_CLIENT, SLICE("flood.test"), SLICE("clients") },
 		.reverse_path = SLICE("flood@flood.test"), .client = SLICE("127.0.0.1"), .transaction = unique_slice(&id), .recipients = &to, .recipient_count = 1 };
-	struct event later = { .kind = EVENT_LATER, .at_s = now, .next_s = now + FIRST_TRY_S + (int64_t)(i % SPREAD_S), .status = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "No host of the destination can be reached: Connection refused"),
+	struct event later = { .kind = EVENT_LATER, .at_s = now, .next_s = where ? now : now + FIRST_TRY_S + (int64_t)(i % SPREAD_S), .status = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "No host of the destination can be reached: Connection refused"),
 		.host = SLICE("mx.far.test[192.0.2.1]:25") };
 	struct buf envelope = BUF_INIT(MAX_RECORD), all = BUF_INIT(MAX_RECORD);
 	int folder = -1, fd = -1, error = envelope_put(&envelope, &e, false);
@@ -61,7 +63,7 @@ int main(int argc, char **argv)
 	unsigned long count = argc < 3 ? 0 : strtoul(argv[2], NULL, 10), places = argc > 3 ? strtoul(argv[3], NULL, 10) : 1000, folders = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
 	error = error ? error : spool_open_to_look(dir, &s); /* porterd has made its folders */
 	for (unsigned long i = 0; i < count && !error; i++)
-		error = put_one(s, i, places ? places : 1, folders);
+		error = put_one(s, i, places ? places : 1, folders, argc > 5 ? argv[5] : NULL, argc > 6 ? strtol(argv[6], NULL, 10) : 0);
 	if (error)
 		return fprintf(stderr, "the spool can't be filled: %s\n", error == -1 ? "usage, or not root" : strerror(-error)), 1;
 	for (int i = 0; i < 1024; i++) { /* the folders are the owner's like all else */

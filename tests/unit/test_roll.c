@@ -54,7 +54,7 @@ static struct roll_entry entry(int i, struct taken_group groups[2])
 	groups[0] = (struct taken_group){ .place = SLICE("mx:far.test"), .recipients = 3, .attempts = 7, .next_s = 1234567 };
 	groups[1] = (struct taken_group){ .place = SLICE("[192.0.2.1]:25"), .recipients = 1, .attempts = 255, .next_s = 0 };
 	return (struct roll_entry){ .mark = { 1000u + (unsigned)i, 400, 1700000000, 999999999 },
-		.taken = { .id = unique_slice(&ids[i]), .sender = SLICE("alice@example.test"), .priority = (int8_t)(i - 2), .held = i == 1, .wants_settling = i == 2, .groups = groups, .group_count = (size_t)(i % 3) } };
+		.taken = { .id = unique_slice(&ids[i]), .sender = SLICE("alice@example.test"), .priority = (int8_t)(i - 2), .held = i == 1, .wants_settling = i == 2, .look_s = 1800000000 + i, .groups = groups, .group_count = (size_t)(i % 3) } };
 }
 
 static void make(struct buf *out)
@@ -104,6 +104,7 @@ static void what_is_written_is_read(void **state)
 		assert_true(slice_eq(e->taken.sender, wanted.taken.sender));
 		assert_int_equal(e->taken.priority, wanted.taken.priority);
 		assert_int_equal(e->taken.held, wanted.taken.held);
+		assert_int_equal(e->taken.look_s, wanted.taken.look_s);
 		assert_int_equal(e->taken.wants_settling, wanted.taken.wants_settling);
 		assert_int_equal(e->taken.group_count, wanted.taken.group_count);
 		for (size_t g = 0; g < e->taken.group_count; g++) {
