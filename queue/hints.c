@@ -1,15 +1,13 @@
 /* What those who ask must know of the ledger: which pairs of reverse-path and leaf may have an entry. A bit is told before its entry is written. What an asker still has in hand is told to
- * nobody as long as it lives; when its channel is lost, that, and what it had under way in mailboxes alone, may stand open. */
+ * nobody as long as it lives; when its channel is lost, that may stand open, and what it had in queue/flight (reclaim.c). */
 #include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "queue/flight.h"
 #include "queue/queue_inside.h"
 
 enum { MAX_RECORD = 2 << 20 };
 
-static void spread_hint(struct queue *q, uint32_t bit)
+void hints_spread(struct queue *q, uint32_t bit)
 {
 	if (!ledger_hint_add(q->ledger, bit))
 		return;
@@ -58,7 +56,7 @@ int hints_noted(struct peer *p, struct slice payload, enum ledger_note_kind *kin
 		if (note.kind == LEDGER_NOTE_PENDING)
 			keep_pending(p, bit);
 		else
-			spread_hint(p->queue, bit);
+			hints_spread(p->queue, bit);
 	}
 	if (!error) {
 		p->pending += note.kind == LEDGER_NOTE_PENDING;
@@ -74,44 +72,6 @@ void hints_cleared(struct peer *p)
 		memset(p->pending_bits, 0, LEDGER_HINT_BYTES);
 }
 
-struct reclaiming {
-	struct queue *queue;
-	uint32_t owner;                /* 0: all who have not said who they are */
-};
-
-static void reclaim_one(void *arg, struct slice record)
-{
-	struct queue *q = ((struct reclaiming *)arg)->queue;
-	struct arena mem = ARENA_INIT(MAX_RECORD);
-	struct ledger_note note;
-	struct ledger_hints hints;
-	if (ledger_get_note(record, &mem, &note) == 0 && ledger_ask(q->ledger, LEDGER_NOTE, record, NULL, NULL) == 0) {
-		ledger_hints(q->ledger, &hints);
-		for (size_t i = 0; i < note.count; i++)
-			spread_hint(q, ledger_hint_bit(&hints.key, note.source.reverse_path, note.entries[i].leaf));
-		log_event(LOG_INFO, "delivery-reclaimed", LOG_STR("from", note.source.reverse_path), LOG_STR("message-id", note.source.message_id), LOG_END);
-	}
-	arena_free(&mem);
-}
-
-/* Every asker says who it is as soon as its channel is up. */
-static bool is_gone(void *arg, uint32_t owner)
-{
-	const struct reclaiming *r = arg;
-	if (r->owner)
-		return owner == r->owner;
-	for (const struct peer *p = r->queue->peers; p; p = p->next)
-		if (p->ipc && p->owner == owner)
-			return false;
-	return true;
-}
-
-void hints_reclaim(struct queue *q, uint32_t owner)
-{
-	struct reclaiming r = { q, owner };
-	flight_reclaim(q->setup.flight, &(struct flight_search){ is_gone, reclaim_one, &r });
-}
-
 /* Bits of what was cleared since cost a question each, until the ledger's next pass. */
 void hints_peer_gone(struct peer *p)
 {
@@ -122,5 +82,5 @@ void hints_peer_gone(struct peer *p)
 		hints_tell(p->queue);
 	p->pending = 0;
 	if (p->owner)
-		hints_reclaim(p->queue, p->owner);
+		reclaim_of(p->queue, p->owner);
 }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/unique.h"
 #include "queue/attacks.h"
+#include "queue/flight.h"
 #include "queue/queue_inside.h"
 
 enum { MAX_WAITING = 256 << 20, MAX_PUT_MEMORY = 16 << 20, MAX_STATUS = 8 << 10 };
@@ -216,7 +217,11 @@ static void take_published(struct queue *q, const struct part *part)
 static void all_published(struct putting *w)
 {
 	struct intake *t = w->intake;
-	struct queue *q = t->peer->queue;
+	struct peer *p = t->peer;
+	struct queue *q = p->queue;
+	uint64_t first = flight_ticket(w->put.tickets, 0);
+	if (!w->error)
+		flight_mark(q->setup.flight, w->put.tickets);
 	for (size_t i = 0; i < w->put.envelope_count && w->error == 0; i++)
 		take_published(q, &w->parts[i]);
 	for (size_t i = 0; i < w->put.envelope_count && w->error; i++) /* all or nothing */
@@ -224,6 +229,7 @@ static void all_published(struct putting *w)
 			spool_remove(q->spool, w->parts[i].put.where, w->put.envelopes[i].id);
 	answer_put(w, w->error);
 	free_putting(w);
+	reclaim_arrived(p, first);
 	end_intake(t);
 	queue_wake(q);
 }
@@ -452,6 +458,25 @@ int intake_message(struct peer *p, struct ipc_message *m)
 	default:
 		return -EPROTO;
 	}
+}
+
+static bool is_with(const struct intake *t, uint64_t ticket)
+{
+	uint64_t one;
+	for (size_t i = 0; t->putting && t->putting->stage == PUT_PUBLISHING && (one = flight_ticket(t->putting->put.tickets, i)); i++)
+		if (one == ticket)
+			return true;
+	return false;
+}
+
+bool intake_is_under_way(const struct queue *q, uint64_t ticket)
+{
+	for (const struct peer *p = q->peers; p; p = p->next)
+		for (size_t i = 0; i < p->transactions.size; i++)
+			for (const struct index_node *n = p->transactions.buckets[i]; n; n = n->next)
+				if (is_with((const struct intake *)n, ticket))
+					return true;
+	return false;
 }
 
 /* What was asked to commit goes on; the rest is dropped. */

@@ -196,6 +196,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->state = q->told_state = q->looked;
 	loop_timer_set(q->second, 1);
 	rolls_open(q);
+	reclaim_begin(q);
 	scan_start(q);
 	*out = q;
 	return 0;

@@ -19,7 +19,7 @@ struct queue_setup {
 	void (*on_idle)(void *arg);   /* after queue_drain: nothing is under way and no peer is left */
 	void *arg;
 	struct attacks *attacks;      /* the account of attacks, stays the caller's; NULL: none */
-	struct flight *flight;        /* what is under way in mailboxes alone, likewise */
+	struct flight *flight;        /* what is under way, likewise */
 };
 
 struct queue;

@@ -18,6 +18,8 @@
  *	queue.c         the house, what is due, maps
  *	queue_peers.c   peers and their questions
  *	queue_watch.c   once a second: disk, clock, the gate's memory
+ *	hints.c         what askers must know of the ledger
+ *	reclaim.c       what the dead had in queue/flight
  *	intake.c        PEN, PUT, COMMIT, ABORT: transactions of peers
  *	intake_admit.c  what may come in
  *	taken.c         what the schedule must know of a message
@@ -79,6 +81,7 @@ struct queue {
 	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
 	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
 	struct queue_counts counts;
+	bool unclaimed;                  /* slots in queue/flight may be of askers that are dead */
 	bool draining, stopping, dispatching, gate_dirty, looking;
 };
 
@@ -101,8 +104,15 @@ struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 int hints_noted(struct peer *p, struct slice payload, enum ledger_note_kind *kind); /* before it is passed on; -EPROTO */
 void hints_cleared(struct peer *p);
 void hints_peer_gone(struct peer *p);
-void hints_reclaim(struct queue *q, uint32_t owner); /* what a dead asker had in queue/flight, into the ledger; 0: what all had that are not there */
 void hints_tell(struct queue *q);                    /* if they have changed */
+void hints_spread(struct queue *q, uint32_t bit);    /* one more, for all */
+
+/* reclaim.c: what askers that died, or left it, had in queue/flight, into the ledger */
+void reclaim_begin(struct queue *q);                 /* at start, before anything comes in or leaves */
+void reclaim_greet(struct peer *p);
+void reclaim_of(struct queue *q, uint32_t owner);    /* FLIGHT_LEFT: what anybody has left; 0: what those had that are not there */
+void reclaim_on_second(struct queue *q);
+void reclaim_arrived(struct peer *p, uint64_t ticket); /* a PUT has ended */
 
 void queue_look_idle(struct queue *q);               /* somebody may wait for the end */
 
@@ -118,6 +128,7 @@ void queue_save_gate(struct queue *q);
 /* intake.c */
 int intake_message(struct peer *p, struct ipc_message *m);
 void intake_peer_gone(struct peer *p);
+bool intake_is_under_way(const struct queue *q, uint64_t ticket); /* a PUT with this ticket */
 
 /* intake_admit.c */
 struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_down); /* what smtpd may not decide. MAIL_OK: admitted */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "queue/feedback.h"
+#include "queue/flight.h"
 #include "queue/own_mail.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
@@ -119,6 +120,26 @@ static int on_note(struct peer *p, const struct ipc_message *m)
 	return error ? error : pass_on(p, m, kind == LEDGER_NOTE_SOON ? 0 : LEDGER_NOTED);
 }
 
+/* What the dead had under way is not in the ledger yet: in doubt it is said to come again. */
+static int on_look(struct peer *p, const struct ipc_message *m)
+{
+	if (!p->queue->unclaimed)
+		return pass_on(p, m, LEDGER_LOOKED);
+	struct buf record = BUF_INIT(MAX_STATUS);
+	ledger_put_looked(&record, &(struct ledger_looked){ UNSURE, LEDGER_NOTHING });
+	peer_send(p, LEDGER_LOOKED, m->id, &record, -1);
+	return 0;
+}
+
+/* What it has left in queue/flight, since the process before us died on it, is known before it asks. */
+static int on_owner(struct peer *p, const struct ipc_message *m)
+{
+	int error = queue_get_owner(m->payload, &p->owner);
+	if (!error)
+		reclaim_of(p->queue, FLIGHT_LEFT);
+	return error;
+}
+
 static void gated(struct peer *p, uint64_t id, struct slice to, bool to_ours, enum answer seen)
 {
 	struct queue *q = p->queue;
@@ -182,13 +203,13 @@ static int from_asker(struct peer *p, struct ipc_message *m)
 		hints_cleared(p);
 		return pass_on(p, m, 0);
 	case QUEUE_OWNER:
-		return queue_get_owner(m->payload, &p->owner);
+		return on_owner(p, m);
 	case QUEUE_FEEDBACK:
 		return feedback_message(p, m);
 	case QUEUE_SENT_LOOK:
 		return pass_on(p, m, QUEUE_SENT_LOOKED);
 	case LEDGER_LOOK:
-		return pass_on(p, m, LEDGER_LOOKED);
+		return on_look(p, m);
 	case LEDGER_DECIDE:
 		return pass_on(p, m, LEDGER_DECIDED);
 	case LEDGER_NOTE:
@@ -230,6 +251,7 @@ static void greet(struct peer *p)
 		queue_put_hints(&hints, &h);
 		peer_send(p, QUEUE_HINTS, 0, &hints, -1);
 	}
+	reclaim_greet(p);
 	vacation_put_list(p->queue, &vacations);
 	peer_send(p, QUEUE_VACATIONS, 0, &vacations, -1);
 }

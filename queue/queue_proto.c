@@ -6,6 +6,7 @@
 #include "base/field.h"
 #include "base/ipc.h"
 #include "base/text.h"
+#include "queue/flight.h"
 #include "queue/record.h"
 
 enum { TAG_TRANSACTION = 60, TAG_STATUS, TAG_HEAD, TAG_ENVELOPE, TAG_ITEM, TAG_TEXT, TAG_ANSWER, TAG_HEADER };
@@ -58,6 +59,7 @@ static const struct record_row put_rows[] = {
 	RECORD_ROW_MAX(1, RECORD_BYTES, queue_put, transaction, QUEUE_MAX_TRANSACTION), RECORD_ROW(2, RECORD_FLAG, queue_put, hold),
 	RECORD_ROW(3, RECORD_FLAG, queue_put, from_pen),                                RECORD_ROW(4, RECORD_UINT64, queue_put, content_offset),
 	RECORD_ROW(5, RECORD_UINT64, queue_put, content_length),                        RECORD_ROW(6, RECORD_FLAG, queue_put, hop_down),
+	RECORD_ROW_MAX(7, RECORD_BYTES, queue_put, tickets, FLIGHT_MAX_TICKETS * sizeof(uint64_t)),
 };
 
 static int put_envelope(struct buf *out, const struct envelope *e, bool hop_down)
@@ -110,6 +112,8 @@ int queue_get_put(struct slice in, struct arena *mem, struct queue_put *out)
 	uint8_t tag;
 	if (!field_next(&in, &tag, &head) || tag != TAG_HEAD || !record_get(&head, RECORD_TABLE(put_rows), &m) || !is_transaction(m.transaction) ||
 	    !get_envelopes(head, mem, &m))
+		return -EPROTO;
+	if (m.tickets.n % sizeof(uint64_t))
 		return -EPROTO;
 	if (in.n > QUEUE_MAX_INLINE || (m.from_pen && in.n) || m.content_offset > INT64_MAX / 2 || m.content_length > INT64_MAX / 2)
 		return -EPROTO;

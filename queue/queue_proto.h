@@ -102,6 +102,7 @@ struct queue_put {
 	uint64_t content_offset, content_length; /* from_pen */
 	struct slice content;                    /* else */
 	bool hop_down;
+	struct slice tickets;        /* in queue/flight, marked when it is the queue's: uint64_t each, as they lie in memory; "": none */
 	struct envelope *envelopes;
 	size_t envelope_count;
 };
@@ -172,7 +173,7 @@ struct ledger_decide {
 
 enum ledger_fate {
 	LEDGER_UNKNOWN,    /* nothing with this digest: deliver */
-	LEDGER_DONE,       /* this leaf has it: count it as delivered, don't deliver again */
+	LEDGER_DONE,       /* this leaf has it: count it as delivered, don't deliver again. In queue/flight: once the slot is marked, or the spool holds the message `name` */
 	LEDGER_REFUSED,    /* the hop refused this content: status is its reply */
 	LEDGER_INTENT,     /* a mailbox was about to commit it, in a file whose name holds `name`, the transaction's id: look whether it is there */
 	LEDGER_LOST        /* NOTE only: our 250 for it may not have been heard. DECIDE gives it back as LEDGER_DONE, once source matches */
@@ -182,7 +183,7 @@ struct ledger_entry {
 	struct slice leaf;
 	enum ledger_fate fate;
 	struct mail_status status;   /* LEDGER_REFUSED: what the hop said; else MAIL_STATUS_OK */
-	struct slice name;           /* LEDGER_INTENT: what the file's name holds; else "" */
+	struct slice name;           /* LEDGER_INTENT: what the file's name holds; LEDGER_DONE in queue/flight: the queue id; else "" */
 };
 
 struct ledger_decided {

@@ -122,8 +122,7 @@ void queue_on_second(void *arg)
 	lookout_on_second(q);
 	if (q->gate_dirty)
 		queue_save_gate(q);
-	if (q->seconds == 2)          /* who lives has told by now */
-		hints_reclaim(q, 0);
+	reclaim_on_second(q);
 	if (++q->seconds % 60 == 1) {
 		drop_scan(q);
 		vacation_look(q);

@@ -59,6 +59,9 @@ struct spool_put {
 void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal); /* PREPARE, COMMIT or DELIVER */
 void spool_put_drop(struct spool_put *p);                                    /* after done of PREPARE, instead of COMMIT */
 
+/* In queue/ already, as a crash may have left it: from now on it is durable. 0, -ENOENT, -errno. Blocks. */
+int spool_sync_message(struct spool *s, struct slice id);
+
 /* A message as it lies there. raw holds what the views point to; mem the arrays. */
 struct spool_message {
 	int fd;                              /* read-only; the caller's */

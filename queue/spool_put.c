@@ -1,6 +1,7 @@
 /* A message's way into the spool: written, made durable, published. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -127,4 +128,12 @@ void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal)
 void spool_put_drop(struct spool_put *p)
 {
 	pen_drop(&p->pen);
+}
+
+int spool_sync_message(struct spool *s, struct slice id)
+{
+	int fd = -1, error = spool_open_message(s, SPOOL_QUEUE, id, O_RDONLY, &fd);
+	error = error ? error : file_sync(fd);
+	file_close(&fd);
+	return error ? error : spool_sync_folder_of(s, SPOOL_QUEUE, id);
 }

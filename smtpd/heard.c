@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ struct promise {
 	struct slice *leaves;
 	size_t count;                    /* who were told 250 */
 	size_t all;                      /* and behind them who were told, in replies of their own (PRDR), that they were not served */
-	uint32_t slot;                   /* in queue/flight; 0 none */
+	uint64_t *tickets;               /* in queue/flight */
+	size_t ticket_count;
 	bool noted;                      /* the ledger has pending entries of it */
 	bool lost;                       /* it was not heard */
 };
@@ -118,16 +120,25 @@ static void tell_unsent(struct smtpd *d)
 	}
 }
 
-/* Of mailboxes alone: what the ledger has to know stands in the slot. */
-static void read_slot(struct smtpd *d, struct promise *p)
+/* Of mailboxes alone, or the queue: what the ledger has to know stands in the slots. */
+static void read_records(struct smtpd *d, struct promise *p)
 {
 	struct ledger_note note;
-	struct slice record = arena_copy(&p->mem, flight_record(d->flight, d->flight_owner, p->slot));
-	if (!record.n || ledger_get_note(record, &p->mem, &note) < 0 || !(p->leaves = ARENA_ARRAY(&p->mem, struct slice, note.count)))
-		return;
-	p->source = note.source;
-	for (; p->count < note.count; p->count++)
-		p->leaves[p->count] = note.entries[p->count].leaf;
+	p->leaves = ARENA_ARRAY(&p->mem, struct slice, p->ticket_count * MAX_FLYING);
+	for (size_t i = 0; p->leaves && i < p->ticket_count; i++) {
+		struct slice record = arena_copy(&p->mem, flight_record(d->flight, d->flight_owner, p->tickets[i]));
+		if (!record.n || ledger_get_note(record, &p->mem, &note) < 0 || note.count > MAX_FLYING)
+			continue;
+		p->source = note.source;
+		for (size_t k = 0; k < note.count; k++)
+			p->leaves[p->count++] = note.entries[k].leaf;
+	}
+}
+
+static void end_flight(struct smtpd *d, const uint64_t *tickets, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		flight_end(d->flight, d->flight_owner, tickets[i]);
 }
 
 static void settle(struct smtpd *d, struct promise **list, bool heard)
@@ -137,9 +148,9 @@ static void settle(struct smtpd *d, struct promise **list, bool heard)
 		*list = p->next;
 		p->lost = !heard;
 		d->counts.lost_replies += p->lost;
-		if (p->slot && p->lost)
-			read_slot(d, p);
-		flight_end(d->flight, d->flight_owner, p->slot);
+		if (p->ticket_count && p->lost)
+			read_records(d, p);
+		end_flight(d, p->tickets, p->ticket_count);
 		if (p->lost)
 			log_event(LOG_INFO, "reply-lost", LOG_STR("id", unique_slice(&p->id)), LOG_STR("from", p->source.reverse_path), LOG_STR("message-id", p->source.message_id), LOG_END);
 		tell_or_keep(d, p);
@@ -221,7 +232,7 @@ static bool watch(struct session *s, struct promise *promises)
 void heard_open(struct smtpd *d)
 {
 	d->flight = flight_take(d->house);
-	while (!d->flight_owner)
+	while (!d->flight_owner || d->flight_owner == FLIGHT_LEFT)
 		crypto_random(&d->flight_owner, sizeof d->flight_owner);
 }
 
@@ -232,32 +243,8 @@ void heard_queue_is_up(void *arg)
 	queue_put_owner(&b, d->flight_owner);
 	peer_tell(d->queue, QUEUE_OWNER, 0, buf_slice(&b));
 	buf_free(&b);
+	tell_unsent(d);
 }
-
-void heard_begin(struct transaction *t)
-{
-	struct smtpd *d = t->session->smtpd;
-	struct ledger_entry entries[MAX_FLYING];
-	struct ledger_note note = { *outcome_source(&t->outcome), LEDGER_NOTE_SOON, entries, 0 };
-	struct buf b = BUF_INIT(FLIGHT_MAX_RECORD);
-	for (size_t i = 0; i < t->facts.recipient_count; i++)
-		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++) {
-			if (note.count == MAX_FLYING)
-				return; /* too long for a slot anyway */
-			entries[note.count++] = (struct ledger_entry){ t->facts.recipients[i]->resolved.leaves[k].address, LEDGER_INTENT, MAIL_STATUS_OK, transaction_id(t) };
-		}
-	if (note.count && ledger_put_note(&b, &note) == 0)
-		t->slot = flight_begin(d->flight, d->flight_owner, buf_slice(&b));
-	buf_free(&b);
-}
-
-void heard_end(struct transaction *t)
-{
-	flight_end(t->session->smtpd->flight, t->session->smtpd->flight_owner, t->slot);
-	t->slot = 0;
-}
-
-/* -- a session ------------------------------------------------------------------------------------------------------------------------------------ */
 
 static size_t count_leaves(const struct transaction_facts *f)
 {
@@ -266,6 +253,80 @@ static size_t count_leaves(const struct transaction_facts *f)
 		n += f->recipients[i]->resolved.count;
 	return n;
 }
+
+/* As many of them as one slot holds, in a slot. How many; 0: not one, or there is no slot. */
+static size_t begin_some(struct transaction *t, struct ledger_entry *entries, size_t count)
+{
+	struct smtpd *d = t->session->smtpd;
+	uint64_t ticket = 0;
+	for (count = count < MAX_FLYING ? count : MAX_FLYING; count && !ticket; count /= ticket ? 1 : 2) {
+		struct ledger_note note = { *outcome_source(&t->outcome), LEDGER_NOTE_SOON, entries, count };
+		struct buf b = BUF_INIT(FLIGHT_MAX_RECORD);
+		if (ledger_put_note(&b, &note) == 0 && !(ticket = flight_begin(d->flight, d->flight_owner, buf_slice(&b))))
+			count = 0;
+		buf_free(&b);
+	}
+	if (ticket)
+		t->tickets[t->ticket_count++] = ticket;
+	return count;
+}
+
+/* All of them, or none: what is missing would have to be found out by the one who is there. */
+static void begin(struct transaction *t, struct ledger_entry *entries, size_t count)
+{
+	size_t at = 0, n = 1;
+	t->tickets = ARENA_ARRAY(&t->mem, uint64_t, FLIGHT_MAX_TICKETS);
+	while (t->tickets && n && at < count && t->ticket_count < FLIGHT_MAX_TICKETS)
+		at += n = begin_some(t, entries + at, count - at);
+	if (at < count)
+		heard_end(t);
+}
+
+void heard_begin(struct transaction *t)
+{
+	size_t count = 0;
+	struct ledger_entry *entries = mem_new_array(count_leaves(&t->facts), sizeof *entries);
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		for (size_t k = 0; k < t->facts.recipients[i]->resolved.count; k++)
+			entries[count++] = (struct ledger_entry){ t->facts.recipients[i]->resolved.leaves[k].address, LEDGER_INTENT, MAIL_STATUS_OK, transaction_id(t) };
+	begin(t, entries, count);
+	mem_free(entries);
+}
+
+static size_t count_copies(const struct queue_put *put)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < put->envelope_count; i++)
+		n += put->envelopes[i].recipient_count;
+	return n;
+}
+
+void heard_begin_put(struct transaction *t, struct queue_put *put)
+{
+	size_t count = 0;
+	struct ledger_entry *entries = mem_new_array(count_copies(put), sizeof *entries);
+	for (size_t i = 0; i < put->envelope_count; i++)
+		for (size_t k = 0; k < put->envelopes[i].recipient_count; k++)
+			entries[count++] = (struct ledger_entry){ put->envelopes[i].recipients[k].address, LEDGER_DONE, MAIL_STATUS_OK, put->envelopes[i].id };
+	begin(t, entries, count);
+	put->tickets = t->ticket_count ? slice((const char *)t->tickets, t->ticket_count * sizeof *t->tickets) : SLICE("");
+	mem_free(entries);
+}
+
+void heard_leave_behind(struct transaction *t)
+{
+	for (size_t i = 0; i < t->ticket_count; i++)
+		flight_leave(t->session->smtpd->flight, t->session->smtpd->flight_owner, t->tickets[i]);
+	t->ticket_count = 0;
+}
+
+void heard_end(struct transaction *t)
+{
+	end_flight(t->session->smtpd, t->tickets, t->ticket_count);
+	t->ticket_count = 0;
+}
+
+/* -- a session ------------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Those of recipients whose own outcome is one of these. */
 static size_t add_leaves(struct promise *p, size_t at, const struct transaction_facts *f, enum mail_fate from, enum mail_fate to)
@@ -287,20 +348,29 @@ static void fill(struct promise *p, const struct transaction *t, const struct le
 	p->all = t->outcome.uncertain ? p->count : add_leaves(p, p->count, &t->facts, MAIL_LATER, MAIL_NEVER);
 }
 
+static void take_tickets(struct promise *p, struct transaction *t)
+{
+	p->tickets = ARENA_ARRAY(&p->mem, uint64_t, t->ticket_count);
+	if (!p->tickets)
+		return;
+	memcpy(p->tickets, t->tickets, t->ticket_count * sizeof *p->tickets);
+	p->ticket_count = t->ticket_count;
+	t->ticket_count = 0;
+}
+
 /* Without a Message-ID a repeat is not told from another message that says the same: it is not remembered, unless something has to be cleared. */
 void heard_expect(struct session *s, struct transaction *t)
 {
 	const struct ledger_source *source = outcome_source(&t->outcome);
 	size_t leaves = count_leaves(&t->facts);
-	if ((!source->message_id.n && !t->outcome.promised && !t->slot) || !leaves || leaves > QUEUE_MAX_ENTRIES)
+	if ((!source->message_id.n && !t->outcome.promised && !t->ticket_count) || !leaves || leaves > QUEUE_MAX_ENTRIES)
 		return;
 	struct promise *p = MEM_NEW(struct promise);
 	*p = (struct promise){ .next = s->promises, .mem = ARENA_INIT(PROMISE_MEM), .id = t->facts.id };
-	if (t->slot && !t->each)
-		p->slot = t->slot; /* whose record says it all */
+	if (t->ticket_count && !t->each && !t->outcome.promised) /* whose records say it all */
+		take_tickets(p, t);
 	else
 		fill(p, t, source, leaves);
-	t->slot = p->slot ? 0 : t->slot;
 	s->promises = p;
 }
 

@@ -36,7 +36,7 @@ struct smtpd {
 	struct harvest *harvest;
 	struct crowd *crowd;
 	struct attacks *attacks;           /* NULL: not counted */
-	struct flight *flight;             /* what is under way in mailboxes alone; NULL: it is not kept */
+	struct flight *flight;             /* what is under way; NULL: it is not kept */
 	uint32_t flight_owner;             /* we, in it */
 	struct mailbox_state store;        /* what the mailbox process last said of the mail root */
 	bool store_known;

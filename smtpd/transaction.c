@@ -32,10 +32,10 @@ void transaction_free(struct transaction *t)
 {
 	t->state = OVER;
 	outcome_end(&t->outcome);
-	heard_end(t);
 	transaction_forget_later(t);
 	for (size_t i = 0; i < t->destination_count; i++)
 		t->destinations[i]->kind->abort(t->destinations[i]);
+	heard_end(t);
 	for (size_t i = 0; i < t->destination_count; i++)
 		mem_free(t->destinations[i]);
 	transaction_drop_pens(t);

@@ -62,7 +62,8 @@ struct transaction {
 	bool each;                      /* outcomes differ by recipient: one destination's refusal is not the others' */
 
 	struct outcome outcome;
-	uint32_t slot;                  /* in queue/flight; 0 none */
+	uint64_t *tickets;              /* in queue/flight */
+	size_t ticket_count;
 
 	/* delivery */
 	int rank;                       /* whose turn it is (smtpd/destination.h); -1: all are prepared */

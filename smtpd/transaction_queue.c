@@ -10,6 +10,7 @@
 #include "queue/queue_proto.h"
 #include "queue/spool.h"
 #include "smtpd/destination.h"
+#include "smtpd/heard.h"
 #include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
@@ -236,6 +237,12 @@ static bool make_envelopes(struct queued *q, struct queue_put *put)
 	return good && put->envelope_count;
 }
 
+/* It may have it by now. */
+static bool is_committing(const struct queued *q)
+{
+	return q->committed || (q->asked && !q->held);
+}
+
 static int on_taken(void *arg, struct ipc_message *m)
 {
 	struct queued *q = arg;
@@ -243,6 +250,8 @@ static int on_taken(void *arg, struct ipc_message *m)
 	struct buf ids = BUF_INIT(200);
 	q->question = NULL;
 	if (!m || m->type != QUEUE_TAKEN || queue_get_status(m->payload, &status) < 0) {
+		if (is_committing(q))
+			heard_leave_behind(q->base.transaction);
 		transaction_delivered(&q->base, GONE, SLICE_NONE);
 		return m ? -EPROTO : 0;
 	}
@@ -270,6 +279,8 @@ static void send_put(struct queued *q, bool hold)
 	put.content = buf_slice(&content);
 	q->held = hold;
 	bool good = !buf_full(&content) && make_envelopes(q, &put);
+	if (good)
+		heard_begin_put(t, &put);
 	q->question = good ? peer_question_new(peer_of(q), PUT_MS, on_taken, q) : NULL;
 	if (q->question) {
 		q->asked = true;
@@ -322,6 +333,8 @@ static const struct mail_status *said(const struct destination *d, const struct 
 static void abort_all(struct destination *d)
 {
 	struct queued *q = of(d);
+	if (q->question && is_committing(q))
+		heard_leave_behind(d->transaction);
 	peer_cancel(q->question);
 	if (q->pen || (q->asked && q->held))
 		tell(q, QUEUE_ABORT, 0);

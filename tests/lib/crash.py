@@ -88,10 +88,10 @@ class Crash:
 
 
 class Failing:
-    """As long as it lasts, these system calls of one process fail; they wait before they do. `good`: strace could attach. (getpid runs in the call's place: the process's own filter knows that one.)"""
+    """As long as it lasts, these system calls of one process fail, or with error=None are made after all; they wait before they do. `good`: strace could attach. (getpid runs in the call's place: the process's own filter knows that one.)"""
 
     def __init__(self, pid, calls, error='EIO', wait_s=0):
-        what = f'inject={calls}:error={error}:syscall=getpid' + (f':delay_enter={int(wait_s * 1000000)}' if wait_s else '')
+        what = f'inject={calls}' + (f':error={error}:syscall=getpid' if error else '') + (f':delay_enter={int(wait_s * 1000000)}' if wait_s else '')
         self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={calls}', '-e', what], stderr=subprocess.PIPE, text=True)
         self.good = 'attached' in self.p.stderr.readline()
 

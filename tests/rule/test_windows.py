@@ -19,7 +19,8 @@ hop, far = Sink(dot=dot), Sink()
 unheard = []                    # messages of a hop that took them and died before its 250
 
 
-p = Porter('windows', start=False)
+TEAM = [f'u{i}-{"long" * 10}' for i in range(30)]
+p = Porter('windows', start=False, maps={'recipients': ''.join(f'{u}@example.test\n' for u in TEAM), 'aliases': 'crew@example.test ' + ' '.join(f'{u}@example.test' for u in TEAM)})
 with open(p.etc / 'domains', 'a') as f:
     f.write(f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\n')
 with open(p.etc / 'routes', 'a') as f:
@@ -169,6 +170,16 @@ t.close()
 up()
 due = retry(f'{mark.decode()}@out.test', ['alice@example.test'], content(mark))
 check('smtpd dies between a commit of mailboxes alone and its 250: one copy', not due and here(mark) == 1, (due, here(mark)))
+mark = new_mark()
+signal_all(['mailbox'], signal.SIGSTOP)
+t, _ = begin(f'{mark.decode()}@out.test', ['crew@example.test'], content(mark))
+time.sleep(.1)
+let_mailbox_commit(mark, lambda: here(mark, TEAM[-1]))
+signal_all(['smtpd'], signal.SIGKILL)
+t.close()
+up()
+due = retry(f'{mark.decode()}@out.test', ['crew@example.test'], content(mark))
+check('the same with an alias of more mailboxes than one record holds: one copy each', not due and {here(mark, u) for u in TEAM} == {1}, (due, [here(mark, u) for u in TEAM]))
 mark = new_mark()
 signal_all(['mailbox'], signal.SIGSTOP)
 t, _ = begin(f'{mark.decode()}@out.test', ['alice@example.test', 'bob@example.test'], content(mark, False))
