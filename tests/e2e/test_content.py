@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Content of every size comes through byte by byte, by DATA and by BDAT, in the clear and inside TLS; and what doesn't come through leaves nothing."""
-import collections, os, random, re, socket, sys, threading, time
+import collections, functools, os, random, re, socket, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -9,6 +9,7 @@ from porter import PATIENCE, SLOW, Porter, Talk, check, finish  # noqa: E402
 SIZES = [0, 1, 500, 40000, 48 << 10, (48 << 10) + 1, 60000, 64 << 10, 100000, 262144, 300000, 1 << 20, 5 << 20]
 
 
+@functools.lru_cache
 def make(size, seed=1):
     rng = random.Random(seed)
     lines = [b'Subject: size %d' % size, b'']
