@@ -213,7 +213,7 @@ def equal_time(p):
 
     def same(sentence, known, password, rounds):
         pairs = []
-        while len(pairs) < 40:
+        while len(pairs) < 120:
             pairs += [(took(known, password), took('nobody@example.test', password)) for _ in range(rounds)]
             a, b = min(x for x, _ in pairs), min(y for _, y in pairs)       # what the machine does beside only adds, so a busy one is measured for longer
             if abs(a - b) < max(max(a, b) * .3, .01):
