@@ -11,6 +11,7 @@ struct helper_kind {
 	int (*main)(int argc, char **argv); /* our own code, in a fresh image of the same binary; NULL: the words are the program and its arguments */
 	bool any_user;                /* the asker names the user; else `user` */
 	const char *user;
+	bool that_user;               /* as that one or not at all; the others run in an ordinary user's house as that user, as its roles do */
 	uint64_t seconds;             /* of wall time, then it and all its children are killed */
 	uint64_t memory;              /* bytes of address space; 0 none */
 };

@@ -1,6 +1,7 @@
 /* Short-lived processes: started by the parent because it alone can become another user; limited in time and memory; killed with all their children. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,14 @@ static void set_environment(const char *user, const char *home)
 	setenv("LANG", "C.UTF-8", 1);
 }
 
+/* Who it is to be, and then it is; NULL: it can't. */
+static const char *become(const struct helper_kind *k, const char *user, const char **home)
+{
+	struct passwd *own = geteuid() == 0 || k->that_user ? NULL : getpwuid(geteuid());
+	const char *name = own ? mem_copy(own->pw_name, strlen(own->pw_name)) : user;
+	return name && (!*name || proc_become(name, home) == 0) ? name : NULL;
+}
+
 static void become_helper(struct parent *p, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
 {
 	const char *home = "/";
@@ -79,7 +88,8 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 	if (!k->main && (dup2(null, 1) < 0 || dup2(errors, 2) < 0))
 		_exit(75);
 	close_range(3, ~0u, 0);
-	if (*user && proc_become(user, &home) < 0)
+	user = become(k, user, &home);
+	if (!user)
 		_exit(75);
 	set_environment(user, home);
 	if (chdir(home) < 0 && chdir("/") < 0)

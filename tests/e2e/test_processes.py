@@ -178,8 +178,11 @@ with Porter('processes') as p:
 
 if os.geteuid() == 0 and is_reached(BUILD):
     try:
-        with Porter('ordinary', user='nobody') as p:
+        maps = {'recipients': 'prog@example.test program:/bin/sh -c [${IFS}$(id${IFS}-un)${IFS}=${IFS}daemon${IFS}]||exit${IFS}77\nroot@example.test system:nobody\n'}
+        with Porter('ordinary', user='daemon', maps=maps) as p:     # who is not the one of the setting program-user
             check('an ordinary user runs the same processes', {'parent', 'smtpd', 'mailbox', 'keeper'} <= set(p.roles()) and p.send() == 250)
+            check('and his programs as himself', p.send(to='prog@example.test') == 250, p.log_text()[-600:])
+            check('but writes to nobody else\'s mailbox', p.send(to='root@example.test') // 100 == 4, p.log_text()[-600:])
             check('and ends them in order', p.stop() == 0)
     except (RuntimeError, subprocess.CalledProcessError) as e:
         check('an ordinary user runs the same processes', False, f'{e} {getattr(e, "stderr", "")}')

@@ -74,8 +74,9 @@ def protocol(p):
     check('no session ticket is sent in TLS 1.3', b'ServerHello' in out and b'NewSessionTicket' not in out)
     out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{p.mx}', '-starttls', 'smtp', '-msg', '-tls1_2'], input=b'QUIT\r\n', capture_output=True, timeout=PATIENCE * SLOW).stdout
     check('nor in TLS 1.2, and nothing is compressed', b'ServerHello' in out and b'NewSessionTicket' not in out and b'Compression: NONE' in out)
-    with open(p.dir / 'renegotiation', 'w+b') as told:      # its input stays open until it has heard the answer
-        client = subprocess.Popen(['openssl', 's_client', '-connect', f'127.0.0.1:{p.submissions}', '-tls1_2', '-state', '-crlf'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
+    with open(p.dir / 'renegotiation', 'w+b') as told, open(p.dir / 'greeting', 'w+b') as said:      # its input stays open until it has heard the answer
+        client = subprocess.Popen(['openssl', 's_client', '-connect', f'127.0.0.1:{p.submissions}', '-tls1_2', '-state', '-crlf'], stdin=subprocess.PIPE, stdout=said, stderr=told)
+        p.wait(lambda: b'\n220 ' in (p.dir / 'greeting').read_bytes())      # a greeting that came behind its question would end it
         client.stdin.write(b'R\n')
         client.stdin.flush()
         check('renegotiation is refused', p.wait(lambda: b'no renegotiation' in (p.dir / 'renegotiation').read_bytes()), (p.dir / 'renegotiation').read_bytes()[-500:])
