@@ -299,6 +299,7 @@ void check_change_sender(struct check *c, const struct mail_path *path)
 	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;
 	struct buf b = BUF_INIT(1024);
 	if (t && mail_path_print(&b, path) == 0) {
+		transaction_message(transaction_of(c))->changed = true; /* its Return-Path, where it lies in a file */
 		struct arena *mem = transaction_arena(transaction_of(c));
 		t->reverse_path = (struct mail_path){ arena_copy(mem, path->local_part), arena_copy(mem, path->domain), path->utf8 };
 		t->sender = arena_copy(mem, buf_slice(&b));

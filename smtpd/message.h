@@ -71,9 +71,14 @@ bool message_fits(const struct message *m);     /* `added` fits into the room of
 /* The file with these line ends: fd (lent) and length of content behind start. False: there is none. */
 bool message_spill_file(const struct message *m, bool lf, int *fd, uint64_t *start, uint64_t *length);
 
-/* Fresh files for a message that was changed or outgrew its room: takes over the content of the old ones. Called instead of message_finish, with one new spill for each old
- * one, in their order. */
-void message_rewrite(struct message *m, const int *fds, const uint64_t *starts);
+/* Fresh files for a message that was changed, outgrew its room, or is wanted in a form that there is none of: they take over the content of the old ones. Called instead of
+ * message_finish. return_path: as above, with CRLF; it goes into files with LF. */
+struct message_pen {
+	int fd;                     /* becomes ours */
+	bool lf;
+	uint64_t start;
+};
+void message_rewrite(struct message *m, const struct message_pen *pens, size_t count, struct slice return_path);
 
 /* The whole as one run of bytes, for messages in memory: return_path added front head body. return_path: "" or a field with CRLF. */
 void message_print(const struct message *m, bool lf, struct slice return_path, struct buf *out);

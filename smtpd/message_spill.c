@@ -40,17 +40,51 @@ void spill_free(struct message_spill *s)
 
 /* -- writing -------------------------------------------------------------------------------------------------------------------------- */
 
+static void add_crlf(struct buf *out, struct slice lf)
+{
+	struct slice rest = lf;
+	while (rest.n) {
+		size_t n = slice_find(rest, '\n');
+		buf_add(out, slice_head(rest, n));
+		if (n < rest.n)
+			buf_add(out, SLICE("\r\n"));
+		rest = slice_skip(rest, n + 1);
+	}
+}
+
+static void add_lf(struct buf *out, struct slice crlf)
+{
+	struct slice rest = crlf;
+	while (rest.n)
+		buf_add(out, slice_cut(rest, '\r', &rest)); /* there is no CR that is none of a line's end */
+}
+
+/* A block of the old file in this one's form. */
+static int copy_block(struct message_spill *s, struct slice block, uint64_t to, uint64_t *written)
+{
+	struct buf other = BUF_INIT(2 * COPY_BLOCK);
+	if (s->copy_lf != s->lf)
+		(s->lf ? add_lf : add_crlf)(&other, block);
+	struct slice piece = s->copy_lf == s->lf ? block : buf_slice(&other);
+	int error = file_write_at(s->fd, piece, to);
+	*written = piece.n;
+	buf_free(&other);
+	return error;
+}
+
 static int copy_body(struct message_spill *s)
 {
 	char *block = mem_new(COPY_BLOCK); /* not thread-local: each thread of each process would have its own, and touch it */
-	uint64_t at = s->copy_at, to = s->at, left = s->copy_length;
+	uint64_t at = s->copy_at, left = s->copy_length;
 	int error = 0;
+	s->copied = 0;
 	while (left && !error) {
 		size_t wanted = left < COPY_BLOCK ? (size_t)left : COPY_BLOCK;
 		ssize_t n = pread(s->copy_from, block, wanted, (off_t)at);
-		error = n < 0 ? -errno : n == 0 ? -EIO : file_write_at(s->fd, slice(block, (size_t)n), to);
+		uint64_t written = 0;
+		error = n < 0 ? -errno : n == 0 ? -EIO : copy_block(s, slice(block, (size_t)n), s->at + s->copied, &written);
 		if (n > 0)
-			at += (uint64_t)n, to += (uint64_t)n, left -= (uint64_t)n;
+			at += (uint64_t)n, s->copied += written, left -= (uint64_t)n;
 	}
 	mem_free(block);
 	return error;
@@ -88,7 +122,7 @@ static void worked(void *arg)
 		return;
 	}
 	if (s->copy_from >= 0) {
-		s->at += s->copy_length;
+		s->at += s->copied;
 		file_close(&s->copy_from);
 	}
 	if (!s->front_due)
@@ -274,37 +308,47 @@ static uint64_t body_at(const struct message_spill *s)
 	return s->start + s->return_path + s->room + (s->lf ? m->received_head_lf : m->received_head);
 }
 
-static void rewrite(struct message *m, size_t place, int fd, uint64_t start)
+static void rewrite(struct message *m, const struct message_spill *old, const struct message_pen *pen, struct slice return_path)
 {
-	struct message_spill *old = m->spills[place];
-	struct slice return_path = slice_head(buf_slice(&old->front), old->return_path);
-	size_t count = m->spill_count;
-	struct message_spill *s = spill_new(m, fd, old->lf, start);
-	m->spill_count = count;
-	m->spills[place] = s;
-	buf_add(&s->front, return_path);
-	s->return_path = old->return_path;
+	struct message_spill *s = spill_new(m, pen->fd, pen->lf, pen->start);
+	if (s->lf)
+		message_add_lines(&s->front, return_path, true);
+	s->return_path = s->front.n;
 	s->room = printed_front(m, s->lf);
-	s->at = start + s->return_path + s->room;
+	s->at = s->start + s->return_path + s->room;
 	buf_room(&s->next, m->head.n + 1);
 	message_add_lines(&s->next, buf_slice(&m->head), s->lf);
 	if (m->body_replaced) {
 		message_add_lines(&s->next, buf_slice(&m->body), s->lf);
 	} else {
+		s->copy_lf = old->lf;
 		s->copy_at = body_at(old);
 		s->copy_length = old->at - s->copy_at;
-		s->copy_from = old->fd;
-		old->fd = -1;
+		s->error = file_dup(old->fd, &s->copy_from);
 	}
-	spill_free(old);
 	make_front(s);
 	hand_over(s, true);
 }
 
-void message_rewrite(struct message *m, const int *fds, const uint64_t *starts)
+/* The old file that needs least work: of the same form. */
+static const struct message_spill *source_for(struct message_spill *const *old, size_t count, bool lf)
 {
-	for (size_t i = 0; i < m->spill_count; i++)
-		rewrite(m, i, fds[i], starts[i]);
+	for (size_t i = 0; i < count; i++)
+		if (old[i]->lf == lf)
+			return old[i];
+	return old[0];
+}
+
+void message_rewrite(struct message *m, const struct message_pen *pens, size_t count, struct slice return_path)
+{
+	struct message_spill *old[MESSAGE_MAX_SPILLS];
+	size_t old_count = m->spill_count;
+	memcpy(old, m->spills, sizeof old);
+	m->spill_count = 0;
+	for (size_t i = 0; i < count; i++)
+		rewrite(m, source_for(old, old_count, pens[i].lf), &pens[i], return_path);
+	for (size_t i = 0; i < old_count; i++)
+		spill_free(old[i]);
 	m->changed = false;
 }
 
@@ -333,18 +377,6 @@ static void read_done(void *arg)
 	file_close(&r->fd);
 	buf_free(&r->bytes);
 	mem_free(r);
-}
-
-static void add_crlf(struct buf *out, struct slice lf)
-{
-	struct slice rest = lf;
-	while (rest.n) {
-		size_t n = slice_find(rest, '\n');
-		buf_add(out, slice_head(rest, n));
-		if (n < rest.n)
-			buf_add(out, SLICE("\r\n"));
-		rest = slice_skip(rest, n + 1);
-	}
 }
 
 static void read_work(void *arg)

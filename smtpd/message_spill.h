@@ -18,7 +18,9 @@ struct message_spill {
 	struct buf next, writing;
 	uint64_t writing_at;
 	int copy_from;              /* rewriting: the old file, ours to close; -1 */
+	bool copy_lf;               /* its form */
 	uint64_t copy_at, copy_length;
+	uint64_t copied;            /* what became of that, in this one's form */
 	bool front_due;             /* the next write ends with the front */
 };
 

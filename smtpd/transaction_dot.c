@@ -50,7 +50,7 @@ static void write_files(struct transaction *t)
 		transaction_reply(t, DISK_TROUBLE);
 	} else if (t->finished) {
 		transaction_deliver(t);
-	} else if (!message_fits(m)) {
+	} else if (!message_fits(m) || !transaction_has_files(t)) { /* a filter may have brought somebody who wants another form */
 		t->rewriting = t->finished = true;
 		transaction_open_files(t, files_opened);
 	} else {

@@ -38,11 +38,10 @@ static void use_pens(struct transaction *t)
 	struct buf path = BUF_INIT(2048);
 	return_path_print(&path, &t->facts);
 	if (t->rewriting) {
-		int fds[MAX_DESTINATIONS];
-		uint64_t starts[MAX_DESTINATIONS];
+		struct message_pen pens[MESSAGE_MAX_SPILLS];
 		for (size_t i = 0; i < t->pen_count; i++)
-			fds[i] = t->pens[i].fd, starts[i] = t->pens[i].start;
-		message_rewrite(&t->message, fds, starts);
+			pens[i] = (struct message_pen){ t->pens[i].fd, t->pens[i].lf, t->pens[i].start };
+		message_rewrite(&t->message, pens, t->pen_count, buf_slice(&path));
 	} else {
 		for (size_t i = 0; i < t->pen_count; i++)
 			message_spill(&t->message, t->pens[i].fd, t->pens[i].lf, t->pens[i].start, t->pens[i].lf ? buf_slice(&path) : SLICE_NONE, room_for_fields(t));
@@ -98,6 +97,18 @@ static void want_pen(struct transaction *t, struct destination *d)
 		if (t->pens[i].lf == d->kind->lf)
 			return;
 	t->pens[t->pen_count++] = (struct pen_slot){ d, -1, d->kind->lf, 0 };
+}
+
+bool transaction_has_files(const struct transaction *t)
+{
+	int fd;
+	uint64_t start, length;
+	for (size_t i = 0; i < t->destination_count; i++) {
+		const struct destination_kind *kind = t->destinations[i]->kind;
+		if (kind->open_pen && kind->has_any(t->destinations[i]) && !message_spill_file(&t->message, kind->lf, &fd, &start, &length))
+			return false;
+	}
+	return true;
 }
 
 void transaction_open_files(struct transaction *t, void (*ready)(struct session *s, struct mail_status status))

@@ -75,6 +75,7 @@ struct transaction {
 };
 
 void transaction_drop_pens(struct transaction *t);
+bool transaction_has_files(const struct transaction *t); /* of a large message: in each form that somebody wants */
 void transaction_forget_later(struct transaction *t);
 void transaction_written(void *arg);                                        /* the worker has written something */
 void transaction_deliver(struct transaction *t);

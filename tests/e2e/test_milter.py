@@ -3,13 +3,16 @@
 import re, time
 from milter import *
 from porter import PATIENCE, SLOW, Porter, check, finish
+from sink import Sink
 
+hop = Sink()
 BODY = b'Subject: a subject\r\nX-Old: 1\r\nX-Old: 2\r\n folded\r\n\r\nhello\r\n.dot\r\n'
 BIG = b'Subject: big\r\n\r\n' + b'0123456789abcde\r\n' * 40000
 
 
 def world(name, milters, **more):
-    return Porter(name, settings={'milters': ' '.join(milters), 'smtpd-processes': '1', **more}, maps={'aliases': 'pair@example.test alice@example.test bob@example.test'})
+    return Porter(name, settings={'milters': ' '.join(milters), 'smtpd-processes': '1', **more}, maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=all',
+                  '=all': 'x@relay.test\ny@relay.test\nz@relay.test', 'aliases': 'pair@example.test alice@example.test bob@example.test'})
 
 
 class Case:
@@ -104,6 +107,25 @@ def changes(p, m):
     check('a field that can\'t be defers the message', Case(p, m, {'E': [add_header('Bad Name', 'x'), CONTINUE]}).kept_out(451))
     c = Case(p, m, {'E': [add_header('X-A', '1\r\n\r\nInjected: body'), CONTINUE]})
     check('no value ends the header section', c.taken() and b'X-A: 1\n Injected: body\n' in c.text, c.text)
+
+
+def other_places(p, m, hop):
+    """Whoever a filter adds or takes away, each place has all of a large message, in its own form of line ends."""
+    crlf, lf = BIG.split(b'\r\n\r\n')[1], BIG.split(b'\r\n\r\n')[1].replace(b'\r\n', b'\n')
+    c = Case(p, m, {'E': [add_rcpt('<x@relay.test>'), CONTINUE]}, content=BIG)
+    check('a large message for a mailbox, to which a filter adds a next hop: both have it whole', c.taken() and c.text.endswith(b'\n\n' + lf) and len(hop.messages) == 1 and
+          hop.messages[0].content.endswith(b'\r\n\r\n' + crlf), (c.code, len(c.text), [len(x.content) for x in hop.messages]))
+    c = Case(p, m, {'E': [add_rcpt('<y@relay.test>'), delete_rcpt('<alice@example.test>'), change_from('<changed@outside.test>'), CONTINUE]}, content=BIG)
+    check('the next hop in the mailbox\'s place: it alone has it', c.code == 250 and not c.alice and len(hop.messages) == 2 and hop.messages[1].content.endswith(b'\r\n\r\n' + crlf)
+          and hop.messages[1].recipients == ['y@relay.test'], (c.code, [len(x.content) for x in hop.messages]))
+    p.clean()
+    m.now({'E': [add_rcpt('<bob@example.test>'), change_from('<changed@outside.test>'), CONTINUE]})
+    code = p.send(BIG, to='z@relay.test')
+    found = list(p.messages('bob').values())
+    check('a large message for a next hop, to which a filter adds a mailbox: both have it whole', code == 250 and len(hop.messages) == 3 and len(found) == 1 and found[0].endswith(b'\n\n' + lf) and
+          hop.messages[2].content.endswith(b'\r\n\r\n' + crlf) and found[0].startswith(b'Return-Path: <changed@outside.test>\n'), (code, len(hop.messages), [x[:80] for x in found]))
+    c = Case(p, m, {'E': [change_from('<changed@outside.test>'), CONTINUE]}, content=BIG)
+    check('the reverse-path of a large message is the changed one', c.taken() and c.text.startswith(b'Return-Path: <changed@outside.test>\n'), c.text[:100])
 
 
 def quarantine_goes_to_the_postmaster(p, m):
@@ -204,6 +226,7 @@ with Milter() as m, world('milter', [m.address + ',timeout=60s']) as p:
     usual_macros(p, m)
     sees_everything(p, m)
     changes(p, m)
+    other_places(p, m, hop)
     quarantine_goes_to_the_postmaster(p, m)
     refusals(p, m)
     nonsense(p, m)
