@@ -1,4 +1,4 @@
-/* Commands about harvesting: whose unknown recipients are counted (rule.md, "Both horns"). */
+/* Commands about counts that smtpd keeps: what users have handed in, and harvesting: whose unknown recipients are counted (rule.md, "Both horns"). */
 #include <stdio.h>
 
 #include "ctl/tables.h"
@@ -45,7 +45,23 @@ static int run_test(struct ctl *c, int argc, char **argv)
 	return ask_about(c, "test", argc, argv);
 }
 
+static int run_usage(struct ctl *c, int argc, char **argv)
+{
+	const char *words[3] = { "usage" };
+	size_t count = 1;
+	if (argc > 1)
+		return ctl_fail(CTL_USAGE, "%s is too much here", argv[1]);
+	if (argc)
+		words[count++] = argv[0];
+	if (c->json)
+		words[count++] = "--json";
+	if (!ctl_settings_to_ask(c))
+		return CTL_CONFIG;
+	return ctl_ask_and_print(c, "smtpd", words, count);
+}
+
 const struct ctl_command ctl_harvest_commands[] = {
+	{ "user usage", "[--json] [LOGIN]", "What users have handed in within the last hour and day: messages, recipients, and the limits of user-messages-hour and its like.", run_usage },
 	{ "harvest list", "[--json]", "Who has named unknown recipients lately, and how they are answered for it.", run_list },
 	{ "harvest forgive", "ADDRESS | domain NAME", "Forgets what an address and its network, or a domain, has done.", run_forgive },
 	{ "harvest test", "[--json] ADDRESS | domain NAME", "How that client would be answered if it named an unknown recipient now.", run_test },

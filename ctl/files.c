@@ -18,6 +18,7 @@
 #include "queue/flight.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/greylist.h"
+#include "smtpd/usage.h"
 #include "smtpd/harvest.h"
 
 enum { MAX_SHARED = 8, HARVEST_ENTRIES = 65536 };
@@ -72,17 +73,16 @@ static int open_attacks(struct parent *p)
 	return fd;
 }
 
-/* The same for those who were told to come again; of another size it begins anew. */
-static int open_greylist(void)
+/* The same for those who were told to come again, and for what users have handed in; of another size it begins anew. */
+static int open_table(const char *name, size_t size)
 {
 	char path[4200];
 	struct stat st;
-	off_t size = (off_t)greylist_size(filter_settings.greylist_entries);
-	snprintf(path, sizeof path, "%.*s/greylist", SLICE_FMT(general_settings.spool_directory));
+	snprintf(path, sizeof path, "%.*s/%s", SLICE_FMT(general_settings.spool_directory), name);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	int error = fstat(fd, &st) < 0 || (st.st_size != size && ftruncate(fd, 0) < 0) ? -errno : -posix_fallocate(fd, 0, size);
+	int error = fstat(fd, &st) < 0 || (st.st_size != (off_t)size && ftruncate(fd, 0) < 0) ? -errno : -posix_fallocate(fd, 0, (off_t)size);
 	if (!error)
 		return fd;
 	close(fd);
@@ -114,7 +114,8 @@ int files_open(struct parent *p)
 	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
 	error = error ? error : add_shared(p->files, "shared:tls-report", open_tls_report());
 	error = error ? error : add_shared(p->files, "shared:flight", make_memory("flight", flight_size()));
-	error = error ? error : add_shared(p->files, "shared:greylist", open_greylist());
+	error = error ? error : add_shared(p->files, "shared:greylist", open_table("greylist", greylist_size(filter_settings.greylist_entries)));
+	error = error ? error : add_shared(p->files, "shared:usage", open_table("usage", usage_size()));
 	if (error)
 		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);
 	return error;

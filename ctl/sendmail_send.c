@@ -154,7 +154,7 @@ static int say_rcpt(struct talk *t, const struct drop_recipient *r)
 static int refused(const struct talk *t, struct slice what)
 {
 	const struct mail_status *s = &t->status;
-	int code = s->enhanced[0] == 1 ? SENDMAIL_NO_USER : s->enhanced[0] == 7 ? SENDMAIL_NO_PERMISSION : SENDMAIL_UNAVAILABLE;
+	int code = s->fate == MAIL_LATER ? SENDMAIL_LATER : s->enhanced[0] == 1 ? SENDMAIL_NO_USER : s->enhanced[0] == 7 ? SENDMAIL_NO_PERMISSION : SENDMAIL_UNAVAILABLE;
 	return sendmail_fail(code, "not sent: %.*s: %u %.*s", SLICE_FMT(what), t->code, SLICE_FMT(s->text));
 }
 
@@ -162,6 +162,12 @@ static int refused(const struct talk *t, struct slice what)
 static bool wants_another(const struct talk *t)
 {
 	return t->code == 452 && t->status.enhanced[0] == 5 && t->status.enhanced[1] == 3;
+}
+
+/* The user has handed in too much (user-messages-hour and its like): the drop folder would be a way around that. */
+static bool is_over_limit(const struct talk *t)
+{
+	return t->status.fate == MAIL_LATER && t->status.enhanced[0] == 7 && t->status.enhanced[1] == 1;
 }
 
 enum { DONE = -1, LATER = -2 };
@@ -172,7 +178,7 @@ static int say_recipients(struct talk *t, const struct drop *d, struct drop_reci
 	for (size_t i = 0; i < d->recipient_count; i++) {
 		if (say_rcpt(t, &d->recipients[i]))
 			return LATER;
-		if (t->status.fate == MAIL_NEVER)
+		if (t->status.fate == MAIL_NEVER || is_over_limit(t))
 			return refused(t, d->recipients[i].address);
 		if (t->status.fate == MAIL_LATER) {
 			*waits = *waits || !wants_another(t);
@@ -187,9 +193,11 @@ static int one_transaction(struct talk *t, struct drop *rest, struct drop_recipi
 {
 	size_t count = 0;
 	bool waits = false;
-	if (say_mail(t, rest, content.n) || t->status.fate == MAIL_LATER)
+	if (say_mail(t, rest, content.n))
 		return LATER;
-	if (t->status.fate == MAIL_NEVER)
+	if (t->status.fate == MAIL_LATER && !is_over_limit(t))
+		return LATER;
+	if (t->status.fate != MAIL_OK)
 		return refused(t, rest->reverse_path);
 	int result = say_recipients(t, rest, left, &count, &waits);
 	if (result != DONE)
@@ -199,7 +207,7 @@ static int one_transaction(struct talk *t, struct drop *rest, struct drop_recipi
 	if (t->code == 354 && talk_content(t, content))
 		return LATER;               /* whether it was taken nobody knows: twice is better than never */
 	if (t->status.fate != MAIL_OK || t->code == 354)
-		return t->status.fate == MAIL_LATER ? LATER : refused(t, SLICE("the message"));
+		return t->status.fate == MAIL_LATER && !is_over_limit(t) ? LATER : refused(t, SLICE("the message"));
 	memcpy(rest->recipients, left, count * sizeof *left);
 	rest->recipient_count = count;
 	return waits ? LATER : DONE;

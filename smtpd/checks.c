@@ -12,6 +12,7 @@
 #include "smtpd/milter.h"
 #include "smtpd/policy_service.h"
 #include "smtpd/returns.h"
+#include "smtpd/usage.h"
 
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,
@@ -23,6 +24,7 @@ const struct check_kind *const check_kinds[] = {
 	&header_check,
 	&milter_check,
 	&returns_check,
+	&usage_check,       /* what was refused before counts for nobody */
 	&signing_check,     /* the last: what it signs is what leaves */
 	NULL
 };

@@ -57,7 +57,7 @@ enum harvest_level harvest_blind(struct harvest *h, const struct harvest_who *wh
 uint64_t harvest_delay_ms(struct harvest *h, const struct harvest_who *who, int64_t now_s);
 
 /* A token bucket: true if one of `burst` tokens was there; they come back at per_hour an hour. kind names the limit. */
-enum harvest_rate { HARVEST_RATE_CLIENT = 1, HARVEST_RATE_NETWORK, HARVEST_RATE_REVERSE_PATH, HARVEST_RATE_RECIPIENT, HARVEST_RATE_LOGIN };
+enum harvest_rate { HARVEST_RATE_CLIENT = 1, HARVEST_RATE_NETWORK, HARVEST_RATE_REVERSE_PATH, HARVEST_RATE_RECIPIENT };
 bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key, uint64_t per_hour, uint64_t burst, int64_t now_ms);
 
 /* For porterctl: each entry with a count, most first, at most `max` of them; returns how many. */

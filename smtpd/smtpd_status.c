@@ -8,6 +8,7 @@
 #include "maps/map.h"
 #include "smtpd/crowd.h"
 #include "smtpd/harvest_question.h"
+#include "smtpd/usage.h"
 #include "smtpd/peer.h"
 
 static void add_count(struct buf *out, const char *name, uint64_t n)
@@ -42,6 +43,8 @@ int smtpd_question(struct smtpd *d, const struct slice *words, size_t count, str
 {
 	if (count == 1 && slice_eq(words[0], SLICE("status")))
 		return status(d, answer);
+	if (count && slice_eq(words[0], SLICE("usage")))
+		return usage_question(words, count, answer);
 	if (count > 1 && slice_eq(words[0], SLICE("harvest")))
 		return harvest_question(d, words, count, answer);
 	return -ENOSYS;

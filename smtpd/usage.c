@@ -1,0 +1,192 @@
+/* The table of what users have handed in. */
+#include "smtpd/usage.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { WAYS = 8, SPIN_LIMIT = 1 << 14, FORM = 1 };
+enum { NEW, MAKING, READY };
+static const int64_t lengths[USAGE_WINDOWS] = { 3600, 86400 };
+
+struct window {
+	uint32_t index;                  /* of the clock hour or day that `now` belongs to */
+	uint32_t now[USAGE_WHATS], before[USAGE_WHATS];
+};
+
+struct entry {
+	uint64_t key;                    /* 0: free */
+	char name[USAGE_MAX_NAME];
+	struct window windows[USAGE_WINDOWS];
+};
+
+struct set {
+	atomic_uint lock;
+	unsigned spare;
+	struct entry entries[WAYS];
+};
+
+struct head {
+	atomic_uint state;
+	uint32_t form;
+	struct hash_key key;
+};
+
+struct usage {
+	struct head *head;
+	struct set *sets;
+	size_t set_count;
+};
+
+size_t usage_size(void)
+{
+	return sizeof(struct head) + USAGE_ENTRIES / WAYS * sizeof(struct set);
+}
+
+struct usage *usage_attach(void *memory, size_t size)
+{
+	struct head *head = memory;
+	unsigned expected = NEW;
+	if (size != usage_size())
+		return NULL;
+	if (atomic_compare_exchange_strong(&head->state, &expected, MAKING)) {
+		head->key = hash_key_random();
+		head->form = FORM;
+		atomic_store(&head->state, READY);
+	}
+	for (unsigned looks = 0; atomic_load(&head->state) != READY && looks < SPIN_LIMIT; looks++)
+		sched_yield();
+	if (atomic_load(&head->state) != READY || head->form != FORM)
+		return NULL;
+	struct usage *u = MEM_NEW(struct usage);
+	*u = (struct usage){ head, (struct set *)(head + 1), USAGE_ENTRIES / WAYS };
+	return u;
+}
+
+void usage_detach(struct usage *u)
+{
+	mem_free(u);
+}
+
+static void lock(struct set *s)
+{
+	for (unsigned looks = 0; atomic_exchange_explicit(&s->lock, 1, memory_order_acquire); looks++) {
+		if (looks > SPIN_LIMIT)
+			return; /* its holder died: a count may be wrong by one message */
+		sched_yield();
+	}
+}
+
+static void unlock(struct set *s)
+{
+	atomic_store_explicit(&s->lock, 0, memory_order_release);
+}
+
+/* A clock that was set back stays in the window where it was. */
+static void refresh(struct entry *e, int64_t now_s)
+{
+	for (int w = 0; w < USAGE_WINDOWS; w++) {
+		struct window *v = &e->windows[w];
+		uint32_t index = (uint32_t)(now_s / lengths[w]);
+		if (index <= v->index)
+			continue;
+		for (int k = 0; k < USAGE_WHATS; k++) {
+			v->before[k] = index == v->index + 1 ? v->now[k] : 0;
+			v->now[k] = 0;
+		}
+		v->index = index;
+	}
+}
+
+static struct usage_counts counts_of(const struct entry *e, int64_t now_s)
+{
+	struct usage_counts c;
+	for (int w = 0; w < USAGE_WINDOWS; w++)
+		for (int k = 0; k < USAGE_WHATS; k++) {
+			uint64_t length = (uint64_t)lengths[w], left = length - (uint64_t)now_s % length;
+			c.of[w][k] = e->windows[w].now[k] + (e->windows[w].before[k] * left + length - 1) / length; /* what is begun counts whole */
+		}
+	return c;
+}
+
+/* The user's entry; else the free one, or the one that was seen longest ago, as a new one. */
+static struct entry *find(struct set *s, uint64_t key, struct slice who)
+{
+	struct entry *least = &s->entries[0];
+	for (int i = 0; i < WAYS; i++) {
+		struct entry *e = &s->entries[i];
+		if (e->key == key)
+			return e;
+		if (!e->key || (least->key && e->windows[USAGE_HOUR].index < least->windows[USAGE_HOUR].index))
+			least = e;
+	}
+	*least = (struct entry){ .key = key };
+	who = slice_head(who, USAGE_MAX_NAME - 1);
+	if (who.n)
+		memcpy(least->name, who.p, who.n);
+	return least;
+}
+
+static void add_to(uint32_t *count, uint64_t n)
+{
+	*count = n > UINT32_MAX / 2 || *count > UINT32_MAX / 2 ? UINT32_MAX / 2 : *count + (uint32_t)n;
+}
+
+bool usage_over(struct usage *u, struct slice who, const struct usage_counts *limits, uint64_t messages, uint64_t recipients, bool add, int64_t now_s,
+                enum usage_window *window, enum usage_what *what)
+{
+	uint64_t key = hash_bytes(&u->head->key, who), more[USAGE_WHATS] = { messages, recipients };
+	struct set *s = &u->sets[(key >> 8) % u->set_count];
+	bool over = false;
+	lock(s);
+	struct entry *e = find(s, key ? key : 1, who);
+	refresh(e, now_s);
+	struct usage_counts c = counts_of(e, now_s);
+	for (int w = 0; w < USAGE_WINDOWS; w++)
+		for (int k = 0; k < USAGE_WHATS; k++)
+			if (limits->of[w][k] && more[k] && c.of[w][k] + more[k] > limits->of[w][k]) {
+				over = true;
+				*window = (enum usage_window)w;
+				*what = (enum usage_what)k;
+			}
+	for (int w = 0; add && !over && w < USAGE_WINDOWS; w++)
+		for (int k = 0; k < USAGE_WHATS; k++)
+			add_to(&e->windows[w].now[k], more[k]);
+	unlock(s);
+	return over;
+}
+
+static int by_recipients(const void *a, const void *b)
+{
+	uint64_t x = ((const struct usage_user *)a)->counts.of[USAGE_DAY][USAGE_RECIPIENTS], y = ((const struct usage_user *)b)->counts.of[USAGE_DAY][USAGE_RECIPIENTS];
+	return (x < y) - (x > y);
+}
+
+size_t usage_list(struct usage *u, struct usage_user *out, size_t max, int64_t now_s)
+{
+	struct usage_user *all = mem_new_array(USAGE_ENTRIES, sizeof *all);
+	size_t count = 0;
+	for (size_t i = 0; i < u->set_count; i++) {
+		lock(&u->sets[i]);
+		for (int k = 0; k < WAYS; k++) {
+			struct entry *e = &u->sets[i].entries[k];
+			if (!e->key)
+				continue;
+			refresh(e, now_s);
+			struct usage_user user = { .counts = counts_of(e, now_s) };
+			memcpy(user.name, e->name, sizeof user.name - 1);
+			if (user.counts.of[USAGE_DAY][USAGE_MESSAGES])
+				all[count++] = user;
+		}
+		unlock(&u->sets[i]);
+	}
+	qsort(all, count, sizeof *all, by_recipients);
+	count = count < max ? count : max;
+	memcpy(out, all, count * sizeof *out);
+	mem_free(all);
+	return count;
+}

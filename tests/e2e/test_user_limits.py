@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Limits of each user: messages and recipients by hour and day, a clear 4xx past them, counts that live over a restart, and porterctl user usage."""
+import base64, getpass, json, re, sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import BUILD, Porter, Talk, check, finish  # noqa: E402
+
+
+def login(p, user):
+    t = Talk(p, p.submission)
+    t.say('EHLO client.test')
+    t.starttls()
+    t.say('EHLO client.test')
+    t.code('AUTH PLAIN ' + base64.b64encode(f'{user}\0{user}\0porter-demo'.encode()).decode())
+    return t
+
+
+def give(t, user, to=('bob@example.test',)):
+    """(stage, code, text) of the first refusal, or the dot's reply."""
+    for stage, line in (('mail', f'MAIL FROM:<{user}>'), *(('rcpt', f'RCPT TO:<{r}>') for r in to), ('data', 'DATA')):
+        code, lines = t.say(line)
+        if code not in (250, 354):
+            t.say('RSET')
+            return stage, code, lines[0]
+    t.raw(b'Subject: x\r\n\r\nx\r\n.\r\n')
+    code, lines = t.reply()
+    return 'dot', code, lines[0]
+
+
+def usage(p, user=None):
+    rows = json.loads(p.ctl('user', 'usage', '--json').stdout)
+    return next((r for r in rows if r['user'] == user), None) if user else rows
+
+
+ALICE, BOB = 'alice@example.test', 'bob@example.test'
+with Porter('user-limits', settings={'evidence': 'no', 'user-messages-hour': 3, 'user-recipients-day': 8}, maps={'aliases': ''.join(f'r{i}@example.test bob@example.test\n' for i in range(20))}) as p:
+    with login(p, ALICE) as t, login(p, ALICE) as second:
+        got = [give(t, ALICE)[1] for _ in range(3)]
+        check('within the limit messages are taken', got == [250] * 3, got)
+        stage, code, text = give(t, ALICE)
+        check('the one past it is 451 at MAIL, and says which user, how many and for how long', (stage, code) == ('mail', 451) and '4.7.1' in text and f'{ALICE} may hand in 3 an hour' in text, text)
+        check('in another session, too', give(second, ALICE)[:2] == ('mail', 451))
+    with login(p, BOB) as t:
+        check('another user is not touched', give(t, BOB, [f'r{i}@example.test' for i in range(5)])[1] == 250)
+        stage, code, text = give(t, BOB, [f'r{i}@example.test' for i in range(5)])
+        check('the recipient past the limit is 452 at RCPT', (stage, code) == ('rcpt', 452) and '4.7.1' in text and f'{BOB} may hand in 8 a day' in text, text)
+        check('three more are taken, as many as are left', give(t, BOB, [f'r{i}@example.test' for i in range(3)])[1] == 250)
+    check('what was refused is not counted', usage(p, BOB)['recipients_day'] == 8 and usage(p, ALICE)['messages_hour'] == 3 and usage(p, ALICE)['messages_hour_limit'] == 3, usage(p))
+    r = p.ctl('user', 'usage', ALICE)
+    check('porterctl user usage shows one user', r.returncode == 0 and re.search(rf'^{ALICE} +3 of 3 +3 +3 +3 of 8$', r.stdout, re.M) and BOB not in r.stdout, r.stdout)
+    check('and says so where there is none', p.ctl('user', 'usage', 'nobody@example.test').returncode == 1)
+    check('strangers are nobody\'s users', p.send() == 250 and len(usage(p)) == 2, usage(p))
+    p.stop()
+    p.start()
+    with login(p, ALICE) as t:
+        check('a restart forgets nothing', give(t, ALICE)[:2] == ('mail', 451))
+    me = getpass.getuser()
+    with open(p.etc / 'senders', 'a') as f:
+        f.write(f'unix:{me} {me}@example.test\n')
+    p.compile()
+    p.ctl('reload')
+
+    def by_command():
+        return p.run([BUILD / 'sendmail', '-C', p.etc, 'bob@example.test'], input='Subject: x\n\nx\n')
+    codes = [by_command().returncode for _ in range(3)]
+    check('the sendmail command is counted by the user of this system', p.wait(lambda: (usage(p, f'unix:{me}') or {}).get('messages_hour') == 3), (codes, usage(p)))
+    r = by_command()
+    check('and hears of it: EX_TEMPFAIL with the reason; the drop folder is no way around', r.returncode == 75 and '3 an hour' in r.stderr and not list((p.spool / 'drop').iterdir()) and
+          usage(p, f'unix:{me}')['messages_hour'] == 3, (r, usage(p)))
+    p.set({'user-messages-hour': None})
+    p.ctl('reload')
+    check('without a limit nothing is refused', p.wait(lambda: give(login(p, ALICE), ALICE)[1] == 250))
+finish()
