@@ -27,7 +27,7 @@ OTHERS = """<?xml version="1.0"?>
 <report_metadata><report_id>77</report_id><email>r@big.test</email><org_name>Big &amp; Co</org_name><date_range><end>1790086399</end><begin>1790000000</begin></date_range></report_metadata>
 <policy_published><p>quarantine</p><domain>report.test</domain><testing>n</testing></policy_published>
 <record><row><count>4</count><source_ip>2001:db8::7</source_ip><policy_evaluated><disposition>quarantine</disposition><dkim>fail</dkim><spf>fail</spf>
-<reason><type>mailing_list</type><comment>a list</comment></reason></policy_evaluated></row>
+<reason><type>mailing_list</type><comment lang="en">a list</comment></reason></policy_evaluated></row>
 <identifiers><envelope_from></envelope_from><header_from>report.test</header_from></identifiers>
 <auth_results><dkim><selector>s</selector><domain>report.test</domain><result>permerror</result></dkim><spf><domain>h.test</domain><result>none</result></spf></auth_results></record>
 </feedback>
