@@ -4,6 +4,7 @@
 #include "base/mail_arc.h"
 #include "base/mail_authres.h"
 #include "base/mail_sign.h"
+#include "base/text.h"
 
 static const struct slice default_forms = SLICE_INIT("relaxed/relaxed");
 
@@ -58,14 +59,31 @@ static int put_signature(enum mail_signature_kind kind, const struct signer *s, 
 	return failed ? ctl_fail(CTL_DATA, "auth: the key can't sign") : 0;
 }
 
-static int sign_once(struct auth_tool *t, const struct mail_header *h, const struct mail_sign *p, const struct signer *s, const struct mail_digest *body)
+/* The fields and the message under them; as JSON the fields alone, since a message may hold bytes that JSON has no way for. */
+static void print_signed(struct auth_tool *t, struct slice fields, struct slice message)
+{
+	struct mail_field f;
+	if (!t->ctl->json) {
+		buf_add(&t->out, fields);
+		buf_add(&t->out, message);
+		return;
+	}
+	buf_add_cstr(&t->out, "\"fields\":[");
+	for (bool first = true; mail_field_next(&fields, &f) == MAIL_FIELD; first = false) {
+		buf_add_cstr(&t->out, first ? "" : ",");
+		text_add_json(&t->out, f.raw);
+	}
+	buf_add_cstr(&t->out, "]}\n");
+}
+
+static int sign_once(const struct mail_header *h, const struct mail_sign *p, const struct signer *s, const struct mail_digest *body, struct buf *fields)
 {
 	struct buf field = BUF_INIT(64 << 10);
 	struct mail_digest digest;
 	size_t at;
 	int code = mail_sign_message(p, h, body, &field, &at, &digest) ? ctl_fail(CTL_DATA, "auth: the field would be too long") : put_signature(p->kind, s, &digest, &field, at);
 	if (!code)
-		buf_add(&t->out, buf_slice(&field));
+		buf_add(fields, buf_slice(&field));
 	buf_free(&field);
 	return code;
 }
@@ -87,7 +105,7 @@ int auth_sign(struct auth_tool *t)
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	if (auth_read_message(t, o->words[0], &message, &h))
 		return CTL_NO_INPUT;
-	struct buf names = BUF_INIT(16 << 10);
+	struct buf names = BUF_INIT(16 << 10), fields = BUF_INIT(AUTH_MAX_KEYS * (64 << 10));
 	mail_sign_names(&h, false, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);
 	body_digest(h.body, p.body_form, &body);
@@ -98,11 +116,13 @@ int auth_sign(struct auth_tool *t)
 		p.selector = o->selectors[i];
 		p.algorithm = s.algorithm;
 		if (!code)
-			code = sign_once(t, &h, &p, &s, &body);
+			code = sign_once(&h, &p, &s, &body, &fields);
 		crypto_key_free(s.key);
 	}
+	buf_add_cstr(&t->out, t->ctl->json ? "{" : "");
+	print_signed(t, buf_slice(&fields), message);
 	buf_free(&names);
-	buf_add(&t->out, message);
+	buf_free(&fields);
 	return code;
 }
 
@@ -115,8 +135,8 @@ static void on_arc(void *arg, struct arc *a)
 	loop_stop(t->loop);
 }
 
-/* What the chain below is worth: the new seal's cv=. */
-static enum arc_cv validate(struct auth_tool *t, const struct mail_header *h, bool *closed)
+/* What the chain below is worth: the new seal's cv=. A chain that can't be judged now isn't sealed as failed, which would end it for ever. */
+static int validate(struct auth_tool *t, const struct mail_header *h, enum arc_cv *cv)
 {
 	struct mail_dns *dns = mail_dns_new(t->loop, t->dns, MAIL_DNS_MAX);
 	struct mail_body *body = mail_body_new();
@@ -126,12 +146,16 @@ static enum arc_cv validate(struct auth_tool *t, const struct mail_header *h, bo
 	arc_judge(a, on_arc, t);
 	loop_run(t->loop);
 	const struct arc_verdict *v = arc_verdict(a);
-	enum arc_cv cv = v->result == ARC_NONE ? ARC_CV_NONE : v->result == ARC_PASS ? ARC_CV_PASS : ARC_CV_FAIL;
-	*closed = v->sealed_fail || v->instance == ARC_MAX_INSTANCE;
+	bool closed = v->sealed_fail || v->instance == ARC_MAX_INSTANCE;
+	int code = closed ? ctl_fail(CTL_DATA, "auth: the chain is closed: failed before, or full") :
+	           v->result == ARC_TEMPERROR ? ctl_fail(CTL_TEMPFAIL, "auth: the chain can't be validated now: %s", v->why) : 0;
+	*cv = v->result == ARC_NONE ? ARC_CV_NONE : v->result == ARC_PASS ? ARC_CV_PASS : ARC_CV_FAIL;
+	if (t->ctl->json)
+		buf_addf(&t->out, "{\"arc\":{\"result\":\"%s\",\"instance\":%u},", arc_result_name(v->result), v->instance);
 	arc_free(a);
 	mail_body_free(body);
 	mail_dns_free(dns);
-	return cv;
+	return code;
 }
 
 /* ARC-Authentication-Results: what stands in our own Authentication-Results, one after another. */
@@ -189,20 +213,22 @@ int auth_seal(struct auth_tool *t)
 	struct slice message;
 	struct mail_header h;
 	struct signer s = { 0 };
-	bool closed;
+	enum arc_cv cv;
 	struct mail_sign p = { .domain = o->domain, .selector = o->selectors[0], .made_s = o->now_s };
 	if (!has_keys(o) || o->key_count != 1 || !o->id.n || !read_forms(o->forms, &p))
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	if (auth_read_message(t, o->words[0], &message, &h) || open_key(t, o->keys[0], &s))
 		return CTL_NO_INPUT;
 	p.algorithm = s.algorithm;
-	enum arc_cv cv = validate(t, &h, &closed);
-	struct buf names = BUF_INIT(16 << 10);
+	int code = validate(t, &h, &cv);
+	struct buf names = BUF_INIT(16 << 10), fields = BUF_INIT(512 << 10);
 	mail_sign_names(&h, true, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);
-	int code = closed ? ctl_fail(CTL_DATA, "auth: the chain is closed: failed before, or full") : seal(t, &h, &p, &s, cv, &t->out);
-	buf_add(&t->out, message);
+	if (!code)
+		code = seal(t, &h, &p, &s, cv, &fields);
+	print_signed(t, buf_slice(&fields), message);
 	buf_free(&names);
+	buf_free(&fields);
 	crypto_key_free(s.key);
 	return code;
 }
