@@ -16,7 +16,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { MAX_EXPONENT_BITS = 64 };
+enum { MAX_EXPONENT_BITS = 33 };
 
 static void need(bool good)
 {

@@ -26,7 +26,7 @@ bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, unsigned rou
 void crypto_random(void *out, size_t n);
 
 /* Public keys as DKIM publishes them: RSA as SubjectPublicKeyInfo or bare RSAPublicKey DER; Ed25519 as 32 bytes. NULL: not such a key, or an RSA
- * exponent beyond 64 bits. A key serves one thread at a time. */
+ * exponent beyond 33 bits (a library that many signers use stops at 32). A key serves one thread at a time. */
 struct crypto_key;
 struct crypto_key *crypto_key_rsa_public(struct slice der);
 struct crypto_key *crypto_key_ed25519_public(struct slice bytes);

@@ -14,14 +14,22 @@ struct wish {
 	struct mail_digest digest;
 };
 
+/* Short runs of a form are gathered: a digest's call costs more than they do. */
+enum { SHORT_RUN = 32, GATHERED = 128 };
+struct gathered {
+	char bytes[GATHERED];
+	size_t n;
+};
+
 struct mail_body {
 	struct wish wishes[MAIL_BODY_MAX_DIGESTS];
 	size_t count;
 	struct mail_canon_body canon[2];
+	struct gathered gathered[2];
 	bool used[2], ended;
 };
 
-static void sink_form(struct mail_body *b, enum mail_canon form, const char *p, size_t n)
+static void hash_form(struct mail_body *b, enum mail_canon form, const char *p, size_t n)
 {
 	for (size_t i = 0; i < b->count; i++) {
 		struct wish *w = &b->wishes[i];
@@ -32,6 +40,27 @@ static void sink_form(struct mail_body *b, enum mail_canon form, const char *p, 
 		if (w->left != MAIL_BODY_WHOLE)
 			w->left -= take;
 	}
+}
+
+static void hash_gathered(struct mail_body *b, enum mail_canon form)
+{
+	struct gathered *g = &b->gathered[form];
+	if (g->n)
+		hash_form(b, form, g->bytes, g->n);
+	g->n = 0;
+}
+
+static void sink_form(struct mail_body *b, enum mail_canon form, const char *p, size_t n)
+{
+	struct gathered *g = &b->gathered[form];
+	if (n > SHORT_RUN || g->n + n > sizeof g->bytes)
+		hash_gathered(b, form);
+	if (n > SHORT_RUN) {
+		hash_form(b, form, p, n);
+		return;
+	}
+	memcpy(g->bytes + g->n, p, n);
+	g->n += n;
 }
 
 static void sink_simple(void *arg, const char *p, size_t n)
@@ -48,6 +77,7 @@ struct mail_body *mail_body_new(void)
 {
 	struct mail_body *b = mem_grow(NULL, 1, sizeof *b); /* most of it is room for digests that nobody will want: not cleared */
 	b->count = 0;
+	b->gathered[0].n = b->gathered[1].n = 0;
 	b->used[0] = b->used[1] = b->ended = false;
 	b->canon[CANON_SIMPLE] = (struct mail_canon_body){ .form = CANON_SIMPLE, .sink = sink_simple, .arg = b };
 	b->canon[CANON_RELAXED] = (struct mail_canon_body){ .form = CANON_RELAXED, .sink = sink_relaxed, .arg = b };
@@ -86,8 +116,10 @@ void mail_body_add(struct mail_body *b, struct slice chunk)
 void mail_body_end(struct mail_body *b)
 {
 	for (int form = 0; form < 2; form++)
-		if (b->used[form])
+		if (b->used[form]) {
 			mail_canon_end(&b->canon[form]);
+			hash_gathered(b, (enum mail_canon)form);
+		}
 	for (size_t i = 0; i < b->count; i++) {
 		struct wish *w = &b->wishes[i];
 		w->digest.n = crypto_hash_end(w->hash, w->digest.bytes);

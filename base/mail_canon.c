@@ -120,6 +120,25 @@ static size_t plain_run(const char *p, size_t n)
 	return i;
 }
 
+/* Where blanks stand thick: some bytes one by one, without a branch that could be guessed wrong. *gap: blanks wait for a word. lines: line ends are blanks, too. At most n + 1
+ * bytes go to `to`; how many. */
+enum { LONG_RUN = 16, PIECE = 240 };
+static inline size_t squeeze(const char *p, size_t n, bool lines, bool *gap, char *to)
+{
+	char *start = to;
+	bool blank = *gap;
+	for (size_t i = 0; i < n; i++) {
+		bool fold = p[i] == ' ' || p[i] == '\t' || (lines && (p[i] == '\r' || p[i] == '\n'));
+		*to = ' ';
+		to += blank & !fold;
+		*to = p[i];
+		to += !fold;
+		blank = fold;
+	}
+	*gap = blank;
+	return (size_t)(to - start);
+}
+
 /* One byte at a time. Returns how many were taken: it stops where a plain run may begin. */
 static size_t add_slowly(struct mail_canon_body *b, struct slice in)
 {
@@ -144,6 +163,20 @@ static size_t add_slowly(struct mail_canon_body *b, struct slice in)
 	return i;
 }
 
+/* The front of a line of many blanks; how much was taken. The last two bytes are left: what follows them isn't known. */
+static size_t add_thick(struct mail_canon_body *b, struct slice in)
+{
+	char piece[PIECE + 2];
+	struct slice s = slice_head(in, in.n > PIECE + 2 ? PIECE : in.n - 2);
+	s = slice_head(s, slice_find(s, '\r'));
+	bool gap = b->blank;
+	size_t made = squeeze(s.p, s.n, false, &gap, piece);
+	if (made)
+		b->blank = false, put(b, piece, made);
+	b->blank = gap;
+	return s.n;
+}
+
 /* A line end at the end of a run is taken back: what follows may be an empty line, and then it waits with the others. */
 static void add_relaxed(struct mail_canon_body *b, struct slice in)
 {
@@ -158,11 +191,12 @@ static void add_relaxed(struct mail_canon_body *b, struct slice in)
 			n -= 2;
 		if (n && in.p[n - 1] == '\r')
 			n--; /* CR and LF are seen together by the slow way */
-		if (n)
-			put(b, in.p, n);
-		else
-			put(b, in.p, 1), n = 1;
+		if (!n)
+			n = 1;
+		put(b, in.p, n);
 		in = slice_skip(in, n);
+		if (n < LONG_RUN && in.n > LONG_RUN)
+			in = slice_skip(in, add_thick(b, in));
 	}
 }
 
@@ -200,9 +234,9 @@ static void put_simple_lines(struct slice s, mail_canon_sink sink, void *arg)
 	}
 }
 
-static bool is_fold(char c)
+static inline bool is_fold(char c)
 {
-	return is_blank(c) || c == '\r' || c == '\n';
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 /* True if the byte at p, with another behind it, does not go on as it is: a single space between words does. */
@@ -271,6 +305,13 @@ static void put_relaxed_words(struct slice s, bool *begun, bool *gap, mail_canon
 		*begun = true;
 		*gap = false;
 		s = slice(s.p + n, s.n - n);
+		if (n >= LONG_RUN)
+			continue;
+		char piece[PIECE + 2];
+		size_t take = s.n < PIECE ? s.n : PIECE, made = squeeze(s.p, take, true, gap, piece);
+		if (made)
+			sink(arg, piece, made);
+		s = slice(s.p + take, s.n - take);
 	}
 }
 
