@@ -451,7 +451,7 @@ const struct ctl_command ctl_queue_commands[] = {
 	{ "queue reroute", "NEXT-HOP " QUERY " [--all] [--dry-run]", "Sends messages to another next hop from now on.", run_reroute },
 	{ "queue pause", "DESTINATION", "Tries nothing to this destination until it is resumed or the queue is restarted.", run_pause },
 	{ "queue resume", "DESTINATION", "Goes on with a paused destination.", run_resume },
-	{ "dead list", QUERY " " QUEUE_LIST_USAGE, "Lists the dead letters: messages whose failure was not reported, since the sender was not proven.", run_dead_list },
+	{ "dead list", QUERY " " QUEUE_LIST_USAGE, "Lists the dead letters: messages whose failure was not reported, since the sender was not proven, and those that a filter held back.", run_dead_list },
 	{ "dead show", "ID [--body] [--json]", "Shows a dead letter.", run_dead_show },
 	{ "dead release", QUERY " [--all] [--dry-run]", "Puts dead letters back into the queue, to be tried once more.", run_dead_release },
 	{ "dead drop", QUERY " [--all] [--dry-run]", "Removes dead letters.", run_dead_drop },

@@ -1,4 +1,4 @@
-/* Dead letters: messages whose report the gate withheld. Kept in dead/ for the postmaster; once a day a digest tells of new ones and of
+/* Dead letters: messages whose report the gate withheld, and what filters held back. Kept in dead/ for the postmaster; once a day a digest tells of new ones and of
  * the attacks that were fended off, and those past their time go. */
 #include "queue/dead_letter.h"
 
@@ -16,7 +16,7 @@
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
-enum { MAX_DIGEST = 256 << 10, LINES = 200, TOP = 5, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400 };
+enum { MAX_DIGEST = 256 << 10, LINES = 200, TOP = 5, MAX_RAW = 88 << 20, MAX_MEMORY = 16 << 20, DAY_S = 86400, HELD_S = 3600 };
 
 #define STAMP "digest"
 
@@ -29,6 +29,31 @@ struct digest {
 	bool daily;                 /* not because somebody asked */
 	bool wanted;                /* it is sent, where there is something to tell */
 };
+
+static void write_line(struct buf *out, const struct envelope *e)
+{
+	buf_addf(out, "  %.*s  from <%.*s>, to <%.*s>%s, evidence %.*s", SLICE_FMT(e->id), SLICE_FMT(slice_head(e->reverse_path, 200)),
+	         SLICE_FMT(slice_head(e->recipients[0].address, 200)), e->recipient_count > 1 ? " and others" : "", SLICE_FMT(evidence_name(e->evidence.grade)));
+	if (intake_is_held(e))
+		buf_addf(out, ", %.*s", SLICE_FMT(slice_head(e->evidence.reason, 300)));
+	buf_add_cstr(out, "\r\n");
+}
+
+/* The first one in an hour is told at once, the others stand in the digest: what strangers send must not fill the postmaster's mailbox. */
+void dead_letter_held(struct queue *q, const struct envelope *e)
+{
+	int64_t now = clock_wall_s();
+	struct buf text = BUF_INIT(4096);
+	if (q->held_told_s && now - q->held_told_s < HELD_S)
+		return;
+	q->held_told_s = now;
+	buf_add_cstr(&text, "A filter held a message back. It was accepted, and nobody has it:\r\n\r\n");
+	write_line(&text, e);
+	buf_addf(&text, "\r\nLook at it, let it go on to its recipients, or remove it:\r\n\r\n  porterctl dead show %.*s | release %.*s | drop %.*s\r\n\r\n"
+	                "Further ones stand in \"porterctl dead list\" and in the daily digest; another notice like this\r\none comes in an hour at the earliest.\r\n", SLICE_FMT(e->id), SLICE_FMT(e->id), SLICE_FMT(e->id));
+	own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), SLICE("A message was held back"), buf_slice(&text), SLICE("a notice of ours") });
+	buf_free(&text);
+}
 
 static bool look_at_one(void *arg, struct slice id)
 {
@@ -43,9 +68,7 @@ static bool look_at_one(void *arg, struct slice id)
 		d->removed += spool_remove(d->queue->spool, SPOOL_DEAD, id) == 0;
 	} else if (m.envelope.arrived_s >= d->since_s) {
 		if (d->fresh++ < LINES)
-			buf_addf(&d->lines, "  %.*s  from <%.*s>, to <%.*s>%s, evidence %.*s\r\n", SLICE_FMT(id), SLICE_FMT(slice_head(m.envelope.reverse_path, 200)),
-			         SLICE_FMT(slice_head(m.envelope.recipients[0].address, 200)), m.envelope.recipient_count > 1 ? " and others" : "",
-			         SLICE_FMT(evidence_name(m.envelope.evidence.grade)));
+			write_line(&d->lines, &m.envelope);
 	}
 	arena_reset(&d->mem);
 	return true;
@@ -107,7 +130,7 @@ static void write_attacks(struct buf *out, const struct attack_report *r)
 
 static void write_dead(struct buf *out, const struct digest *d)
 {
-	buf_addf(out, "%llu message(s) failed whose senders were not proven, so that no report was sent to them.\r\nThey are kept: porterctl dead list | show ID | release ID | drop ID\r\n\r\n",
+	buf_addf(out, "%llu message(s) failed whose senders were not proven, so that no report was sent to them,\r\nor were held back by a filter. They are kept: porterctl dead list | show ID | release ID | drop ID\r\n\r\n",
 	         (unsigned long long)d->fresh);
 	buf_add(out, buf_slice(&d->lines));
 	if (d->fresh > LINES)

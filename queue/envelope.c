@@ -16,7 +16,7 @@ static struct mail_status admit_one(const struct envelope *e, const struct envel
 {
 	if (e->report)
 		return MAIL_STATUS_OK; /* the gate let it pass, or it is withheld; it is never reported on */
-	if (r->way == WAY_WITHHELD)
+	if (r->way == WAY_WITHHELD || r->way == WAY_HELD)
 		return REFUSED;
 	if (r->way == WAY_LIST)
 		return e->evidence.grade == EVIDENCE_OWNER ? MAIL_STATUS_OK : REFUSED;
@@ -76,7 +76,7 @@ static const struct record_row envelope_rows[] = {
 
 static const struct record_row recipient_rows[] = {
 	ROW_MAX(16, RECORD_BYTES, envelope_recipient, address, MAX_ADDRESS), ROW_MAX(17, RECORD_BYTES, envelope_recipient, place, MAX_PLACE),
-	ROW_MAX(18, RECORD_BYTES, envelope_recipient, original, MAX_ADDRESS), ROW_MAX(19, RECORD_ENUM, envelope_recipient, way, WAY_WITHHELD),
+	ROW_MAX(18, RECORD_BYTES, envelope_recipient, original, MAX_ADDRESS), ROW_MAX(19, RECORD_ENUM, envelope_recipient, way, WAY_HELD),
 	ROW_MAX(20, RECORD_UINT8, envelope_recipient, notify, 15),             ROW_MAX(21, RECORD_BYTES, envelope_recipient, route, MAX_TEXT),
 };
 

@@ -22,7 +22,8 @@ enum envelope_way {
 	WAY_RELAYED,      /* a domain that `domains` relays, hop down: also evidence spf */
 	WAY_FORWARD,      /* an alias of ours to a remote address, hop down: also evidence spf */
 	WAY_LIST,         /* a copy of a list of ours: evidence owner */
-	WAY_WITHHELD      /* not at all: a report that came back for a sender who was not proven; a dead letter from the start, sent only when the postmaster releases it */
+	WAY_WITHHELD,     /* not at all: a report that came back for a sender who was not proven; a dead letter from the start, sent only when the postmaster releases it */
+	WAY_HELD          /* not at all: a message that a filter held back; likewise. Whatever comes of it then is reported to nobody */
 };
 
 struct envelope_recipient {

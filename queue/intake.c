@@ -203,7 +203,10 @@ static void take_published(struct queue *q, const struct part *part)
 	if (part->put.where == SPOOL_DEAD) {
 		struct attack what = { .kind = ATTACK_INNER, .answer = ATTACK_WITHHELD, .domain = SLICE(""), .size = part->put.content_length, .now_s = clock_wall_s() };
 		q->counts.dead++;
-		attacks_note(q->attacks, &what);
+		if (intake_is_held(e))
+			dead_letter_held(q, e);
+		else
+			attacks_note(q->attacks, &what);
 		log_event(LOG_INFO, "dead-letter", LOG_STR("id", e->id), LOG_STR("transaction", e->transaction), LOG_STR("from", e->reverse_path),
 		          LOG_STR("to", e->recipients[0].address), LOG_STR("why", e->evidence.reason), LOG_END);
 		return;

@@ -25,18 +25,23 @@ static bool make_owners(struct envelope *e)
 	return true;
 }
 
-bool intake_is_withheld(const struct envelope *e)
+bool intake_is_held(const struct envelope *e)
 {
-	return e->recipient_count && e->recipients[0].way == WAY_WITHHELD;
+	return e->recipient_count && e->recipients[0].way == WAY_HELD;
 }
 
-/* It is alone in its envelope, as every report is. */
+bool intake_is_withheld(const struct envelope *e)
+{
+	return e->recipient_count && (e->recipients[0].way == WAY_WITHHELD || intake_is_held(e));
+}
+
+/* What is withheld has an envelope of its own; a report has one recipient and no reverse-path. */
 static bool withholds_all(const struct envelope *e)
 {
 	for (size_t i = 0; i < e->recipient_count; i++)
-		if ((e->recipients[i].way == WAY_WITHHELD) != intake_is_withheld(e))
+		if ((intake_is_withheld(e) || e->recipients[i].way >= WAY_WITHHELD) && e->recipients[i].way != e->recipients[0].way)
 			return false;
-	return !intake_is_withheld(e) || e->reverse_path.n == 0;
+	return !intake_is_withheld(e) || intake_is_held(e) || e->reverse_path.n == 0;
 }
 
 struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_down)
@@ -45,8 +50,8 @@ struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_do
 	    !withholds_all(e))
 		return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "Internal confusion, please try again later");
 	fill_times(e);
-	if (e->reverse_path.n == 0)
-		e->report = true;        /* each recipient passed QUEUE_GATE, and is judged once more by intake_gate */
+	if (e->reverse_path.n == 0 || intake_is_held(e))
+		e->report = true;        /* reported on to nobody; each recipient passed QUEUE_GATE, and is judged once more by intake_gate */
 	struct mail_status s = envelope_admit(e, hop_down);
 	if (s.fate != MAIL_OK)
 		return s;

@@ -71,6 +71,7 @@ struct queue {
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */
 	int64_t digest_day, letters_day;
+	int64_t held_told_s;             /* when the postmaster was told last of what a filter held back */
 	struct attacks *attacks;     /* NULL: none are counted */
 	unsigned letters;            /* to postmasters, on letters_day */
 	struct scan *scan;               /* NULL: over */
@@ -132,7 +133,8 @@ bool intake_is_under_way(const struct queue *q, uint64_t ticket); /* a PUT with 
 
 /* intake_admit.c */
 struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_down); /* what smtpd may not decide. MAIL_OK: admitted */
-bool intake_is_withheld(const struct envelope *e);        /* a report that nobody but the postmaster gets to see: stored as a dead letter */
+bool intake_is_withheld(const struct envelope *e);        /* nobody but the postmaster gets to see it: stored as a dead letter; a report, or: */
+bool intake_is_held(const struct envelope *e);            /* what a filter held back */
 
 /* taken.c */
 /* What the schedule knows of a message, as if its file had been read: views of it; an item that is ready, or held, is due. False: of none that waits. */
@@ -173,6 +175,7 @@ void queue_tell_vacations(struct queue *q);
 /* dead_letter.c */
 void dead_letter_daily(struct queue *q);
 void dead_letter_digest(struct queue *q);
+void dead_letter_held(struct queue *q, const struct envelope *e); /* a filter held this one back: the postmaster is told */
 /* A message of ours (a report, a notice, a digest): stored and scheduled. content is taken. */
 void queue_post(struct queue *q, const struct envelope *e, struct buf *content, void (*done)(void *arg, int error), void *arg);
 /* Where an address of any kind leads: a local place, or the hop. Strings live in mem. */

@@ -38,7 +38,7 @@ struct transaction_facts {
 	struct recipient **recipients;      /* those that were answered 250, in order; each stays where it is */
 	size_t recipient_count;
 	struct evidence evidence;           /* of the reverse-path, graded */
-	struct slice quarantine;            /* why a filter wants it kept for the postmaster; "" not */
+	struct slice quarantine;            /* why a filter wants it held back, a dead letter for the postmaster to decide on; "" not */
 	bool hop_down;                      /* the queue stands in for a next hop that could not be reached just now */
 	bool blind;                         /* harvesting: everything is answered 250 and the dot 451 */
 	struct slice tags[16];              /* words of access and checks, for X-Porter-Tags and greylisting */

@@ -459,7 +459,7 @@ void policy_delivered(struct session *s)
 {
 	const struct transaction_facts *t = s->facts.transaction;
 	struct harvest_who who = who_of(s);
-	for (size_t i = 0; !who.exempt && i < t->recipient_count && i < MAX_GOOD; i++)
+	for (size_t i = 0; !who.exempt && !t->quarantine.n && i < t->recipient_count && i < MAX_GOOD; i++)
 		if (speaks_for_it(t, i))
 			harvest_good(s->smtpd->harvest, &who, clock_wall_s());
 }

@@ -1,6 +1,6 @@
 /* The dot: content is complete. Checks have their say, filters their wishes, the ledger is asked where it may know something, files get their rest; then it is delivered. */
-#include "base/general_settings.h"
 #include "base/log.h"
+#include "queue/envelope.h"
 #include "smtpd/check.h"
 #include "smtpd/content.h"
 #include "smtpd/smtpd.h"
@@ -99,36 +99,43 @@ const char *transaction_extend(struct transaction *t, struct slice address)
 	return NULL;
 }
 
-/* What a filter wants kept goes to the postmaster alone, with the reason and those whom it was for. True: he takes it. */
+static bool hold(const struct recipient *r, struct leaf *out)
+{
+	struct slice address = r->path.domain.n || !r->resolved.count ? r->address : r->resolved.leaves[0].address;
+	*out = (struct leaf){ .kind = LEAF_HOP, .address = address, .domain = slice_skip(address, slice_rfind(address, '@') + 1), .place = ENVELOPE_PLACE_LOCAL, .route = SLICE(""),
+		              .owner = SLICE(""), .forward_owner = SLICE(""), .withheld = true };
+	return slice_find(address, '@') < address.n;
+}
+
+/* What a filter wants kept is a dead letter instead: one recipient stands for all, those that filters added too, and leads to what each of them resolves to once the
+ * postmaster lets it go on. False: it can't be done. */
 static bool divert(struct transaction *t)
 {
-	static const struct mail_path postmaster = { SLICE_INIT("postmaster"), SLICE_INIT(""), false };
-	struct recipient *r = ARENA_NEW(&t->mem, struct recipient);
-	struct slice name = general_settings.postmaster;
-	const char *why;
-	if (!r || !t->session->smtpd->maps || t->extra_count == MAX_EXTRAS)
-		return false;
-	r->path = postmaster;
-	if (slice_find(name, '@') < name.n && mail_path_parse_address(name, &t->mem, &r->path, &why))
-		return false;
-	r->address = name;
-	r->original = SLICE("");
-	r->status = MAIL_STATUS_OK;
-	resolve_path(t->session->smtpd->maps, &r->path, false, &t->mem, &r->resolved);
-	if (r->resolved.status.fate != MAIL_OK)
-		return false;
+	size_t count = t->facts.recipient_count + t->extra_count;
+	struct recipient *all = ARENA_NEW(&t->mem, struct recipient);
+	struct leaf *leaves = ARENA_ARRAY(&t->mem, struct leaf, count);
 	struct buf text = BUF_INIT(4096);
+	bool good = all && leaves;
 	buf_add(&text, slice_head(t->facts.quarantine, 300));
 	buf_add_cstr(&text, "; for");
-	while (t->facts.recipient_count) {
-		buf_addf(&text, " %.*s", SLICE_FMT(t->facts.recipients[0]->address));
-		transaction_drop(t, t->facts.recipients[0]->address);
+	for (size_t i = 0; i < count && good; i++) {
+		const struct recipient *r = i < t->facts.recipient_count ? t->facts.recipients[i] : t->extras[i - t->facts.recipient_count];
+		good = hold(r, &leaves[i]);
+		buf_addf(&text, " %.*s", SLICE_FMT(r->address));
+		if (i == 0)
+			*all = (struct recipient){ .path = r->path, .address = r->address, .original = SLICE(""), .status = MAIL_STATUS_OK };
 	}
-	message_add_field(&t->message, SLICE("X-Porter-Quarantine"), buf_slice(&text));
-	log_event(LOG_WARN, "quarantine", LOG_STR("id", unique_slice(&t->facts.id)), LOG_STR("text", buf_slice(&text)), LOG_END);
+	if (good) {
+		all->resolved = (struct resolved){ .class = RESOLVE_OURS, .status = MAIL_STATUS_OK, .leaves = leaves, .count = count };
+		while (t->facts.recipient_count)
+			transaction_drop(t, t->facts.recipients[0]->address);
+		t->extras[0] = all;
+		t->extra_count = 1;
+		message_add_field(&t->message, SLICE("X-Porter-Quarantine"), buf_slice(&text));
+		log_event(LOG_WARN, "quarantine", LOG_STR("id", unique_slice(&t->facts.id)), LOG_STR("text", buf_slice(&text)), LOG_END);
+	}
 	buf_free(&text);
-	t->extras[t->extra_count++] = r;
-	return true;
+	return good;
 }
 
 static void decided(struct transaction *t);

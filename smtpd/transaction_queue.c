@@ -108,7 +108,7 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 	struct queued *q = of(d);
 	const struct transaction_facts *f = transaction_facts(d->transaction);
 	q->candidate = (struct wanted){ r, leaf->address, leaf->place, leaf->route, leaf->owner,
-		                        leaf->owner.n ? WAY_LIST : leaf->withheld ? WAY_WITHHELD : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
+		                        leaf->owner.n ? WAY_LIST : leaf->withheld ? (f->quarantine.n ? WAY_HELD : WAY_WITHHELD) : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
 	if (!peer_is_up(peer_of(q))) {
 		transaction_asked(d, GONE);
 	} else if (leaf->owner.n && owners(q, leaf->owner) > QUEUE_MAX_ENVELOPES) {
@@ -198,6 +198,18 @@ static void fill_recipients(const struct queued *q, struct slice owner, struct e
 	}
 }
 
+/* What the postmaster reads of a message that nobody gets. */
+static struct slice held_why(const struct queued *q)
+{
+	struct buf b = BUF_INIT(600);
+	buf_addf(&b, "held back by a filter: %.*s", SLICE_FMT(slice_head(transaction_facts(q->base.transaction)->quarantine, 500)));
+	for (char *c = b.p; c < b.p + b.n; c++)
+		*c = (unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c;
+	struct slice text = arena_copy(transaction_arena(q->base.transaction), buf_slice(&b));
+	buf_free(&b);
+	return text;
+}
+
 static bool make_envelope(struct queued *q, struct slice owner, struct slice message_id, struct queue_put *put)
 {
 	struct transaction *t = q->base.transaction;
@@ -215,6 +227,8 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 	fill_recipients(q, owner, e);
 	if (e->recipient_count && e->recipients[0].way == WAY_WITHHELD)
 		e->evidence = (struct evidence){ EVIDENCE_NONE, SLICE(""), SLICE("a report on a forward whose sender was not proven") };
+	if (e->recipient_count && e->recipients[0].way == WAY_HELD)
+		e->evidence.reason = held_why(q);
 	if (e->recipient_count)
 		put->envelope_count++;
 	return true;

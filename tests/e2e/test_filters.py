@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What has a say beside milters: policy services, DNS lists, greylisting, header rules; each with a partner that lies, hangs up or is dead."""
-import re, socket, threading, time
+import json, re, socket, threading, time
 from dns import Dns
 from porter import PATIENCE, SLOW, Porter, check, finish
 
@@ -98,6 +98,10 @@ def policy():
         p.clean()
         p.send()
         check('PREPEND adds a field', all(m.count(b'X-Policy: seen\n') == 1 for m in p.messages().values()) and p.messages())
+        service.says = lambda q: 'HOLD too odd' if q['protocol_state'] == 'RCPT' else 'DUNNO'
+        code, rows = p.send(), json.loads(p.ctl('dead', 'list', '--json').stdout)
+        told = p.wait(lambda: [m for m in p.messages().values() if b'Subject: A message was held back' in m])
+        check('HOLD is a dead letter, and the postmaster is told', code == 250 and len(rows) == 1 and 'too odd' in p.ctl('dead', 'show', rows[0]['id']).stdout and told, (code, rows))
         service.says = lambda q: 'REJECT' if q['recipient'].startswith('bob') else 'DUNNO'
         p.clean()
         p.send(to=['alice@example.test', 'bob@example.test'])

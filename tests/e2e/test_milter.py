@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Milters before the 250: what they may change, what they refuse, and what becomes of mail when one is down, lies, or dies between any two frames."""
-import re, time
+import json, re, time
 from milter import *
 from porter import PATIENCE, SLOW, Porter, check, finish
 from sink import Sink
 
-hop = Sink()
+hop = Sink(rcpt=lambda a: '550 5.1.1 not him' if a.startswith('refused') and hop.refuses else None)
+hop.refuses = False
 BODY = b'Subject: a subject\r\nX-Old: 1\r\nX-Old: 2\r\n folded\r\n\r\nhello\r\n.dot\r\n'
 BIG = b'Subject: big\r\n\r\n' + b'0123456789abcde\r\n' * 40000
 
 
 def world(name, milters, **more):
     return Porter(name, settings={'milters': ' '.join(milters), 'smtpd-processes': '1', **more}, maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=all',
-                  '=all': 'x@relay.test\ny@relay.test\nz@relay.test', 'aliases': 'pair@example.test alice@example.test bob@example.test'})
+                  '=all': 'x@relay.test\ny@relay.test\nz@relay.test\nrefused@relay.test', 'aliases': 'pair@example.test alice@example.test bob@example.test'})
 
 
 class Case:
@@ -128,14 +129,51 @@ def other_places(p, m, hop):
     check('the reverse-path of a large message is the changed one', c.taken() and c.text.startswith(b'Return-Path: <changed@outside.test>\n'), c.text[:100])
 
 
-def quarantine_goes_to_the_postmaster(p, m):
-    c = Case(p, m, {'E': [quarantine('looks odd'), CONTINUE]}, content=BODY)
-    check('what is quarantined is taken, and kept for the postmaster with the reason', c.taken() and b'X-Porter-Quarantine: looks odd; for alice@example.test\n' in c.text and not c.bob, (c.code, c.text))
+def dead(p):
+    return json.loads(p.ctl('dead', 'list', '--json').stdout or '[]')
+
+
+def quarantine_is_a_dead_letter(p, m, hop):
+    """Accepted, kept, and told: the postmaster looks at it, lets it go on, or removes it; nobody else hears of it."""
+    says = {'E': [quarantine('looks odd'), CONTINUE]}
+    c = Case(p, m, says)
+    rows = dead(p)
+    shown = p.ctl('dead', 'show', rows[0]['id']).stdout if rows else ''
+    check('what is quarantined is taken, and is a dead letter with the reason', c.code == 250 and len(rows) == 1 and 'looks odd' in shown and 'X-Porter-Quarantine: looks odd; for alice@example.test' in shown
+          and '<alice@example.test>' in shown and '<someone@outside.test>' in shown, (c.code, rows, shown))
+    notice = p.wait(lambda: [x for x in p.messages('alice').values() if b'Subject: A message was held back' in x])
+    check('the postmaster is told by a notice that names it', notice and rows[0]['id'].encode() in notice[0], list(p.messages('alice').values()))
+    check('and nobody has it', len(p.messages('alice')) == 1 and not p.messages('bob'))
+    check('dropped, it is gone', p.ctl('dead', 'drop', rows[0]['id']).returncode == 0 and not dead(p))
     p.clean()
-    m.now({'E': [quarantine('odd'), CONTINUE]})
-    code = p.send(BIG, to='bob@example.test')
-    found = list(p.messages('alice').values())
-    check('whoever it was for', code == 250 and not p.messages('bob') and len(found) == 1 and b'; for bob@example.test\n' in found[0], code)
+    m.now({'E': [quarantine('odd'), add_rcpt('<alice@example.test>'), CONTINUE]})
+    before = len(hop.messages)
+    code = p.send(BIG, to=['bob@example.test', 'x@relay.test'])
+    rows = dead(p)
+    check('a large one for a mailbox, a next hop and somebody whom the filter added: one dead letter', code == 250 and len(rows) == 1 and not p.messages('bob') and not p.messages('alice') and
+          len(hop.messages) == before, (code, rows))
+    body = BIG.split(b'\r\n\r\n')[1]
+    p.ctl('dead', 'release', rows[0]['id'] if rows else '-')
+    p.wait(lambda: p.messages('bob') and p.messages('alice') and len(hop.messages) == before + 1)
+    found = [*p.messages('bob').values(), *p.messages('alice').values()]
+    check('released, each has it whole, once', len(found) == 2 and all(x.endswith(body.replace(b'\r\n', b'\n')) for x in found) and len(hop.messages) == before + 1 and
+          hop.messages[-1].content.endswith(body) and hop.messages[-1].sender == 'someone@outside.test', (len(found), len(hop.messages) - before))
+    m.now(says)
+    code = p.send(BODY, to='refused@relay.test')
+    rows, hop.refuses = [r['id'] for r in dead(p)], True
+    p.ctl('dead', 'release', *rows)
+    came = p.wait(lambda: 'refused@relay.test' in ''.join(hop.rcpts) and dead(p))
+    check('released and then refused, it is a dead letter again, and no report is written', code == 250 and came and not hop.null_senders and
+          not [x for u in ('alice', 'bob') for x in p.messages(u).values() if b'delivery-status' in x], (code, rows, hop.mails))
+    p.ctl('dead', 'drop', '--all')
+    with p.talk() as t:
+        t.say('EHLO c.test'), t.say('MAIL FROM:<a@outside.test> PRDR'), t.say('RCPT TO:<alice@example.test>'), t.say('RCPT TO:<bob@example.test>'), t.say('DATA')
+        t.raw(BODY + b'.\r\n')
+        first = t.reply()
+        codes = [first[0]] + ([t.reply()[0] for _ in range(3)] if first[0] == 353 else [])
+    check('with PRDR, too: taken for all', set(codes) <= {250, 353} and codes[-1] == 250 and len(dead(p)) == 1, (codes, dead(p)))
+    p.ctl('dead', 'drop', '--all')
+    p.clean()
 
 
 def refusals(p, m):
@@ -227,7 +265,7 @@ with Milter() as m, world('milter', [m.address + ',timeout=60s']) as p:
     sees_everything(p, m)
     changes(p, m)
     other_places(p, m, hop)
-    quarantine_goes_to_the_postmaster(p, m)
+    quarantine_is_a_dead_letter(p, m, hop)
     refusals(p, m)
     nonsense(p, m)
     m.close()

@@ -41,7 +41,7 @@ static void admission_is_the_rule(void **state)
 	} rule[] = {
 		{ WAY_FOREIGN, false, "0000111" }, { WAY_FOREIGN, true, "0000111" }, { WAY_RELAYED, false, "0000111" }, { WAY_RELAYED, true, "0010111" },
 		{ WAY_FORWARD, false, "0000111" }, { WAY_FORWARD, true, "0010111" }, { WAY_LIST, false, "0001000" }, { WAY_LIST, true, "0001000" },
-		{ WAY_WITHHELD, false, "0000000" }, { WAY_WITHHELD, true, "0000000" },
+		{ WAY_WITHHELD, false, "0000000" }, { WAY_WITHHELD, true, "0000000" }, { WAY_HELD, false, "0000000" }, { WAY_HELD, true, "0000000" },
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof rule / sizeof *rule; i++)
