@@ -1,13 +1,14 @@
 """The founding rule under attack (security-kit T9): every row of rule.md's last table with forged senders, then thousands of random mixed transactions beside a small
 model of the rule. All outside domains lead to one sink: it must see no connection, hence no report, whatever happened."""
-import os, random, re, signal, socket, sys, time
+import atexit, os, random, re, shutil, signal, socket, sys, tempfile, time
+from pathlib import Path
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from dns import Dns
 from porter import Porter, check, finish, free_port, has_ipv6, skip, PATIENCE, SLOW
 from sink import Sink
 
 SEED = int(os.environ.get('PORTER_SEED', '0')) or random.SystemRandom().randrange(1 << 30)
-ROUNDS = int(os.environ.get('PORTER_ROUNDS', '1500'))
+ROUNDS = int(os.environ.get('PORTER_ROUNDS', '2000'))
 chance = random.Random(SEED)
 print(f'# seed {SEED}')
 
@@ -22,23 +23,30 @@ def dot(message):
 
 victims = Sink()
 inner = Sink(rcpt=refuse, dot=dot)
-all_taking = Sink(dot=dot)
+all_taking, listed, mailstore = Sink(dot=dot), Sink(), Sink(dot=dot, lmtp=True)
 FAMILIES = ['127.0.0.1', '::1'] if has_ipv6() else ['127.0.0.1']
 if len(FAMILIES) == 1:
     skip('the attack over IPv6', 'this machine has no ::1')
 inner6 = Sink(rcpt=refuse, dot=dot, family=socket.AF_INET6, host='::1') if len(FAMILIES) == 2 else inner
 victims6 = Sink(family=socket.AF_INET6, host='::1', port=victims.port) if len(FAMILIES) == 2 else victims
 dead = free_port()
+folder = Path(tempfile.mkdtemp(prefix='porter-attack-'))    # what a program has taken; it runs as nobody
+folder.chmod(0o777)
+atexit.register(shutil.rmtree, folder, True)
 world = Dns({**{f'*.{d}.test': {'MX': ['10 mx.sinks.test'], 'A': ['127.0.0.1']} for d in ('victim', 'far')}, 'mx.sinks.test': {'A': ['127.0.0.1'], 'AAAA': ['::1']}})
 p = Porter('attack', start=False, settings={'dns-resolvers': world.resolver, 'hop-port': str(victims.port), 'size-limit': '200k', 'max-errors': '100000', 'max-commands': '10000000',
                                             'dns-timeout': '5'})
 MAPS = {
     'domains': f'relay.test relay [127.0.0.1]:{inner.port} recipients=ask\nall.test relay [127.0.0.1]:{all_taking.port} recipients=ask\n'
-               f'down.test relay [127.0.0.1]:{dead} recipients=ask\nsix.test relay [{FAMILIES[-1]}]:{inner6.port} recipients=ask\nmap.test relay [127.0.0.1]:{inner.port} recipients=known\n',
+               f'down.test relay [127.0.0.1]:{dead} recipients=ask\nsix.test relay [{FAMILIES[-1]}]:{inner6.port} recipients=ask\nmap.test relay [127.0.0.1]:{inner.port} recipients=known\n'
+               f'lmtp.test relay lmtp:127.0.0.1:{mailstore.port} recipients=ask\n',
+    'routes': f'listed.test [127.0.0.1]:{listed.port}\n',
     'known': 'good@map.test\nlate@map.test\n',
     'recipients': 'full@example.test quota=2k maildir\nrefuser@example.test program:/bin/sh -c exit${IFS}77\nunsure@example.test program:/bin/sh -c exit${IFS}3\n'
-                  'homeless@example.test maildir:/nowhere/that/exists\n',
-    'aliases': 'away@example.test good@relay.test\ngone@example.test no-longer@relay.test\nlateway@example.test late@relay.test\n',
+                  'homeless@example.test maildir:/nowhere/that/exists\n'
+                  f'box@example.test mbox:boxes/box\nprog@example.test program:/bin/sh -c cat>>{folder}/taken\n',
+    'aliases': 'away@example.test good@relay.test\ngone@example.test no-longer@relay.test\nlateway@example.test late@relay.test\n'
+               'pair@example.test alice@example.test, bob@example.test\ncrew@example.test bob@example.test, pal@listed.test, owner=bob@example.test\n',
     'header': 'Subject /forbidden/ refuse 5.7.1 not here\n',
 }
 for name, text in MAPS.items():
@@ -156,7 +164,8 @@ for family in reversed(FAMILIES):
 LOCAL = ['alice@example.test', 'bob@example.test']
 KINDS = {'local': LOCAL, 'unknown': ['nobody@example.test', 'none@example.test'], 'hop': ['good@relay.test', 'two@relay.test', 'away@example.test'],
          'hop-no': ['no@relay.test', 'gone@example.test'], 'hop-later': ['later@relay.test'], 'other-hop': ['any@all.test', 'two@all.test'], 'down': ['x@down.test'],
-         'foreign': ['x@y.far.test'], 'late': ['late@relay.test'], 'six': ['good@six.test', 'two@six.test']}
+         'foreign': ['x@y.far.test'], 'late': ['late@relay.test'], 'six': ['good@six.test', 'two@six.test'], 'mbox': ['box@example.test'], 'fan-out': ['pair@example.test'],
+         'list': ['crew@example.test'], 'program': ['prog@example.test'], 'program-no': ['refuser@example.test'], 'lmtp': ['u@lmtp.test', 'v@lmtp.test'], 'lmtp-late': ['late@lmtp.test']}
 if inner6 is inner:
     del KINDS['six']
 
@@ -168,13 +177,14 @@ class Model:
         self.hop, self.taken = None, []
 
     def rcpt(self, kind, address):
-        if kind == 'local':
+        if kind in ('local', 'mbox', 'fan-out', 'list'):
             return self.take(address)
         if kind in ('unknown', 'foreign'):
             return 5
-        hop = {'hop': 'inner', 'hop-no': 'inner', 'hop-later': 'inner', 'late': 'inner', 'other-hop': 'all', 'down': 'dead', 'six': 'six'}[kind]
+        hop = {'hop': 'inner', 'hop-no': 'inner', 'hop-later': 'inner', 'late': 'inner', 'other-hop': 'all', 'down': 'dead', 'six': 'six',
+               'lmtp': 'lmtp', 'lmtp-late': 'lmtp', 'program': 'program', 'program-no': 'refuser'}[kind]
         if self.hop and self.hop != hop:
-            return 4                         # 452: one next hop
+            return 4                         # 452: one next hop, or one program
         if kind == 'hop-no':
             return 5
         if kind in ('hop-later', 'down'):
@@ -187,20 +197,50 @@ class Model:
         return 2
 
     def end(self, spam, late_first):
-        hop_refuses = self.hop and (spam or late_first)
+        hop_refuses = self.hop == 'refuser' or (self.hop not in (None, 'program') and (spam or late_first)) or 'late@lmtp.test' in self.taken
         if not hop_refuses:
             return (2,)
         return (4, 5)                        # alone: the hop's own answer; beside mailboxes: 451
 
 
-def local_copies(marker):
-    return {u: sum(marker in m for m in p.messages(u).values()) for u in ('alice', 'bob')}
+LEAVES = {'away@example.test': ['good@relay.test'], 'pair@example.test': LOCAL, 'crew@example.test': ['bob@example.test', 'pal@listed.test']}
+
+
+def leaves(address):
+    return LEAVES.get(address, [address])
+
+
+def without_shared_leaves(plan):
+    """A copy for each recipient: who goes twice to one place in two transactions has it twice."""
+    seen, kept = set(), []
+    for kind, address in plan:
+        if not seen & set(leaves(address)):
+            kept.append((kind, address))
+            seen |= set(leaves(address))
+    return kept
+
+
+def settle(plan, first, **message):
+    """The client goes on as RFC 5321 says, until each has a 250 or a 5xx; whose hop never takes anybody stays due. Those who have it, or None: it had no end."""
+    due, have, hopeless = [a for _, a in plan], [], {a for kind in ('hop-later', 'down') for a in KINDS[kind]}
+    for _ in range(12):
+        mail, rcpt, end = first or run(due, **message)
+        first, code = None, end[0] // 100 if end else 4
+        taken = [a for a, r in zip(due, rcpt) if r[0] == 250]
+        if code == 2:
+            have += taken
+        due = [a for a, r in zip(due, rcpt) if r[0] // 100 == 4 or (r[0] == 250 and code == 4)]
+        if not set(due) - hopeless:
+            return have
+    return None
 
 
 def drain_check(promised, denied):
     """Everything promised is there once; nothing denied is anywhere."""
     texts = {u: list(p.messages(u).values()) for u in ('alice', 'bob')}
-    hops = [(m.recipients, m.content) for s in dict.fromkeys((inner, inner6, all_taking)) for m in s.messages]
+    texts['box'], texts['prog'] = ([path.read_bytes()] if path.exists() else [] for path in (p.mail / 'boxes/box', folder / 'taken'))
+    p.wait(lambda: not list(p.spool.glob('queue/*/*')))                          # copies of lists, under their owner
+    hops = [(m.recipients, m.content) for s in dict.fromkeys((inner, inner6, all_taking, mailstore, listed)) for m in s.messages]
     found = {}
     for user, list_ in texts.items():
         for m in list_:
@@ -209,13 +249,12 @@ def drain_check(promised, denied):
     for recipients, content in hops:
         for mark in re.findall(rb'X-Mark: (\d+)', content):
             found.setdefault(int(mark), []).extend(recipients)
-    names = {'away@example.test': 'good@relay.test'}
-    lost = [(m, r) for m, r in promised.items() if sorted({names.get(x, x) for x in r}) != sorted(found.get(m, []))]
+    lost = [(m, r, found.get(m)) for m, r in promised.items() if sorted({x for a in r for x in leaves(a)}) != sorted(found.get(m, []))]
     leaked = [m for m in denied if found.get(m)]
     return lost, leaked
 
 
-promised, denied, wrong, count = {}, [], [], 0
+promised, denied, wrong, count, retried, unsettled = {}, [], [], 0, 0, 0
 talks = [p.talk(host=host) for host in FAMILIES]
 for talk in talks:
     talk.say('EHLO client.test')
@@ -228,8 +267,11 @@ for number in range(1, ROUNDS + 1):
     for _ in range(chance.randint(1, 5)):
         kind = chance.choice(list(KINDS))
         plan.append((kind, chance.choice(KINDS[kind])))
-    spam = chance.random() < .2
-    mail, rcpt, end = run([a for _, a in plan], extra=b'X-Mark: %d\r\n' % number + (b'X-Spam: 1\r\n' if spam else b''), talk=talks[number % len(talks)])
+    spam, settled = chance.random() < .2, chance.random() < .15
+    plan = without_shared_leaves(plan) if settled else [x for x in plan if x[0] != 'lmtp-late'] or [('unknown', 'nobody@example.test')]
+    message = {'extra': b'X-Mark: %d\r\n' % number + (b'X-Spam: 1\r\n' if spam else b'') + (b'Message-ID: <%d@out.test>\r\n' % number if chance.random() < .5 else b''), 'talk': talks[number % len(talks)],
+               'sender': forged()}
+    mail, rcpt, end = run([a for _, a in plan], **message)
     if mail[0] != 250:
         wrong.append((number, plan, mail))
         break
@@ -243,11 +285,21 @@ for number in range(1, ROUNDS + 1):
     if got != expected:
         wrong.append((number, plan, expected, rcpt))
         continue
+    if settled:
+        have = settle(plan, (mail, rcpt, end), **message)
+        unsettled += have is None
+        if have:
+            promised[number] = have
+        else:
+            denied.append(number)
+        retried += 1
     if end is None:
         continue
     late_first = bool(hop_order) and hop_order[0].startswith('late')
     if end[0] // 100 not in model.end(spam, late_first):
         wrong.append((number, plan, model.end(spam, late_first), end))
+    if settled:
+        continue
     if end[0] == 250:
         promised[number] = model.taken
     else:
@@ -256,6 +308,7 @@ for talk in talks:
     talk.close()
 lost, leaked = drain_check(promised, denied)
 check(f'{count} random transactions were answered as the model says', not wrong, wrong[:3])
+check(f'and each of {retried} whose client tried again came to an end', not unsettled, unsettled)
 check('what was answered 250 is everywhere it was promised, once', not lost, lost[:5])
 check('what was not is nowhere', not leaked, leaked[:5])
 
@@ -286,7 +339,7 @@ def retry(recipients, mark):
 
 
 base, killed, missing, second, copies = 100000, 0, [], [], 0
-for role in ('delivery', 'mailbox', 'smtpd', 'delivery', 'mailbox'):
+for role in ('delivery', 'mailbox', 'smtpd', 'queue', 'delivery', 'mailbox'):
     for delay in (0, .002, .01):
         base += 1
         pids = p.roles().get(role, [])
@@ -318,7 +371,7 @@ check('and nobody has a second copy, but for a hop whose own 250 was lost with u
 print(f'row second copies at a hop after {killed} kill -9: {copies}')
 time.sleep(1)
 check('no forged sender\'s server saw a single connection', victims.connections == victims6.connections == 0, (victims.connections, victims.mails[:3], victims6.mails[:3]))
-nulls = [s for s in (victims, victims6, inner, inner6, all_taking) for m in s.null_senders]
+nulls = [s for s in (victims, victims6, inner, inner6, all_taking, listed, mailstore) for m in s.null_senders]
 check('no null reverse-path went anywhere', not nulls)
 check('nothing lies in the queue', not list(p.spool.glob('queue/*/*')) and not list(p.spool.glob('queue/*.q')), list(p.spool.glob('queue/**/*'))[:5])
 check('it ends in order', p.stop() == 0)
