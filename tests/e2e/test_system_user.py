@@ -53,6 +53,19 @@ def deliveries(top, p):
     check('each process bears the name of its role', all(Path(f'/proc/{pid}/comm').read_text().strip() == f'porterd:{role}'[:15] for role, pids in p.roles().items() if role != 'parent' for pid in pids))
 
 
+def forwards(top, p):
+    forward = top / 'benx/.forward'
+    forward.write_text('alice\n"|/usr/bin/vacation ben"\n/tmp/everything\n')
+    shutil.chown(forward, USERS['ben'], USERS['ben'])
+    held, before = len(mail_of(top / 'benx')), len(p.messages())
+    check('a ~/.forward counts as an alias', p.send(b'Subject: on\r\n\r\nx\r\n', to='ben@example.test') == 250 and (len(mail_of(top / 'benx')), len(p.messages())) == (held, before + 1))
+    for item in ('|/usr/bin/vacation ben', '/tmp/everything'):
+        check(f'"{item}" in it is refused, with a line that says why', any('forward-refused' in line and item in line and 'only addresses' in line for line in p.log_text().splitlines()), p.log_text()[-1500:])
+    check('and nothing is written there', not Path('/tmp/everything').exists())
+    forward.write_text('"|/usr/bin/vacation ben"\n')
+    check('where nothing is left of it the home\'s Maildir has the message', p.send(b'Subject: home\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(mail_of(top / 'benx')) == held + 1)
+
+
 def main():
     top = Path(tempfile.mkdtemp(prefix='porter-users-'))
     top.chmod(0o755)
@@ -62,6 +75,7 @@ def main():
         recipients = 'alice@example.test\nbob@example.test\n' + ''.join(f'{user}@example.test system:{user}x\n' for user in USERS)
         with Porter('system-user', maps={'=recipients': recipients}) as p:
             deliveries(top, p)
+            forwards(top, p)
     finally:
         subprocess.run(['umount', '/etc/passwd'])
         shutil.rmtree(top, ignore_errors=True)

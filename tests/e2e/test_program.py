@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""A program as a mailbox: exact arguments from the map and no shell, the message on standard input, sysexits as the fate, standard output discarded, the first line of standard error in the log."""
+import atexit, shutil, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
+from porter import Porter, check, finish
+
+ARGUMENTS = ['$(id)', ';reboot', '*', '"a', '${IFS}', '`id`', '-x', '|cat']
+folder = Path(tempfile.mkdtemp(prefix='porter-program-'))
+folder.chmod(0o777)
+atexit.register(shutil.rmtree, folder, True)
+script = folder / 'take'
+script.write_text(f'''#!/bin/sh
+ls /proc/$$/fd >{folder}/files
+cat >{folder}/text
+printf '%s\\n' "$@" >{folder}/words
+env >{folder}/environment
+id -u >{folder}/user
+echo 'a word on standard output'
+echo 'the first line of standard error' >&2
+echo 'the second one' >&2
+case $1 in [0-9]*) exit $1;; esac
+''')
+script.chmod(0o755)
+CODES = {0: 250, 65: 554, 67: 550, 68: 550, 69: 550, 77: 550, 75: 451, 1: 451, 64: 451, 78: 451, 255: 451}
+with Porter('program', settings={'evidence': 'no'}, maps={
+        'recipients': f'words@example.test program:{script} {" ".join(ARGUMENTS)}\n' + ''.join(f'exit{c}@example.test program:{script} {c}\n' for c in CODES)}) as p:
+    check('a program takes a message', p.send(b'Subject: for a program\r\n\r\n.a line\r\n', to='words@example.test') == 250)
+    text, words, environment, files, user = ((folder / name).read_text() for name in ('text', 'words', 'environment', 'files', 'user'))
+    check('its arguments are the map\'s words, and no shell has seen them', words.splitlines() == ARGUMENTS, words)
+    check('the message is on its standard input, with lines as files have them', text.startswith('Return-Path: <someone@outside.test>\nReceived: ') and text.endswith('\nSubject: for a program\n\n.a line\n'), text)
+    check('it is not root', user.strip() != '0', user)
+    check('it has no descriptors but its own three', [f for f in files.split() if 2 < int(f) < 10] == [], files)    # a shell has its script, and what it saves, from 10 on
+    check('the first line of its standard error is in the log', p.wait_log('helper-said.*text="the first line of standard error"$'), p.log_text()[-2000:])
+    check('the second is not, nor what it says on standard output', 'the second one' not in p.log_text() and 'on standard output' not in p.log_text())
+    check('nothing of the environment comes from us', 'PYTHONPATH' not in environment and 'PORTER' not in environment, environment)
+    got = {c: p.send(to=f'exit{c}@example.test') for c in CODES}
+    check('an exit code of sysexits.h is the fate, an unknown one is temporary', got == CODES, got)
+finish()
