@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "queue/ledger_inside.h"
 
-enum { MAX_ANSWER = 4 << 20, CLEAN_MS = 10000, CHECK_MEMORY = 8 << 20 };
+enum { MAX_ANSWER = 4 << 20, CLEAN_MS = 10000, CROWDED_MS = 20, CHECK_MEMORY = 8 << 20 };
 
 /* Questions, in the worker ------------------------------------------------------------------------------------------------------------ */
 
@@ -121,6 +121,9 @@ static void done(void *arg)
 	struct ledger *l = arg;
 	l->busy = false;
 	l->clean_now = false;
+	if (l->crowded && !l->crowded_now)
+		loop_timer_set(l->clean, CROWDED_MS);
+	l->crowded_now = l->crowded;
 	if (l->failed && l->alert)
 		l->alert(l->arg, l->anew ? SLICE("the ledger was damaged and is begun anew: duplicates are possible, nothing is lost") : SLICE("the ledger can't be written just now"));
 	if (l->anew) {
@@ -201,7 +204,7 @@ static void on_clean(void *arg)
 	struct ledger *l = arg;
 	l->clean_now = true;
 	start(l);
-	loop_timer_set(l->clean, CLEAN_MS);
+	loop_timer_set(l->clean, l->crowded_now ? CROWDED_MS : CLEAN_MS);
 }
 
 void ledger_hints(struct ledger *l, struct ledger_hints *out)
@@ -224,23 +227,33 @@ void ledger_count(struct ledger *l, struct ledger_counts *out)
 	out->since_s = l->since_s;
 }
 
-/* "since", from when on the tables are complete, is the age of the key: it is made with the folder. */
+/* "since", from when on the tables are complete, is the age of the key, which is made with the folder; later, where what was sent had to be cut. */
+static const struct slice since_key = SLICE_INIT("since");
+
+int ledger_set_since(struct ledger *l, int64_t since_s)
+{
+	struct buf made = BUF_INIT(64);
+	buf_add_byte(&made, 0x7f);                         /* read as a time far ahead, so that cleaning leaves it */
+	ledger_add_time(&made, since_s);
+	int error = ledger_store_put(l->store, TABLE_SENT, since_key, buf_slice(&made));
+	buf_free(&made);
+	if (!error)
+		l->since_s = since_s;
+	return error;
+}
+
 static int64_t since_of(struct ledger *l)
 {
 	char value[LEDGER_MAX_VALUE];
 	size_t n;
-	static const struct slice key = SLICE_INIT("since");
-	if (ledger_store_get(l->store, TABLE_SENT, key, value, &n) == 0 && n >= LEDGER_TIME + 1)
+	if (ledger_store_get(l->store, TABLE_SENT, since_key, value, &n) == 0 && n >= LEDGER_TIME + 1)
 		return ledger_time_of(slice(value + 1, n - 1));
-	struct buf made = BUF_INIT(64);
-	buf_add_byte(&made, 0x7f);                         /* read as a time far ahead, so that cleaning leaves it */
-	ledger_add_time(&made, clock_wall_s());
+	int64_t now_s = clock_wall_s();
 	if (ledger_store_begin(l->store) == 0) {
-		ledger_store_put(l->store, TABLE_SENT, key, buf_slice(&made));
+		ledger_set_since(l, now_s);
 		ledger_store_end(l->store, true);
 	}
-	buf_free(&made);
-	return clock_wall_s();
+	return now_s;
 }
 
 int ledger_open(struct loop *loop, const char *path, const struct ledger_limits *limits, void (*alert)(void *arg, struct slice text), void *arg, struct ledger **out)

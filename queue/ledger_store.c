@@ -245,13 +245,3 @@ int ledger_store_walk(struct ledger_store *s, enum ledger_table t, struct slice 
 	return result == DB_NOTFOUND ? 0 : error_of(result);
 }
 
-uint64_t ledger_store_count(struct ledger_store *s, enum ledger_table t)
-{
-	DB_BTREE_STAT *stat = NULL;
-	uint64_t n = 0;
-	if (s->tables[t]->stat(s->tables[t], s->txn, &stat, DB_FAST_STAT) == 0) {
-		n = stat->bt_ndata;
-		free(stat);
-	}
-	return n;
-}

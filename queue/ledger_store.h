@@ -43,5 +43,4 @@ struct ledger_walk {
 	size_t most;
 };
 int ledger_store_walk(struct ledger_store *s, enum ledger_table t, struct slice from, const struct ledger_walk *w, char last[LEDGER_MAX_KEY], size_t *last_n);
-uint64_t ledger_store_count(struct ledger_store *s, enum ledger_table t); /* about */
 #endif

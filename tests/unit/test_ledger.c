@@ -21,7 +21,7 @@ static struct loop *loop;
 static struct ledger *ledger;
 static char folder[40];
 static unsigned alerts;
-static const struct ledger_limits limits = { .entries = 100000, .outcome_s = 5 * 86400, .sent_s = 14 * 86400, .seen_s = 30 * 86400, .ask_s = 7 * 86400,
+static struct ledger_limits limits = { .entries = 100000, .outcome_s = 5 * 86400, .sent_s = 14 * 86400, .seen_s = 30 * 86400, .ask_s = 7 * 86400,
 	.ask_refused_s = 600, .lost_s = 4 * 3600 };
 
 static void alert(void *arg, struct slice text)
@@ -235,6 +235,57 @@ static void outcomes_end_with_their_time(void **state)
 	clock_test_turn_wall(-(int64_t)limits.outcome_s - 1);
 }
 
+static void forget_sent(void)
+{
+	struct buf in = BUF_INIT(65536);
+	for (int i = 0; i < 300; i++) {
+		char id[40];
+		snprintf(id, sizeof id, "<old-%d@us>", i);
+		queue_put_texts(&in, &(struct slice){ id, strlen(id) }, 1);
+		assert_int_equal(ledger_ask(ledger, QUEUE_SENT, buf_slice(&in), NULL, NULL), 0);
+		buf_clear(&in);
+	}
+	buf_free(&in);
+}
+
+/* Looks wait for their turn behind the parts of the walk. */
+static uint64_t settled_count(uint64_t most)
+{
+	struct ledger_counts c = { .outcomes = 0 };
+	for (int i = 0; i < 3000 && !(c.outcomes && c.sent && c.outcomes + c.sent <= most); i++) {
+		usleep(1000);
+		look("nobody@x", "nobody@y");
+		ledger_count(ledger, &c);
+	}
+	return c.outcomes + c.sent;
+}
+
+static void past_its_number_the_oldest_go_first_and_soon(void **state)
+{
+	char leaf[40];
+	(void)state;
+	clock_test_turn_wall((int64_t)limits.sent_s + 1); /* all that was sent in this time is in it */
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<old-7@us>", NULL, NULL), ABSENT);
+	for (int i = 0; i < 300; i++) {
+		snprintf(leaf, sizeof leaf, "old%d@y", i);
+		note(S("a@x", 1), leaf, LEDGER_DONE, OK, "");
+	}
+	forget_sent();
+	clock_test_turn_wall(3600);
+	note(S("a@x", 1), "young@y", LEDGER_DONE, OK, "");
+	ledger_close(ledger);
+	limits.entries = 100;
+	open_ledger();
+	assert_true(settled_count(202) <= 202); /* the mark from when on it is complete is one of them */
+	assert_int_equal(look("a@x", "young@y"), LEDGER_OPEN);
+	assert_int_equal(look("a@x", "old7@y"), LEDGER_NOTHING);
+	ledger_close(ledger);
+	limits.entries = 100000;
+	open_ledger();
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<old-7@us>", NULL, NULL), UNSURE); /* it was ours, and isn't in it any more */
+	clock_test_turn_wall(-(int64_t)limits.sent_s - 1 - 3600);
+}
+
 /* -- the other tables ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void a_young_ledger_of_sent_mail_is_unsure(void **state)
@@ -396,7 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(an_outcome_is_for_one_sender_one_leaf_and_one_content), EACH(refusals_keep_the_hops_words_and_intents_their_names),
-		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(a_young_ledger_of_sent_mail_is_unsure),
+		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(past_its_number_the_oldest_go_first_and_soon), EACH(a_young_ledger_of_sent_mail_is_unsure),
 		EACH(one_reply_in_so_many_days), EACH(a_hops_word_is_believed_long_when_good_and_short_when_bad), EACH(everything_is_there_after_a_restart),
 		EACH(a_damaged_ledger_is_begun_anew_and_says_so), EACH(nonsense_is_refused_at_once),
 	};
