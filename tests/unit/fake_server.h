@@ -21,7 +21,7 @@ struct fake {
 	pid_t pid;
 	int port;
 	struct fake_shared {
-		size_t n, connections;
+		size_t n, connections, ended;
 		char wrong[512];
 		char bytes[FAKE_HEARD];
 	} *heard;
@@ -127,6 +127,7 @@ static void fake_serve(struct fake *f, int listener, const char *script)
 		const char *next = fake_play(f, fd, script);
 		/* what the client still says is read, so that closing does not reset */
 		shutdown(fd, SHUT_WR);
+		f->heard->ended++;
 		char rest[4096];
 		struct pollfd p = { fd, POLLIN, 0 };
 		while (poll(&p, 1, 500) > 0 && recv(fd, rest, sizeof rest, 0) > 0)

@@ -1,130 +1,5 @@
-/* One transaction at one next hop, against servers that play scripts: the client's dialogue, its fall-backs, hostile replies, hosts that go away. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <fcntl.h>
-
-#include "base/clock.h"
-#include "base/log.h"
-#include "delivery/attempt.h"
-#include "delivery/pool.h"
-#include "tests/unit/fake_server.h"
-
-static struct loop *loop;
-static struct hops hops;
-static struct {
-	struct mail_status rcpts[20];
-	char replies[20][400], text[20][400];
-	size_t told;
-	struct hop_content_done done;
-	struct mail_status each[20];
-	char host[100], reply[400];
-	bool content, late, late_known;
-	int late_code;
-	size_t wait_told;
-	bool wait_content, wait_late;
-} got;
-
-static void look_for_end(void)
-{
-	if (got.told >= got.wait_told && (got.content || !got.wait_content) && (got.late || !got.wait_late))
-		loop_stop(loop);
-}
-
-static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct slice reply)
-{
-	(void)arg;
-	got.rcpts[index] = *s;
-	snprintf(got.replies[index], sizeof got.replies[index], "%.*s", SLICE_FMT(reply));
-	snprintf(got.text[index], sizeof got.text[index], "%.*s", SLICE_FMT(s->text));
-	got.told++;
-	look_for_end();
-}
-
-static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
-{
-	(void)arg;
-	got.done = *d;
-	memcpy(got.each, d->each, d->count * sizeof *d->each);
-	snprintf(got.reply, sizeof got.reply, "%.*s", SLICE_FMT(reply));
-	got.content = true;
-	look_for_end();
-}
-
-static void on_late(void *arg, const struct hop_content_done *d)
-{
-	(void)arg;
-	got.late = true;
-	got.late_known = d != NULL;
-	got.late_code = d ? d->status.code : 0;
-	look_for_end();
-}
-
-static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
-
-static void gave_up(void *arg)
-{
-	(void)arg;
-	loop_stop(loop);
-}
-
-static void run_until(size_t told, bool content, bool late)
-{
-	struct loop_timer *patience = loop_timer_new(loop, gave_up, NULL);
-	got.wait_told = told;
-	got.wait_content = content;
-	got.wait_late = late;
-	loop_timer_set(patience, 60000);
-	loop_run(loop);
-	loop_timer_free(patience);
-}
-
-static struct attempt *start(const struct fake *f, unsigned flags, const char *lmtp)
-{
-	char place[100];
-	snprintf(place, sizeof place, "%s[127.0.0.1]:%d", lmtp, f->port);
-	memset(&got, 0, sizeof got);
-	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(place), .reverse_path = SLICE("a@b.test"), .flags = flags };
-	return attempt_new(&hops, &e, &handler, NULL);
-}
-
-static void ask(struct attempt *a, const char *address)
-{
-	attempt_rcpt(a, &(struct hop_recipient){ .address = slice_of(address) });
-}
-
-static void give(struct attempt *a, const char *content, bool eight_bit)
-{
-	attempt_content(a, body_new(loop, hops.worker, &(struct body_plan){ .content = slice_of(content), .fd = -1, .eight_bit = eight_bit }), 0);
-}
-
-static void assert_heard(const struct fake *f, const char *text)
-{
-	if (!fake_heard(f, text))
-		print_error("not heard: %s in:\n%.*s\n", text, (int)f->heard->n, f->heard->bytes);
-	assert_true(fake_heard(f, text));
-	assert_string_equal(f->heard->wrong, "");
-}
-
-/* One recipient and content at once, as a job does. */
-static void whole(const struct fake *f, const char *content)
-{
-	struct attempt *a = start(f, 0, "");
-	ask(a, "u@far.test");
-	give(a, content, false);
-	run_until(1, true, false);
-	attempt_free(a);
-}
-
-static void end(struct fake *f)
-{
-	pool_clear(hops.pool);
-	dead_forget_all(hops.dead);
-	fake_stop(f);
-}
+/* One transaction at one next hop, against servers that play scripts: the client's dialogue, its fall-backs, refusals, hosts that go away. Enemies: test_attempt_hostile.c. */
+#include "tests/unit/attempt_kit.h"
 
 /* -- the usual way ------------------------------------------------------------------------------------------------------------------ */
 
@@ -297,6 +172,14 @@ static void bare_line_ends_never_leave(void **state)
 
 /* -- hosts that go away ---------------------------------------------------------------------------------------------------------------- */
 
+/* Without our loop, which would hear it. */
+static void wait_for_goodbye(const struct fake *f)
+{
+	for (int i = 0; i < 30000 && !*(volatile size_t *)&f->heard->ended; i++)
+		usleep(1000);
+	assert_true(f->heard->ended > 0);
+}
+
 static void a_hop_that_went_away_before_the_dot_is_asked_again(void **state)
 {
 	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nclose\nnext\n"
@@ -305,7 +188,7 @@ static void a_hop_that_went_away_before_the_dot_is_asked_again(void **state)
 	struct attempt *a = start(&f, 0, "");
 	ask(a, "u@far.test");
 	run_until(1, false, false);
-	usleep(500000); /* until the other process has closed */
+	wait_for_goodbye(&f);
 	give(a, "a\r\n", false);
 	run_until(1, true, false);
 	assert_int_equal(got.done.status.code, 250);
@@ -321,7 +204,7 @@ static void a_promise_that_is_not_renewed_is_451_and_nothing_goes(void **state)
 	struct attempt *a = start(&f, 0, "");
 	ask(a, "u@far.test");
 	run_until(1, false, false);
-	usleep(500000); /* until the other process has closed */
+	wait_for_goodbye(&f);
 	give(a, "secret\r\n", false);
 	run_until(1, true, false);
 	assert_true(got.done.status.code == 451 && !got.done.facts.dot_sent);
@@ -381,30 +264,8 @@ static void nobody_there_is_down(void **state)
 	dead_forget_all(hops.dead);
 }
 
-static void the_budget_ends_a_silent_hop(void **state)
+static void ends_with_its_budget(const char *script)
 {
-	struct fake f = fake_start("wait 100000");
-	char place[64];
-	(void)state;
-	snprintf(place, sizeof place, "[127.0.0.1]:%d", f.port);
-	memset(&got, 0, sizeof got);
-	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(place), .budget_ms = 400 };
-	struct attempt *a = attempt_new(&hops, &e, &handler, NULL);
-	ask(a, "u@far.test");
-	run_until(1, false, false);
-	assert_int_equal(got.rcpts[0].code, 451);
-	attempt_free(a);
-	end(&f);
-}
-
-/* Bytes win no time: one every 200 ms is a reply that ends a minute later. */
-static void the_budget_ends_a_dripping_hop(void **state)
-{
-	char script[5000] = "";
-	(void)state;
-	strcat(script, "s: 220-\n");
-	for (int i = 0; i < 280; i++)
-		strcat(script, "wait 200\ns: x\n");
 	struct fake f = fake_start(script);
 	char place[64];
 	snprintf(place, sizeof place, "[127.0.0.1]:%d", f.port);
@@ -420,44 +281,24 @@ static void the_budget_ends_a_dripping_hop(void **state)
 	end(&f);
 }
 
-/* Whatever a second greeting is taken for, no content goes to a host whose replies are one behind. */
-static void two_greetings_get_no_content(void **state)
+static void the_budget_ends_a_silent_hop(void **state)
 {
-	static const char *const scripts[] = {
-		"s: 220 hi\\r\\n220 hi again\\r\\n\nwait 100",
-		"S: 220 hi\nC: EHLO\nS: 220 hi again\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 550 5.1.1 no\nC*\nS: 250 taken",
-		"S: 220 hi\nwait 100\nS: 220 hi again\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 taken",
-	};
 	(void)state;
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-		struct fake f = fake_start(scripts[i]);
-		whole(&f, "secret\r\n");
-		if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
-			print_error("script %zu: rcpt %d content %d\n", i, got.rcpts[0].code, got.done.status.code);
-		assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
-		assert_false(fake_heard(&f, "secret"));
-		end(&f);
-	}
+	ends_with_its_budget("wait 100000");
 }
 
-/* What a host says after its goodbye, or on a connection that it has closed, is nobody's. */
-static void nothing_is_heard_after_a_close(void **state)
+/* Bytes win no time: one every 200 ms is a reply that ends a minute later. */
+static void the_budget_ends_a_dripping_hop(void **state)
 {
-	static const char *const scripts[] = {
-		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 421 bye\\r\\n250 ok\\r\\n354 go\\r\\n250 taken\\r\\n",
-		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 250 o\nclose",
-		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\ns: 354 go\\r\\n250 taken already\\r\\n",
-	};
+	char script[5000] = "";
 	(void)state;
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-		struct fake f = fake_start(scripts[i]);
-		whole(&f, "a\r\n");
-		if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
-			print_error("script %zu: rcpt %d content %d\n", i, got.rcpts[0].code, got.done.status.code);
-		assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
-		end(&f);
-	}
+	strcat(script, "s: 220-\n");
+	for (int i = 0; i < 280; i++)
+		strcat(script, "wait 200\ns: x\n");
+	ends_with_its_budget(script);
 }
+
+/* -- refusals -------------------------------------------------------------------------------------------------------------------------- */
 
 static void a_shutdown_is_no_answer_to_a_recipient(void **state)
 {
@@ -469,84 +310,6 @@ static void a_shutdown_is_no_answer_to_a_recipient(void **state)
 	assert_int_equal(got.rcpts[0].fate, MAIL_LATER);
 	attempt_free(a);
 	end(&f);
-}
-
-/* -- hostile servers (security-kit T5) ----------------------------------------------------------------------------------------------------- */
-
-static const char *const stages[] = {
-	"%s", "S: 220 hi\nC: EHLO\n%s", "S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\n%s", "S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\n%s",
-	"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\n%s",
-	"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\n%s"
-};
-
-static void nonsense_at_each_stage_is_a_451_in_bounded_time(void **state)
-{
-	static const char *const bad[] = { "S: 5", "S: 55", "S: ", "s: 250-a\\r\\n550 b\\r\\n", "s: 250 a", "close", "S: hello", "S: 999 x", "S: 199 x",
-		"s: 2\\050 x\\r\\n", "S: 250_x", "s: \\r\\r\\n" };
-	(void)state;
-	for (size_t s = 0; s < sizeof stages / sizeof stages[0]; s++)
-		for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-			char script[1000];
-			snprintf(script, sizeof script, stages[s], bad[i]);
-			struct fake f = fake_start(script);
-			whole(&f, "a\r\n");
-			if (got.rcpts[0].fate == MAIL_NEVER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate != MAIL_LATER))
-				print_error("stage %zu, %s: rcpt %d content %d\n", s, bad[i], got.rcpts[0].code, got.done.status.code);
-			assert_true(got.rcpts[0].fate == MAIL_LATER || (got.rcpts[0].fate == MAIL_OK && got.done.status.fate == MAIL_LATER));
-			assert_true(got.done.facts.unknown == (s == 5));
-			end(&f);
-		}
-}
-
-static void endless_lines_and_endless_replies_are_cut(void **state)
-{
-	(void)state;
-	for (int kind = 0; kind < 2; kind++) {
-		struct fake f = { .heard = NULL };
-		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		socklen_t n = sizeof a;
-		int fd = socket(AF_INET, SOCK_STREAM, 0);
-		assert_true(bind(fd, (struct sockaddr *)&a, n) == 0 && listen(fd, 5) == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-		f.port = ntohs(a.sin_port);
-		f.pid = fork();
-		if (f.pid == 0) {
-			signal(SIGPIPE, SIG_IGN);
-			for (;;) {
-				int c = accept(fd, NULL, NULL);
-				for (int i = 0; i < 1000000; i++)
-					if (send(c, kind ? "220-x\r\n" : "2200000", 7, MSG_NOSIGNAL) < 0)
-						break;
-				close(c);
-			}
-		}
-		close(fd);
-		uint64_t began = clock_mono_ms();
-		struct attempt *at = start(&f, 0, "");
-		ask(at, "u@far.test");
-		run_until(1, false, false);
-		assert_int_equal(got.rcpts[0].code, 451);
-		assert_true(clock_mono_ms() - began < 40000);
-		attempt_free(at);
-		kill(f.pid, SIGKILL);
-		waitpid(f.pid, NULL, 0);
-		dead_forget_all(hops.dead);
-	}
-}
-
-static void wait_a_little(void)
-{
-	struct loop_timer *soon = loop_timer_new(loop, gave_up, NULL);
-	loop_timer_set(soon, 5);
-	loop_run(loop);
-	loop_timer_free(soon);
-}
-
-/* The loop runs until the other process has heard it. */
-static bool comes_to_say(const struct fake *f, const char *text)
-{
-	for (int i = 0; i < 2000 && !fake_heard(f, text); i++)
-		wait_a_little();
-	return fake_heard(f, text);
 }
 
 static void who_refuses_to_serve_us_hears_quit(void **state) /* 5321, 4.1.1.10 */
@@ -613,62 +376,17 @@ static void what_went_with_a_refused_mail_does_not_cost_the_connection(void **st
 	}
 }
 
-static void control_bytes_of_a_reply_are_gone(void **state)
-{
-	struct fake f = fake_start("S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 550 5.7.1 a\x1b[1mb\\0c\xff\\r\\n");
-	(void)state;
-	struct attempt *a = start(&f, 0, "");
-	ask(a, "u@far.test");
-	run_until(1, false, false);
-	assert_int_equal(got.rcpts[0].code, 550);
-	assert_string_equal(got.text[0], "a [1mb c?");
-	attempt_free(a);
-	end(&f);
-}
-
-static void bytes_behind_a_greeting_or_starttls_end_it(void **state)
-{
-	static const char *const scripts[] = { "s: 220 hi\\r\\n250 AUTH PLAIN\\r\\n",
-		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 STARTTLS\nC: STARTTLS\ns: 220 ok\\r\\n250 AUTH PLAIN\\r\\n\nwait 300" };
-	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		struct fake f = fake_start(scripts[i]);
-		hops.tls = SLICE("encrypt");
-		whole(&f, "a\r\n");
-		hops.tls = SLICE("none");
-		assert_int_equal(got.rcpts[0].fate, MAIL_LATER);
-		assert_false(fake_heard(&f, "MAIL"));
-		end(&f);
-	}
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	int null = open("/dev/null", 1);
-	log_open(getenv("SHOW_LOG") ? 2 : null, LOG_FORM_TEXT, "test");
-	loop = loop_new();
-	hops_init(&hops, loop);
-	hops.helo = SLICE("me.test");
-	hops.tls = SLICE("none");
-	return 0;
-}
-
 int main(void)
 {
+#define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_message_goes_step_by_step), cmocka_unit_test(pipelining_sends_mail_rcpt_and_data_together), cmocka_unit_test(chunking_needs_no_dots),
-		cmocka_unit_test(pass_through_asks_recipients_one_by_one_and_reuses_the_connection), cmocka_unit_test(helo_is_said_where_ehlo_is_not_known),
-		cmocka_unit_test(lmtp_answers_for_each), cmocka_unit_test(prdr_answers_for_each), cmocka_unit_test(prdr_takes_nothing_without_a_good_last_reply),
-		cmocka_unit_test(eight_bit_content_is_refused_where_8bitmime_is_not_offered), cmocka_unit_test(smtputf8_and_requiretls_are_refused_where_not_offered),
-		cmocka_unit_test(bare_line_ends_never_leave), cmocka_unit_test(a_hop_that_went_away_before_the_dot_is_asked_again),
-		cmocka_unit_test(a_promise_that_is_not_renewed_is_451_and_nothing_goes), cmocka_unit_test(a_reply_lost_behind_the_dot_is_unknown),
-		cmocka_unit_test(a_late_reply_is_told_when_it_comes), cmocka_unit_test(nobody_there_is_down), cmocka_unit_test(the_budget_ends_a_silent_hop),
-		cmocka_unit_test(the_budget_ends_a_dripping_hop), cmocka_unit_test(two_greetings_get_no_content), cmocka_unit_test(nothing_is_heard_after_a_close),
-		cmocka_unit_test(a_shutdown_is_no_answer_to_a_recipient), cmocka_unit_test(nonsense_at_each_stage_is_a_451_in_bounded_time),
-		cmocka_unit_test(endless_lines_and_endless_replies_are_cut), cmocka_unit_test(control_bytes_of_a_reply_are_gone),
-		cmocka_unit_test(bytes_behind_a_greeting_or_starttls_end_it), cmocka_unit_test(who_refuses_to_serve_us_hears_quit), cmocka_unit_test(nothing_follows_a_refused_mail),
-		cmocka_unit_test(what_went_with_a_refused_mail_does_not_cost_the_connection),
+		TEST(a_message_goes_step_by_step), TEST(pipelining_sends_mail_rcpt_and_data_together), TEST(chunking_needs_no_dots),
+		TEST(pass_through_asks_recipients_one_by_one_and_reuses_the_connection), TEST(helo_is_said_where_ehlo_is_not_known), TEST(lmtp_answers_for_each),
+		TEST(prdr_answers_for_each), TEST(prdr_takes_nothing_without_a_good_last_reply), TEST(eight_bit_content_is_refused_where_8bitmime_is_not_offered),
+		TEST(smtputf8_and_requiretls_are_refused_where_not_offered), TEST(bare_line_ends_never_leave), TEST(a_hop_that_went_away_before_the_dot_is_asked_again),
+		TEST(a_promise_that_is_not_renewed_is_451_and_nothing_goes), TEST(a_reply_lost_behind_the_dot_is_unknown), TEST(a_late_reply_is_told_when_it_comes),
+		TEST(nobody_there_is_down), TEST(the_budget_ends_a_silent_hop), TEST(the_budget_ends_a_dripping_hop), TEST(a_shutdown_is_no_answer_to_a_recipient),
+		TEST(who_refuses_to_serve_us_hears_quit), TEST(nothing_follows_a_refused_mail), TEST(what_went_with_a_refused_mail_does_not_cost_the_connection),
 	};
 	return cmocka_run_group_tests(tests, set_up, NULL);
 }
