@@ -48,7 +48,8 @@ static void record(struct message *m, unsigned type, const void *rdata, size_t n
 	put16(m, 0xc00c);
 	put16(m, type);
 	put16(m, 1);
-	put16(m, 0), put16(m, 60);
+	unsigned ttl_s = strcmp(m->label, "brief") == 0 ? 1 : strcmp(m->label, "long") == 0 ? 864000 : 60;
+	put16(m, ttl_s >> 16), put16(m, ttl_s);
 	put16(m, (unsigned)n);
 	memcpy(m->bytes + m->n, rdata, n);
 	m->n += n;
@@ -101,9 +102,12 @@ static void add_txt(struct message *m, size_t total)
 	record(m, 16, text, n);
 }
 
+static unsigned asked_brief, asked_long; /* by the server's thread */
+
 /* 0: no answer. */
 static size_t answer(struct message *m, bool tcp)
 {
+	__atomic_fetch_add(is(m, "brief") ? &asked_brief : &asked_long, is(m, "brief") || is(m, "long"), __ATOMIC_RELAXED);
 	static const unsigned char good[4] = { 192, 0, 2, 1 };
 	if (is(m, "silent"))
 		return 0;
@@ -127,7 +131,7 @@ static size_t answer(struct message *m, bool tcp)
 		add_txt(m, 60000);
 	else if (is(m, "many") || is(m, "toomany") || is(m, "big"))
 		m->bytes[2] |= 2; /* TC */
-	else if (is(m, "good") && m->type == 1)
+	else if ((is(m, "good") || is(m, "brief") || is(m, "long")) && m->type == 1)
 		record(m, 1, good, 4);
 	m->bytes[6] = (unsigned char)(m->count >> 8), m->bytes[7] = (unsigned char)m->count;
 	return m->n;
@@ -223,6 +227,7 @@ struct heard {
 	bool nxdomain;
 	char why[40];
 	size_t count, bytes, calls;
+	uint32_t ttl_s;
 };
 
 static void hear(void *arg, const struct dns_answer *a)
@@ -233,6 +238,7 @@ static void hear(void *arg, const struct dns_answer *a)
 	snprintf(h->why, sizeof h->why, "%s", a->why ? a->why : "");
 	h->count = a->count;
 	h->bytes = a->count ? a->records[0].data.n : 0;
+	h->ttl_s = a->ttl_s;
 	h->calls++;
 	loop_stop(loop);
 }
@@ -282,6 +288,30 @@ static void answers_of_a_hostile_server_are_bounded_and_told_apart(void **state)
 			         (unsigned long long)(clock_mono_ms() - began));
 	}
 	assert_true(ask(d, DNS_A, "nx2.nx.test").calls == 1);
+	dns_free(d);
+	server_stop(&s);
+}
+
+/* What was answered is kept as long as its TTL says, at most a day, and no longer. */
+static void an_answer_is_kept_for_its_ttl_and_at_most_a_day(void **state)
+{
+	(void)state;
+	struct server s;
+	server_start(&s);
+	struct dns *d = resolver(&s);
+	for (int i = 0; i < 3; i++) {
+		struct heard h = ask(d, DNS_A, "long.test");
+		assert_int_equal(h.answer, FOUND);
+		assert_true(h.ttl_s > 80000 && h.ttl_s <= 86400);
+	}
+	assert_int_equal(__atomic_load_n(&asked_long, __ATOMIC_RELAXED), 1);
+	struct heard h = ask(d, DNS_A, "brief.test");
+	assert_true(h.answer == FOUND && h.ttl_s <= 1);
+	unsigned before = __atomic_load_n(&asked_brief, __ATOMIC_RELAXED);
+	for (uint64_t began = clock_mono_ms(); clock_mono_ms() - began < 2100;)
+		usleep(50000);
+	assert_int_equal(ask(d, DNS_A, "brief.test").answer, FOUND);
+	assert_true(__atomic_load_n(&asked_brief, __ATOMIC_RELAXED) > before);
 	dns_free(d);
 	server_stop(&s);
 }
@@ -340,6 +370,7 @@ static int stop(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(answers_of_a_hostile_server_are_bounded_and_told_apart), cmocka_unit_test(a_cancelled_question_is_never_answered) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(answers_of_a_hostile_server_are_bounded_and_told_apart), cmocka_unit_test(an_answer_is_kept_for_its_ttl_and_at_most_a_day),
+		                                 cmocka_unit_test(a_cancelled_question_is_never_answered) };
 	return cmocka_run_group_tests(tests, start, stop);
 }
