@@ -3,6 +3,7 @@
 
 #include "base/crypto.h"
 #include "base/mail_key.h"
+#include "base/mail_tags.h"
 #include "base/mem.h"
 
 /* A key that one or more signatures of the chain want. */
@@ -92,6 +93,15 @@ static void seal_digests(struct arc *a, const struct arc_chain *chain)
 	crypto_hash_drop(running);
 }
 
+static bool signs_from(const struct mail_signature *s)
+{
+	struct slice list = s->names, item;
+	while (mail_tags_item(&list, ':', &item))
+		if (slice_eq_nocase(item, SLICE("from")))
+			return true;
+	return false;
+}
+
 static void finish(struct arc *a, enum arc_result result, const char *why)
 {
 	a->verdict.result = result;
@@ -125,6 +135,7 @@ static void begin(struct arc *a, const struct mail_header *h)
 	a->verdict.selector = a->seals[chain.count - 1].selector;
 	mail_signature_digest(&a->message, h, names, newest->message, &a->verdict.header_hash);
 	seal_digests(a, &chain);
+	a->verdict.signs_from = signs_from(&a->message);
 	a->message.names = SLICE_NONE;
 	a->body_number = mail_body_want(a->body, a->message.body_form, a->message.algorithm == ALGORITHM_RSA_SHA1, a->message.length);
 	if (a->body_number < 0)

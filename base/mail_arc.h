@@ -36,6 +36,7 @@ struct arc_verdict {
 	enum arc_result result;
 	const char *why;               /* a fixed phrase with ARC_FAIL and ARC_TEMPERROR */
 	unsigned instance;             /* the highest */
+	bool signs_from;               /* the newest message signature covers From: without it the chain says nothing about the author */
 	bool sealed_fail;              /* the newest seal says cv=fail: nobody seals on top (8617, 5.1) */
 	struct slice sealer[ARC_MAX_INSTANCE];   /* d= of each seal, [0] is i=1; with ARC_PASS */
 	struct slice results[ARC_MAX_INSTANCE];  /* what each sealer had found: the text behind "i=N;" */

@@ -6,21 +6,24 @@
 #include "smtpd/evidence_settings.h"
 #include "smtpd/smtpd.h"
 
-static bool has_dmarc_pass(struct slice results)
+/* For this author, where the sealer says for whom: what passed for another one is another matter. */
+static bool has_dmarc_pass(struct slice results, struct slice author)
 {
 	struct authres_item item;
 	if (!authres_skip_id(&results))
 		return false;
 	while (authres_next(&results, &item))
-		if (slice_eq_nocase(item.method, SLICE("dmarc")))
-			return slice_eq_nocase(item.result, SLICE("pass"));
+		if (slice_eq_nocase(item.method, SLICE("dmarc"))) {
+			struct slice from = authres_find(&item, SLICE("header.from"));
+			return slice_eq_nocase(item.result, SLICE("pass")) && (!from.n || slice_eq_nocase(from, author));
+		}
 	return false;
 }
 
-bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc)
+bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author)
 {
 	bool good = false;
-	if (!maps || !arc || arc->result != ARC_PASS)
+	if (!maps || !arc || arc->result != ARC_PASS || !arc->signs_from)
 		return false;
 	for (unsigned i = arc->instance; i-- > 0 && !good;) {
 		struct arena mem = ARENA_INIT(16 << 10);
@@ -28,7 +31,7 @@ bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc)
 		arena_free(&mem);
 		if (!believed)
 			return false;
-		good = has_dmarc_pass(arc->results[i]);
+		good = has_dmarc_pass(arc->results[i], author);
 	}
 	return good;
 }
@@ -71,7 +74,7 @@ static void judge_failure(struct check *c, const struct mail_check_results *r, s
 		out->override = "policy_test_mode";
 	if (v->policy == DMARC_POLICY_NONE)
 		return;
-	if (evidence_policy_arc(check_smtpd(c)->maps, r->arc)) {
+	if (evidence_policy_arc(check_smtpd(c)->maps, r->arc, v->author)) {
 		out->override = "trusted_forwarder";
 		out->tag = SLICE("dmarc-arc");
 		return;

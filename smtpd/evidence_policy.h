@@ -15,7 +15,7 @@ struct evidence_policy {
 
 void evidence_policy_judge(struct check *c, const struct mail_check_results *r, bool by_pass, struct evidence_policy *out);
 
-/* Had a believed sealer seen this message pass DMARC? Walks back from the newest seal as long as sealers are believed. */
+/* Had a believed sealer seen this author's message pass DMARC, and does the chain cover From? Walks back from the newest seal as long as sealers are believed. */
 struct map_set;
-bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc);
+bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author);
 #endif

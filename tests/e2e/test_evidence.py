@@ -112,13 +112,18 @@ def dns_misbehaves(p):
 
 def believed_seals_override(p, tmp, key, zone):
     text = mail('bad.test', 'twelve', b'Authentication-Results: lists.test; dmarc=pass header.from=bad.test\r\n')
-    seal = lambda: subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'lists.test', '--selector', 's', '--key', key, '--id', 'lists.test',
-                                   '--dns', zone], input=text, capture_output=True, check=True).stdout
+    seal = lambda *more: subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'lists.test', '--selector', 's', '--key', key, '--id', 'lists.test',
+                                   '--dns', zone, *more], input=text, capture_output=True, check=True).stdout
     check('a sealed message that passed there, whose sealer is believed, is taken', p.send(seal(), sender='list@lists.test') == 250)
     check('with a tag', 'dmarc-arc' in results(p, 'twelve') and 'arc=pass' in results(p, 'twelve'), results(p, 'twelve'))
     unbelieved = subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'none.test', '--selector', 's', '--key', key, '--id', 'none.test', '--dns', zone],
                                 input=text.replace(b'lists.test; dmarc', b'none.test; dmarc'), capture_output=True, check=True).stdout
     check('one of anybody else is not', p.send(unbelieved, sender='list@lists.test') == 550)
+    text = mail('bad.test', 'thirteen', b'Authentication-Results: lists.test; dmarc=pass header.from=good.test\r\n')
+    check('what passed for another author is no word for this one', p.send(seal(), sender='list@lists.test') == 550)
+    text = mail('good.test', 'fourteen', b'Authentication-Results: lists.test; dmarc=pass\r\n')
+    loose = seal('--headers', 'Subject').replace(b'ann@good.test', b'ann@bad.test')
+    check('a seal that does not cover From says nothing about it', p.send(loose, sender='list@lists.test') == 550)
 
 
 def spf_refuses(p):
