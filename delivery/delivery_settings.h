@@ -7,7 +7,7 @@
 /* Settings of the process `delivery`. */
 struct delivery_settings {
 	bool chunking;
-	uint64_t port, connect_s, concurrency, positive_s, negative_s;
+	uint64_t port, connect_s, concurrency, rate, positive_s, negative_s;
 };
 
 extern struct delivery_settings delivery_settings;

@@ -13,7 +13,8 @@ struct hop;
 struct hop_setup {
 	struct hops *hops;
 	struct keeper *keeper;         /* signs what the queue made */
-	unsigned window_max;           /* jobs for one place at once */
+	unsigned window_max;           /* jobs for one place at once, and for one house of mail hosts */
+	uint64_t rate;                 /* and of these a minute; 0 any */
 	uint64_t positive_s, negative_s; /* how long the cache believes a hop about a recipient */
 	void (*on_idle)(void *arg);    /* nothing is under way any more and no peer is left */
 	void *arg;

@@ -1,5 +1,6 @@
 /* Jobs of the queue: one attempt for each, and more of them for recipients that one transaction had no room for. Jobs for one place wait in its lane,
- * whose window says how many go at once: it grows with each success and is halved by a host that is down, says 421 or defers everybody. */
+ * whose window says how many go at once: it grows with each success and is halved by a host that is down, says 421 or defers everybody for want of room. The house
+ * of its mail hosts has a window of its own (delivery/groups.h). */
 #include <errno.h>
 #include <unistd.h>
 
@@ -7,26 +8,21 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "delivery/groups.h"
 #include "delivery/hop_inside.h"
 #include "delivery/job_sign.h"
+#include "delivery/lane.h"
 #include "queue/job_proto.h"
 
-enum { WINDOW_FIRST = 10, MAX_ROUNDS = 200, MAX_LANES = 10000, ANSWER_MAX = 3 << 20, REST_FIRST_MS = 5000, REST_MAX_MS = 300000 };
-
-struct lane {
-	struct lane *next;
-	struct buf place;
-	unsigned window, running, failures;
-	size_t jobs;                   /* running and waiting */
-	uint64_t until_ms;             /* rests */
-	struct running *first, **last;     /* waiting */
-};
+enum { MAX_ROUNDS = 200, ANSWER_MAX = 3 << 20 };
 
 struct lanes {
 	struct hop *hop;
 	struct lane *lanes;
 	struct running *running;
+	struct groups *groups;
+	struct loop_timer *pace;       /* a house's next one is due */
+	bool paced;                    /* it is set */
 };
 
 /* What the queue asked for, in the words of an attempt. */
@@ -43,6 +39,8 @@ struct running {
 	struct running *next;
 	struct hop_peer *peer;
 	struct lane *lane;
+	struct group *group;           /* where it is counted; NULL nowhere */
+	struct slice host;             /* that answered last */
 	uint64_t id;
 	struct arena mem;
 	struct job_request is;
@@ -57,14 +55,19 @@ struct running {
 	struct slice fields;           /* signatures, in front of the content */
 	bool asked_host;               /* JOB_HOST is open */
 	bool unknown;
-	bool failed;                   /* the place itself: down, 421, all deferred */
+	bool failed;                   /* the place itself: down, 421, no word */
+	bool crowded;                  /* it has no room for anybody just now */
 	uint64_t rest_ms;
 };
+
+static void pace_over(void *arg);
 
 struct lanes *lanes_new(struct hop *h)
 {
 	struct lanes *l = MEM_NEW(struct lanes);
 	l->hop = h;
+	l->groups = groups_new(h->setup.window_max, h->setup.rate);
+	l->pace = loop_timer_new(h->loop, pace_over, l);
 	return l;
 }
 
@@ -96,68 +99,9 @@ void lanes_free(struct lanes *all)
 		buf_free(&l->place);
 		mem_free(l);
 	}
+	groups_free(all->groups);
+	loop_timer_free(all->pace);
 	mem_free(all);
-}
-
-/* -- lanes -------------------------------------------------------------------------------------------------------------------------- */
-
-static struct lane *lane_of(struct lanes *all, struct slice place)
-{
-	for (struct lane **at = &all->lanes; *at; at = &(*at)->next)
-		if (slice_eq(buf_slice(&(*at)->place), place)) {
-			struct lane *l = *at; /* to the front: busy places are found first */
-			*at = l->next;
-			l->next = all->lanes;
-			return all->lanes = l;
-		}
-	struct lane *l = MEM_NEW(struct lane);
-	*l = (struct lane){ .next = all->lanes, .window = WINDOW_FIRST, .last = &l->first };
-	buf_init(&l->place, place.n);
-	buf_add(&l->place, place);
-	return all->lanes = l;
-}
-
-/* A lane that has nothing to remember is dropped. */
-static void drop_idle_lanes(struct lanes *all)
-{
-	struct lane **at = &all->lanes;
-	size_t n = 0;
-	while (*at) {
-		struct lane *l = *at;
-		bool worth = l->jobs || (n < MAX_LANES && l->until_ms > clock_mono_ms());
-		if (worth || (n < 64 && l->window > WINDOW_FIRST)) {
-			at = &l->next;
-			n++;
-			continue;
-		}
-		*at = l->next;
-		buf_free(&l->place);
-		mem_free(l);
-	}
-}
-
-static void lane_learn(struct lane *l, const struct running *j, unsigned max)
-{
-	if (!j->failed) {
-		l->failures = 0;
-		l->until_ms = 0;
-		if (l->window < max)
-			l->window++;
-		return;
-	}
-	l->window = l->window > 1 ? l->window / 2 : 1;
-	uint64_t rest = REST_FIRST_MS;
-	for (unsigned i = 0; i < l->failures && rest < REST_MAX_MS; i++)
-		rest *= 2;
-	l->failures++;
-	rest = rest < REST_MAX_MS ? rest : REST_MAX_MS;
-	l->until_ms = clock_mono_ms() + (j->rest_ms > rest ? j->rest_ms : rest);
-}
-
-static uint64_t lane_rest(const struct lane *l)
-{
-	uint64_t now = clock_mono_ms();
-	return l->until_ms > now ? l->until_ms - now : 0;
 }
 
 /* -- one job -------------------------------------------------------------------------------------------------------------------------- */
@@ -183,6 +127,8 @@ static void set_result(struct running *j, size_t at, struct mail_status s)
 	const struct hop_facts *f = attempt_facts(j->attempt);
 	uint32_t index = j->results[at].index;
 	j->unknown |= f->unknown;
+	if (f->host.n)
+		j->host = arena_copy(&j->mem, f->host);
 	j->results[at] = (struct job_recipient_result){ index, mail_status_copy(&j->mem, s), host_text(j, f), f->down, s.fate == MAIL_OK && f->dsn,
 		s.fate == MAIL_OK && f->deliver_by };
 }
@@ -195,11 +141,31 @@ static void answer(struct running *j)
 	hop_answer(j->peer, JOB_RESULT, j->id, &b);
 }
 
+/* 4xx of the system or the network (RFC 3463: x.3, x.4), not of a mailbox, an address or a policy. */
+static bool is_crowded(const struct mail_status *s)
+{
+	return s->fate == MAIL_LATER && (s->enhanced[0] == 3 || s->enhanced[0] == 4 || s->enhanced[0] == 0);
+}
+
 static void note_fates(struct running *j)
 {
-	for (size_t i = 0; i < j->is.count; i++)
+	j->crowded = true;
+	for (size_t i = 0; i < j->is.count; i++) {
 		j->failed |= j->results[i].status.code == 421 || j->results[i].down;
+		j->crowded = j->crowded && is_crowded(&j->results[i].status);
+	}
 	j->failed |= j->unknown;
+}
+
+/* Lanes whose house had no room, or was forgotten since: those behind this one first, so that each has its turn. */
+static void run_house(struct lanes *all, struct lane *from, const struct group *x)
+{
+	for (int turn = 0; x && turn < 2; turn++)
+		for (struct lane *l = turn ? all->lanes : from->next; l && !(turn && l == from); l = l->next) {
+			const struct group *house = l->first ? groups_of_place(all->groups, buf_slice(&l->place)) : NULL;
+			if (l->first && (house == x || !house))
+				run_lane(all, l);
+		}
 }
 
 static void finish(struct running *j)
@@ -212,12 +178,16 @@ static void finish(struct running *j)
 		at = &(*at)->next;
 	*at = j->next;
 	note_fates(j);
-	lane_learn(l, j, p->hop->setup.window_max);
+	lane_learn(l, j->failed, j->crowded, j->rest_ms, p->hop->setup.window_max);
+	struct group *house = j->group;
+	group_leave(all->groups, house, j->failed);
+	groups_learn(all->groups, buf_slice(&l->place), j->host);
 	answer(j);
 	l->running--;
 	l->jobs--;
 	job_free(j);
 	hop_peer_leave(p);
+	run_house(all, l, house);
 	run_lane(all, l);
 }
 
@@ -342,6 +312,17 @@ static void run_lane(struct lanes *all, struct lane *l)
 {
 	while (l->first && l->running < l->window) {
 		struct running *j = l->first;
+		struct group *house = groups_of_place(all->groups, buf_slice(&l->place));
+		uint64_t now = clock_mono_ms(), wait = group_wait_ms(house, now);
+		if (wait) {
+			if (wait != UINT64_MAX && !all->paced) {
+				all->paced = true;
+				loop_timer_set(all->pace, wait);
+			}
+			return;
+		}
+		group_enter(all->groups, house, now);
+		j->group = house;
 		l->first = j->next;
 		if (!l->first)
 			l->last = &l->first;
@@ -350,6 +331,15 @@ static void run_lane(struct lanes *all, struct lane *l)
 		l->running++;
 		start(j);
 	}
+}
+
+/* Timers are few: the first that was set tells all. */
+static void pace_over(void *arg)
+{
+	struct lanes *all = arg;
+	all->paced = false;
+	for (struct lane *l = all->lanes; l; l = l->next)
+		run_lane(all, l);
 }
 
 /* -- in ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -406,8 +396,8 @@ int job_take(struct hop_peer *p, struct ipc_message *m)
 	m->fd = -1;
 	copy_job(j, &in);
 	arena_free(&mem);
-	drop_idle_lanes(p->hop->lanes);
-	j->lane = lane_of(p->hop->lanes, j->is.envelope.place);
+	lane_drop_idle(&p->hop->lanes->lanes);
+	j->lane = lane_of(&p->hop->lanes->lanes, j->is.envelope.place);
 	j->lane->jobs++;
 	*j->lane->last = j;
 	j->lane->last = &j->next;
@@ -467,15 +457,6 @@ void job_peer_gone(struct hop_peer *p)
 
 void lanes_report(const struct lanes *all, struct buf *json)
 {
-	const char *before = "";
-	buf_add(json, SLICE(",\"places\":["));
-	for (const struct lane *l = all->lanes; l; l = l->next) {
-		if (!l->jobs && !lane_rest(l))
-			continue;
-		buf_addf(json, "%s{\"place\":", before);
-		text_add_json(json, buf_slice(&l->place));
-		buf_addf(json, ",\"window\":%u,\"running\":%u,\"jobs\":%zu,\"rest_ms\":%llu}", l->window, l->running, l->jobs, (unsigned long long)lane_rest(l));
-		before = ",";
-	}
-	buf_add_byte(json, ']');
+	lane_report(all->lanes, json);
+	groups_report(all->groups, json);
 }
