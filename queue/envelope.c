@@ -55,7 +55,7 @@ bool envelope_wants_relayed(const struct envelope *e, const struct envelope_reci
 /* -- the record ------------------------------------------------------------------------------------------------------------------- */
 
 enum { TAG_VERSION = 1, TAG_HOP_DOWN, TAG_GRADE, TAG_RECIPIENT };
-enum { MAX_ADDRESS = 1024, MAX_TEXT = 2048, MAX_PLACE = 32768 };
+enum { ADDED_IN_2 = 2 /* rows at the end */, MAX_ADDRESS = 1024, MAX_TEXT = 2048, MAX_PLACE = 32768 };
 
 #define ROW RECORD_ROW
 #define ROW_MAX RECORD_ROW_MAX
@@ -117,13 +117,21 @@ static bool get_recipients(struct slice in, struct arena *mem, struct envelope *
 	return true;
 }
 
+/* What lay in the queue before an upgrade is delivered after it: version 1 ended with `sign`. */
+static struct record_table rows_of(uint64_t version)
+{
+	struct record_table t = RECORD_TABLE(envelope_rows);
+	t.count -= version == 1 ? ADDED_IN_2 : 0;
+	return t;
+}
+
 int envelope_read(struct slice record, struct arena *mem, struct envelope *out, bool *hop_down)
 {
 	struct envelope e = { .id = SLICE_NONE };
 	uint64_t version, down, grade;
-	if (!get_number(&record, TAG_VERSION, ENVELOPE_VERSION, &version) || version != ENVELOPE_VERSION ||
+	if (!get_number(&record, TAG_VERSION, ENVELOPE_VERSION, &version) || version == 0 ||
 	    !get_number(&record, TAG_HOP_DOWN, 1, &down) || !get_number(&record, TAG_GRADE, EVIDENCE_AUTH, &grade) ||
-	    !record_get(&record, RECORD_TABLE(envelope_rows), &e) || !get_recipients(record, mem, &e))
+	    !record_get(&record, rows_of(version), &e) || !get_recipients(record, mem, &e))
 		return -EPROTO;
 	e.evidence.grade = (enum evidence_grade)grade;
 	*out = e;

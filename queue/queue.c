@@ -223,6 +223,7 @@ void queue_free(struct queue *q)
 	if (q->gate_dirty)
 		queue_save_gate(q);
 	rolls_stop(q);
+	atomic_store(&q->scan_ends, true);
 	worker_free(q->scanner);
 	worker_free(q->files);
 	feedback_close();

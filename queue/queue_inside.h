@@ -1,5 +1,6 @@
 #ifndef QUEUE_QUEUE_INSIDE_H
 #define QUEUE_QUEUE_INSIDE_H
+#include <stdatomic.h>
 #include "base/heap.h"
 #include "base/ipc.h"
 #include "maps/map.h"
@@ -75,6 +76,7 @@ struct queue {
 	struct attacks *attacks;     /* NULL: none are counted */
 	unsigned letters;            /* to postmasters, on letters_day */
 	struct scan *scan;               /* NULL: over */
+	atomic_bool scan_ends;           /* the process does: its workers need not read on */
 	struct rolls *rolls;
 	struct schedule_cursor lookout;
 	size_t acts;                     /* the postmaster's, being written: what the schedule knows and what the files say differ */

@@ -83,6 +83,8 @@ static bool is_on_roll(struct shard *d, struct slice id)
 static bool read_one(void *arg, struct slice id)
 {
 	struct shard *d = arg;
+	if (atomic_load(&d->queue->scan_ends))
+		return false;
 	if (is_on_roll(d, id))
 		return true;
 	struct spool_message m;
@@ -108,7 +110,8 @@ static void read_shard(void *arg)
 	struct spool *s = d->queue->spool;
 	int error = roll_read(s, slice_of(d->name), &d->roll);
 	spool_scan_shard(s, slice_of(d->name), read_one, d);
-	if (error == -EBADMSG || (d->roll.count && !d->unread))
+	bool useless = d->roll.count && !d->unread && !atomic_load(&d->queue->scan_ends);
+	if (error == -EBADMSG || useless)
 		roll_remove(s, slice_of(d->name)); /* it serves nobody */
 	if (error == -EBADMSG)
 		log_event(LOG_WARN, "roll-refused", LOG_CSTR("folder", d->name), LOG_END);
@@ -206,6 +209,10 @@ static void shard_read(void *arg)
 	struct queue *q = d->queue;
 	struct scan *s = q->scan;
 	s->busy--;
+	if (atomic_load(&q->scan_ends)) { /* what is left is scan_free's */
+		shard_free(d);
+		return;
+	}
 	s->messages += d->count;
 	s->unread += d->unread;
 	for (size_t i = 0; i < d->count; i++)
@@ -266,7 +273,8 @@ static void made_read(void *arg)
 	q->scan->made = NULL;
 	tell_damaged(d);
 	shard_free(d);
-	scan_queue(q);
+	if (!atomic_load(&q->scan_ends))
+		scan_queue(q);
 }
 
 static bool found_made(void *arg, struct slice id)

@@ -91,6 +91,10 @@ with Porter('rolls', start=False, settings={'evidence': 'no'}) as p:
     check('and each is told', len(re.findall('roll-refused', p.log_text())) == 4, re.findall('roll.*', p.log_text()))
     check('nothing else is set aside', len(list((p.spool / 'aside').iterdir())) == 2)
     p.stop()
+    p.start()
+    p.stop()                                                            # most likely while it scans
+    check('an end while it scans spoils nothing', start(p)[0] == now)
+    p.stop()
     shutil.rmtree(p.spool / 'rolls')
     check('all of them may be thrown away', start(p) == (now, 0))
     check('while it serves rolls are written now and then', p.wait(lambda: len(rolls(p)) == FOLDERS), [f.name for f in rolls(p)])
