@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "delivery/hop_proto.h"
 #include "smtpd/destination.h"
+#include "smtpd/heard.h"
 #include "smtpd/outcome_inside.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
@@ -94,12 +95,20 @@ static bool send_note(struct outcome *l, enum ledger_note_kind kind, bool with_i
 	return l->question != NULL;
 }
 
+/* What mailboxes alone were asked for lies in queue/flight, too: the next process of the queue takes it from there. */
+static void not_noted(struct outcome *l)
+{
+	warn(l);
+	if (l->uncertain)
+		heard_leave_behind(l->transaction);
+}
+
 static int on_noted(void *arg, struct ipc_message *m)
 {
 	struct outcome *l = arg;
 	l->question = NULL;
 	if (!is_good(m))
-		warn(l);
+		not_noted(l);
 	outcome_finish(l, l->reply);
 	return 0;
 }
@@ -109,8 +118,10 @@ void outcome_note(struct outcome *l, struct mail_status status, void (*then)(str
 {
 	l->then = then;
 	l->reply = status;
-	if (!send_note(l, LEDGER_NOTE_FIRM, l->uncertain, on_noted))
-		outcome_finish(l, status);
+	if (send_note(l, LEDGER_NOTE_FIRM, l->uncertain, on_noted))
+		return;
+	not_noted(l);
+	outcome_finish(l, status);
 }
 
 static int on_promised(void *arg, struct ipc_message *m)

@@ -89,6 +89,32 @@ def what_is_found_is_synced():
     check('and then it is one copy', not due and c.here(mark) == 1, (due, c.here(mark)))
 
 
+def mailbox_dies_behind_the_name(kill):
+    """The name is there, its sync is held open, and `kill` die; smtpd lives, and nobody may be there whom it could tell."""
+    for wait_s in (2, 6, 15):
+        mark = c.new_mark()
+        sender = f'{mark.decode()}@out.test'
+        with Failing(mailbox_pid(), NAMES, error=None, wait_s=wait_s) as f:
+            if not f.good:
+                return
+            t, _ = c.begin(sender, BOTH, c.content(mark))
+            p.wait(lambda: c.here(mark) and c.here(mark, 'bob'), wait_s)
+            c.signal_all(['parent'], signal.SIGSTOP)        # who is dead stays so
+            for role in kill:
+                gone = p.log_text().count('peer=' + role)
+                c.signal_all([role], signal.SIGKILL)
+                p.wait(lambda: p.log_text().count('peer=' + role) > gone, 5)
+            answer = t.reply()[0]
+            t.close()
+            c.signal_all(['parent'], signal.SIGCONT)
+        c.up()
+        due = c.retry(sender, BOTH[::-1], c.content(mark))
+        if answer != 250:
+            copies = (c.here(mark), c.here(mark, 'bob'))
+            check(f'{" and ".join(kill)} die between the names and their sync: 451, and one copy each', answer == 451 and not due and copies == (1, 1), (answer, due, copies, p.log_text()[-2000:]))
+            return
+
+
 def in_box(mark):
     return box.read_bytes().count(b'Subject: ' + mark) if box.exists() else 0
 
@@ -171,6 +197,8 @@ p.send(to=BOTH)                                     # their folders are there
 if strace:
     store_windows()
     what_is_found_is_synced()
+    mailbox_dies_behind_the_name(['mailbox'])
+    mailbox_dies_behind_the_name(['queue', 'mailbox'])
 else:
     skip('what fails in the mail store when a commit is under way', 'needs root and strace')
 looked_for()
