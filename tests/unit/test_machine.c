@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -299,6 +300,26 @@ static void a_restricted_process_opens_no_socket_and_no_program(void **state)
 	assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == SIGSYS : WEXITSTATUS(status) == 0);
 }
 
+/* A user's name may be asked of a daemon, over a socket that only glibc knows of: after a hundred look-ups nscd's is tried anew, and nss-systemd's for whoever is in no file. */
+static void a_process_of_files_that_looks_up_users_is_told_that_there_is_no_socket_and_lives(void **state)
+{
+	(void)state;
+	int status;
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		const char *step = "";
+		const struct proc_plan plan = { NULL, -1, PROC_CALLS_FILES };
+		if (proc_restrict(&plan, false, &step) < 0)
+			_exit(10);
+		for (uid_t uid = 54321; uid < 54321 + 250; uid++)
+			getpwuid(uid);
+		_exit(getpwuid(0) ? 0 : 11);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void users_and_descriptors_are_as_the_system_says(void **state)
 {
 	(void)state;
@@ -321,6 +342,7 @@ int main(void)
 		cmocka_unit_test(login_records_come_back_as_they_were_and_junk_does_not),
 		cmocka_unit_test(a_remote_reply_becomes_one_clean_line),
 		cmocka_unit_test(a_restricted_process_opens_no_socket_and_no_program),
+		cmocka_unit_test(a_process_of_files_that_looks_up_users_is_told_that_there_is_no_socket_and_lives),
 		cmocka_unit_test(users_and_descriptors_are_as_the_system_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
