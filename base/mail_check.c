@@ -122,6 +122,44 @@ static struct slice last_angle(struct slice value)
 	return open < value.n && one ? angle : SLICE("");
 }
 
+static bool is_domain_byte(unsigned char c)
+{
+	return text_is_alnum(c) || c == '-' || c == '.' || c == '_' || c >= 0x80;
+}
+
+/* What no grammar takes, or what is too long for it, is shown by some mail program all the same. If one domain alone stands behind each "@" of it, that one is the author's. */
+static const char *scan_author(struct slice value, struct slice *domain)
+{
+	*domain = SLICE("");
+	for (size_t at; (at = slice_find(value, '@')) < value.n;) {
+		size_t n = 0;
+		value = slice_skip(value, at + 1);
+		while (n < value.n && is_domain_byte((unsigned char)value.p[n]))
+			n++;
+		struct slice one = slice_head(value, n);
+		while (one.n && one.p[one.n - 1] == '.')
+			one.n--;
+		if (one.n && domain->n && !slice_eq_nocase(one, *domain))
+			return "more than one domain in From";
+		if (one.n)
+			*domain = one;
+	}
+	return domain->n ? NULL : "From is no address";
+}
+
+/* Authors without a domain ("root") are nobody's; those that have one have the same. */
+static const char *one_domain(const struct mail_address *list, size_t count, struct slice *domain)
+{
+	*domain = SLICE("");
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].domain.n && domain->n && !slice_eq(list[i].domain, *domain))
+			return "more than one domain in From";
+		if (list[i].domain.n)
+			*domain = list[i].domain;
+	}
+	return domain->n ? NULL : "From has no domain";
+}
+
 int mail_check_author(const struct mail_header *h, struct arena *mem, struct slice *domain, const char **why)
 {
 	static const struct slice name = SLICE_INIT("From");
@@ -131,18 +169,19 @@ int mail_check_author(const struct mail_header *h, struct arena *mem, struct sli
 	*why = !f ? "no From" : mail_header_count(h, name) > 1 ? "more than one From" : NULL;
 	if (*why)
 		return -EINVAL;
+	struct slice found;
 	if ((mail_address_parse(f->value, 100, mem, &list, &count) || !count) && (mail_address_parse(last_angle(f->value), 1, mem, &list, &count) || !count)) {
-		*why = "From is no address";
-		return -EINVAL;
+		*why = scan_author(f->value, &found);
+		if (!*why)
+			found = text_lower(mem, slice_head(found, 1000)); /* longer ones are no domains anyway */
+		if (!*why && !found.p)
+			*why = "From is no address";
+	} else {
+		*why = one_domain(list, count, &found);
 	}
-	for (size_t i = 0; i < count && !*why; i++)
-		if (!list[i].domain.n)
-			*why = "From has no domain";
-		else if (!slice_eq(list[i].domain, list[0].domain))
-			*why = "more than one domain in From";
 	if (*why)
 		return -EINVAL;
-	*domain = list[0].domain;
+	*domain = found;
 	return 0;
 }
 

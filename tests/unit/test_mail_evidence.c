@@ -171,7 +171,11 @@ static void the_author_is_one_domain_or_nobody(void **state)
 	static const struct { const char *header, *domain; } rows[] = {
 		{ "From: ann@x.test\r\n", "x.test" }, { "From: Ann <ann@X.test>, bob@x.test\r\n", "x.test" }, { "From: ann@x.test <ann@y.test>\r\n", "y.test" },
 		{ "From: a@x.test, b@y.test\r\n", NULL }, { "From: a@x.test\r\nFrom: a@x.test\r\n", NULL }, { "Subject: x\r\n", NULL }, { "From: ann\r\n", NULL }, { "From: <>\r\n", NULL },
-		{ "From: a@x.test <b@y.test> <c@z.test>\r\n", NULL }, { "From: \"bank@bank.test\" <ann@x.test>\r\n", "x.test" },
+		{ "From: a@x.test <b@y.test> <c@z.test>\r\n", NULL },
+		/* what can't be read as an address has an author if all of it names one */
+		{ "From: ceo@bank.test <\r\n", "bank.test" }, { "From: Smith, Inc. <a@X.test>\r\n", "x.test" }, { "From: (open ceo@bank.test\r\n", "bank.test" }, { "From: <ceo@bank.test.> x\r\n", "bank.test" },
+		{ "From: ceo@bank.test <a@x.test\r\n", NULL }, { "From: ceo@bank.test, root\r\n", "bank.test" }, { "From: root, ceo@bank.test\r\n", "bank.test" }, { "From: @ @\r\n", NULL },
+		{ "From: \"bank@bank.test\" <ann@x.test>\r\n", "x.test" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct arena mem = ARENA_INIT(1 << 16);
@@ -184,6 +188,20 @@ static void the_author_is_one_domain_or_nobody(void **state)
 			fail_msg("%s: %.*s", rows[i].header, SLICE_FMT(domain));
 		arena_free(&mem);
 	}
+	struct buf many = BUF_INIT(1 << 20);
+	buf_add_cstr(&many, "From: ceo@bank.test");
+	for (int i = 0; i < 5000; i++)
+		buf_add_cstr(&many, ", \"the one with a long name\" <ceo@bank.test>");
+	buf_add_cstr(&many, "\r\n");
+	struct arena mem = ARENA_INIT(1 << 20);
+	struct mail_header h;
+	struct slice domain;
+	const char *why;
+	assert_int_equal(mail_header_parse(buf_slice(&many), 100, &mem, &h), 0);
+	assert_int_equal(mail_check_author(&h, &mem, &domain, &why), 0);
+	assert_true(slice_eq(domain, SLICE("bank.test")));
+	arena_free(&mem);
+	buf_free(&many);
 }
 
 int main(void)
