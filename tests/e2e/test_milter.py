@@ -219,8 +219,12 @@ def nonsense(p, m):
         check(f'a milter that dies at {command} defers', Case(p, m, {command: DIE}).kept_out(451))
     bad = {'a wrong length': b'\xff\xff\xff\xffc', 'an empty frame': b'\0\0\0\0', 'an unknown kind': frame('Z'), 'half a frame and the end': [b'\0\0\0\x20y550', DIE],
            'a change before the end': add_header('A', 'b'), 'HTTP': b'HTTP/1.1 400 Bad Request\r\n\r\n', 'a reply code of 250': reply('250 fine'), 'a reply without a code': reply('go away')}
+    told = []
     for what, says in bad.items():
+        before = len(re.findall('milter-down', p.log_text()))
         check(f'{what} is no answer: 451', Case(p, m, {'H': says}).kept_out(451))
+        told.append(len(re.findall('milter-down', p.log_text())) - before)
+    check('each is one line of the log', set(told) == {1}, dict(zip(bad, told)))
     c = Case(p, m, {'H': CONTINUE + CONTINUE})
     check('two answers to one question break nothing', c.code in (250, 451), c.code)
     began = time.monotonic()
@@ -234,6 +238,19 @@ def patience(p, m):
     began = time.monotonic()
     check('a milter that says nothing is waited for as long as is set', Case(p, m, {'E': SILENCE}).kept_out(451) and .8 < time.monotonic() - began)
     check('dripping bytes win no time', Case(p, m, {'H': drip}).kept_out(451))
+
+
+def at_work(s, data):
+    """Says for twice the time it has that it is at work."""
+    for _ in range(8):
+        s.sendall(PROGRESS)
+        time.sleep(SLOW)
+    return CONTINUE
+
+
+def progress(p, m):
+    began = time.monotonic()
+    check('a milter that says that it is still at work is waited for', Case(p, m, {'E': at_work}).taken() and time.monotonic() - began > 7 * SLOW)
 
 
 def passed_by(p, m):
@@ -272,6 +289,8 @@ with Milter() as m, world('milter', [m.address + ',timeout=60s']) as p:
     check('mail is deferred where a milter isn\'t there', p.send(BODY) == 451)
 with Milter() as m, world('milter-patience', [m.address + ',timeout=1s']) as p:
     patience(p, m)
+with Milter() as m, world('milter-progress', [m.address + f',timeout={4 * SLOW}s']) as p:
+    progress(p, m)
 with Milter() as m, world('milter-pass', [m.address + ',down=accept']) as p:
     passed_by(p, m)
 with Milter({'E': [add_header('X-A', '1'), CONTINUE]}) as m, Milter(unix=True) as n, world('milter-two', [m.address, 'second=' + n.address]) as p:
