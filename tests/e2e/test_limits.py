@@ -220,6 +220,13 @@ def main():
         with begin(porter, '127.0.0.20') as t:
             codes = guess(t, 300)
             check('loopback is exempt as it is shipped', set(codes) == {550}, set(codes))
+    with Porter('full', settings={'max-sessions': '6', 'smtpd-processes': '1'}) as porter:
+        held = [Talk(porter) for _ in range(9)]
+        greetings = [t.greeting[0] for t in held]
+        check('sessions have a number in all that nobody is exempt from; further ones are answered 421', set(greetings[:5]) == {220} and greetings[-2:] == [421, 421], greetings)
+        for t in held:
+            t.close()
+        check('and when some have left others are served', porter.wait(lambda: porter.send() == 250))
     finish()
 
 
