@@ -4,7 +4,7 @@ import collections, functools, os, random, re, socket, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import PATIENCE, SLOW, Porter, Talk, check, finish  # noqa: E402
+from porter import PATIENCE, SLOW, Porter, Talk, check, finish, may_look  # noqa: E402
 
 SIZES = [0, 1, 500, 40000, 48 << 10, (48 << 10) + 1, 60000, 64 << 10, 100000, 262144, 300000, 1 << 20, 5 << 20]
 
@@ -117,7 +117,7 @@ def headers(porter):
 
 
 def counts(porter):
-    return sum(len(os.listdir(f'/proc/{p}/fd')) for pids in porter.roles().values() for p in pids)
+    return may_look() and sum(len(os.listdir(f'/proc/{p}/fd')) for pids in porter.roles().values() for p in pids)
 
 
 def go_away(porter):
@@ -149,7 +149,8 @@ def aborted(porter):
     go_away(porter)
     gone = porter.wait(lambda: counts(porter) <= fds + 2)      # the other process may have done something for the first time
     check('clients that go away in the middle of content leave no message', porter.messages() == before)
-    check('and no descriptor', gone, (fds, counts(porter)))
+    if may_look():
+        check('and no descriptor', gone, (fds, counts(porter)))
     check('and no file in tmp/', porter.wait(lambda: not list(porter.mail.glob('*/*/tmp/*'))), list(porter.mail.glob('*/*/tmp/*')))
 
 

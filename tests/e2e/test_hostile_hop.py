@@ -4,7 +4,7 @@ import base64, json, re, socket, ssl, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from fakemx import Authority
-from porter import BUILD, SLOW, Porter, check, finish
+from porter import BUILD, SLOW, Porter, check, finish, may_look
 from sink import Sink
 
 PATIENCE = 2 * SLOW                 # hop-patience and hop-dot-patience
@@ -102,7 +102,7 @@ def queued(p, names):
 
 
 def memory_kib(p, role):
-    return sum(int(re.search(r'Private_Dirty: +(\d+)', Path(f'/proc/{pid}/smaps_rollup').read_text())[1]) for pid in p.roles()[role])
+    return may_look() and sum(int(re.search(r'Private_Dirty: +(\d+)', Path(f'/proc/{pid}/smaps_rollup').read_text())[1]) for pid in p.roles()[role])
 
 
 def judge(form, stage, rcpt, end, took):
@@ -124,7 +124,7 @@ def strangers(p, enemies):
         bad = {form: got for (name, s, form), got in results.items() if s == stage and judge(form, s, *got)}
         check(f'nonsense for an answer at {stage}: 451 or the hop\'s own refusal, in bounded time, sanitised', not bad, bad)
     after = memory_kib(p, 'delivery')
-    if 'asan' not in BUILD.parts:       # which keeps what is freed
+    if 'asan' not in BUILD.parts and may_look():       # which keeps what is freed
         check('memory is bounded', after - before < 16384, (before, after))
     check('no process died of it', p.roles()['delivery'] == pids['delivery'] and p.roles()['smtpd'] == pids['smtpd'])
 

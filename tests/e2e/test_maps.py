@@ -4,7 +4,7 @@ import json, os, pty, re, select, subprocess, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from dns import Dns
-from porter import PATIENCE, Porter, check, finish, skip, BUILD, SLOW, TOP
+from porter import PATIENCE, Porter, check, finish, may_look, skip, BUILD, SLOW, TOP
 from sink import Sink
 
 
@@ -256,8 +256,9 @@ with Porter('maps') as p:
 
     for i in range(0, 300000, 30000):
         rcpt(p, f'k{i}@example.test')
-    pages = [own_pages(pid) for pid in p.roles()['smtpd']]
-    check('maps are pages of the page cache, which all processes share: none has any of its own', sum(m for m, _ in pages) > 0 and not any(own for _, own in pages), pages)
+    pages = [own_pages(pid) for pid in p.roles()['smtpd']] if may_look() else []
+    if pages:
+        check('maps are pages of the page cache, which all processes share: none has any of its own', sum(m for m, _ in pages) > 0 and not any(own for _, own in pages), pages)
 
     # -- kill -9 of a compile at any moment ----------------------------------------------------------------------------------------
     big = keep['recipients'] + ''.join(f'k{i}@example.test\n' for i in range(60000))

@@ -1,13 +1,13 @@
 """PIPELINING without end: each of a hundred thousand commands in one run is answered, in one transaction, and leaves nothing behind."""
 import os, re, threading, time
 from pathlib import Path
-from porter import BUILD, Porter, check, finish
+from porter import BUILD, Porter, check, finish, may_look
 
 COUNT = int(os.environ.get('PORTER_ROUNDS', '100000'))
 
 
 def memory_kib(p):
-    return sum(int(re.search(r'Private_Dirty: +(\d+)', Path(f'/proc/{pid}/smaps_rollup').read_text())[1]) for pid in p.roles()['smtpd'])
+    return may_look() and sum(int(re.search(r'Private_Dirty: +(\d+)', Path(f'/proc/{pid}/smaps_rollup').read_text())[1]) for pid in p.roles()['smtpd'])
 
 
 def run(p, talk, count, command, reply):
@@ -40,7 +40,7 @@ with Porter('pipeline', settings={'log-level': 'error', 'max-commands': '1000000
         took, after = time.monotonic() - began, memory_kib(p)
         print(f'row unknown recipients refused in one pipelined run: {got[0] / took:.0f}/s')
         check('every unknown recipient of one pipelined run is refused', got == (COUNT, 0), got)
-        if 'asan' not in BUILD.parts:        # which keeps what is freed
+        if 'asan' not in BUILD.parts and may_look():        # which keeps what is freed
             check('and costs the transaction no memory', after - before < 1024, (before, after))
         codes = [t.code('RCPT TO:<alice@example.test>'), t.code('RCPT TO:<nobody@example.test>'), t.code('RCPT TO:<bob@example.test>'), t.code('DATA')]
         t.raw(b'Subject: behind them\r\n\r\nx\r\n.\r\n')

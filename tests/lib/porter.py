@@ -73,6 +73,18 @@ def _folder():
     return _place
 
 
+def remove(path):
+    """A folder with all below it; generations of maps are closed to whoever isn't root."""
+    if os.geteuid():
+        subprocess.run(['chmod', '-R', 'u+rwX', path], capture_output=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def may_look():
+    """Whether /proc shows a process of the house to this user: they close themselves to all but root."""
+    return os.geteuid() == 0
+
+
 # -- ports --------------------------------------------------------------------------------------------------------------
 class Ports:
     """Twenty ports in a row that no other test of this machine takes, for as long as this process lives: whoever has the abstract Unix socket of that name, which is of a network
@@ -140,7 +152,7 @@ class Porter:
         self.ports = Ports()
         self.mx, self.submission, self.submissions, self.http = (self.ports.base + k for k in range(4))
         self.dir = _folder() / f'{name}-{os.getpid()}'
-        shutil.rmtree(self.dir, ignore_errors=True)
+        remove(self.dir)
         self.dir.mkdir(parents=True)
         if user:
             shutil.chown(self.dir, user)
@@ -257,7 +269,7 @@ class Porter:
             place = self.mail.resolve().parent      # elsewhere, below a folder that only root may enter
             if place.name.startswith('porter-demo-') and place.parent == Path('/var/lib'):
                 shutil.rmtree(place, ignore_errors=True)
-            shutil.rmtree(self.dir, ignore_errors=True)
+            remove(self.dir)
 
     def log_text(self):
         return self.log.read_text(errors='replace') if self.log.exists() else ''
