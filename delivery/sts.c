@@ -112,10 +112,35 @@ static void set_id(struct domain *d, struct slice id)
 	d->id = mem_copy(id.n ? id.p : "", id.n);
 }
 
+static const struct sts_policy *known(const struct domain *d)
+{
+	return d && d->policy && clock_wall_s() < d->until_s ? d->policy : NULL;
+}
+
+/* Those without a policy that is believed make room; nobody waits for one that isn't being fetched. */
+static void forget_unknown(struct sts *s)
+{
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct domain **at = &s->buckets[i]; *at;) {
+			struct domain *d = *at;
+			if (known(d) || d->fetching) {
+				at = &d->next;
+				continue;
+			}
+			*at = d->next;
+			domain_free(d);
+			s->count--;
+		}
+}
+
 /* The domain's place; NULL when there are too many. */
 static struct domain *place(struct sts *s, struct slice name)
 {
 	struct domain **at = find(s, name);
+	if (!*at && s->count == STS_MAX_DOMAINS) {
+		forget_unknown(s);
+		at = find(s, name);
+	}
 	if (*at || s->count == STS_MAX_DOMAINS)
 		return *at;
 	*at = MEM_NEW(struct domain);
@@ -123,11 +148,6 @@ static struct domain *place(struct sts *s, struct slice name)
 	set_id(*at, SLICE_NONE);
 	s->count++;
 	return *at;
-}
-
-static const struct sts_policy *known(const struct domain *d)
-{
-	return d && d->policy && clock_wall_s() < d->until_s ? d->policy : NULL;
 }
 
 static void finish(struct sts_query *q, const struct sts_policy *p)
@@ -146,6 +166,23 @@ static void fetch(struct sts *s, struct domain *d, struct slice id)
 		return;
 	d->retry_s = clock_wall_s() + RETRY_S; /* RFC 8461, 3.3 */
 	d->fetching = s->fetch && s->fetch(s->how, slice_of(d->name), id) == 0;
+}
+
+bool sts_refresh(struct sts *s)
+{
+	bool more = false;
+	int64_t now = clock_wall_s();
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct domain *d = s->buckets[i]; d; d = d->next) {
+			if (!known(d) || d->policy->mode == STS_NONE || d->until_s - now >= REFRESH_S || d->fetching || now < d->retry_s)
+				continue;
+			fetch(s, d, slice_of(d->id));
+			if (d->fetching)
+				continue;
+			d->retry_s = 0; /* no fault of its server's */
+			more = true;
+		}
+	return more;
 }
 
 /* Those that waited: done may cancel others of them, so the search begins anew each time. */

@@ -42,6 +42,10 @@ void sts_loading(struct sts *s, bool loading);
 /* From the helper: text "" means that there is none or it can't be had. fetched_s: when. Also for all that lies on disk, at start. */
 void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct slice text, int64_t fetched_s);
 
+/* Once an hour: policies that end within a day are fetched again, so that they don't end because nobody wrote there on the last day (RFC 8461, 10.2: an attacker would wait for that).
+ * True: more are due than can be fetched at once. */
+bool sts_refresh(struct sts *s);
+
 /* FOUND: *p is the domain's policy, valid during the call; ABSENT: it has none. (Never UNSURE: without a policy known, mail goes on, 5.) done is called once, from the loop. */
 struct sts_query;
 struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void *arg, enum answer a, const struct sts_policy *p), void *arg);

@@ -26,7 +26,7 @@ struct sts_house {
 	struct helper *helpers;
 	size_t count;
 	uint64_t last_id;
-	struct loop_timer *begin;
+	struct loop_timer *begin, *hour;
 };
 
 static void helper_free(struct helper *h)
@@ -124,6 +124,15 @@ static void load(void *arg)
 	sts_loading(s->sts, false);
 }
 
+enum { MINUTE_MS = 60000, HOUR_MS = 60 * MINUTE_MS };
+
+static void an_hour_is_over(void *arg)
+{
+	struct sts_house *s = arg;
+	bool more = sts_refresh(s->sts);
+	loop_timer_set(s->hour, more ? MINUTE_MS : HOUR_MS);
+}
+
 struct sts_house *sts_house_new(struct house *h, struct dns *d)
 {
 	struct sts_house *s = MEM_NEW(struct sts_house);
@@ -132,6 +141,8 @@ struct sts_house *sts_house_new(struct house *h, struct dns *d)
 	sts_loading(s->sts, true);
 	s->begin = loop_timer_new(h->loop, load, s);
 	loop_timer_set(s->begin, 0);
+	s->hour = loop_timer_new(h->loop, an_hour_is_over, s);
+	loop_timer_set(s->hour, HOUR_MS);
 	return s;
 }
 
@@ -145,6 +156,7 @@ void sts_house_free(struct sts_house *s)
 	while (s->helpers)
 		helper_free(s->helpers);
 	loop_timer_free(s->begin);
+	loop_timer_free(s->hour);
 	sts_free(s->sts);
 	mem_free(s);
 }

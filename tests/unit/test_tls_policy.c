@@ -245,6 +245,54 @@ static void a_question_waits_for_what_is_kept_on_disk(void **state)
 	close_world(&w);
 }
 
+static void a_policy_is_fetched_again_before_its_end(void **state)
+{
+	(void)state;
+	static const struct row row = { "week.test", "evil.test", "", "may", false, false, false, "sts LATER" };
+	static const char week[] = "version: STSv1\nmode: enforce\nmx: mx.week.test\nmax_age: 604800\n";
+	struct world w;
+	open_world(&w, true);
+	sts_fetched(w.sts, SLICE("week.test"), SLICE("7"), slice_of(week), clock_wall_s() - 5 * 86400);
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 0);
+	clock_test_turn_wall(86400 + 3600);
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 1);
+	assert_string_equal(w.domain, "week.test");
+	assert_string_equal(w.id, "7");
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 1); /* it is under way */
+	sts_fetched(w.sts, SLICE("week.test"), SLICE("7"), SLICE(""), clock_wall_s()); /* can't be had */
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 1); /* not at once again */
+	clock_test_turn_wall(3600);
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 2);
+	sts_fetched(w.sts, SLICE("week.test"), SLICE("7"), slice_of(week), clock_wall_s());
+	sts_refresh(w.sts);
+	assert_int_equal(w.fetched, 2);
+	clock_test_turn_wall(6 * 86400 - 7200);
+	assert_string_equal(decide(&w, &row), row.want);
+	clock_test_turn_wall(-(7 * 86400));
+	close_world(&w);
+}
+
+static void who_has_no_policy_makes_room_for_who_has(void **state)
+{
+	(void)state;
+	char name[64];
+	struct world w;
+	open_world(&w, true);
+	for (int i = 0; i < STS_MAX_DOMAINS; i++) {
+		snprintf(name, sizeof name, "none%d.test", i);
+		sts_fetched(w.sts, slice_of(name), SLICE("1"), SLICE(""), clock_wall_s());
+	}
+	static const struct row row = { "late.test", "evil.test", "", "may", false, false, false, "sts LATER" };
+	sts_fetched(w.sts, SLICE("late.test"), SLICE("1"), SLICE("version: STSv1\nmode: enforce\nmx: mx.late.test\nmax_age: 604800\n"), clock_wall_s());
+	assert_string_equal(decide(&w, &row), row.want);
+	close_world(&w);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -268,7 +316,8 @@ int main(void)
 		cmocka_unit_test(records_are_read_as_the_rfc_says),
 		cmocka_unit_test(each_world_gets_its_policy),
 		cmocka_unit_test(what_dnssec_does_not_prove_says_nothing),
-		cmocka_unit_test(a_policy_that_is_known_is_believed_without_its_record),
+		cmocka_unit_test(a_policy_that_is_known_is_believed_without_its_record), cmocka_unit_test(a_policy_is_fetched_again_before_its_end),
+		cmocka_unit_test(who_has_no_policy_makes_room_for_who_has),
 		cmocka_unit_test(a_question_waits_for_what_is_kept_on_disk),
 	};
 	return cmocka_run_group_tests(tests, start, NULL);
