@@ -96,6 +96,11 @@ def the_policy_is_applied(p, key, other):
     check('with its results on top', 'dkim=pass header.d=bad.test' in results(p, 'large'), results(p, 'large')[:600])
 
 
+def access_overrides(p):
+    check('by-pass dmarc in the map access overrides the policy', p.send(mail('bad.test', 'passed'), sender='friend@none.test') == 250)
+    check('for whom it names alone, and what was found is told all the same', p.send(mail('bad.test'), sender='foe@none.test') == 550 and 'dmarc=fail' in results(p, 'passed'), results(p, 'passed'))
+
+
 def more_fields_than_can_be_read_hide_no_author(p):
     """A header section of nearly 1 MiB in fields of four bytes: what can't be walked can't be judged, and isn't taken."""
     code = p.send(mail('bad.test', 'fields', b'a:\r\n' * 250000), sender='ann@bad.test')
@@ -153,14 +158,17 @@ def main():
     zone['s._domainkey.bad.test'] = zone['s._domainkey.lists.test'] = {'TXT': [record]}
     zone['s._domainkey.none.test'] = {'TXT': [other_record]}
     (tmp / 'evidence.zone').write_text('')
-    with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test'}) as p:
+    with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test', 'access': 'from:friend@none.test by-pass dmarc'}) as p:
         what_is_found_is_written_down(p)
         the_policy_is_applied(p, key, other)
+        access_overrides(p)
         more_fields_than_can_be_read_hide_no_author(p)
         dns_misbehaves(p)
         believed_seals_override(p, tmp, key, tmp / 'evidence.zone')
-    with Dns(zone) as d, Porter('spf-refuse', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'spf-fail': 'refuse'}, maps={'access': 'from:friend@bad.test by-pass spf'}) as p:
+    with Dns(zone) as d, Porter('spf-refuse', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'spf-fail': 'refuse', 'dmarc-suffixes': 'builtin'}, maps={'access': 'from:friend@bad.test by-pass spf'}) as p:
         spf_refuses(p)
+        codes = [p.send(mail(f'{d}.test'), sender='ann@none.test') for d in ('bad', 'sub.bad', 'none')]
+        check('with dmarc-suffixes a subdomain has the policy of its organization, as RFC 7489 had it', codes == [550, 550, 250], codes)
     finish()
 
 

@@ -12,6 +12,7 @@
 #include "base/mail_check.h"
 #include "base/mail_dmarc.h"
 #include "base/mail_spf.h"
+#include "base/suffix.h"
 
 /* SPF's paths and DMARC's walks, as tables over one zone. */
 static const char zone_text[] =
@@ -26,7 +27,8 @@ static const char zone_text[] =
 	"_dmarc.suffix.test. TXT \"v=DMARC1; p=reject; psd=y\"\nshop.suffix.test. A 192.0.2.1\n_dmarc.twice.test. TXT \"v=DMARC1; p=reject\"\n"
 	"_dmarc.twice.test. TXT \"v=DMARC1; p=none\"\n_dmarc.mild.test. TXT \"v=DMARC1; p=reject; t=y\"\n_dmarc.strict.test. TXT \"v=DMARC1; p=reject; adkim=s; aspf=s\"\n"
 	"_dmarc.nop.test. TXT \"v=DMARC1; sp=reject\"\n_dmarc.rua.test. TXT \"v=DMARC1; rua=mailto:a@rua.test\"\n_dmarc.g.h.i.j.deep.test. TXT \"v=DMARC1; p=quarantine\"\n"
-	"_dmarc.loop.test. CNAME _dmarc.loop.test.\n";
+	"_dmarc.loop.test. CNAME _dmarc.loop.test.\n"
+	"_dmarc.shop.co.uk. TXT \"v=DMARC1; p=reject; sp=quarantine\"\n_dmarc.co.uk. TXT \"v=DMARC1; p=reject\"\n_dmarc.b.shop.co.uk. TXT \"v=DMARC1; p=none\"\n";
 
 static struct loop *loop;
 static struct dns *dns;
@@ -139,6 +141,37 @@ static void the_tree_is_walked_as_the_rfc_says(void **state)
 	}
 }
 
+/* RFC 7489: the author's domain is asked, and then its organization's alone, which is one label below a public suffix. */
+static void with_a_suffix_list_the_author_and_the_organization_are_asked(void **state)
+{
+	(void)state;
+	static const struct { const char *author, *spf; enum dmarc_result result; enum dmarc_policy policy; const char *domain, *organisation; } rows[] = {
+		{ "shop.co.uk", "", DMARC_FAIL, DMARC_POLICY_REJECT, "shop.co.uk", "shop.co.uk" },
+		{ "a.b.shop.co.uk", "", DMARC_FAIL, DMARC_POLICY_QUARANTINE, "shop.co.uk", "shop.co.uk" },
+		{ "b.shop.co.uk", "", DMARC_FAIL, DMARC_POLICY_NONE, "b.shop.co.uk", "shop.co.uk" },
+		{ "a.shop.co.uk", "mail.shop.co.uk", DMARC_PASS, DMARC_POLICY_QUARANTINE, "shop.co.uk", "shop.co.uk" },
+		{ "shop.co.uk", "mall.co.uk", DMARC_FAIL, DMARC_POLICY_REJECT, "shop.co.uk", "shop.co.uk" },
+		{ "mall.co.uk", "", DMARC_NONE, DMARC_POLICY_NONE, "", "mall.co.uk" },
+	};
+	struct suffix_list *list = suffix_list_new(SLICE(""));
+	assert_non_null(list);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct mail_dns *m = mail_dns_new(loop, dns, MAIL_DNS_MAX);
+		struct dmarc_identifiers who = { .spf = slice_of(rows[i].spf) };
+		struct dmarc *d = dmarc_start(m, slice_of(rows[i].author), list);
+		dmarc_judge(d, &who, on_dmarc, NULL);
+		loop_run(loop);
+		const struct dmarc_verdict *v = dmarc_verdict(d);
+		if (v->result != rows[i].result || v->policy != rows[i].policy || !slice_eq(v->domain, slice_of(rows[i].domain)) ||
+		    !slice_eq(v->organisation, slice_of(rows[i].organisation)) || mail_dns_asked(m) > 5)
+			fail_msg("%s %s: %s policy %s of \"%.*s\", organization \"%.*s\", %u questions", rows[i].author, rows[i].spf, dmarc_result_name(v->result), dmarc_policy_name(v->policy),
+			         SLICE_FMT(v->domain), SLICE_FMT(v->organisation), mail_dns_asked(m));
+		dmarc_free(d);
+		mail_dns_free(m);
+	}
+	suffix_list_free(list);
+}
+
 static void results_that_bear_our_name_are_known(void **state)
 {
 	(void)state;
@@ -209,6 +242,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_pass_remembers_the_path_that_it_took),
 		cmocka_unit_test(the_tree_is_walked_as_the_rfc_says),
+		cmocka_unit_test(with_a_suffix_list_the_author_and_the_organization_are_asked),
 		cmocka_unit_test(results_that_bear_our_name_are_known),
 		cmocka_unit_test(the_author_is_one_domain_or_nobody),
 	};
