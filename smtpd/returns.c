@@ -13,6 +13,7 @@
 #include "maps/map_key.h"
 #include "queue/queue_proto.h"
 #include "smtpd/evidence_settings.h"
+#include "smtpd/message.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 
@@ -300,10 +301,10 @@ static bool wants_proof(struct returns_state *s)
 /* By its header: an automatic reply (RFC 3834, 5), or a disposition notification (RFC 8098, 3). */
 static bool is_reply(struct slice head)
 {
-	struct arena mem = ARENA_INIT(1 << 20);
+	struct arena mem = ARENA_INIT(8 << 20);
 	struct mail_header h;
 	bool reply = false;
-	if (mail_header_parse(head, 2000, &mem, &h) == 0) {
+	if (mail_header_parse(head, MESSAGE_MAX_FIELDS, &mem, &h) == 0) {
 		const struct mail_field *automatic = mail_header_find(&h, SLICE("Auto-Submitted"), 0), *type = mail_header_find(&h, SLICE("Content-Type"), 0);
 		struct slice kind = type ? mail_field_unfold(type, &mem) : SLICE("");
 		reply = automatic && slice_starts_nocase(slice_trim(automatic->value), SLICE("auto-replied"));

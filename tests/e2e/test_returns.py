@@ -130,6 +130,7 @@ def sole_sender(p):
     read = (b'From: ann@proven.test\r\nContent-Type: multipart/report;\r\n report-type="disposition-notification"; boundary=b\r\nSubject: %s\r\n\r\n--b\r\n\r\nread\r\n--b\r\n'
             b'Content-Type: message/disposition-notification\r\n\r\nOriginal-Message-ID: <%s@example.test>\r\n--b--\r\n')
     for what, text, wanted in (('an automatic reply to what was sent is not tagged', away % (b'ours-1', b'away1'), False), ('one to something else is', away % (b'never', b'away2'), True),
+                               ('also behind three thousand fields', b'X: y\r\n' * 3000 + away % (b'never', b'away3'), True),
                                ('a disposition notification of what was sent is not tagged', read % (b'read1', b'ours-1'), False), ('one of something else is', read % (b'read2', b'never'), True),
                                ('a person\'s answer is not asked', b'From: ann@proven.test\r\nIn-Reply-To: <never@example.test>\r\nSubject: person\r\n\r\nyes\r\n', False)):
         subject = re.search(rb'Subject: (\w+)', text)[1]
