@@ -39,7 +39,7 @@ static void looked_at_disk(void *arg)
 	s->full = s->full || (queue_settings.most_messages && c.messages >= queue_settings.most_messages);
 	q->state = *s;
 	uint64_t step = s->free_bytes > told->free_bytes ? s->free_bytes - told->free_bytes : told->free_bytes - s->free_bytes;
-	if (step < STATE_STEP && s->read_only == told->read_only && s->full == told->full)
+	if (step < STATE_STEP && !s->free_bytes == !told->free_bytes && s->read_only == told->read_only && s->full == told->full)
 		return;
 	*told = *s;
 	for (struct peer *p = q->peers; p; p = p->next)

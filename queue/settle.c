@@ -145,11 +145,11 @@ static void write_again(void *arg)
 	write_events(arg);
 }
 
-/* An event that can't be written must not be forgotten: the item stays out until it can. */
+/* An event that can't be written must not be forgotten: the item stays out until it can. One that only puts off may be: on a full disk, where what goes out makes room, nothing would go out any more. */
 static void events_written(struct spool_append *s)
 {
 	struct attempt *a = (struct attempt *)((char *)s - offsetof(struct attempt, append));
-	if (s->job.error && s->job.error != -ENOENT) {
+	if (s->job.error && s->job.error != -ENOENT && settled_count(a)) {
 		log_event(LOG_ERROR, "queue-event-failed", LOG_CSTR("id", s->id), LOG_ERRNO(s->job.error), LOG_END);
 		if (!a->again)
 			a->again = loop_timer_new(a->queue->loop, write_again, a);

@@ -12,6 +12,7 @@
 #define ALONE MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in a transaction of its own")
 
 static struct ledger_hints hints;
+static struct queue_state spool = { .free_bytes = UINT64_MAX }; /* until it is told */
 
 void outcome_begin(struct outcome *l, struct transaction *t)
 {
@@ -124,6 +125,11 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 		outcome_finish(l, MAIL_STATUS_OK); /* no ledger was there yet: at worst a second copy, and mail need not wait for the queue */
 }
 
+bool outcome_queue_has_room(uint64_t size)
+{
+	return !spool.read_only && !spool.full && spool.free_bytes > size;
+}
+
 int outcome_from_queue(void *arg, struct ipc_message *m)
 {
 	(void)arg;
@@ -131,6 +137,8 @@ int outcome_from_queue(void *arg, struct ipc_message *m)
 		return queue_get_hints(m->payload, &hints);
 	if (m->type == QUEUE_VACATIONS)
 		return told_vacations(m);
+	if (m->type == QUEUE_STATE)
+		return queue_get_state(m->payload, &spool);
 	if (m->type == QUEUE_HINT)
 		return queue_get_hint(m->payload, &hints);
 	return 0;

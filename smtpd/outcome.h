@@ -75,6 +75,9 @@ void outcome_note(struct outcome *l, struct mail_status status, void (*then)(str
 /* A hop's reply was not heard in time; a late one is noted when it comes. */
 void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_t count);
 
+/* As the queue last told of its spool: has it room for a message of that size? */
+bool outcome_queue_has_room(uint64_t size);
+
 /* Messages of the queue and of delivery that answer no question. */
 int outcome_from_queue(void *smtpd, struct ipc_message *m);
 int outcome_from_delivery(void *smtpd, struct ipc_message *m);

@@ -19,6 +19,7 @@
 enum { GATE_MS = 30000, PEN_MS = 60000, PUT_MS = 240000 };
 
 #define GONE MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The queue can't be reached just now, try again later")
+#define FULL MAIL_STATUS(MAIL_LATER, 452, 3, 1, "No room for this message just now, try again later")
 #define LISTS MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in another transaction")
 
 struct wanted {
@@ -111,6 +112,8 @@ static void ask(struct destination *d, struct recipient *r, const struct leaf *l
 		                        leaf->owner.n ? WAY_LIST : leaf->withheld ? (f->quarantine.n ? WAY_HELD : WAY_WITHHELD) : leaf->relayed ? WAY_RELAYED : r->resolved.class == RESOLVE_FOREIGN ? WAY_FOREIGN : WAY_FORWARD };
 	if (!peer_is_up(peer_of(q))) {
 		transaction_asked(d, GONE);
+	} else if (!outcome_queue_has_room(f->announced)) {
+		transaction_asked(d, FULL);
 	} else if (leaf->owner.n && owners(q, leaf->owner) > QUEUE_MAX_ENVELOPES) {
 		transaction_asked(d, LISTS);
 	} else if (!f->sender.n && !leaf->owner.n && !leaf->withheld) {

@@ -7,6 +7,7 @@
 #include "base/scan.h"
 #include "base/text.h"
 #include "smtpd/attack.h"
+#include "smtpd/outcome.h"
 #include "smtpd/policy.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
@@ -208,6 +209,8 @@ static struct mail_status read_mail(struct session *s, struct slice rest)
 		attack_note(s, ATTACK_TOO_LARGE, &TOO_LARGE);
 		return TOO_LARGE;
 	}
+	if (s->facts.login.n && !outcome_queue_has_room(t->announced)) /* what a user sends mostly goes to the queue; others hear it at RCPT */
+		return MAIL_STATUS(MAIL_LATER, 452, 3, 1, "No room for this message just now, try again later");
 	struct buf sender = BUF_INIT(MAX_PATH);
 	mail_path_print(&sender, &t->reverse_path);
 	t->sender = arena_copy(mem, buf_slice(&sender));
