@@ -1,96 +1,11 @@
 #!/usr/bin/env python3
 """AUTH on the submission ports: each mechanism, what is refused, and that guesses delay nobody (security kit T7)."""
-import base64, hashlib, hmac, os, smtplib, socket, ssl, statistics, stat, subprocess, sys, threading, time
+import hashlib, socket, ssl, statistics, subprocess, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, Talk, check, finish, skip, SLOW  # noqa: E402
-from servers import Dovecot  # noqa: E402
-
-LOGIN, PASSWORD = 'alice@example.test', 'porter-demo'
-
-
-def b64(b):
-    return base64.b64encode(b if isinstance(b, bytes) else b.encode()).decode()
-
-
-def unb64(s):
-    return base64.b64decode(s)
-
-
-def context(cert=None, version=None):
-    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)     # without the system's roots, whose reading takes longer than a handshake
-    c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
-    if version:
-        c.maximum_version = version
-    if cert:
-        c.load_cert_chain(*cert)
-    return c
-
-
-class Secure(Talk):
-    """A session inside TLS, EHLO said."""
-
-    def __init__(self, porter, cert=None, version=None, ehlo=True, timeout=20):
-        raw = porter.connect(porter.submissions, timeout=timeout)
-        self.socket = context(cert, version).wrap_socket(raw, server_hostname='mx.example.test')
-        self.file = self.socket.makefile('rb')
-        self.greeting = self.reply()
-        self.offer = self.say('EHLO client.test')[1] if ehlo else []
-
-    def mechanisms(self):
-        return next((l[4:].split()[1:] for l in self.offer if l[4:].startswith('AUTH')), [])
-
-
-def plain(login=LOGIN, password=PASSWORD, authzid=''):
-    return b64(f'{authzid}\0{login}\0{password}')
-
-
-class Scram:
-    """A client of RFC 5802 written from the RFC; each step can be spoiled."""
-
-    def __init__(self, login=LOGIN, password=PASSWORD, gs2='n,,', binding=b'', nonce=None):
-        self.password, self.gs2, self.binding = password, gs2, binding
-        self.nonce = nonce or b64(os.urandom(18))
-        self.bare = f'n={login},r={self.nonce}'
-
-    def first(self):
-        return b64(self.gs2 + self.bare)
-
-    def final(self, challenge, spoil_nonce=False, spoil_binding=False, spoil_proof=False):
-        self.server_first = unb64(challenge).decode()
-        fields = dict(f.split('=', 1) for f in self.server_first.split(','))
-        nonce = fields['r']
-        if spoil_nonce:
-            nonce = nonce[:-1] + ('A' if nonce[-1] != 'A' else 'B')
-        channel = b64(self.gs2.encode() + (b'spoilt' if spoil_binding else self.binding))
-        without = f'c={channel},r={nonce}'
-        self.salted = hashlib.pbkdf2_hmac('sha256', self.password.encode(), unb64(fields['s']), int(fields['i']))
-        client = hmac.digest(self.salted, b'Client Key', 'sha256')
-        self.message = f'{self.bare},{self.server_first},{without}'.encode()
-        signature = hmac.digest(hashlib.sha256(client).digest(), self.message, 'sha256')
-        proof = bytes(a ^ b for a, b in zip(client, signature))
-        if spoil_proof:
-            proof = bytes([proof[0] ^ 1]) + proof[1:]
-        return b64(f'{without},p={b64(proof)}')
-
-    def server_is_right(self, last):
-        key = hmac.digest(self.salted, b'Server Key', 'sha256')
-        return unb64(last).decode() == 'v=' + b64(hmac.digest(key, self.message, 'sha256'))
-
-
-def scram(t, mechanism='SCRAM-SHA-256', **kw):
-    spoil = {k: kw.pop(k) for k in list(kw) if k.startswith('spoil')}
-    s = Scram(**kw)
-    code, lines = t.say(f'AUTH {mechanism} {s.first()}')
-    if code != 334:
-        return code
-    code, lines = t.say(s.final(lines[0][4:], **spoil))
-    if code != 334:
-        return code
-    if not s.server_is_right(lines[0][4:]):
-        return -1
-    return t.code('')
+from login import LOGIN, PASSWORD, Scram, Secure, b64, context, plain, scram, unb64  # noqa: E402
+from porter import Porter, Talk, check, finish  # noqa: E402
 
 
 def handshake_ms(porter):
@@ -205,32 +120,6 @@ def refusals(p):
     check('no password is in the log', 'auth' in events and PASSWORD not in events and plain() not in events)
 
 
-def equal_time(p):
-    def took(login, password):
-        with Secure(p) as t:
-            began = time.monotonic()
-            t.code(f'AUTH PLAIN {plain(login, password)}')
-            return time.monotonic() - began
-
-    def same(sentence, known, password, rounds):
-        pairs = []
-        while len(pairs) < 120:
-            pairs += [(took(known, password), took('nobody@example.test', password)) for _ in range(rounds)]
-            a, b = min(x for x, _ in pairs), min(y for _, y in pairs)       # what the machine does beside only adds, so a busy one is measured for longer
-            if abs(a - b) < max(max(a, b) * .3, .01):
-                break
-        check(sentence, abs(a - b) < max(max(a, b) * .3, .01), (a, b))
-    same('an unknown login takes as long as a wrong password', LOGIN, 'wrong', 8)
-    same('also with a password that is compared in two forms', LOGIN, 'wr\u00f6ng\u00a0', 3)
-    same('also with one that can be nobody\'s', LOGIN, 'x' * 600, 3)
-    lines = (p.etc / 'credentials').read_text()
-    verifier = next(w for w in lines.split() if w.startswith('SCRAM-SHA-256$'))
-    p.map('credentials', f'{lines}\nfiona@example.test {verifier}\n')
-    p.compile()
-    check('a login with a verifier alone proves itself', p.wait(lambda: Secure(p).code(f'AUTH PLAIN {plain("fiona@example.test")}') == 235))
-    same('also where a login has a SCRAM verifier alone', 'fiona@example.test', 'wrong', 3)
-
-
 def guesses(p):
     """50 guesses at once: the pool is bounded, its queue answers in turn, and handshakes go on."""
     quiet = statistics.median(handshake_ms(p) for _ in range(10))
@@ -271,156 +160,6 @@ def certificate(p):
         check('EXTERNAL without a name', t.code('AUTH EXTERNAL =') == 235)
 
 
-def tokens(p):
-    verifier = p.dir / 'verifier'
-    verifier.write_text('#!/bin/sh\nread token\n[ "$token" = good ] && { echo alice@example.test; exit 0; }\n[ "$token" = broken ] && exit 70\nexit 1\n')
-    verifier.chmod(0o755)
-    p.stop()
-    p.set({'login-token-verifier': verifier})
-    p.start()
-
-    def bearer(token, user='alice@example.test'):
-        return b64(f'n,a={user},\1host=x\1port=587\1auth=Bearer {token}\1\1')
-
-    def xoauth2(token, user='alice@example.test'):
-        return b64(f'user={user}\1auth=Bearer {token}\1\1')
-    with Secure(p) as t:
-        check('OAUTHBEARER is offered where there is a verifier', {'OAUTHBEARER', 'XOAUTH2'} <= set(t.mechanisms()), t.offer)
-        code, lines = t.say(f'AUTH OAUTHBEARER {bearer("bad")}')
-        check('a bad token gets an error and then 535', code == 334 and b'invalid_token' in unb64(lines[0][4:]) and t.code('AQ==') == 535)
-        check('somebody else\'s token is refused', t.code(f'AUTH XOAUTH2 {xoauth2("good", "bob@example.test")}') == 334 and t.code('') == 535)
-        check('a verifier that fails is 454', t.code(f'AUTH OAUTHBEARER {bearer("broken")}') == 454)
-        check('a good token is 235', t.code(f'AUTH OAUTHBEARER {bearer("good")}') == 235)
-    with Secure(p) as t:
-        check('XOAUTH2 with a good token is 235', t.code(f'AUTH XOAUTH2 {xoauth2("good")}') == 235)
-
-
-def dovecot(p):
-    """A server that speaks Dovecot's protocol, version 1."""
-    path = p.dir / 'auth-client'
-
-    def serve(listener):
-        while True:
-            try:
-                c, _ = listener.accept()
-            except OSError:
-                return
-            with c, c.makefile('rb') as f:
-                c.sendall(b'VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\tx\nDONE\n')
-                for line in f:
-                    if line.startswith(b'AUTH\t'):
-                        _, user, password = unb64(line.strip().split(b'resp=')[1]).split(b'\0')
-                        if user == b'busy':
-                            c.sendall(b'FAIL\t1\tuser=busy\ttemp\n')
-                        elif (user, password) == (b'carol', b'secret'):
-                            c.sendall(b'OK\t1\tuser=carol@example.test\n')
-                        else:
-                            c.sendall(b'FAIL\t1\tuser=x\n')
-                        break
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o666)
-    listener.listen(8)
-    threading.Thread(target=serve, args=(listener,), daemon=True).start()
-    p.stop()
-    p.set({'login-source': 'dovecot', 'login-dovecot-socket': path})
-    p.start()
-    with Secure(p) as t:
-        check('SCRAM is not offered where passwords are Dovecot\'s', not any('SCRAM' in m for m in t.mechanisms()), t.offer)
-        check('Dovecot says no: 535', t.code(f'AUTH PLAIN {plain("carol", "wrong")}') == 535)
-        check('Dovecot can\'t tell: 454', t.code(f'AUTH PLAIN {plain("busy", "x")}') == 454)
-        check('Dovecot says yes: 235', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 235)
-    listener.close()
-    path.unlink()
-    with Secure(p) as t:
-        check('without Dovecot: 454', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 454)
-
-
-class RealDovecot(Dovecot):
-    """Its auth process alone, with a client socket."""
-    packages = ('dovecot-core', 'dovecot-core')
-    command = 'mkdir -p /var/lib/dovecot && /usr/sbin/dovecot -F -c /etc/auth.conf'
-    families = (socket.AF_UNIX,)
-
-    @property
-    def path(self):
-        return self.dir / 'srv/auth-client'
-
-    def greets(self, family):
-        with socket.socket(family) as s:
-            try:
-                s.settimeout(10 * SLOW)
-                s.connect(str(self.path))
-                return s.recv(100).startswith(b'VERSION')
-            except OSError:
-                return False
-
-    def configure(self):
-        self.etc('auth-users', 'carol:{PLAIN}secret\ndora@example.test:{SHA256}' + b64(hashlib.sha256('g\u00f6ld'.encode()).digest()) + '\n')
-        self.etc('auth.conf', '''base_dir = /run/dovecot
-log_path = /dev/stderr
-protocols =
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain login
-auth_failure_delay = 0
-auth_username_format = %Lu
-passdb {
-  driver = passwd-file
-  args = scheme=PLAIN username_format=%u /etc/auth-users
-}
-userdb {
-  driver = static
-  args = uid=vmail gid=vmail home=/srv/mail
-}
-service auth {
-  unix_listener /srv/auth-client {
-    mode = 0666
-  }
-}
-''')
-
-
-def real_dovecot(p):
-    if not RealDovecot.available():
-        skip('a real Dovecot\'s auth socket', 'the package can\'t be had, or this is not root')
-        return
-    with RealDovecot(p.dir / 'dovecot', 0, []) as s:
-        p.stop()
-        p.set({'login-source': 'dovecot', 'login-dovecot-socket': s.path})
-        p.start()
-        with Secure(p) as t:
-            got = [t.code(f'AUTH PLAIN {plain("carol", "wrong")}'), t.code(f'AUTH PLAIN {plain("nobody", "secret")}'), t.code(f'AUTH PLAIN {plain("carol", "secret")}')]
-            check('a real Dovecot: a wrong password and an unknown login are 535, the right one 235', got == [535, 535, 235], (got, (s.dir / 'out').read_text()[-1500:]))
-        with Secure(p) as t:
-            check('a real Dovecot: LOGIN, and a password that is not ASCII', [t.code('AUTH LOGIN'), t.code(b64('dora@example.test')), t.code(b64('g\u00f6ld'))] == [334, 334, 235], (s.dir / 'out').read_text()[-1500:])
-            check('and its login may use its address', t.code('MAIL FROM:<dora@example.test>') == 250)
-    with Secure(p) as t:
-        check('a real Dovecot that has ended: 454', t.code(f'AUTH PLAIN {plain("carol", "secret")}') == 454)
-
-
-def pam(p):
-    """A PAM service of its own, whose passwords are a script's."""
-    service, script = f'porter-test-{os.getpid()}', p.dir / 'pam-script'
-    path = Path('/etc/pam.d') / service
-    if os.geteuid() or not path.parent.is_dir():
-        skip('PAM', 'no root, or no /etc/pam.d')
-        return
-    script.write_text('#!/bin/sh\n[ "$PAM_USER" = dave ] && [ "$(tr -d "\\000")" = secret ]\n')
-    script.chmod(0o755)
-    path.write_text(f'auth [success=1 default=ignore] pam_exec.so expose_authtok quiet {script}\nauth requisite pam_deny.so\nauth required pam_permit.so\n'
-                    'account required pam_permit.so\n')
-    try:
-        p.stop()
-        p.set({'login-source': 'pam', 'login-pam-service': service})
-        p.start()
-        with Secure(p) as t:
-            check('PAM says no: 535', t.code(f'AUTH PLAIN {plain("dave", "wrong")}') == 535)
-            check('PAM says yes: 235', t.code(f'AUTH PLAIN {plain("dave", "secret")}') == 235)
-    finally:
-        path.unlink()
-
-
 def slowing(p):
     """Loopback is exempt as a rule; here it isn't."""
     p.stop()
@@ -441,12 +180,7 @@ with Porter('auth') as p:
     mechanisms(p)
     spellings(p)
     refusals(p)
-    equal_time(p)
     guesses(p)
     certificate(p)
-    tokens(p)
-    dovecot(p)
-    real_dovecot(p)
-    pam(p)
     slowing(p)
 finish()
