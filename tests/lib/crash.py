@@ -4,7 +4,7 @@ from porter import PATIENCE, SLOW
 
 
 class Crash:
-    """Around one Porter, whose domain is example.test."""
+    """Around one Porter, whose domain is example.test, and which has one smtpd: what is asked of it is asked of all."""
 
     def __init__(self, porter):
         self.porter, self.serial = porter, 0
@@ -26,16 +26,23 @@ class Crash:
                 except ProcessLookupError:
                     pass
 
+    def log_in(self, sender):
+        t = self.porter.talk(port=self.porter.submission)
+        t.say('EHLO c.test')
+        t.starttls()
+        t.say('EHLO c.test')
+        t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
+        t.say(f'MAIL FROM:<{sender}>')
+        return t
+
     def begin(self, sender, recipients, text, before=lambda: None):
         """The dot is sent, its reply not waited for. A sender of ours logs in. before: what happens between 354 and content."""
-        ours = sender.endswith('@example.test')
-        t = self.porter.talk(port=self.porter.submission) if ours else self.porter.talk()
-        t.say('EHLO c.test')
-        if ours:
-            t.starttls()
+        if sender.endswith('@example.test'):
+            t = self.log_in(sender)
+        else:
+            t = self.porter.talk()
             t.say('EHLO c.test')
-            t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
-        t.say(f'MAIL FROM:<{sender}>')
+            t.say(f'MAIL FROM:<{sender}>')
         codes = [t.say(f'RCPT TO:<{r}>')[0] for r in recipients]
         if 250 not in codes or t.say('DATA')[0] != 354:
             return t, codes
@@ -64,9 +71,18 @@ class Crash:
         return sum(mark in m for m in self.porter.messages(user).values())
 
     def up(self):
-        """Every process is there again."""
+        """Every process is there again, and smtpd has its channel to the queue: without it nobody is asked what happened before."""
         p = self.porter
-        return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')))
+        return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')) and self.queue_is_heard())
+
+    def queue_is_heard(self):
+        try:
+            t = self.log_in('bob@example.test')
+            code = t.say('RCPT TO:<probe@abroad.test>')[0]
+            t.close()
+            return code == 250
+        except (OSError, RuntimeError, ValueError):
+            return False
 
     @staticmethod
     def is_read(talk):

@@ -20,7 +20,7 @@ unheard = []                    # messages of a hop that took them and died befo
 
 
 TEAM = [f'u{i}-{"long" * 10}' for i in range(30)]
-p = Porter('windows', start=False, maps={'recipients': ''.join(f'{u}@example.test\n' for u in TEAM), 'aliases': 'crew@example.test ' + ' '.join(f'{u}@example.test' for u in TEAM)})
+p = Porter('windows', start=False, settings={'smtpd-processes': '1'}, maps={'recipients': ''.join(f'{u}@example.test\n' for u in TEAM), 'aliases': 'crew@example.test ' + ' '.join(f'{u}@example.test' for u in TEAM)})
 with open(p.etc / 'domains', 'a') as f:
     f.write(f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\n')
 with open(p.etc / 'routes', 'a') as f:

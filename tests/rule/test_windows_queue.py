@@ -104,7 +104,7 @@ def run():
 
 
 strace = os.geteuid() == 0 and shutil.which('strace')
-p = Porter('windows-queue', maps={'routes': f'far.test [127.0.0.1]:{far.port}\n'})
+p = Porter('windows-queue', settings={'smtpd-processes': '1'}, maps={'routes': f'far.test [127.0.0.1]:{far.port}\n'})
 c = Crash(p)
 run()
 check('it ends in order', c.up() and p.stop() == 0)

@@ -188,7 +188,7 @@ os.chmod(folder, 0o777)
 atexit.register(shutil.rmtree, folder, True)
 taken = Path(folder) / 'taken'
 strace = os.geteuid() == 0 and shutil.which('strace')
-p = Porter('windows-store', maps={
+p = Porter('windows-store', settings={'smtpd-processes': '1'}, maps={
     'recipients': f'box@example.test mbox:boxes/box\nprog@example.test program:/bin/sh -c cat>>{taken}\nrefuser@example.test program:/bin/sh -c exit${{IFS}}77\n',
     'routes': f'far.test [127.0.0.1]:{far.port}\n'})
 box = p.mail / 'boxes/box'
