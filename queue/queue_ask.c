@@ -195,6 +195,8 @@ static bool act_on(struct queue *q, enum act act, struct slice id, struct slice 
 	case ACT_RETRY:
 		return false;
 	}
+	if (act == ACT_HOLD)
+		schedule_hold(q->schedule, m, true); /* from the answer on nothing is tried, also while it is being written */
 	write_event(q, act, id, &e);
 	return true;
 }

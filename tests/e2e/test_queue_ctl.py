@@ -86,6 +86,8 @@ with Porter('queue-ctl', start=False, settings={'evidence': 'no'}) as p:
     lists(p)
     summaries(p)
     acts(p, 'hold', '--all', want=MESSAGES)
+    said = json.loads(queue(p, 'retry', '--all', '--json'))
+    check('from then on none is tried, not even on request', said['matched'] == MESSAGES and not re.search(' (deferred|failed|delivered) ', p.log_text()), said)
     check('all are held', p.wait(lambda: status(p)['held'] == MESSAGES), status(p))
     acts(p, 'release', '--held', '--place', 'd7.far.test', want=EACH)
     check('and some released', p.wait(lambda: status(p)['held'] == MESSAGES - EACH), status(p))
