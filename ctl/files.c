@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -101,6 +102,30 @@ static int open_tls_report(void)
 	if (!error)
 		return fd;
 	close(fd);
+	return error;
+}
+
+int spool_claim(struct parent *p, struct buf *told)
+{
+	char path[4200];
+	struct stat now, held;
+	snprintf(path, sizeof path, "%.*s", SLICE_FMT(general_settings.spool_directory));
+	int error = 0, fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &now) < 0) {
+		error = -errno;
+		buf_addf(told, "porter.conf: spool-directory %s: %s\n", path, strerror(errno));
+	} else if (p->spool >= 0 && (fstat(p->spool, &held) < 0 || held.st_dev != now.st_dev || held.st_ino != now.st_ino)) {
+		error = -EBUSY;
+		buf_addf(told, "porter.conf: spool-directory %s: a running porterd keeps its spool; stop it, move the folder, and start it again\n", path);
+	} else if (p->spool < 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		error = -errno;
+		buf_addf(told, "porter.conf: spool-directory %s: %s\n", path, errno == EWOULDBLOCK ? "already served by another porterd; stop that one first, or give this one a spool of its own" : strerror(errno));
+	} else if (p->spool < 0) {
+		p->spool = fd;
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
 	return error;
 }
 

@@ -204,6 +204,7 @@ int parent_reload(struct parent *p, struct buf *answer)
 	}
 	struct arena trial = ARENA_INIT(0);
 	int error = parse_conf(p->directory, conf, &trial, answer);
+	error = error ? error : spool_claim(p, answer);
 	arena_free(&trial);
 	if (error) {
 		arena_free(&fresh);
@@ -340,10 +341,11 @@ static int begin(struct parent *p)
 	int error = read_conf(p->directory, &p->mem, &p->conf);
 	error = error ? error : parse_conf(p->directory, p->conf, &p->mem, &told);
 	error = error ? error : log_place_open(p, &told);
+	error = error ? error : make_folders(p);
+	error = error ? error : spool_claim(p, &told);
 	if (told.n)
 		fwrite(told.p, 1, told.n, stderr);
 	buf_free(&told);
-	error = error ? error : make_folders(p);
 	if (error)
 		return error;
 	p->processes = process_count();
@@ -359,7 +361,7 @@ int parent_run(char *directory, char *program, bool json, void (*on_serving)(str
 {
 	static struct parent house;
 	struct parent *p = &house;
-	*p = (struct parent){ .directory = directory, .program = program, .json = json, .log_level = -1, .on_serving = on_serving, .started_ms = clock_mono_ms() };
+	*p = (struct parent){ .directory = directory, .program = program, .json = json, .log_level = -1, .spool = -1, .on_serving = on_serving, .started_ms = clock_mono_ms() };
 	p->mem = (struct arena)ARENA_INIT(0);
 	p->own_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
 	signal(SIGPIPE, SIG_IGN);

@@ -57,6 +57,7 @@ struct parent {
 	struct arena mem;            /* settings: a new one at each reload */
 	struct slice conf;
 	unsigned epoch, processes;
+	int spool;                   /* the spool's folder, locked; -1 before */
 	struct child *children;
 	struct listener_set *listeners;
 	struct file_set *files;
@@ -113,6 +114,8 @@ void log_place_say(const struct parent *p, const char *text); /* to whoever star
 
 /* files.c */
 int files_open(struct parent *p);
+/* A spool has one porterd: the folder stays locked as long as the parent lives, however it ends. told gets the line that says why not. */
+int spool_claim(struct parent *p, struct buf *told);
 void files_give(struct parent *p, struct child *c);
 bool files_wants(const struct role *r, const char *name);
 

@@ -1,6 +1,6 @@
 """The house's processes: a child that dies comes back and the service goes on; a parent that dies takes all with it; reload drains; SIGTERM to the whole group ends in order;
 an ordinary user runs the same processes; the control socket and the channels bear nonsense."""
-import json, os, random, shutil, signal, socket, subprocess, threading, time
+import json, os, random, re, shutil, signal, socket, subprocess, threading, time
 from pathlib import Path
 from porter import BUILD, PATIENCE, SLOW, Porter, check, finish, is_reached, skip
 
@@ -128,6 +128,17 @@ with Porter('processes') as p:
     (p.etc / 'porter.conf').write_text(conf + 'nonsense yes\n')
     r = p.ctl('reload')
     check('a reload with a wrong porter.conf changes nothing and names the line', r.returncode == 78 and 'porter.conf:' in r.stdout and p.send() == 250, r.stdout)
+    (p.etc / 'porter.conf').write_text(conf)
+
+    # -- a second one ------------------------------------------------------------------------------------------------------
+    other = p.dir / 'other'
+    shutil.copytree(p.etc, other)
+    (other / 'porter.conf').write_text(re.sub(r'(?m)^run-directory.*', f'run-directory {other}', conf))
+    r = subprocess.run([BUILD / 'porterd', '-c', other], capture_output=True, text=True, timeout=60)
+    check('a second porterd with a run-directory of its own is refused the spool, and the first serves on', r.returncode == 78 and 'already served by another' in r.stderr and p.send() == 250, r)
+    (p.etc / 'porter.conf').write_text(re.sub(r'(?m)^spool-directory.*', f'spool-directory {other}', conf))
+    r = p.ctl('reload')
+    check('a reload that would change the spool is refused', r.returncode == 78 and 'keeps its spool' in r.stdout and p.send() == 250, r.stdout)
     (p.etc / 'porter.conf').write_text(conf)
 
     # -- maps ----------------------------------------------------------------------------------------------------------------
