@@ -1,28 +1,14 @@
 #!/usr/bin/env python3
 """The 1st, 2nd, 3rd ... file-system call of a transaction fails, through SMTP: the answer is 250 and the message lies there whole, or it is 4xx and nothing is left behind. Never both,
 never neither. strace injects the errors into the mailbox process (getpid runs in the call's place: the process's own filter knows that one)."""
-import os, shutil, subprocess, sys
+import os, shutil, sys
 from porter import SLOW, Porter, check, finish, skip
+from traced import Traced
 
 CALLS = ['openat', 'openat2', 'mkdirat', 'pwrite64', 'pwritev', 'linkat', 'fsync', 'fdatasync', 'syncfs', 'newfstatat', 'statx', 'fallocate', 'ftruncate', 'copy_file_range', 'unlinkat',
          'renameat2']
 SMALL = b'Subject: small\r\n\r\n' + b'x' * 500 + b'\r\n'
 LARGE = b'Subject: large\r\n\r\n' + (b'y' * 70 + b'\r\n') * 3000
-
-
-class Inject:
-    def __init__(self, pid, call, error, when):
-        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={call}', '-e', f'inject={call}:error={error}:when={when}:syscall=getpid'],
-                                  stderr=subprocess.PIPE, text=True)
-        self.good = 'attached' in self.p.stderr.readline()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.p.terminate()
-        self.p.wait()
-        self.p.stderr.close()
 
 
 def lying(p):
@@ -32,7 +18,7 @@ def lying(p):
 def one(p, pid, call, error, when, content, to):
     """What is wrong, or ''; and whether the call was reached at all."""
     p.clean()
-    with Inject(pid, call, error, when) as i:
+    with Traced(pid, call, f'error={error}:when={when}:syscall=getpid') as i:
         if not i.good:
             return 'strace', False
         code = p.send(content, to=to)

@@ -1,37 +1,17 @@
 #!/usr/bin/env python3
 """The queue process is killed at the 1st, 2nd, 3rd ... system call that changes a file, while a message fails and its report is made and delivered: whatever the call, its sender has one report
 in the end. (A hop may see that report twice, where its 250 was not noted yet: RFC 1047.) strace kills; a call that is killed at is not made."""
-import os, re, shutil, subprocess, sys
+import os, re, shutil, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import Porter, check, finish, skip  # noqa: E402
 from sink import Sink  # noqa: E402
+from traced import Traced  # noqa: E402
 
 CALLS = ['linkat', 'renameat2', 'unlinkat', 'fdatasync', 'fsync'] + (['openat', 'write', 'ftruncate', 'pread64'] if '--all' in sys.argv else [])
 KINDS = {'fdatasync': 'sync', 'fsync': 'sync'}      # which of them is called, and how often, depends on the file system and on the thread that comes first: strace counts for each thread
 MOST = 40
-
-
-class Killer:
-    """Kills pid at the n-th call of its kind (of one thread)."""
-
-    def __init__(self, pid, call, n):
-        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={call}', '-e', f'inject={call}:signal=KILL:when={n}'],
-                                  stderr=subprocess.PIPE, text=True)
-        self.good = 'attached' in self.p.stderr.readline()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.p.terminate()
-        try:
-            self.p.wait(5)
-        except subprocess.TimeoutExpired:       # it waits for a thread that died while it was looked at
-            self.p.kill()
-            self.p.wait()
-        self.p.stderr.close()
 
 
 def queue_pid(p):
@@ -46,7 +26,7 @@ def one(p, hop, call, n):
     """Whether it was killed, what the client heard, and how many reports came."""
     before, pid = len(hop.messages), p.wait(lambda: queue_pid(p))
     p.wait(lambda: p.ctl('queue', 'summary').returncode == 0)
-    with Killer(pid, call, n) as k:
+    with Traced(pid, call, f'signal=KILL:when={n}') as k:      # of one thread
         if not k.good:
             return None, 0, 0
         # A content of its own: after a 451 in a crash, the same once more is the client's retry, which the ledger may know as done.

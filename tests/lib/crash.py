@@ -1,6 +1,7 @@
 """What the tests of rule.md's windows share: messages with a mark, a client that retries as RFC 5321 says, processes that are stopped and killed by role, calls of theirs that fail."""
-import base64, os, signal, subprocess, time
+import base64, os, signal, time
 from porter import PATIENCE, SLOW
+from traced import Traced
 
 
 class Crash:
@@ -103,18 +104,7 @@ class Crash:
         self.porter.wait(seen or (lambda: self.here(mark)), 5)
 
 
-class Failing:
-    """As long as it lasts, these system calls of one process fail, or with error=None are made after all; they wait before they do. `good`: strace could attach. (getpid runs in the call's place: the process's own filter knows that one.)"""
-
-    def __init__(self, pid, calls, error='EIO', wait_s=0):
-        what = f'inject={calls}' + (f':error={error}:syscall=getpid' if error else '') + (f':delay_enter={int(wait_s * 1000000)}' if wait_s else '')
-        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={calls}', '-e', what], stderr=subprocess.PIPE, text=True)
-        self.good = 'attached' in self.p.stderr.readline()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.p.terminate()
-        self.p.wait()
-        self.p.stderr.close()
+def failing(pid, calls, error='EIO', wait_s=0):
+    """As long as it lasts, these system calls of one process fail, or with error=None are made after all; they wait before they do."""
+    what = [f'error={error}:syscall=getpid'] * bool(error) + [f'delay_enter={int(wait_s * 1000000)}'] * bool(wait_s)
+    return Traced(pid, calls, ':'.join(what))

@@ -2,7 +2,7 @@
 the client retries, and what leaves is counted."""
 import os, shutil, signal, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
-from crash import Crash, Failing
+from crash import Crash, failing
 from porter import Porter, check, finish, skip, SLOW
 from sink import Sink
 
@@ -65,7 +65,7 @@ def queue_dies_behind_the_name(recipients):
         rest()
         mark = c.new_mark()
         recipients = [r if 'far' not in r else f'{mark.decode()}-{r}' for r in recipients]
-        with Failing(p.roles()['queue'][0], 'fsync,syncfs', error=None, wait_s=wait_s) as f:
+        with failing(p.roles()['queue'][0], 'fsync,syncfs', error=None, wait_s=wait_s) as f:
             if not f.good:
                 return None
             before = set(p.spool.glob('queue/*/*'))

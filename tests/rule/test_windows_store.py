@@ -2,7 +2,7 @@
 import atexit, os, shutil, signal, sys, tempfile, time
 from pathlib import Path
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
-from crash import Crash, Failing
+from crash import Crash, failing
 from porter import Porter, check, finish, skip, SLOW
 from sink import Sink
 
@@ -34,7 +34,7 @@ def second_sync_fails():
     for wait_s in (3, 10, 30):
         mark = c.new_mark()
         sender = f'{mark.decode()}@out.test'
-        with Failing(mailbox_pid(), NAMES, wait_s=wait_s) as f:
+        with failing(mailbox_pid(), NAMES, wait_s=wait_s) as f:
             if not f.good:
                 return None
             t, _ = c.begin(sender, BOTH, c.content(mark))
@@ -79,7 +79,7 @@ def crash_behind_commit(recipients, seen, kill=('smtpd',), message_id=True):
 def what_is_found_is_synced():
     """It was committed, smtpd died before its 250: the retry is a 250 only when what is found there is durable."""
     mark, sender = crash_behind_commit(BOTH[:1], c.here)
-    with Failing(mailbox_pid(), NAMES) as f:
+    with failing(mailbox_pid(), NAMES) as f:
         t, codes = c.begin(sender, BOTH[:1], c.content(mark))
         answer = t.reply()[0] if codes == [250] else codes[0]
         t.close()
@@ -94,7 +94,7 @@ def mailbox_dies_behind_the_name(kill):
     for wait_s in (2, 6, 15):
         mark = c.new_mark()
         sender = f'{mark.decode()}@out.test'
-        with Failing(mailbox_pid(), NAMES, error=None, wait_s=wait_s) as f:
+        with failing(mailbox_pid(), NAMES, error=None, wait_s=wait_s) as f:
             if not f.good:
                 return
             t, _ = c.begin(sender, BOTH, c.content(mark))
@@ -162,7 +162,7 @@ def programs_count_as_hops():
     mark = c.new_mark()
     sender, both = f'{mark.decode()}@out.test', ['prog@example.test', 'alice@example.test']
     if strace:
-        with Failing(mailbox_pid(), 'linkat,renameat,renameat2'):
+        with failing(mailbox_pid(), 'linkat,renameat,renameat2'):
             t, _ = c.begin(sender, both, c.content(mark))
             answer = t.reply()[0]
             t.close()

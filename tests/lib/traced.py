@@ -1,0 +1,24 @@
+"""System calls of a running process that fail, wait, or end it: strace, attached as long as the `with` lasts."""
+import subprocess
+
+
+class Traced:
+    """calls: names with commas between; inject: what strace's --inject takes behind them. `good`: strace could attach.
+    A call that is to fail has :syscall=getpid in its place, which the process's own filter knows."""
+
+    def __init__(self, pid, calls, inject):
+        self.p = subprocess.Popen(['strace', '-f', '-p', str(pid), '-o', '/dev/null', '-e', f'trace={calls}', '-e', f'inject={calls}:{inject}'],
+                                  stderr=subprocess.PIPE, text=True)
+        self.good = 'attached' in self.p.stderr.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        try:
+            self.p.wait(5)
+        except subprocess.TimeoutExpired:       # it waits for a thread that died while it was looked at; and who it looks at isn't gone for anybody else
+            self.p.kill()
+            self.p.wait()
+        self.p.stderr.close()
