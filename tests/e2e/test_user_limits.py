@@ -63,8 +63,13 @@ with Porter('user-limits', settings={'evidence': 'no', 'user-messages-hour': 3, 
 
     def by_command():
         return p.run([BUILD / 'sendmail', '-C', p.etc, 'bob@example.test'], input='Subject: x\n\nx\n')
-    codes = [by_command().returncode for _ in range(3)]
-    check('the sendmail command is counted by the user of this system', p.wait(lambda: (usage(p, f'unix:{me}') or {}).get('messages_hour') == 3), (codes, usage(p)))
+    codes = []
+
+    def handed_in():
+        return (usage(p, f'unix:{me}') or {}).get('messages_hour', 0)
+    while handed_in() < 3 and len(codes) < 20:       # what a reload leaves to the drop folder counts for nobody
+        codes.append(by_command().returncode)
+    check('the sendmail command is counted by the user of this system', handed_in() == 3 and not any(codes), (codes, usage(p)))
     r = by_command()
     check('and hears of it: EX_TEMPFAIL with the reason; the drop folder is no way around', r.returncode == 75 and '3 an hour' in r.stderr and not list((p.spool / 'drop').iterdir()) and
           usage(p, f'unix:{me}')['messages_hour'] == 3, (r, usage(p)))
