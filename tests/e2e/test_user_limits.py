@@ -29,7 +29,9 @@ def give(t, user, to=('bob@example.test',)):
 
 
 def usage(p, user=None):
-    rows = json.loads(p.ctl('user', 'usage', '--json').stdout)
+    answers = []
+    p.wait(lambda: answers.append(p.ctl('user', 'usage', '--json')) or answers[-1].returncode == 0)     # nobody may be there for a moment after a reload
+    rows = json.loads(answers[-1].stdout)
     return next((r for r in rows if r['user'] == user), None) if user else rows
 
 
