@@ -109,6 +109,25 @@ static bool is_accepted(const struct transaction_facts *f, const struct recipien
 	return false;
 }
 
+static int on_queue_up(void *arg, struct ipc_message *m)
+{
+	struct outcome *l = arg;
+	l->question = NULL;
+	if (m)
+		look_on(l);
+	else
+		outcome_finish(l, OUTCOME_UNREADABLE);
+	return 0;
+}
+
+/* This process is new and so is the queue's: what was noted before is not known to be absent, and a queue of a million takes seconds to hand over at a reload. */
+static void await_queue(struct outcome *l)
+{
+	l->question = peer_await(outcome_queue(l), LEDGER_START_MS, on_queue_up, l);
+	if (!l->question)
+		outcome_finish(l, OUTCOME_UNREADABLE);
+}
+
 void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct transaction *t, struct mail_status status))
 {
 	l->then = then;
@@ -122,7 +141,7 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 	if (hints.known || peer_is_up(outcome_queue(l)))
 		look_on(l); /* before the first hints everything is a hit */
 	else
-		outcome_finish(l, MAIL_STATUS_OK); /* no ledger was there yet: at worst a second copy, and mail need not wait for the queue */
+		await_queue(l);
 }
 
 bool outcome_queue_has_room(uint64_t size)

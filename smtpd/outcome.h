@@ -7,7 +7,8 @@
 #include "smtpd/facts.h"
 
 /* What the ledger knows of a transaction (rule.md, "One transaction, several outcomes"): at RCPT, whether a recipient has to travel alone; at the dot, whether a leaf has this
- * content or was refused with it; and after the decision, what a later transaction has to know. The queue process keeps it; without it, what is not known is not there.
+ * content or was refused with it; and after the decision, what a later transaction has to know. The queue process keeps it. An smtpd that has had its hints goes on without it: no hint,
+ * no entry. A new one waits for it.
  *
  *	outcome.c         RCPT: is there an open entry?
  *	outcome_dot.c     the dot: done, refused, or to be delivered
@@ -18,7 +19,7 @@ struct peer_question;
 struct smtpd;
 struct transaction;
 
-enum { LEDGER_ASK_MS = 20000, LEDGER_MAX_LATE = 256, LEDGER_MAX_RECORD = 1 << 20 };
+enum { LEDGER_ASK_MS = 20000, LEDGER_START_MS = 15000, LEDGER_MAX_LATE = 256, LEDGER_MAX_RECORD = 1 << 20 };
 
 struct outcome {
 	struct transaction *transaction;

@@ -2,6 +2,7 @@
  * question without a search and a late one finds none. */
 #include "smtpd/peer.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/log.h"
@@ -87,12 +88,12 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 }
 
 /* Questions asked by these answers, on a channel that is new by then, stay. */
-static void answer_all_gone(struct peer *p)
+static void answer_all(struct peer *p, struct ipc_message *m)
 {
 	uint64_t until = p->count;
 	for (size_t i = 0; i < p->size; i++)
 		if (p->open[i] && p->open[i]->id >> INDEX_BITS <= until)
-			tell(p->open[i], NULL);
+			tell(p->open[i], m);
 }
 
 static void on_close(void *arg, struct ipc *which)
@@ -104,7 +105,7 @@ static void on_close(void *arg, struct ipc *which)
 	p->channel = NULL;
 	/* At a reload this is the way of things; that one died, its parent warns. */
 	log_event(LOG_INFO, "peer-gone", LOG_CSTR("peer", p->name), LOG_END);
-	answer_all_gone(p);
+	answer_all(p, NULL);
 }
 
 void peer_attach(struct peer *p, int fd)
@@ -114,8 +115,9 @@ void peer_attach(struct peer *p, int fd)
 	p->channel = NULL;
 	ipc_free(old);
 	if (old)
-		answer_all_gone(p);
+		answer_all(p, NULL);
 	p->channel = ipc_new(p->loop, fd, &handler, p);
+	answer_all(p, &(struct ipc_message){ .fd = -1 }); /* what is open now has waited for it */
 	if (p->up)
 		p->up(p->arg);
 }
@@ -151,9 +153,9 @@ static void timed_out(void *arg)
 	tell(q, NULL);
 }
 
-struct peer_question *peer_question_new(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg)
+static struct peer_question *open_question(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg)
 {
-	if (!p->channel || (!p->free_count && p->size >= MAX_OPEN))
+	if (!p->free_count && p->size >= MAX_OPEN)
 		return NULL;
 	if (!p->free_count)
 		grow(p);
@@ -166,6 +168,17 @@ struct peer_question *peer_question_new(struct peer *p, uint64_t timeout_ms, pee
 		loop_timer_set(q->timer, timeout_ms);
 	}
 	return q;
+}
+
+struct peer_question *peer_question_new(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg)
+{
+	return p->channel ? open_question(p, timeout_ms, answer, arg) : NULL;
+}
+
+struct peer_question *peer_await(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg)
+{
+	assert(!p->channel);
+	return open_question(p, timeout_ms, answer, arg);
 }
 
 uint64_t peer_question_id(const struct peer_question *q)

@@ -21,6 +21,10 @@ void peer_free(struct peer *p); /* open questions are dropped without a word; NU
 void peer_attach(struct peer *p, int fd); /* takes fd */
 bool peer_is_up(const struct peer *p);
 
+/* For questions that may wait for their peer to start: answer gets an empty message once there is a channel, NULL when none came within timeout_ms. Not while there is one. NULL: too
+ * many wait. */
+struct peer_question *peer_await(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg);
+
 /* A question in two steps, for protocols with senders of their own: make it, then send it by peer_channel with peer_question_id. NULL: the peer is not
  * there (say 451). timeout_ms 0: none. A send that fails needs no care: the question is answered "gone". */
 struct peer_question *peer_question_new(struct peer *p, uint64_t timeout_ms, peer_answer answer, void *arg);

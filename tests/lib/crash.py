@@ -72,7 +72,7 @@ class Crash:
         return sum(mark in m for m in self.porter.messages(user).values())
 
     def up(self):
-        """Every process is there again, and smtpd has its channel to the queue: without it nobody is asked what happened before."""
+        """Every process is there again, and smtpd has its channel to the queue."""
         p = self.porter
         return p.wait(lambda: p.greets() and all(p.roles().get(r) for r in ('smtpd', 'mailbox', 'queue', 'delivery')) and self.queue_is_heard())
 
