@@ -313,6 +313,18 @@ static int make_drop(struct parent *p)
 	return error;
 }
 
+/* Without them every process of ours would end as soon as it begins, and be begun again for ever. */
+static int find_users(struct parent *p)
+{
+	const char *users[] = { "_porter", "_porterq", "_porterkey", "_porterauth", arena_cstr(&p->mem, mailbox_settings.mail_user) };
+	for (size_t i = 0; geteuid() == 0 && i < sizeof users / sizeof *users; i++)
+		if (!proc_user_exists(users[i])) {
+			fprintf(stderr, "porterd: there is no system user %s, as whom one of its processes runs; make it: useradd --system --user-group %s\n", users[i], users[i]);
+			return -ENOENT;
+		}
+	return 0;
+}
+
 static int make_folders(struct parent *p)
 {
 	int error = make_folder(p, general_settings.run_directory, 0755, NULL);
@@ -341,6 +353,7 @@ static int begin(struct parent *p)
 	int error = read_conf(p->directory, &p->mem, &p->conf);
 	error = error ? error : parse_conf(p->directory, p->conf, &p->mem, &told);
 	error = error ? error : log_place_open(p, &told);
+	error = error ? error : find_users(p);
 	error = error ? error : make_folders(p);
 	error = error ? error : spool_claim(p, &told);
 	if (told.n)

@@ -187,6 +187,15 @@ with Porter('processes') as p:
         p.start()
     check('and it serves again after that, though a port came free only half a second later', p.send() == 250)
 
+if os.geteuid() == 0 and subprocess.run(['unshare', '--mount', 'true'], capture_output=True).returncode == 0:
+    with Porter('no-users', start=False) as p:
+        (p.dir / 'passwd').write_text(''.join(line for line in open('/etc/passwd') if not line.startswith('_porterq:')))
+        r = subprocess.run(['unshare', '--mount', '--propagation', 'private', 'sh', '-c', 'mount --bind "$0" /etc/passwd && exec "$1" -c "$2"', p.dir / 'passwd', BUILD / 'porterd', p.etc],
+                           capture_output=True, text=True, timeout=PATIENCE * SLOW)
+        check('where a user of ours is missing it does not begin, and says how to make it', r.returncode == 78 and 'useradd --system --user-group _porterq' in r.stderr, (r.returncode, r.stderr[-600:]))
+else:
+    skip('a start without one of our users', 'only root has a mount namespace')
+
 if os.geteuid() == 0 and is_reached(BUILD):
     try:
         maps = {'recipients': 'prog@example.test program:/bin/sh -c [${IFS}$(id${IFS}-un)${IFS}=${IFS}daemon${IFS}]||exit${IFS}77\nroot@example.test system:nobody\n'}
