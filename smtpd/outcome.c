@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "smtpd/destination.h"
 #include "smtpd/outcome_inside.h"
 #include "smtpd/peer.h"
@@ -36,6 +37,7 @@ void outcome_finish(struct outcome *l, struct mail_status status)
 }
 
 static void look_on(struct outcome *l);
+static void await_queue(struct outcome *l);
 
 /* An open entry: alone, or not in this transaction. */
 static void found(struct outcome *l)
@@ -65,6 +67,10 @@ static int on_looked(void *arg, struct ipc_message *m)
 	struct outcome *l = arg;
 	struct ledger_looked looked;
 	l->question = NULL;
+	if (!m && !peer_is_up(outcome_queue(l))) {
+		await_queue(l); /* a reload: another process takes the queue over */
+		return 0;
+	}
 	if (!m || m->type != LEDGER_LOOKED || ledger_get_looked(m->payload, &looked) < 0) {
 		outcome_finish(l, OUTCOME_UNREADABLE);
 		return m ? -EPROTO : 0;
@@ -120,10 +126,12 @@ static int on_queue_up(void *arg, struct ipc_message *m)
 	return 0;
 }
 
-/* This process is new and so is the queue's: what was noted before is not known to be absent, and a queue of a million takes seconds to hand over at a reload. */
+/* What was noted before is not known to be absent, and a queue of a million takes seconds to hand over at a reload. However often its process goes meanwhile, the client waits once. */
 static void await_queue(struct outcome *l)
 {
-	l->question = peer_await(outcome_queue(l), LEDGER_START_MS, on_queue_up, l);
+	uint64_t now = clock_mono_ms();
+	l->wait_until_ms = l->wait_until_ms ? l->wait_until_ms : now + LEDGER_START_MS;
+	l->question = now < l->wait_until_ms ? peer_await(outcome_queue(l), l->wait_until_ms - now, on_queue_up, l) : NULL;
 	if (!l->question)
 		outcome_finish(l, OUTCOME_UNREADABLE);
 }
@@ -138,6 +146,7 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 	l->alone = NULL;
 	l->looked = r;
 	l->leaf_at = 0;
+	l->wait_until_ms = 0;
 	if (hints.known || peer_is_up(outcome_queue(l)))
 		look_on(l); /* before the first hints everything is a hit */
 	else

@@ -27,6 +27,7 @@ struct outcome {
 	const struct recipient *alone;     /* it has an open entry: no other recipient beside it */
 	struct recipient *looked;
 	size_t leaf_at;
+	uint64_t wait_until_ms;            /* RCPT: for a queue process that is not there; 0: not yet */
 	struct ledger_decided known;       /* the dot: what the ledger said of the leaves in doubt */
 	size_t intent_at;
 	struct ledger_source source;       /* digest.n 0: not known yet */

@@ -38,6 +38,11 @@ with Porter('ledger-start', settings={'smtpd-processes': '1'}, start=False) as p
     p.start()
     crash, both = Crash(p), ['alice@example.test', 'good@relay.test']
     check('a hop refuses what a mailbox would take: 451, and nobody has it', send(p, both) == ([250, 250], 451) and not p.messages('alice'))
+    codes = []
+    for _ in range(20):
+        p.ctl('reload')
+        codes.append(p.send(to='bob@example.test', sender='other@out.test'))
+    check("a reload, in which the queue's process is another one in the middle of a question, defers nobody's mail", set(codes) == {250}, codes)
     without_the_queue(p, crash)
     old = p.roles()['smtpd']
     crash.signal_all(['smtpd'], signal.SIGKILL)
