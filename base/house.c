@@ -291,11 +291,12 @@ void house_end(struct house *h, int code)
 	loop_stop(h->loop);
 }
 
-int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
+int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd)
 {
 	struct buf payload = BUF_INIT(PAYLOAD_MAX);
 	field_add(&payload, HOUSE_TAG_KIND, kind);
 	field_add(&payload, HOUSE_TAG_USER, user);
+	field_add(&payload, HOUSE_TAG_TEXT, message);
 	for (size_t i = 0; i < count; i++)
 		field_add(&payload, HOUSE_TAG_WORD, words[i]);
 	bool full = buf_full(&payload);

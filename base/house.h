@@ -116,8 +116,8 @@ void house_end(struct house *h, int code);
 int house_take_file(struct house *h, struct slice name);
 
 /* A short-lived process: kind is a row of ctl/helpers.c, user a system user's name or "", words its arguments, fd its standard input (stays
- * the caller's). The end comes by on_helper_done with the same id. */
-int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+ * the caller's), message the one that it is about, for the log, or "". The end comes by on_helper_done with the same id. */
+int house_helper(struct house *h, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd);
 
 /* A connection to a Unix socket outside of our root folder, made by the parent: path is one that the settings name. done is called once, later: a connected
  * non-blocking socket, the callee's, or -errno. Returns the question's name, never 0. */

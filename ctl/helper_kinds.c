@@ -1,6 +1,7 @@
 /* The kinds of short-lived processes. */
 #include "ctl/helper_kinds.h"
 
+#include "delivery/mailbox_settings.h"
 #include "delivery/sts.h"
 #include "delivery/system_parcel.h"
 #include "delivery/unix_helper.h"
@@ -19,13 +20,13 @@ static int unix_main(int argc, char **argv)
 }
 
 const struct helper_kind helper_kinds[] = {
-	{ "system", "mailbox", system_main, true, NULL, true, 600, 0 },
-	{ "login-dovecot", "login", login_dovecot_main, true, NULL, false, 30, UINT64_C(1) << 30 },
-	{ "login-pam", "login", login_pam_main, true, NULL, false, 30, 0 },
-	{ "login-token", "login", login_token_main, true, NULL, false, 30, UINT64_C(4) << 30 },
-	{ "sts", "delivery", sts_main, false, "_porter", false, 60, UINT64_C(4) << 30 },
-	{ "connect-unix", "delivery", unix_main, false, "_porter", false, 10, UINT64_C(1) << 30 },
-	{ "tls-report", "delivery", tls_report_main, false, "_porter", false, 90, UINT64_C(4) << 30 },
-	{ "program", "mailbox", NULL, true, NULL, false, 240, UINT64_C(1) << 30 },
+	{ "system", "mailbox", system_main, true, NULL, true, 600, 0, NULL },
+	{ "login-dovecot", "login", login_dovecot_main, true, NULL, false, 30, UINT64_C(1) << 30, NULL },
+	{ "login-pam", "login", login_pam_main, true, NULL, false, 30, 0, NULL },
+	{ "login-token", "login", login_token_main, true, NULL, false, 30, UINT64_C(4) << 30, NULL },
+	{ "sts", "delivery", sts_main, false, "_porter", false, 60, UINT64_C(4) << 30, NULL },
+	{ "connect-unix", "delivery", unix_main, false, "_porter", false, 10, UINT64_C(1) << 30, NULL },
+	{ "tls-report", "delivery", tls_report_main, false, "_porter", false, 90, UINT64_C(4) << 30, NULL },
+	{ "program", "mailbox", NULL, true, NULL, false, 0, UINT64_C(1) << 30, &mailbox_settings.program_timeout_s },
 };
 const size_t helper_kind_count = sizeof helper_kinds / sizeof *helper_kinds;

@@ -14,6 +14,7 @@ struct helper_kind {
 	bool that_user;               /* as that one or not at all; the others run in an ordinary user's house as that user, as its roles do */
 	uint64_t seconds;             /* of wall time, then it and all its children are killed */
 	uint64_t memory;              /* bytes of address space; 0 none */
+	const uint64_t *limit;        /* a setting in place of seconds; NULL: none */
 };
 extern const struct helper_kind helper_kinds[];
 extern const size_t helper_kind_count;

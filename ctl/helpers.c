@@ -18,7 +18,7 @@
 #include "ctl/helper_kinds.h"
 #include "ctl/parent.h"
 
-enum { MAX_HELPERS = 200, MAX_WORDS = 64, MAX_STDERR = 400 };
+enum { MAX_HELPERS = 200, MAX_WORDS = 64, MAX_STDERR = 400, MAX_MESSAGE = 64 };
 
 struct helper {
 	struct parent *parent;
@@ -26,10 +26,16 @@ struct helper {
 	uint64_t id;
 	pid_t pid;
 	const struct helper_kind *kind;
+	char message[MAX_MESSAGE];    /* whose message it is about; "" none */
 	struct loop_timer *limit;
 	int errors;                   /* the read end of its standard error */
 	struct helper *next;
 };
+
+static uint64_t seconds_of(const struct helper_kind *k)
+{
+	return k->limit ? *k->limit : k->seconds;
+}
 
 static size_t count_helpers(const struct parent *p)
 {
@@ -99,7 +105,7 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 		limit(RLIMIT_AS, k->memory);
 #endif
 	limit(RLIMIT_CORE, 0);
-	limit(RLIMIT_CPU, k->seconds);
+	limit(RLIMIT_CPU, seconds_of(k));
 	if (!k->main) {
 		signal(SIGPIPE, SIG_DFL);
 		execv(argv[0], argv);
@@ -129,7 +135,8 @@ int helper_main(const char *kind, int argc, char **argv)
 static void too_long(void *arg)
 {
 	struct helper *h = arg;
-	log_event(LOG_WARN, "helper-killed", LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid), LOG_UINT("after_s", h->kind->seconds), LOG_END);
+	log_event(LOG_WARN, "helper-killed", LOG_CSTR("id", h->message), LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid),
+	          LOG_UINT("after_s", seconds_of(h->kind)), LOG_END);
 	kill(-h->pid, SIGKILL);
 	kill(h->pid, SIGKILL);
 }
@@ -142,7 +149,7 @@ static const struct helper_kind *find_kind(const struct child *c, struct slice k
 	return NULL;
 }
 
-static int start(struct child *c, uint64_t id, const struct helper_kind *k, const char *user, char **argv, int fd)
+static int start(struct child *c, uint64_t id, const struct helper_kind *k, const char *user, struct slice message, char **argv, int fd)
 {
 	struct parent *p = c->parent;
 	int errors[2];
@@ -159,12 +166,13 @@ static int start(struct child *c, uint64_t id, const struct helper_kind *k, cons
 	struct helper *h = MEM_NEW(struct helper);
 	*h = (struct helper){ .parent = p, .asker = c, .id = id, .pid = pid, .kind = k, .errors = errors[0], .next = p->helpers };
 	p->helpers = h;
+	snprintf(h->message, sizeof h->message, "%.*s", SLICE_FMT(message));
 	h->limit = loop_timer_new(p->loop, too_long, h);
-	loop_timer_set(h->limit, k->seconds * 1000);
+	loop_timer_set(h->limit, seconds_of(k) * 1000);
 	return 0;
 }
 
-void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
+void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd)
 {
 	const struct helper_kind *k = find_kind(c, kind);
 	struct arena mem = ARENA_INIT(1 << 20);
@@ -176,9 +184,9 @@ void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct sl
 	}
 	const char *name = good ? (k->any_user ? arena_cstr(&mem, user) : k->user ? k->user : "") : NULL;
 	good = good && name && (!k->any_user || (*name && slice_find(user, '\0') == user.n)) && (k->main || argv[0][0] == '/');
-	int error = !good ? -EINVAL : count_helpers(c->parent) >= MAX_HELPERS ? -EAGAIN : start(c, id, k, name, argv, fd);
+	int error = !good ? -EINVAL : count_helpers(c->parent) >= MAX_HELPERS ? -EAGAIN : start(c, id, k, name, message, argv, fd);
 	if (error) {
-		log_event(LOG_WARN, "helper-not-started", LOG_CSTR("role", c->role->name), LOG_STR("kind", kind), LOG_STR("user", user), LOG_ERRNO(error), LOG_END);
+		log_event(LOG_WARN, "helper-not-started", LOG_STR("id", message), LOG_CSTR("role", c->role->name), LOG_STR("kind", kind), LOG_STR("user", user), LOG_ERRNO(error), LOG_END);
 		tell(c, id, error);
 	}
 	arena_free(&mem);
@@ -190,7 +198,8 @@ static void log_first_line(struct helper *h)
 	ssize_t n = read(h->errors, text, sizeof text);
 	if (n > 0) {
 		struct slice line = slice(text, (size_t)n);
-		log_event(LOG_INFO, "helper-said", LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid), LOG_STR("text", slice_head(line, slice_find(line, '\n'))), LOG_END);
+		log_event(LOG_INFO, "helper-said", LOG_CSTR("id", h->message), LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid),
+		          LOG_STR("text", slice_head(line, slice_find(line, '\n'))), LOG_END);
 	}
 }
 

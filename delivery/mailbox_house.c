@@ -34,14 +34,14 @@ static void did_not_start(void *arg)
 	tell(run->house, run->id, run->error);
 }
 
-void helper_begin(struct transaction_house *house, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd,
+void helper_begin(struct transaction_house *house, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd,
                   void (*ended)(void *arg, int status), void *arg)
 {
 	struct helper_run *run = MEM_NEW(struct helper_run);
 	*run = (struct helper_run){ house->running, house, ++house->last_helper, -ENOSYS, ended, arg };
 	house->running = run;
 	if (house->helpers.start)
-		run->error = house->helpers.start(house->helpers.arg, run->id, kind, user, words, count, fd);
+		run->error = house->helpers.start(house->helpers.arg, run->id, kind, user, message, words, count, fd);
 	if (run->error)
 		loop_later(house->loop, did_not_start, run);
 }

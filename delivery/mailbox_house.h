@@ -6,7 +6,7 @@
 
 /* Starts a short-lived process (base/house.h: house_helper): 0, and later its end comes through helper_ended with the same id; or -errno. */
 struct helper_starter {
-	int (*start)(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+	int (*start)(void *arg, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd);
 	void *arg;
 };
 
@@ -39,7 +39,7 @@ struct transaction_house {
 };
 
 /* ended is called once, in the loop, never from inside this call: status as waitpid gives it, or -errno when it did not start. */
-void helper_begin(struct transaction_house *house, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd,
+void helper_begin(struct transaction_house *house, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd,
                   void (*ended)(void *arg, int status), void *arg);
 
 /* Nobody waits for its end any more. */

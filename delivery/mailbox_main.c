@@ -78,9 +78,9 @@ void mailbox_host_name(char out[MAILBOX_MAX_HOST])
 	out[n] = '\0';
 }
 
-static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
+static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd)
 {
-	return house_helper(arg, id, kind, user, words, count, fd);
+	return house_helper(arg, id, kind, user, message, words, count, fd);
 }
 
 static void on_helper_done(void *arg, uint64_t id, int status)

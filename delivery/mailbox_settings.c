@@ -19,6 +19,8 @@ static const struct setting rows[] = {
 	  "Free space of the mail root's file system that new mail leaves alone: below it recipients are answered 452." },
 	{ "program-user", SETTING_TEXT, offsetof(struct mailbox_settings, program_user), "nobody", 0, 0, NULL, NULL,
 	  "The system user as whom programs that get mail run; never root." },
+	{ "program-timeout", SETTING_SPAN, offsetof(struct mailbox_settings, program_timeout_s), "3m", 1, 230, NULL, NULL,
+	  "How long a program that gets mail may take; then it is killed with all that it started, and the client is answered 451." },
 };
 
 struct setting_table mailbox_setting_table = { "mailbox", rows, sizeof rows / sizeof rows[0], &mailbox_settings };

@@ -13,7 +13,7 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/maildir.h"
 
-/* Later than the parent's limits end it, so that its end is what we hear. */
+/* Later than the parent's limit (program-timeout, at most 230 s) ends it, so that its end is what we hear. */
 enum { PATIENCE_MS = 300000, MAX_ARGS = 64 };
 
 enum sysexit { EXIT_OK = 0, EXIT_DATAERR = 65, EXIT_NOUSER = 67, EXIT_NOHOST = 68, EXIT_UNAVAILABLE = 69, EXIT_NOPERM = 77 };
@@ -101,7 +101,7 @@ static void run(void *arg)
 		return;
 	}
 	loop_timer_set(p->patience, PATIENCE_MS);
-	helper_begin(p->house, SLICE("program"), p->house->program_user, words, count, p->input.fd, on_end, p);
+	helper_begin(p->house, SLICE("program"), p->house->program_user, p->base.content->transaction, words, count, p->input.fd, on_end, p);
 }
 
 static int open_input(struct program_parcel *p)

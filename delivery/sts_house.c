@@ -92,7 +92,7 @@ static int start(struct sts_house *s, const struct slice *words, size_t count, s
 	if (error)
 		return error;
 	fcntl(fds[1], F_SETFL, 0); /* the helper waits when it writes */
-	error = house_helper(s->house, ++s->last_id, SLICE("sts"), SLICE_NONE, words, count, fds[1]);
+	error = house_helper(s->house, ++s->last_id, SLICE("sts"), SLICE_NONE, SLICE_NONE, words, count, fds[1]);
 	close(fds[1]);
 	if (error) {
 		close(fds[0]);

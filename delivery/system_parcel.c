@@ -96,7 +96,7 @@ static struct line *line_new(struct transaction_house *house, struct slice user,
 	memcpy(l->user, user.p, user.n < MAX_USER ? user.n : 0);
 	l->patience = loop_timer_new(house->loop, line_too_late, l);
 	if (ipc_pair(fds) == 0) {
-		helper_begin(house, SLICE("system"), user, NULL, 0, fds[1], NULL, NULL);
+		helper_begin(house, SLICE("system"), user, SLICE_NONE, NULL, 0, fds[1], NULL, NULL);
 		l->channel = ipc_new(house->loop, fds[0], &handler, l);
 	}
 	file_close(&fds[1]);

@@ -101,7 +101,7 @@ int unix_helper_open(void *how, struct slice path, void (*opened)(void *arg, int
 	r->channel = ipc_new(u->house->loop, pair[0], &handler, r);
 	u->requests = r;
 	u->count++;
-	error = house_helper(u->house, r->id, SLICE("connect-unix"), SLICE(""), &path, 1, pair[1]);
+	error = house_helper(u->house, r->id, SLICE("connect-unix"), SLICE_NONE, SLICE_NONE, &path, 1, pair[1]);
 	close(pair[1]);
 	if (error) {
 		take_out(r);

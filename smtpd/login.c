@@ -282,7 +282,7 @@ static void start_helper(struct job *j)
 	if (!error) {
 		j->channel = ipc_new(s->house->loop, fds[0], &helper_handler, j);
 		fcntl(fds[1], F_SETFL, 0); /* the helper waits */
-		error = house_helper(s->house, j->helper, kind, login_settings.helper_user, &word, 1, fds[1]);
+		error = house_helper(s->house, j->helper, kind, login_settings.helper_user, SLICE_NONE, &word, 1, fds[1]);
 		close(fds[1]);
 	}
 	login_question_add(&b, &q);

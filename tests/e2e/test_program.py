@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A program as a mailbox: exact arguments from the map and no shell, the message on standard input, sysexits as the fate, standard output discarded, the first line of standard error in the log."""
-import atexit, shutil, sys, tempfile
+import atexit, os, re, shutil, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import Porter, check, finish
@@ -22,9 +22,30 @@ echo 'the second one' >&2
 case $1 in [0-9]*) exit $1;; esac
 ''')
 script.chmod(0o755)
+slow = folder / 'slow'
+slow.write_text(f'''#!/bin/sh
+trap '' TERM HUP INT
+sleep 1000 &
+echo $! $$ >{folder}/slow-pids.tmp
+echo 'on my way' >&2
+mv {folder}/slow-pids.tmp {folder}/slow-pids
+wait
+''')
+slow.chmod(0o755)
+
+
+def is_gone(pid):
+    """It is no more, or waits only to be reaped by whoever got it."""
+    try:
+        return open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split()[0] in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 CODES = {0: 250, 65: 554, 67: 550, 68: 550, 69: 550, 77: 550, 75: 451, 1: 451, 64: 451, 78: 451, 255: 451}
 with Porter('program', settings={'evidence': 'no'}, maps={
-        'recipients': f'words@example.test program:{script} {" ".join(ARGUMENTS)}\n' + ''.join(f'exit{c}@example.test program:{script} {c}\n' for c in CODES)}) as p:
+        'recipients': f'words@example.test program:{script} {" ".join(ARGUMENTS)}\n' + ''.join(f'exit{c}@example.test program:{script} {c}\n' for c in CODES)
+        + f'slow@example.test program:{slow}\n'}) as p:
     check('a program takes a message', p.send(b'Subject: for a program\r\n\r\n.a line\r\n', to='words@example.test') == 250)
     text, words, environment, files, user = ((folder / name).read_text() for name in ('text', 'words', 'environment', 'files', 'user'))
     check('its arguments are the map\'s words, and no shell has seen them', words.splitlines() == ARGUMENTS, words)
@@ -34,6 +55,15 @@ with Porter('program', settings={'evidence': 'no'}, maps={
     check('the first line of its standard error is in the log', p.wait_log('helper-said.*text="the first line of standard error"$'), p.log_text()[-2000:])
     check('the second is not, nor what it says on standard output', 'the second one' not in p.log_text() and 'on standard output' not in p.log_text())
     check('nothing of the environment comes from us', 'PYTHONPATH' not in environment and 'PORTER' not in environment, environment)
+    said = re.search(r'helper-said .*?\bid=(\S+) .*text="the first line of standard error"', p.log_text())
+    check('with the id of the transaction that the program was run for', said and re.search(rf'program-ended .*\bid={said[1]} ', p.log_text()), said)
     got = {c: p.send(to=f'exit{c}@example.test') for c in CODES}
     check('an exit code of sysexits.h is the fate, an unknown one is temporary', got == CODES, got)
+    p.set({'program-timeout': '2s'})
+    p.ctl('reload')
+    code = p.wait(lambda: p.send(to='slow@example.test'))
+    pids = (folder / 'slow-pids').read_text().split()
+    check('a program that takes longer than program-timeout is killed, and the client is answered 451', code == 451 and p.wait_log('helper-killed .*kind=program .*after_s=2'), (code, p.log_text()[-1500:]))
+    check('and all that it started with it', len(pids) == 2 and p.wait(lambda: all(map(is_gone, pids))), pids)
+    check('what it had said until then is in the log, with the id of its transaction', p.wait_log(r'helper-said .*id=\S+ .*text="on my way"'), p.log_text()[-1500:])
 finish()

@@ -24,10 +24,10 @@ static struct loop_timer *reaper;
 static size_t starts;
 
 /* All that the child needs is made before the fork, since other threads may hold the allocator's lock at that moment; a user's process is this program again. */
-static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd)
+static int start_helper(void *arg, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd)
 {
 	char *argv[8] = { "/proc/self/exe", SYSTEM_USER };
-	(void)arg;
+	(void)arg, (void)message;
 	if (slice_eq(user, SLICE("missing")))
 		return -ENOENT;
 	if (slice_eq(kind, SLICE("program")))
