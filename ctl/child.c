@@ -185,7 +185,7 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 		answered(c, m->id, (int)h.number, h.text);
 		return 0;
 	case HOUSE_HELPER:
-		helper_start_for(c, m->id, h.kind, h.user, h.words, h.word_count, m->fd);
+		helper_start_for(c, m->id, h.kind, h.user, h.text, h.words, h.word_count, m->fd);
 		return 0;
 	case HOUSE_CONNECT:
 		connect_for(c, m->id, h.text);
@@ -382,6 +382,7 @@ bool child_reap(struct parent *p, pid_t pid, int status)
 	if (!c)
 		return false;
 	helper_child_gone(p, c);
+	files_child_ended(p, pid);
 	unanswered(c);
 	if (c->channel)
 		ipc_free(c->channel);

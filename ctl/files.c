@@ -17,6 +17,7 @@
 #include "delivery/tls_report.h"
 #include "queue/attacks.h"
 #include "queue/flight.h"
+#include "smtpd/crowd.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/greylist.h"
 #include "smtpd/usage.h"
@@ -71,6 +72,15 @@ static int open_attacks(struct parent *p)
 	}
 	attacks_create(m, size);
 	p->attacks = attacks_attach(m, size);
+	return fd;
+}
+
+/* What a process that ended has counted is removed here. */
+static int make_crowd(struct parent *p)
+{
+	int fd = make_memory("crowd", crowd_size());
+	void *m = fd < 0 ? MAP_FAILED : mmap(NULL, crowd_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p->crowd = m == MAP_FAILED ? NULL : crowd_attach(m, crowd_size(), 0);
 	return fd;
 }
 
@@ -138,6 +148,7 @@ int files_open(struct parent *p)
 	int error = add_shared(p->files, "shared:harvest", make_memory("harvest", harvest_size(HARVEST_ENTRIES)));
 	error = error ? error : add_shared(p->files, "shared:attacks", open_attacks(p));
 	error = error ? error : add_shared(p->files, "shared:tls-report", open_tls_report());
+	error = error ? error : add_shared(p->files, "shared:crowd", make_crowd(p));
 	error = error ? error : add_shared(p->files, "shared:flight", make_memory("flight", flight_size()));
 	error = error ? error : add_shared(p->files, "shared:greylist", open_table("greylist", greylist_size(filter_settings.greylist_entries)));
 	error = error ? error : add_shared(p->files, "shared:usage", open_table("usage", usage_size()));
@@ -156,6 +167,12 @@ static bool is_named(const char *list, const char *name)
 			return true;
 	}
 	return false;
+}
+
+void files_child_ended(struct parent *p, pid_t pid)
+{
+	if (p->crowd)
+		crowd_process_ended(p->crowd, (uint32_t)pid);
 }
 
 bool files_wants(const struct role *r, const char *name)

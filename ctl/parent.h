@@ -45,6 +45,7 @@ struct alert {
 };
 
 struct listener_set;
+struct crowd;
 struct file_set;
 struct key_files;
 struct control;
@@ -63,6 +64,7 @@ struct parent {
 	struct file_set *files;
 	struct key_files *keys;
 	struct attacks *attacks;     /* the account of attacks, to look at; NULL: there is none */
+	struct crowd *crowd;         /* sessions of all smtpd processes, to forget those of one that ended; NULL: there is none */
 	struct control *control;
 	struct submit *submit;
 	struct helper *helpers;
@@ -117,6 +119,7 @@ int files_open(struct parent *p);
 /* A spool has one porterd: the folder stays locked as long as the parent lives, however it ends. told gets the line that says why not. */
 int spool_claim(struct parent *p, struct buf *told);
 void files_give(struct parent *p, struct child *c);
+void files_child_ended(struct parent *p, pid_t pid); /* before another process can have that number */
 bool files_wants(const struct role *r, const char *name);
 
 /* key_files.c: certificates and private keys; again at each reload */
@@ -141,7 +144,7 @@ int submit_open(struct parent *p);
 void submit_close(struct parent *p);
 
 /* helpers.c */
-void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, const struct slice *words, size_t count, int fd);
+void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd);
 bool helper_reap(struct parent *p, pid_t pid, int status);
 void helper_child_gone(struct parent *p, struct child *c);
 int helper_main(const char *kind, int argc, char **argv); /* in the helper's process */

@@ -18,7 +18,7 @@ const struct role roles[] = {
 	{ "mailbox", mailbox_main, false, "", "", false, NULL },
 	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL },
 	{ "queue", queue_main, false, "", "shared:attacks shared:flight", true, NULL }, /* behind those whom it hands jobs */
-	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:greylist shared:usage shared:attacks shared:flight", false, NULL },
+	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:crowd shared:greylist shared:usage shared:attacks shared:flight", false, NULL },
 	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
 };
 const size_t role_count = sizeof roles / sizeof *roles;

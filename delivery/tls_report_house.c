@@ -3,8 +3,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -12,6 +10,7 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "base/tls.h"
 #include "base/unique.h"
 #include "delivery/tls_policy_settings.h"
@@ -59,7 +58,7 @@ static int start_helper(struct tls_report_house *t, struct slice id, const struc
 	for (size_t i = 0; i < count; i++)
 		words[8 + i] = places[i];
 	fcntl(fds[1], F_SETFL, 0);
-	error = house_helper(t->house, FIRST_HELPER + t->helpers++, SLICE("tls-report"), SLICE_NONE, words, 8 + count, fds[1]);
+	error = house_helper(t->house, FIRST_HELPER + t->helpers++, SLICE("tls-report"), SLICE_NONE, SLICE_NONE, words, 8 + count, fds[1]);
 	close(fds[1]);
 	error = error ? error : ipc_send_blocking(fds[0], TLS_REPORT_TEXT, 1, json, -1); /* a frame of some KiB, which the socket takes */
 	close(fds[0]);
@@ -105,14 +104,9 @@ static void look(void *arg)
 
 static struct tls_report *attach(struct house *h)
 {
-	struct stat st;
-	void *memory = NULL;
-	int fd = house_take_file(h, SLICE("shared:tls-report"));
-	if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size < tls_report_size())
-		return tls_report_attach(NULL, 0);
-	memory = mmap(NULL, tls_report_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return memory == MAP_FAILED ? tls_report_attach(NULL, 0) : tls_report_attach(memory, tls_report_size());
+	size_t size = 0;
+	void *memory = shared_map(h, SLICE("shared:tls-report"), tls_report_size(), &size);
+	return tls_report_attach(memory, size);
 }
 
 struct tls_report_house *tls_report_house_new(struct house *h, struct dns *d)

@@ -8,14 +8,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/hash.h"
-#include "base/house.h"
 #include "base/mem.h"
+#include "base/shared.h"
 
 static const uint64_t MAGIC = 0x504f525445524154; /* "PORTERAT" */
 enum { VERSION = 3, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
@@ -142,13 +139,9 @@ struct attacks *attacks_attach(void *memory, size_t size)
 
 struct attacks *attacks_take(struct house *h)
 {
-	int fd = house_take_file(h, SLICE("shared:attacks"));
-	struct stat st;
-	bool whole = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size >= attacks_size();
-	void *memory = whole ? mmap(NULL, attacks_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-	if (fd >= 0)
-		close(fd);
-	return memory == MAP_FAILED ? NULL : attacks_attach(memory, attacks_size());
+	size_t size;
+	void *memory = shared_map(h, SLICE("shared:attacks"), attacks_size(), &size);
+	return memory ? attacks_attach(memory, size) : NULL;
 }
 
 void attacks_detach(struct attacks *a)

@@ -4,12 +4,10 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/house.h"
 #include "base/mem.h"
+#include "base/shared.h"
 
 enum { MAX_KNOWN = 512 };
 
@@ -54,13 +52,9 @@ struct flight *flight_attach(void *memory, size_t size)
 
 struct flight *flight_take(struct house *h)
 {
-	int fd = house_take_file(h, SLICE("shared:flight"));
-	struct stat st;
-	bool whole = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size >= flight_size();
-	void *memory = whole ? mmap(NULL, flight_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-	if (fd >= 0)
-		close(fd);
-	return memory == MAP_FAILED ? NULL : flight_attach(memory, flight_size());
+	size_t size;
+	void *memory = shared_map(h, SLICE("shared:flight"), flight_size(), &size);
+	return memory ? flight_attach(memory, size) : NULL;
 }
 
 void flight_detach(struct flight *f)

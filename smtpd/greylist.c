@@ -1,15 +1,13 @@
 /* The table of greylisting. */
 #include "smtpd/greylist.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/mem.h"
+#include "base/shared.h"
 
-enum { WAYS = 8, SPIN_LIMIT = 1 << 14, FORM = 1 };
-enum { NEW, MAKING, READY };
+enum { WAYS = 8, FORM = 1 };
 
 struct entry {
 	uint64_t key;                   /* 0: free */
@@ -22,14 +20,8 @@ struct set {
 	struct entry entries[WAYS];
 };
 
-struct head {
-	atomic_uint state;
-	uint32_t form;
-	struct hash_key key;
-};
-
 struct greylist {
-	struct head *head;
+	struct shared_head *head;
 	struct set *sets;
 	size_t set_count;
 	struct greylist_limits limits;
@@ -37,23 +29,13 @@ struct greylist {
 
 size_t greylist_size(size_t entries)
 {
-	return sizeof(struct head) + (entries + WAYS - 1) / WAYS * sizeof(struct set);
+	return sizeof(struct shared_head) + (entries + WAYS - 1) / WAYS * sizeof(struct set);
 }
 
 struct greylist *greylist_attach(void *memory, size_t size, const struct greylist_limits *limits)
 {
-	struct head *head = memory;
-	unsigned expected = NEW;
-	if (size < greylist_size(1))
-		return NULL;
-	if (atomic_compare_exchange_strong(&head->state, &expected, MAKING)) {
-		head->key = hash_key_random();
-		head->form = FORM;
-		atomic_store(&head->state, READY);
-	}
-	for (unsigned looks = 0; atomic_load(&head->state) != READY && looks < SPIN_LIMIT; looks++)
-		sched_yield();
-	if (atomic_load(&head->state) != READY || head->form != FORM)
+	struct shared_head *head = memory;
+	if (size < greylist_size(1) || !shared_begin(head, FORM))
 		return NULL;
 	struct greylist *g = MEM_NEW(struct greylist);
 	*g = (struct greylist){ head, (struct set *)(head + 1), (size - sizeof *head) / sizeof(struct set), *limits };
@@ -76,15 +58,6 @@ static uint64_t key_of(const struct greylist *g, struct slice client, struct sli
 	uint64_t key = hash_bytes(&g->head->key, buf_slice(&b));
 	buf_free(&b);
 	return key ? key : 1;
-}
-
-static void lock(struct set *s)
-{
-	for (unsigned looks = 0; atomic_exchange_explicit(&s->lock, 1, memory_order_acquire); looks++) {
-		if (looks > SPIN_LIMIT)
-			return; /* its holder died: an entry may be wrong, which costs one delay */
-		sched_yield();
-	}
 }
 
 static bool is_over(const struct greylist *g, const struct entry *e, uint64_t now)
@@ -114,7 +87,7 @@ enum greylist_verdict greylist_look(struct greylist *g, struct slice client, str
 	uint64_t key = key_of(g, client, sender, recipient), now = now_s > 0 ? (uint64_t)now_s : 0;
 	struct set *s = &g->sets[(key >> 8) % g->set_count];
 	enum greylist_verdict verdict = GREYLIST_WAIT;
-	lock(s);
+	shared_lock(&s->lock);
 	struct entry *e = find(g, s, key, now);
 	if (!e->key)
 		*e = (struct entry){ key, (uint32_t)now, 0 };
@@ -125,6 +98,6 @@ enum greylist_verdict greylist_look(struct greylist *g, struct slice client, str
 	} else {
 		*wait_s = g->limits.delay_s - age;
 	}
-	atomic_store_explicit(&s->lock, 0, memory_order_release);
+	shared_unlock(&s->lock);
 	return verdict;
 }

@@ -1,10 +1,7 @@
 /* The check `greylist`. */
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/greylist.h"
 #include "smtpd/smtpd.h"
@@ -14,13 +11,9 @@ static struct greylist *table;
 static void start(struct smtpd *d)
 {
 	const struct greylist_limits limits = { filter_settings.greylist_delay_s, filter_settings.greylist_window_s, filter_settings.greylist_keep_s };
-	int fd = house_take_file(d->house, SLICE("shared:greylist"));
-	struct stat st;
-	if (fd < 0)
-		return;
-	void *m = fstat(fd, &st) < 0 || !st.st_size ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	table = m == MAP_FAILED ? NULL : greylist_attach(m, (size_t)st.st_size, &limits);
+	size_t size;
+	void *memory = shared_map(d->house, SLICE("shared:greylist"), 0, &size);
+	table = memory ? greylist_attach(memory, size, &limits) : NULL;
 	if (!table)
 		log_event(LOG_ERROR, "greylist-unusable", LOG_END);
 }

@@ -3,14 +3,13 @@
 #include "smtpd/harvest.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/mem.h"
+#include "base/shared.h"
 
 enum {
 	WAYS = 8,              /* entries of a set */
@@ -20,8 +19,8 @@ enum {
 	BUCKET_S = 3600,       /* a bucket that was let alone for so long is full: its burst is less than an hour's tokens */
 	GOOD_LASTS = 24,       /* a good name lasts longer than a bad one, in half-lives */
 	NETWORK_FACTOR = 4,
-	SPIN_LIMIT = 1 << 14,  /* after so many looks the lock's holder is taken for dead */
-	NAME_MAX_BYTES = 64
+	NAME_MAX_BYTES = 64,
+	FORM = 1
 };
 #define COUNT_MAX ((uint64_t)1000000 * ONE)
 
@@ -40,14 +39,8 @@ struct set {
 	struct entry entries[WAYS];
 };
 
-enum { NEW, MAKING, READY };
-struct head {
-	atomic_uint state;
-	struct hash_key key;
-};
-
 struct harvest {
-	struct head *head;
+	struct shared_head *head;
 	struct set *sets;
 	size_t set_count;
 	struct harvest_limits limits;
@@ -55,7 +48,7 @@ struct harvest {
 
 size_t harvest_size(size_t entries)
 {
-	return sizeof(struct head) + (entries + WAYS - 1) / WAYS * sizeof(struct set);
+	return sizeof(struct shared_head) + (entries + WAYS - 1) / WAYS * sizeof(struct set);
 }
 
 struct harvest *harvest_attach(void *memory, size_t size, const struct harvest_limits *limits)
@@ -64,35 +57,17 @@ struct harvest *harvest_attach(void *memory, size_t size, const struct harvest_l
 	struct harvest *h = MEM_NEW(struct harvest);
 	h->head = memory;
 	h->sets = (struct set *)(h->head + 1);
-	h->set_count = (size - sizeof(struct head)) / sizeof(struct set);
+	h->set_count = (size - sizeof(struct shared_head)) / sizeof(struct set);
 	h->limits = *limits;
-	unsigned expected = NEW;
-	if (atomic_compare_exchange_strong(&h->head->state, &expected, MAKING)) {
-		h->head->key = hash_key_random();
-		atomic_store(&h->head->state, READY);
-	}
-	while (atomic_load(&h->head->state) != READY)
-		sched_yield();
-	return h;
+	if (shared_begin(h->head, FORM))
+		return h;
+	mem_free(h);
+	return NULL;
 }
 
 void harvest_detach(struct harvest *h)
 {
 	mem_free(h);
-}
-
-static void lock(struct set *s)
-{
-	for (unsigned looks = 0; atomic_exchange_explicit(&s->lock, 1, memory_order_acquire); looks++) {
-		if (looks > SPIN_LIMIT)
-			return; /* its holder died: what it was writing is one count, not a structure */
-		sched_yield();
-	}
-}
-
-static void unlock(struct set *s)
-{
-	atomic_store_explicit(&s->lock, 0, memory_order_release);
 }
 
 /* -- what a count is worth now ------------------------------------------------------------------------------------------ */
@@ -257,7 +232,7 @@ static struct view visit(struct harvest *h, const struct name *name, change_fn c
 	uint64_t key = key_of(h, name->kind, name_slice(name));
 	struct set *s = set_of(h, key);
 	struct view v = { HARVEST_OPEN, 0, 0 };
-	lock(s);
+	shared_lock(&s->lock);
 	struct entry *e = find(s, key);
 	if (!e && change)
 		e = make(h, s, key, name_slice(name), now_s);
@@ -267,7 +242,7 @@ static struct view visit(struct harvest *h, const struct name *name, change_fn c
 			change(h, name->kind, e, now_s);
 		v = (struct view){ level_of(h, name->kind, e, now_s), e->unknown, e->good };
 	}
-	unlock(s);
+	shared_unlock(&s->lock);
 	return v;
 }
 
@@ -355,7 +330,7 @@ bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_te
 		return true;
 	uint64_t key = key_of(h, kind, key_text);
 	struct set *s = set_of(h, key);
-	lock(s);
+	shared_lock(&s->lock);
 	struct entry *e = find(s, key);
 	if (!e)
 		e = make(h, s, key, SLICE_NONE, now_ms);
@@ -368,7 +343,7 @@ bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_te
 	bool had = e->unknown + TOKEN <= burst * TOKEN;
 	if (had)
 		e->unknown += TOKEN;
-	unlock(s);
+	shared_unlock(&s->lock);
 	return had;
 }
 
@@ -389,7 +364,7 @@ size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, in
 {
 	size_t count = 0;
 	for (size_t i = 0; i < h->set_count; i++) {
-		lock(&h->sets[i]);
+		shared_lock(&h->sets[i].lock);
 		for (int k = 0; k < WAYS; k++) {
 			struct entry *e = &h->sets[i].entries[k];
 			if (e->key == 0 || is_bucket(e))
@@ -409,7 +384,7 @@ size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, in
 			if (count == max) /* keep the smallest last, so that it is the one that gives way */
 				qsort(out, count, sizeof *out, most_first);
 		}
-		unlock(&h->sets[i]);
+		shared_unlock(&h->sets[i].lock);
 	}
 	qsort(out, count, sizeof *out, most_first);
 	return count;
@@ -423,13 +398,13 @@ bool harvest_forgive(struct harvest *h, const struct harvest_who *who)
 	for (size_t i = 0; i < count; i++) {
 		uint64_t key = key_of(h, names[i].kind, name_slice(&names[i]));
 		struct set *s = set_of(h, key);
-		lock(s);
+		shared_lock(&s->lock);
 		struct entry *e = find(s, key);
 		if (e) {
 			*e = (struct entry){ 0 };
 			found = true;
 		}
-		unlock(s);
+		shared_unlock(&s->lock);
 	}
 	return found;
 }

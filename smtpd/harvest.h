@@ -12,7 +12,7 @@
  * A network with a history of good recipients (of messages that were delivered) is slowed, never blinded: a big provider's real user shares its addresses with a spammer.
  *
  * The same table holds token buckets for rates. It is a piece of memory of fixed size that all smtpd processes share; each of its
- * sets has a lock that is stolen from a process that died holding it. When a set is full the entry goes that is worth least by now. */
+ * sets has a lock (base/shared). When a set is full the entry goes that is worth least by now. */
 
 enum harvest_level {
 	HARVEST_OPEN,
@@ -39,7 +39,7 @@ struct harvest;
 /* Bytes that harvest_attach wants for about `entries` entries. */
 size_t harvest_size(size_t entries);
 
-/* A view of shared memory that is zeroed when new. Keys of the hash are made by the first who attaches. memory outlives the view. */
+/* A view of shared memory that is zeroed when new. Keys of the hash are made by the first who attaches. memory outlives the view. NULL: it is of another form. */
 struct harvest *harvest_attach(void *memory, size_t size, const struct harvest_limits *limits);
 void harvest_detach(struct harvest *h);
 

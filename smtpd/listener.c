@@ -53,19 +53,30 @@ static void send_away(struct listener *l, int fd, const struct net_address *peer
 	buf_free(&b);
 }
 
+/* One more session is counted, or sent away. */
+static bool enter(struct listener *l, const struct net_ip *ip, int fd, const struct net_address *peer)
+{
+	const struct crowd_limits limits = { smtpd_settings.max_sessions, smtpd_settings.max_sessions_address, smtpd_settings.max_sessions_network };
+	switch (crowd_enter(l->smtpd->crowd, ip, &limits)) {
+	case CROWD_COME_IN:
+		return true;
+	case CROWD_FULL:
+		send_away(l, fd, peer, "max-sessions");
+		return false;
+	case CROWD_TOO_MANY:
+		send_away(l, fd, peer, "max-sessions-address or max-sessions-network");
+		return false;
+	}
+	return false;
+}
+
 static void welcome(struct listener *l, int fd, const struct net_address *peer)
 {
 	struct smtpd *d = l->smtpd;
 	struct net_ip ip = net_ip_of(peer);
 	bool exempt = policy_is_exempt(&ip);
-	if (d->session_count >= smtpd_settings.max_sessions) {
-		send_away(l, fd, peer, "max-sessions");
+	if (!enter(l, exempt ? NULL : &ip, fd, peer))
 		return;
-	}
-	if (!exempt && !crowd_enter(d->crowd, &ip, smtpd_settings.max_sessions_address, smtpd_settings.max_sessions_network)) {
-		send_away(l, fd, peer, "max-sessions-address or max-sessions-network");
-		return;
-	}
 	struct session *s = session_new(d, l, fd, peer);
 	s->counted = !exempt;
 	s->counted_as = ip;
@@ -145,14 +156,12 @@ void listener_take_local(struct smtpd *d, struct slice user, int fd)
 	struct net_address peer = net_address_of_ip(&loopback, 0);
 	local.smtpd = d;
 	struct net_ip as = ip_of_user(user);
-	if (d->session_count >= smtpd_settings.max_sessions || d->draining || d->stopping) {
-		send_away(&local, fd, &peer, d->stopping || d->draining ? "ending" : "max-sessions");
+	if (d->draining || d->stopping) {
+		send_away(&local, fd, &peer, "ending");
 		return;
 	}
-	if (!crowd_enter(d->crowd, &as, smtpd_settings.max_sessions_address, smtpd_settings.max_sessions_network)) {
-		send_away(&local, fd, &peer, "max-sessions-address or max-sessions-network");
+	if (!enter(&local, &as, fd, &peer))
 		return;
-	}
 	struct session *s = session_new(d, &local, fd, &peer);
 	s->facts.user = arena_copy(&s->mem, user);
 	s->facts.exempt = s->counted = true;

@@ -72,8 +72,7 @@ void session_free(struct session *s)
 		heard_leave(s);
 	auth_free(s->auth);
 	checks_free(s->checks);
-	if (s->counted)
-		crowd_leave(s->smtpd->crowd, &s->counted_as);
+	crowd_leave(s->smtpd->crowd, s->counted ? &s->counted_as : NULL);
 	loop_timer_free(s->timer);
 	conn_free(s->conn);
 	buf_free(&s->reply);

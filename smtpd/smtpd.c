@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "base/shared.h"
 #include "base/tls.h"
 #include "maps/map.h"
 #include "maps/maps_settings.h"
@@ -151,7 +152,6 @@ static struct dns *open_dns(struct smtpd *d)
 static void make_shared_things(struct smtpd *d)
 {
 	d->worker = worker_new(d->loop, WORKERS, "porter-files");
-	d->crowd = crowd_new();
 	d->keeper = keeper_new(d->loop);
 	d->dns = open_dns(d);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
@@ -187,9 +187,17 @@ static void free_all(struct self *self)
 	keeper_free(d->keeper);
 	dns_free(d->dns);
 	map_set_close(d->maps);
-	crowd_free(d->crowd);
+	crowd_detach(d->crowd);
 	attacks_detach(d->attacks);
 	flight_detach(d->flight);
+}
+
+static struct crowd *take_crowd(struct house *h)
+{
+	size_t size = crowd_size();
+	void *memory = shared_map(h, SLICE("shared:crowd"), crowd_size(), &size);
+	memory = memory ? memory : shared_own(size);
+	return memory ? crowd_attach(memory, size, (uint32_t)getpid()) : NULL;
 }
 
 int smtpd_main(struct house *h)
@@ -208,7 +216,8 @@ int smtpd_main(struct house *h)
 	d->loop = h->loop;
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	d->harvest = smtpd_harvest_attach(h);
-	if (!d->harvest)
+	d->crowd = take_crowd(h);
+	if (!d->harvest || !d->crowd)
 		return 1;
 	d->attacks = attacks_take(h);
 	heard_open(d);

@@ -1,10 +1,7 @@
 /* The harvest table of all smtpd processes: one piece of memory that the parent made. */
 #include "smtpd/smtpd_harvest.h"
 
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "base/shared.h"
 #include "smtpd/harvest.h"
 #include "smtpd/smtpd_settings.h"
 
@@ -17,12 +14,8 @@ struct harvest *smtpd_harvest_attach(struct house *h)
 		smtpd_settings.harvest_slow, smtpd_settings.harvest_blind, smtpd_settings.harvest_refuse, smtpd_settings.harvest_half_life_s,
 		smtpd_settings.harvest_refuse_s, smtpd_settings.harvest_good
 	};
-	struct stat st;
-	int fd = house_take_file(h, SLICE("shared:harvest"));
-	size_t size = fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : harvest_size(HARVEST_ENTRIES);
-	bool shared = fd >= 0 && st.st_size > 0;
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, shared ? fd : -1, 0);
-	if (fd >= 0)
-		close(fd);
-	return memory == MAP_FAILED ? NULL : harvest_attach(memory, size, &limits);
+	size_t size = harvest_size(HARVEST_ENTRIES);
+	void *memory = shared_map(h, SLICE("shared:harvest"), 1, &size);
+	memory = memory ? memory : shared_own(size);
+	return memory ? harvest_attach(memory, size, &limits) : NULL;
 }

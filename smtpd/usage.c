@@ -1,16 +1,14 @@
 /* The table of what users have handed in. */
 #include "smtpd/usage.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
+#include "base/shared.h"
 
-enum { WAYS = 8, SPIN_LIMIT = 1 << 14, FORM = 1 };
-enum { NEW, MAKING, READY };
+enum { WAYS = 8, FORM = 1 };
 static const int64_t lengths[USAGE_WINDOWS] = { 3600, 86400 };
 
 struct window {
@@ -30,37 +28,21 @@ struct set {
 	struct entry entries[WAYS];
 };
 
-struct head {
-	atomic_uint state;
-	uint32_t form;
-	struct hash_key key;
-};
-
 struct usage {
-	struct head *head;
+	struct shared_head *head;
 	struct set *sets;
 	size_t set_count;
 };
 
 size_t usage_size(void)
 {
-	return sizeof(struct head) + USAGE_ENTRIES / WAYS * sizeof(struct set);
+	return sizeof(struct shared_head) + USAGE_ENTRIES / WAYS * sizeof(struct set);
 }
 
 struct usage *usage_attach(void *memory, size_t size)
 {
-	struct head *head = memory;
-	unsigned expected = NEW;
-	if (size != usage_size())
-		return NULL;
-	if (atomic_compare_exchange_strong(&head->state, &expected, MAKING)) {
-		head->key = hash_key_random();
-		head->form = FORM;
-		atomic_store(&head->state, READY);
-	}
-	for (unsigned looks = 0; atomic_load(&head->state) != READY && looks < SPIN_LIMIT; looks++)
-		sched_yield();
-	if (atomic_load(&head->state) != READY || head->form != FORM)
+	struct shared_head *head = memory;
+	if (size != usage_size() || !shared_begin(head, FORM))
 		return NULL;
 	struct usage *u = MEM_NEW(struct usage);
 	*u = (struct usage){ head, (struct set *)(head + 1), USAGE_ENTRIES / WAYS };
@@ -70,20 +52,6 @@ struct usage *usage_attach(void *memory, size_t size)
 void usage_detach(struct usage *u)
 {
 	mem_free(u);
-}
-
-static void lock(struct set *s)
-{
-	for (unsigned looks = 0; atomic_exchange_explicit(&s->lock, 1, memory_order_acquire); looks++) {
-		if (looks > SPIN_LIMIT)
-			return; /* its holder died: a count may be wrong by one message */
-		sched_yield();
-	}
-}
-
-static void unlock(struct set *s)
-{
-	atomic_store_explicit(&s->lock, 0, memory_order_release);
 }
 
 /* A clock that was set back stays in the window where it was. */
@@ -142,7 +110,7 @@ bool usage_over(struct usage *u, struct slice who, const struct usage_counts *li
 	uint64_t key = hash_bytes(&u->head->key, who), more[USAGE_WHATS] = { messages, recipients };
 	struct set *s = &u->sets[(key >> 8) % u->set_count];
 	bool over = false;
-	lock(s);
+	shared_lock(&s->lock);
 	struct entry *e = find(s, key ? key : 1, who);
 	refresh(e, now_s);
 	struct usage_counts c = counts_of(e, now_s);
@@ -156,7 +124,7 @@ bool usage_over(struct usage *u, struct slice who, const struct usage_counts *li
 	for (int w = 0; add && !over && w < USAGE_WINDOWS; w++)
 		for (int k = 0; k < USAGE_WHATS; k++)
 			add_to(&e->windows[w].now[k], more[k]);
-	unlock(s);
+	shared_unlock(&s->lock);
 	return over;
 }
 
@@ -171,7 +139,7 @@ size_t usage_list(struct usage *u, struct usage_user *out, size_t max, int64_t n
 	struct usage_user *all = mem_new_array(USAGE_ENTRIES, sizeof *all);
 	size_t count = 0;
 	for (size_t i = 0; i < u->set_count; i++) {
-		lock(&u->sets[i]);
+		shared_lock(&u->sets[i].lock);
 		for (int k = 0; k < WAYS; k++) {
 			struct entry *e = &u->sets[i].entries[k];
 			if (!e->key)
@@ -182,7 +150,7 @@ size_t usage_list(struct usage *u, struct usage_user *out, size_t max, int64_t n
 			if (user.counts.of[USAGE_DAY][USAGE_MESSAGES])
 				all[count++] = user;
 		}
-		unlock(&u->sets[i]);
+		shared_unlock(&u->sets[i].lock);
 	}
 	qsort(all, count, sizeof *all, by_recipients);
 	count = count < max ? count : max;

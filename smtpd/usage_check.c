@@ -1,12 +1,10 @@
 /* The check `usage`, and what the postmaster asks about it. */
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "base/text.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/smtpd_settings.h"
@@ -17,13 +15,9 @@ static struct usage *table;
 
 static void start(struct smtpd *d)
 {
-	int fd = house_take_file(d->house, SLICE("shared:usage"));
-	struct stat st;
-	if (fd < 0)
-		return;
-	void *m = fstat(fd, &st) < 0 || !st.st_size ? MAP_FAILED : mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	table = m == MAP_FAILED ? NULL : usage_attach(m, (size_t)st.st_size);
+	size_t size;
+	void *memory = shared_map(d->house, SLICE("shared:usage"), 0, &size);
+	table = memory ? usage_attach(memory, size) : NULL;
 	if (!table)
 		log_event(LOG_ERROR, "usage-unusable", LOG_END);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Harvesting (rule.md, "Both horns"): slowed, then blind, then refused; never with 5xx for what is blind, never an accepted message. Limits of sessions and rates."""
-import base64, json, subprocess, sys, tempfile, time
+import base64, json, os, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -178,6 +178,41 @@ def crowds(porter):
         t.close()
 
 
+def over_processes():
+    """Limits of sessions hold over all smtpd processes; what one that was killed had counted is free again, and nothing else."""
+    def fill(porter, talks, source):
+        for _ in range(40):
+            talks.append(Talk(porter, source=source))
+            if talks[-1].greeting[0] == 421:
+                talks.pop().close()
+                return
+
+    def alive(t):
+        try:
+            return t.say('NOOP')[0] == 250
+        except (OSError, EOFError, ValueError, IndexError):
+            return False
+
+    for name, source, settings in (('address', '127.0.14.1', {'max-sessions-address': '12'}), ('network', None, {'max-sessions-network': '12'}), ('all', '127.0.14.1', {'max-sessions': '12'})):
+        with Porter(f'crowd-{name}', settings={'limit-exempt': '127.0.0.0/8' if name == 'all' else '10.0.0.0/8', 'greet-delay': '0', 'smtpd-processes': '3', 'evidence': 'no'} | settings) as porter:
+            talks = []
+            fill(porter, talks, source or '127.0.15.7')
+            check(f'the limit of sessions ({name}) holds over all processes', len(talks) == 12, len(talks))
+            before = porter.roles()['smtpd']
+            os.kill(before[0], signal.SIGKILL)
+
+            def is_again():
+                now = porter.roles().get('smtpd', [])
+                return len(now) == 3 and before[0] not in now
+            check(f'another process is started ({name})', porter.wait(is_again), porter.roles())
+            left = [t for t in talks if alive(t)]
+            more = []
+            porter.wait(lambda: fill(porter, more, source or '127.0.15.8') or len(left) + len(more) >= 12)
+            check(f'what a killed process had counted is free again, and no more ({name})', len(left) + len(more) == 12, (len(talks), len(left), len(more)))
+            for t in talks + more:
+                t.close()
+
+
 def spend(porter, said):
     """How many were taken before the first 450; `said` gives a source, a sender and a recipient for each try."""
     for n in range(40):
@@ -220,6 +255,7 @@ def main():
         with begin(porter, '127.0.0.20') as t:
             codes = guess(t, 300)
             check('loopback is exempt as it is shipped', set(codes) == {550}, set(codes))
+    over_processes()
     with Porter('full', settings={'max-sessions': '6', 'smtpd-processes': '1'}) as porter:
         held = [Talk(porter) for _ in range(9)]
         greetings = [t.greeting[0] for t in held]
