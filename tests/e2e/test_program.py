@@ -3,7 +3,7 @@
 import atexit, os, re, shutil, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from porter import Porter, check, finish
+from porter import BUILD, Porter, check, finish
 
 ARGUMENTS = ['$(id)', ';reboot', '*', '"a', '${IFS}', '`id`', '-x', '|cat']
 folder = Path(tempfile.mkdtemp(prefix='porter-program-'))
@@ -32,6 +32,17 @@ mv {folder}/slow-pids.tmp {folder}/slow-pids
 wait
 ''')
 slow.chmod(0o755)
+bad = folder / 'bad'
+bad.write_text(f'''#!/bin/sh
+case $1 in
+flood) head -c 3000000 /dev/zero | tr '\\0' x >&2;;
+closes) exec <&-;;
+forks) sleep 1000 & sleep 1000 & echo $! >{folder}/left;;
+limits) ulimit -v >{folder}/limits; ulimit -c >>{folder}/limits;;
+esac
+exit 0
+''')
+bad.chmod(0o755)
 
 
 def is_gone(pid):
@@ -45,7 +56,7 @@ def is_gone(pid):
 CODES = {0: 250, 65: 554, 67: 550, 68: 550, 69: 550, 77: 550, 75: 451, 1: 451, 64: 451, 78: 451, 255: 451}
 with Porter('program', settings={'evidence': 'no'}, maps={
         'recipients': f'words@example.test program:{script} {" ".join(ARGUMENTS)}\n' + ''.join(f'exit{c}@example.test program:{script} {c}\n' for c in CODES)
-        + f'slow@example.test program:{slow}\n'}) as p:
+        + f'slow@example.test program:{slow}\n' + ''.join(f'{w}@example.test program:{bad} {w}\n' for w in ('flood', 'closes', 'forks', 'limits'))}) as p:
     check('a program takes a message', p.send(b'Subject: for a program\r\n\r\n.a line\r\n', to='words@example.test') == 250)
     text, words, environment, files, user = ((folder / name).read_text() for name in ('text', 'words', 'environment', 'files', 'user'))
     check('its arguments are the map\'s words, and no shell has seen them', words.splitlines() == ARGUMENTS, words)
@@ -59,6 +70,14 @@ with Porter('program', settings={'evidence': 'no'}, maps={
     check('with the id of the transaction that the program was run for', said and re.search(rf'program-ended .*\bid={said[1]} ', p.log_text()), said)
     got = {c: p.send(to=f'exit{c}@example.test') for c in CODES}
     check('an exit code of sysexits.h is the fate, an unknown one is temporary', got == CODES, got)
+    big = b'Subject: big\r\n\r\n' + b'x' * 70 * 1000 + b'\r\n'
+    got = {w: p.send(big, to=f'{w}@example.test') for w in ('flood', 'closes', 'forks', 'limits')}
+    check('one that floods its standard error, reads nothing, or leaves children behind has the message when it says so', got == dict.fromkeys(got, 250), got)
+    check('of a flood the log has one short line', p.wait_log('helper-said .*text="?x{300,400}"?$'), [len(line) for line in p.log_text().splitlines() if 'helper-said' in line])
+    left = (folder / 'left').read_text().strip()
+    check('children that it leaves behind end with it', p.wait(lambda: is_gone(left)), left)
+    limits = (folder / 'limits').read_text().split()
+    check('its memory has a limit, and it leaves no core', limits == ['1048576', '0'] or 'asan' in str(BUILD), limits)
     p.set({'program-timeout': '2s'})
     p.ctl('reload')
     code = p.wait(lambda: p.send(to='slow@example.test'))
