@@ -103,8 +103,12 @@ static void look_on(struct outcome *l)
 	ledger_put_look(&b, &(struct ledger_look){ f->sender, r->leaves[l->leaf_at].address });
 	l->question = peer_ask(outcome_queue(l), LEDGER_LOOK, buf_slice(&b), -1, LEDGER_ASK_MS, on_looked, l);
 	buf_free(&b);
-	if (!l->question)
+	if (l->question)
+		return;
+	if (peer_is_up(outcome_queue(l)))
 		outcome_finish(l, OUTCOME_UNREADABLE);
+	else
+		await_queue(l);
 }
 
 static bool is_accepted(const struct transaction_facts *f, const struct recipient *r)
@@ -147,10 +151,7 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 	l->looked = r;
 	l->leaf_at = 0;
 	l->wait_until_ms = 0;
-	if (hints.known || peer_is_up(outcome_queue(l)))
-		look_on(l); /* before the first hints everything is a hit */
-	else
-		await_queue(l);
+	look_on(l); /* before the first hints everything is a hit */
 }
 
 bool outcome_queue_has_room(uint64_t size)

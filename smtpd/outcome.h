@@ -8,7 +8,7 @@
 
 /* What the ledger knows of a transaction (rule.md, "One transaction, several outcomes"): at RCPT, whether a recipient has to travel alone; at the dot, whether a leaf has this
  * content or was refused with it; and after the decision, what a later transaction has to know. The queue process keeps it. An smtpd that has had its hints goes on without it: no hint,
- * no entry. A new one waits for it.
+ * no entry. With a hint, or before the first, it waits for it.
  *
  *	outcome.c         RCPT: is there an open entry?
  *	outcome_dot.c     the dot: done, refused, or to be delivered
