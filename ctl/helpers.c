@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "ctl/helper_guard.h"
 #include "ctl/helper_kinds.h"
 #include "ctl/parent.h"
 
@@ -94,6 +95,9 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 	if (!k->main && (dup2(null, 1) < 0 || dup2(errors, 2) < 0))
 		_exit(75);
 	close_range(3, ~0u, 0);
+	limit(RLIMIT_CORE, 0);
+	if (!k->main)
+		helper_guard();
 	user = become(k, user, &home);
 	if (!user)
 		_exit(75);
@@ -104,7 +108,6 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 	if (k->memory)
 		limit(RLIMIT_AS, k->memory);
 #endif
-	limit(RLIMIT_CORE, 0);
 	limit(RLIMIT_CPU, seconds_of(k));
 	if (!k->main) {
 		signal(SIGPIPE, SIG_DFL);
@@ -137,6 +140,10 @@ static void too_long(void *arg)
 	struct helper *h = arg;
 	log_event(LOG_WARN, "helper-killed", LOG_CSTR("id", h->message), LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid),
 	          LOG_UINT("after_s", seconds_of(h->kind)), LOG_END);
+	if (!h->kind->main) {
+		kill(h->pid, SIGTERM); /* its guard, who ends all of it */
+		return;
+	}
 	kill(-h->pid, SIGKILL);
 	kill(h->pid, SIGKILL);
 }

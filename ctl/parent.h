@@ -20,7 +20,7 @@
  *	ctl/control.c     the control socket
  *	ctl/connect.c     connections to Unix sockets for others
  *	ctl/submit.c      the socket of the sendmail command
- *	ctl/helpers.c     short-lived processes */
+ *	ctl/helpers.c     short-lived processes; a foreign program has a guard (ctl/helper_guard.c) */
 enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50 };
 
 struct parent;

@@ -25,7 +25,7 @@ script.chmod(0o755)
 slow = folder / 'slow'
 slow.write_text(f'''#!/bin/sh
 trap '' TERM HUP INT
-sleep 1000 &
+setsid sleep 1000 &
 echo $! $$ >{folder}/slow-pids.tmp
 echo 'on my way' >&2
 mv {folder}/slow-pids.tmp {folder}/slow-pids
@@ -37,7 +37,7 @@ bad.write_text(f'''#!/bin/sh
 case $1 in
 flood) head -c 3000000 /dev/zero | tr '\\0' x >&2;;
 closes) exec <&-;;
-forks) sleep 1000 & sleep 1000 & echo $! >{folder}/left;;
+forks) sleep 1000 & setsid sh -c "setsid sleep 1000 & echo \\$! >{folder}/hidden; sleep 1000" & echo $! >{folder}/left; while [ ! -s {folder}/hidden ]; do sleep .01; done;;
 limits) ulimit -v >{folder}/limits; ulimit -c >>{folder}/limits;;
 esac
 exit 0
@@ -74,8 +74,8 @@ with Porter('program', settings={'evidence': 'no'}, maps={
     got = {w: p.send(big, to=f'{w}@example.test') for w in ('flood', 'closes', 'forks', 'limits')}
     check('one that floods its standard error, reads nothing, or leaves children behind has the message when it says so', got == dict.fromkeys(got, 250), got)
     check('of a flood the log has one short line', p.wait_log('helper-said .*text="?x{300,400}"?$'), [len(line) for line in p.log_text().splitlines() if 'helper-said' in line])
-    left = (folder / 'left').read_text().strip()
-    check('children that it leaves behind end with it', p.wait(lambda: is_gone(left)), left)
+    left = [(folder / name).read_text().strip() for name in ('left', 'hidden')]
+    check('children that it leaves behind end with it, also in a session of their own', p.wait(lambda: all(map(is_gone, left))), left)
     limits = (folder / 'limits').read_text().split()
     check('its memory has a limit, and it leaves no core', limits == ['1048576', '0'] or 'asan' in str(BUILD), limits)
     p.set({'program-timeout': '2s'})

@@ -1,0 +1,86 @@
+/* Who watches a program. It was forked from the parent and allocates nothing. */
+#include "ctl/helper_guard.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROUNDS = 10000, REST_US = 1000 };
+
+/* Kills those that are our children now; theirs are ours in the next round. False: there are none. */
+static bool kill_children(void)
+{
+	char text[4096];
+	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+	if (fd >= 0)
+		close(fd);
+	pid_t pid = 0;
+	for (ssize_t i = 0; i < n; i++) {
+		if (text[i] >= '0' && text[i] <= '9') {
+			pid = pid * 10 + (text[i] - '0');
+			continue;
+		}
+		if (pid)
+			kill(pid, SIGKILL); /* one that was cut off at the end has no blank behind it, and waits for the next round */
+		pid = 0;
+	}
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+		;
+	return pid == 0;
+}
+
+/* True: the program has ended, and how. */
+static bool reap(pid_t program, int *status)
+{
+	int s;
+	bool ended = false;
+	for (pid_t pid = waitpid(-1, &s, WNOHANG); pid > 0; pid = waitpid(-1, &s, WNOHANG))
+		if (pid == program) {
+			*status = s;
+			ended = true;
+		}
+	return ended;
+}
+
+/* As it ended itself. */
+static void end(int status, const sigset_t *watched)
+{
+	if (WIFEXITED(status))
+		_exit(WEXITSTATUS(status));
+	signal(WTERMSIG(status), SIG_DFL);
+	sigprocmask(SIG_UNBLOCK, watched, NULL);
+	kill(getpid(), WTERMSIG(status));
+	_exit(75);
+}
+
+void helper_guard(void)
+{
+	sigset_t watched;
+	int status = SIGKILL;
+	sigemptyset(&watched);
+	sigaddset(&watched, SIGCHLD);
+	sigaddset(&watched, SIGTERM);
+	sigprocmask(SIG_BLOCK, &watched, NULL);
+	prctl(PR_SET_NAME, "porterd:guard");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pid_t program = fork();
+	if (program < 0)
+		_exit(75);
+	if (program == 0) {
+		prctl(PR_SET_CHILD_SUBREAPER, 0);
+		setsid();
+		sigprocmask(SIG_UNBLOCK, &watched, NULL);
+		return;
+	}
+	while (sigwaitinfo(&watched, NULL) != SIGTERM && !reap(program, &status))
+		;
+	kill(-program, SIGKILL); /* at once, and where the kernel lists no children */
+	for (int i = 0; i < ROUNDS && kill_children(); i++)
+		usleep(REST_US);
+	end(status, &watched);
+}
