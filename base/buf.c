@@ -84,9 +84,13 @@ int buf_addv(struct buf *b, const char *format, va_list args)
 {
 	va_list again;
 	va_copy(again, args);
-	int n = vsnprintf(NULL, 0, format, again);
+	int n = vsnprintf(b->cap ? b->p + b->n : NULL, b->cap - b->n, format, again);
 	va_end(again);
 	assert(n >= 0);
+	if ((size_t)n < b->cap - b->n) {
+		b->n += (size_t)n;
+		return 0;
+	}
 	char *to = buf_room(b, (size_t)n + 1); /* vsnprintf wants its NUL */
 	if (!to)
 		return -EMSGSIZE;

@@ -190,9 +190,26 @@ bool text_xtext_decode(struct slice s, struct buf *out)
 	return false;
 }
 
+/* What stands for itself in every form: printable ASCII that needs no escape. */
+static size_t plain_length(struct slice s)
+{
+	size_t n = 0;
+	while (n < s.n && s.p[n] >= ' ' && s.p[n] < 0x7f && s.p[n] != '\\' && s.p[n] != '"')
+		n++;
+	return n;
+}
+
+static int add_plain(struct buf *out, struct slice *s)
+{
+	size_t n = plain_length(*s);
+	int failed = n ? buf_add(out, slice_head(*s, n)) : 0;
+	*s = slice_skip(*s, n);
+	return failed;
+}
+
 int text_add_escaped(struct buf *out, struct slice s)
 {
-	int failed = 0;
+	int failed = add_plain(out, &s);
 	while (s.n && !failed) {
 		unsigned char c = (unsigned char)s.p[0];
 		size_t n = utf8_length(s);
@@ -205,6 +222,7 @@ int text_add_escaped(struct buf *out, struct slice s)
 		else
 			failed = buf_add(out, slice_head(s, n));
 		s = slice_skip(s, n ? n : 1);
+		failed = failed ? failed : add_plain(out, &s);
 	}
 	return failed;
 }
@@ -212,6 +230,7 @@ int text_add_escaped(struct buf *out, struct slice s)
 int text_add_json(struct buf *out, struct slice s)
 {
 	int failed = buf_add_byte(out, '"');
+	failed = failed ? failed : add_plain(out, &s);
 	while (s.n && !failed) {
 		unsigned char c = (unsigned char)s.p[0];
 		size_t n = utf8_length(s);
@@ -224,6 +243,7 @@ int text_add_json(struct buf *out, struct slice s)
 		else
 			failed = buf_add(out, slice_head(s, n));
 		s = slice_skip(s, n);
+		failed = failed ? failed : add_plain(out, &s);
 	}
 	return failed ? failed : buf_add_byte(out, '"');
 }

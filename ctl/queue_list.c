@@ -94,7 +94,7 @@ struct listing {
 	bool reverse;
 	put_column columns[MAX_COLUMNS];
 	size_t column_count;
-	size_t limit, count, printed;    /* limit: of sorted rows */
+	size_t limit, kept_in_all, printed; /* limit: of sorted rows */
 	struct kept *kept;
 	size_t kept_count, room;
 };
@@ -122,33 +122,53 @@ void queue_list_json(struct buf *out, const struct queue_row *row)
 	buf_add_cstr(out, "]}");
 }
 
-static void text_row(const struct listing *l, const struct queue_row *row, struct buf *out)
+static void add_right(struct buf *out, struct slice text, size_t width)
+{
+	while (width-- > text.n)
+		buf_add_byte(out, ' ');
+	buf_add(out, text);
+}
+
+static void add_first_line(const struct listing *l, const struct queue_row *row, struct buf *out)
 {
 	const struct envelope *e = &row->message->envelope;
-	struct buf age = BUF_INIT(32), next = BUF_INIT(32);
-	add_age(&age, l->now_s - e->arrived_s);
-	add_next(&next, row, l->now_s);
-	buf_addf(out, "%.*s %5.*s %8llu %5.*s  <%.*s> -> ", SLICE_FMT(row->id), SLICE_FMT(buf_slice(&age)), (unsigned long long)row->message->content_length, SLICE_FMT(buf_slice(&next)),
-	         SLICE_FMT(e->reverse_path));
+	struct buf piece = BUF_INIT(32);
+	buf_add(out, row->id);
+	add_age(&piece, l->now_s - e->arrived_s);
+	add_right(out, buf_slice(&piece), 6);
+	buf_clear(&piece);
+	buf_add_uint(&piece, row->message->content_length);
+	add_right(out, buf_slice(&piece), 9);
+	buf_clear(&piece);
+	add_next(&piece, row, l->now_s);
+	add_right(out, buf_slice(&piece), 6);
+	buf_free(&piece);
+	buf_add_cstr(out, "  <");
+	text_add_escaped(out, e->reverse_path);
+	buf_add_cstr(out, "> -> ");
 	text_add_escaped(out, slice_head(e->recipients[0].address, 100));
 	if (e->recipient_count > 1)
 		buf_addf(out, " and %zu more", e->recipient_count - 1);
-	buf_add_cstr(out, "\n");
-	if (row->reason.n) {
-		buf_add_cstr(out, "                      ");
-		text_add_escaped(out, slice_head(row->place, 60));
-		buf_add_cstr(out, ": ");
-		text_add_escaped(out, slice_head(row->reason, 200));
-		buf_add_cstr(out, "\n");
-	}
-	buf_free(&age);
-	buf_free(&next);
+	buf_add_byte(out, '\n');
+}
+
+static void text_row(const struct listing *l, const struct queue_row *row, struct buf *out)
+{
+	add_first_line(l, row, out);
+	if (!row->reason.n)
+		return;
+	buf_add(out, SLICE("                      "));
+	text_add_escaped(out, slice_head(row->place, 60));
+	buf_add(out, SLICE(": "));
+	text_add_escaped(out, slice_head(row->reason, 200));
+	buf_add_byte(out, '\n');
 }
 
 static void look(void *arg, const struct queue_row *row, struct buf *line)
 {
 	const struct listing *l = arg;
 	if (l->c->json) {
+		buf_add_cstr(line, line->n ? ",\n" : "");
 		queue_list_json(line, row);
 		return;
 	}
@@ -163,12 +183,13 @@ static void look(void *arg, const struct queue_row *row, struct buf *line)
 	buf_add_cstr(line, "\n");
 }
 
-static void print_row(struct listing *l, struct slice line)
+static void print_rows(void *arg, size_t rows, struct slice lines)
 {
+	struct listing *l = arg;
 	if (l->c->json && l->printed)
 		fputs(",\n", stdout);
-	l->printed++;
-	ctl_print(line);
+	l->printed += rows;
+	ctl_print(lines);
 }
 
 /* Sorting -------------------------------------------------------------------------------------------------------------------------------- */
@@ -233,16 +254,16 @@ static void keep_row(struct listing *l, const struct queue_row *row, struct slic
 		l->kept = mem_grow(l->kept, l->room, sizeof *l->kept);
 	}
 	l->kept[l->kept_count++] = k;
+	l->kept_in_all++;
 }
 
 static bool take(void *arg, const struct queue_row *row, struct slice line)
 {
 	struct listing *l = arg;
-	l->count++;
 	if (l->sort)
 		keep_row(l, row, line);
 	else
-		print_row(l, line);
+		print_rows(l, 1, line);
 	return true;
 }
 
@@ -250,7 +271,7 @@ static void print_kept(struct listing *l)
 {
 	sort_kept(l);
 	for (size_t i = 0; i < l->kept_count; i++) {
-		print_row(l, slice(l->kept[i].text + l->kept[i].key_n, l->kept[i].line_n));
+		print_rows(l, 1, slice(l->kept[i].text + l->kept[i].key_n, l->kept[i].line_n));
 		mem_free(l->kept[i].text);
 	}
 	mem_free(l->kept);
@@ -318,16 +339,19 @@ int queue_list(struct ctl *c, int argc, char **argv, enum spool_folder where)
 		l.limit = q.limit;
 		q.limit = 0;
 	}
+	if (!l.sort && !q.limit)
+		with.give = print_rows, with.take = NULL;
 	with.quiet = !l.sort && isatty(STDOUT_FILENO);
 	if (!isatty(STDOUT_FILENO))
 		setvbuf(stdout, NULL, _IOFBF, PRINT_BUFFER);
 	print_head(&l, names);
 	code = queue_query_walk(c, &q, where, &with);
+	size_t count = l.sort ? l.kept_in_all : l.printed;
 	if (l.sort)
 		print_kept(&l);
 	if (c->json)
 		fputs("]\n", stdout);
 	else if (!l.column_count)
-		printf("%zu message%s\n", l.count, l.count == 1 ? "" : "s");
+		printf("%zu message%s\n", count, count == 1 ? "" : "s");
 	return code;
 }

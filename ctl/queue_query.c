@@ -16,7 +16,7 @@
 #include "base/scan.h"
 #include "base/text.h"
 
-enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20, MAX_LINE = 16 << 20, MAX_THREADS = 8, PATIENCE_MS = 500 /* before there is a progress bar */ };
+enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20, MAX_LINE = 16 << 20, TOGETHER = 64 << 10, MAX_THREADS = 8, PATIENCE_MS = 500 /* before there is a progress bar */ };
 
 static int take_number(int *argc, char **argv, const char *name, bool size, uint64_t *out)
 {
@@ -82,6 +82,7 @@ struct walk {
 struct reader {
 	struct walk *walk;
 	struct buf raw, line;
+	size_t rows;                 /* in line */
 	struct arena mem;
 	pthread_t thread;
 };
@@ -143,18 +144,41 @@ static struct queue_row row_of(struct slice id, const struct spool_message *m)
 
 /* The walk ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool take(struct reader *r, const struct queue_row *row)
+static void give(struct reader *r)
 {
 	struct walk *w = r->walk;
+	if (!r->rows)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->with->give(w->with->arg, r->rows, buf_slice(&r->line));
+	pthread_mutex_unlock(&w->lock);
 	buf_clear(&r->line);
-	if (w->with->look)
-		w->with->look(w->with->arg, row, &r->line);
+	r->rows = 0;
+}
+
+static bool take_one(struct reader *r, const struct queue_row *row)
+{
+	struct walk *w = r->walk;
 	pthread_mutex_lock(&w->lock);
 	if (!w->enough)
 		w->enough = !w->with->take(w->with->arg, row, buf_slice(&r->line)) || (w->query->limit && ++w->shown >= w->query->limit);
 	bool go_on = !w->enough;
 	pthread_mutex_unlock(&w->lock);
+	buf_clear(&r->line);
 	return go_on;
+}
+
+static bool take(struct reader *r, const struct queue_row *row)
+{
+	const struct queue_walker *with = r->walk->with;
+	if (with->look)
+		with->look(with->arg, row, &r->line);
+	if (with->take)
+		return take_one(r, row);
+	r->rows++;
+	if (r->line.n >= TOGETHER)
+		give(r);
+	return true;
 }
 
 static bool look(void *arg, struct slice id)
@@ -199,6 +223,7 @@ static void *read_units(void *arg)
 	struct walk *w = r->walk;
 	for (const struct unit *u = next_unit(w, false); u; u = next_unit(w, true))
 		spool_scan_shard(w->spool, slice_of(u->name), look, r);
+	give(r);
 	return NULL;
 }
 
@@ -255,6 +280,7 @@ static void read_named(struct walk *w)
 			go_on = look(&r, slice_of(w->query->ids[i]));
 	if (!w->query->id_count)
 		spool_scan(w->spool, w->where, look, &r);
+	give(&r);
 	reader_free(&r);
 }
 

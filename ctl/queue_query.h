@@ -28,7 +28,8 @@ int queue_query_read(struct ctl *c, int *argc, char **argv, struct queue_query *
 
 struct queue_walker {
 	void (*look)(void *arg, const struct queue_row *row, struct buf *line);         /* in any thread, many at a time: what is wanted of the row, into line. NULL: nothing */
-	bool (*take)(void *arg, const struct queue_row *row, struct slice line);        /* one at a time; false: enough */
+	bool (*take)(void *arg, const struct queue_row *row, struct slice line);        /* one at a time; false: enough. NULL: give */
+	void (*give)(void *arg, size_t rows, struct slice lines);                       /* where the rows don't matter, only what look made of them: many at once, behind each other */
 	void *arg;
 	bool quiet;                  /* no progress bar: rows are printed as they come */
 };

@@ -12,6 +12,7 @@
 #include "base/scan.h"
 #include "base/setting.h"
 #include "base/slice.h"
+#include "base/text.h"
 
 static void views_are_compared_by_bytes_and_fold_ascii_alone(void **state)
 {
@@ -127,6 +128,39 @@ static void all_wrong_settings_are_told_at_once_with_their_lines(void **state)
 	arena_free(&mem);
 }
 
+static void is_written(int (*add)(struct buf *out, struct slice s), struct slice text, const char *want)
+{
+	struct buf b = BUF_INIT(200);
+	assert_int_equal(add(&b, text), 0);
+	if (!slice_eq(buf_slice(&b), slice_of(want)))
+		fail_msg("%.*s, not %s", SLICE_FMT(buf_slice(&b)), want);
+	buf_free(&b);
+}
+
+static void what_a_stranger_wrote_is_shown_without_its_power(void **state)
+{
+	(void)state;
+	is_written(text_add_escaped, SLICE(""), "");
+	is_written(text_add_escaped, SLICE("plain ~"), "plain ~");
+	is_written(text_add_escaped, SLICE("a\\b\"c\r\n\td"), "a\\\\b\\\"c\\r\\n\\td");
+	is_written(text_add_escaped, SLICE("\x1b[2J\x7f!"), "\\x1b[2J\\x7f!");
+	is_written(text_add_escaped, SLICE("\xc3\xa4 \xc2\x9b \xff\xc3"), "\xc3\xa4 \\xc2\\x9b \\xff\\xc3");
+	is_written(text_add_json, SLICE("plain ~"), "\"plain ~\"");
+	is_written(text_add_json, SLICE("a\\b\"c\n\x1b\x7f"), "\"a\\\\b\\\"c\\u000a\\u001b\\u007f\"");
+	is_written(text_add_json, SLICE("\xc3\xa4\xffz"), "\"\xc3\xa4\\ufffdz\"");
+}
+
+static void formatted_text_ends_at_the_ceiling_and_writes_nothing_past_it(void **state)
+{
+	struct buf b = BUF_INIT(20);
+	(void)state;
+	assert_int_equal(buf_addf(&b, "%s", "0123456789"), 0);
+	assert_int_equal(buf_addf(&b, "%s", "012345678"), 0); /* and its NUL */
+	assert_int_equal(buf_addf(&b, "%s", "x"), -EMSGSIZE);
+	assert_true(buf_full(&b) && slice_eq(buf_slice(&b), SLICE("0123456789012345678")));
+	buf_free(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +168,8 @@ int main(void)
 		cmocka_unit_test(views_are_cut_and_never_leave_their_bytes),
 		cmocka_unit_test(readers_take_what_is_there_and_leave_all_else),
 		cmocka_unit_test(numbers_have_ends_and_units),
+		cmocka_unit_test(what_a_stranger_wrote_is_shown_without_its_power),
+		cmocka_unit_test(formatted_text_ends_at_the_ceiling_and_writes_nothing_past_it),
 		cmocka_unit_test(settings_have_defaults_and_take_values),
 		cmocka_unit_test(all_wrong_settings_are_told_at_once_with_their_lines),
 	};
