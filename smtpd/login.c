@@ -15,6 +15,7 @@
 #include "maps/credentials.h"
 #include "maps/maps_settings.h"
 #include "maps/password.h"
+#include "maps/password_models.h"
 #include "smtpd/login_settings.h"
 
 enum { LOOKUP_MEM = 16 << 10, MAX_HELPER_WAITING = 1000, NICENESS = 10, SALT = 16 };
@@ -28,6 +29,7 @@ struct job {
 	struct buf name, secret, ip, hash;
 	struct scram_verifier scram;  /* for a login without a hash; views into scram_bytes */
 	struct buf scram_bytes;
+	bool nobody;                  /* the login doesn't exist; hash is a model */
 	enum answer answer;
 	uint64_t helper;              /* number of the helper; 0 not started */
 	uint16_t type;
@@ -37,11 +39,12 @@ struct job {
 struct self {
 	struct house *house;
 	struct map_set *maps;
+	struct password_models models;
 	char *maps_directory, *secrets_directory;
 	struct worker *worker;
 	struct job *jobs;
 	uint64_t hashing, helping, last_helper;
-	uint8_t salt_key[32];         /* salts of logins that don't exist */
+	uint8_t salt_key[32];         /* salts and models of logins that don't exist */
 	uint64_t asked, good, refused, unsure;
 };
 
@@ -126,6 +129,8 @@ static void hash_work(void *arg)
 		password_verify_nothing(secret);
 		j->answer = ABSENT;
 	}
+	if (j->nobody && j->answer == FOUND)
+		j->answer = ABSENT; /* somebody else's password */
 }
 
 static void hash_done(void *arg)
@@ -147,6 +152,21 @@ static void keep_verifier(struct job *j, const struct credentials *c)
 	j->scram.stored_key = slice_skip(buf_slice(&j->scram_bytes), c->scram_sha256.salt.n);
 }
 
+/* A login that doesn't exist always has the same model, since one whose time changes would be known by that. */
+static void take_model(struct self *s, struct job *j)
+{
+	struct arena mem = ARENA_INIT(LOOKUP_MEM);
+	uint8_t made[CRYPTO_SHA256];
+	uint64_t number;
+	crypto_hmac_sha256(slice((char *)s->salt_key, sizeof s->salt_key), text_lower(&mem, buf_slice(&j->name)), made);
+	memcpy(&number, made + SALT, sizeof number); /* the bytes before are shown, as its salt */
+	const char *model = password_models_pick(&s->models, number);
+	j->nobody = true;
+	if (model)
+		buf_add_cstr(&j->hash, model);
+	arena_free(&mem);
+}
+
 /* Also for names that don't exist a worker does as much work. */
 static void check_password(struct self *s, struct ipc *from, struct ipc_message *m, const struct login_question *q)
 {
@@ -163,6 +183,8 @@ static void check_password(struct self *s, struct ipc *from, struct ipc_message 
 		struct job *j = job_new(s, from, m, q);
 		if (a == FOUND)
 			keep_verifier(j, &c);
+		else
+			take_model(s, j);
 		s->hashing++;
 		worker_add(s->worker, hash_work, hash_done, j);
 	}
@@ -405,6 +427,8 @@ static void on_maps(void *arg, uint64_t generation)
 	} else {
 		map_set_close(s->maps);
 		s->maps = next;
+		password_models_free(&s->models);
+		password_models_read(&s->models, next);
 		log_event(LOG_DEBUG, "maps", LOG_UINT("generation", generation), LOG_END);
 	}
 	arena_free(&mem);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Where passwords may lie beside our own map: token verifiers, Dovecot (one that says what it is told, and a real one), PAM; and that no answer's time tells who exists."""
-import hashlib, os, socket, sys, threading, time
+import hashlib, os, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -33,6 +33,28 @@ def equal_time(p):
     p.compile()
     check('a login with a verifier alone proves itself', p.wait(lambda: Secure(p).code(f'AUTH PLAIN {plain("fiona@example.test")}') == 235))
     same('also where a login has a SCRAM verifier alone', 'fiona@example.test', 'wrong', 3)
+    hashes = imported()
+    p.map('credentials', ''.join(f'{kind}{i}@example.test {h}\n' for kind, h in hashes.items() for i in range(4)))
+    p.compile()
+    check('a login with an imported hash proves itself', p.wait(lambda: Secure(p).code(f'AUTH PLAIN {plain("sha0@example.test", "known-word")}') == 235))
+    times = {kind: quickest(took, f'{kind}0@example.test') for kind in hashes}
+    names = [f'nobody{i}@example.test' for i in range(16)]
+    unknown = {name: quickest(took, name) for name in names}
+    nearest = {name: min(times, key=lambda kind: abs(times[kind] - t)) for name, t in unknown.items()}
+    check('unknown logins take as long as imported ones, some as those of one kind, some as those of another', set(nearest.values()) == set(times), (times, unknown))
+    check('and the password of the login whose hash is taken for theirs is not theirs', all(Secure(p).code(f'AUTH PLAIN {plain(name, "known-word")}') == 535 for name in names))
+
+
+def imported():
+    """Hashes as other systems have them, of two costs that are far from each other and from our own."""
+    word = ['openssl', 'passwd', '-6', '-salt']
+    cheap = subprocess.run([*word, 'rounds=1000$saltsalt', 'known-word'], capture_output=True, text=True).stdout.strip()
+    dear = subprocess.run([*word, 'rounds=300000$saltsalt', 'known-word'], capture_output=True, text=True).stdout.strip()
+    return {'sha': cheap, 'dear': dear}
+
+
+def quickest(took, login):
+    return min(took(login, 'wrong') for _ in range(2))
 
 
 def tokens(p):
