@@ -204,7 +204,8 @@ static void write_mail(struct queue *q, const struct gathering *g, struct slice 
 	int64_t begin_s = g->day * DAY_S, end_s = begin_s + DAY_S - 1;
 	struct slice from = slice_of(q->postmaster_text);
 	buf_addf(&subject, "Report Domain: %.*s Submitter: %.*s Report-ID: <%.*s>", SLICE_FMT(g->domain), SLICE_FMT(q->host), SLICE_FMT(id));
-	report_write_head(out, q->host, from, to, buf_slice(&subject), id, clock_wall_s(), SLICE(""), "auto-generated");
+	report_write_head(out, &(struct report_head){ .host = q->host, .from = from, .to = to, .id = id, .subject = buf_slice(&subject), .now_s = clock_wall_s(),
+	                                              .auto_submitted = "auto-generated" });
 	buf_addf(out, "Content-Type: multipart/mixed; boundary=\"=_%.*s\"\r\n\r\n--=_%.*s\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
 	         "A DMARC aggregate report for %.*s by %.*s: %llu messages.\r\n\r\n--=_%.*s\r\nContent-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n"
 	         "Content-Disposition: attachment;\r\n\tfilename=\"%.*s!%.*s!%lld!%lld.xml.gz\"\r\n\r\n",

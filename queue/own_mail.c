@@ -15,13 +15,13 @@ void own_mail_send(struct queue *q, const struct own_mail *m)
 {
 	struct unique id = unique_new();
 	struct arena mem = ARENA_INIT(1 << 20);
-	struct buf text = BUF_INIT(m->text.n + 4096);
+	struct buf text = BUF_INIT(4 * m->text.n + 4096);
 	int64_t now = clock_wall_s();
-	report_write_head(&text, q->host, slice_of(q->postmaster_text), m->to, m->subject, unique_slice(&id), now, SLICE(""), "auto-generated");
-	buf_addf(&text, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n", slice_is_ascii(m->text) ? "us-ascii" : "utf-8", slice_is_ascii(m->text) ? "7bit" : "8bit");
-	buf_add(&text, m->text);
+	report_write_head(&text, &(struct report_head){ .host = q->host, .from = slice_of(q->postmaster_text), .to = m->to, .id = unique_slice(&id), .subject = m->subject, .now_s = now,
+	                                                .auto_submitted = "auto-generated" });
+	report_write_text(&text, m->text);
 	struct envelope_recipient recipient = queue_address(q, m->to, &mem);
-	struct envelope e = { .id = unique_slice(&id), .arrived_s = now, .expires_s = queue_expiry(now), .eight_bit = !slice_is_ascii(m->text),
+	struct envelope e = { .id = unique_slice(&id), .arrived_s = now, .expires_s = queue_expiry(now),
 		              .evidence = { EVIDENCE_LOCAL, SLICE("porter"), m->what }, .reverse_path = SLICE(""), .report = true, .client = SLICE("local"),
 		              .transaction = unique_slice(&id), .sign = true, .recipients = &recipient, .recipient_count = 1 };
 	queue_post(q, &e, &text, NULL, NULL);

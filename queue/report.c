@@ -6,6 +6,7 @@
 
 #include "base/mail_date.h"
 #include "base/mail_header.h"
+#include "base/scan.h"
 #include "base/text.h"
 
 enum { MAX_LINE = 900, MAX_MESSAGE_ID = 250, MAX_HEADER = 64 << 10 };
@@ -36,7 +37,7 @@ static void add_date(struct buf *out, const char *name, int64_t at_s)
 	buf_add(out, SLICE("\r\n"));
 }
 
-static bool is_message_id(struct slice s)
+bool report_is_message_id(struct slice s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (!text_is_print((unsigned char)s.p[i]) || s.p[i] == ' ')
@@ -44,20 +45,22 @@ static bool is_message_id(struct slice s)
 	return s.n > 2 && s.n <= MAX_MESSAGE_ID && s.p[0] == '<' && s.p[s.n - 1] == '>';
 }
 
-int report_write_head(struct buf *out, struct slice host, struct slice from, struct slice to, struct slice subject, struct slice id, int64_t now_s,
-                      struct slice in_reply_to, const char *auto_submitted)
+int report_write_head(struct buf *out, const struct report_head *h)
 {
-	buf_addf(out, "From: Mail delivery at %.*s <", SLICE_FMT(host));
-	add_text(out, from, false);
+	buf_add(out, SLICE("From: "));
+	if (!h->personal)
+		buf_addf(out, "Mail delivery at %.*s ", SLICE_FMT(h->host));
+	buf_add_byte(out, '<');
+	add_text(out, h->from, h->personal);
 	buf_add(out, SLICE(">\r\nTo: <"));
-	add_text(out, to, true);
+	add_text(out, h->to, true);
 	buf_add(out, SLICE(">\r\n"));
-	add_field(out, "Subject", subject, false);
-	add_date(out, "Date", now_s);
-	buf_addf(out, "Message-ID: <%.*s@%.*s>\r\n", SLICE_FMT(id), SLICE_FMT(host));
-	if (is_message_id(in_reply_to))
-		buf_addf(out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n", SLICE_FMT(in_reply_to), SLICE_FMT(in_reply_to));
-	return buf_addf(out, "Auto-Submitted: %s\r\nMIME-Version: 1.0\r\n", auto_submitted);
+	add_field(out, "Subject", h->subject, false);
+	add_date(out, "Date", h->now_s);
+	buf_addf(out, "Message-ID: <%.*s@%.*s>\r\n", SLICE_FMT(h->id), SLICE_FMT(h->host));
+	if (report_is_message_id(h->in_reply_to))
+		buf_addf(out, "In-Reply-To: %.*s\r\nReferences: %.*s\r\n", SLICE_FMT(h->in_reply_to), SLICE_FMT(h->references.n ? h->references : h->in_reply_to));
+	return buf_addf(out, "Auto-Submitted: %s\r\nMIME-Version: 1.0\r\n", h->auto_submitted);
 }
 
 static const char *action_name(enum report_action a)
@@ -217,7 +220,8 @@ static bool is_plain(struct slice s)
 	size_t line = 0;
 	for (size_t i = 0; i < s.n; i++) {
 		line = s.p[i] == '\n' ? 0 : line + 1;
-		if ((unsigned char)s.p[i] > 126 || ((unsigned char)s.p[i] < 32 && s.p[i] != '\t' && s.p[i] != '\n' && s.p[i] != '\r') || line > 990)
+		bool ends = s.p[i] == '\n' || (s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n');
+		if ((unsigned char)s.p[i] > 126 || ((unsigned char)s.p[i] < 32 && s.p[i] != '\t' && !ends) || line > 990)
 			return false;
 	}
 	return true;
@@ -249,6 +253,18 @@ static void add_quoted(struct buf *out, struct slice s)
 	}
 }
 
+void report_write_text(struct buf *out, struct slice text)
+{
+	bool plain = is_plain(text);
+	struct slice line;
+	buf_addf(out, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+	         slice_is_ascii(text) ? "us-ascii" : text_is_utf8(text) ? "utf-8" : "iso-8859-1", plain ? "7bit" : "quoted-printable");
+	if (!plain)
+		add_quoted(out, text);
+	while (plain && scan_line(&text, &line))
+		buf_addf(out, "%.*s\r\n", SLICE_FMT(line));
+}
+
 /* Of a stranger's header section: what can't be used to carry a text. */
 static void keep_harmless(struct buf *out, struct slice header)
 {
@@ -259,7 +275,7 @@ static void keep_harmless(struct buf *out, struct slice header)
 		struct slice value = slice_trim(f.value);
 		if (kind != MAIL_FIELD)
 			continue;
-		if (slice_eq_nocase(f.name, SLICE("Message-ID")) && is_message_id(value))
+		if (slice_eq_nocase(f.name, SLICE("Message-ID")) && report_is_message_id(value))
 			buf_addf(out, "Message-ID: %.*s\r\n", SLICE_FMT(value));
 		if (slice_eq_nocase(f.name, SLICE("Date")) && mail_date_parse(value, &at_s, NULL))
 			add_date(out, "Date", at_s);
@@ -299,7 +315,8 @@ static struct slice subject_of(enum report_kind kind)
 int report_write(struct buf *out, const struct report *r, bool *eight_bit)
 {
 	bool utf8 = r->envelope->utf8;
-	report_write_head(out, r->host, r->from, r->envelope->reverse_path, subject_of(r->kind), r->id, r->now_s, r->envelope->message_id, "auto-replied");
+	report_write_head(out, &(struct report_head){ .host = r->host, .from = r->from, .to = r->envelope->reverse_path, .id = r->id, .subject = subject_of(r->kind),
+	                                              .in_reply_to = r->envelope->message_id, .now_s = r->now_s, .auto_submitted = "auto-replied" });
 	buf_addf(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_%.*s\"\r\n\r\n", SLICE_FMT(r->id));
 	buf_addf(out, "This is a report about your message, in the form of RFC 3464.\r\n\r\n--=_%.*s\r\n", SLICE_FMT(r->id));
 	buf_addf(out, "Content-Type: text/plain; charset=%s\r\nContent-Description: Report\r\nContent-Transfer-Encoding: %s\r\n\r\n",

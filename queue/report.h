@@ -35,7 +35,20 @@ struct report {
 /* The whole report, CRLF. 0 or -EMSGSIZE. *eight_bit: it holds bytes above 127. */
 int report_write(struct buf *out, const struct report *r, bool *eight_bit);
 
-/* The head of an automatic message of ours up to the empty line: From, To, Subject, Date, Message-ID, Auto-Submitted. subject in ASCII. */
-int report_write_head(struct buf *out, struct slice host, struct slice from, struct slice to, struct slice subject, struct slice id, int64_t now_s,
-                      struct slice in_reply_to, const char *auto_submitted);
+/* The head of an automatic message of ours, up to what says how its body is written: From, To, Subject, Date, Message-ID, In-Reply-To, References, Auto-Submitted. */
+struct report_head {
+	struct slice host, from, to, id;
+	bool personal;                /* from is a person's address, not the server's */
+	struct slice subject;         /* ASCII */
+	struct slice in_reply_to;     /* left out where it is no message-id */
+	struct slice references;      /* message-ids, folded; "" then in_reply_to alone */
+	int64_t now_s;
+	const char *auto_submitted;
+};
+int report_write_head(struct buf *out, const struct report_head *h);
+
+/* The rest of a message that is one text: Content-Type, the empty line and the body, encoded where it is not plain ASCII in lines. */
+void report_write_text(struct buf *out, struct slice text);
+
+bool report_is_message_id(struct slice s);
 #endif

@@ -11,6 +11,7 @@
 #include "base/field.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/suffix.h"
 #include "queue/attacks.h"
 
 enum { DAY_S = 86400, HOUR_S = 3600, SLOTS = 1 << 14, RECORD_VERSION = 1 };
@@ -38,6 +39,16 @@ static struct report_verdict withhold(const char *reason)
 static struct report_verdict allow(const char *reason)
 {
 	return (struct report_verdict){ true, reason };
+}
+
+struct slice report_organisation(const struct evidence *evidence, struct slice to)
+{
+	struct slice domain = slice_skip(to, slice_rfind(to, '@') + 1), organisation = SLICE_NONE;
+	struct suffix_list *suffixes = evidence->grade == EVIDENCE_SPF ? suffix_list_new(SLICE_NONE) : NULL;
+	if (suffixes)
+		organisation = suffix_organisation(suffixes, domain);
+	suffix_list_free(suffixes);
+	return organisation.n ? organisation : domain;
 }
 
 struct report_verdict report_gate_judge(const struct report_facts *f)

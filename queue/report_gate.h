@@ -38,6 +38,9 @@ struct report_verdict {
 	const char *reason;               /* a fixed phrase, for log and dead letter, in either case */
 };
 
+/* `organisation` of the facts, for grade spf, where it counts: the organisational domain of the address; else its domain. A view of it. */
+struct slice report_organisation(const struct evidence *evidence, struct slice to);
+
 struct report_verdict report_gate_judge(const struct report_facts *f);
 
 /* The gate with its memory of what went to whom: bounded tables, kept over restarts by gate_save/gate_load.

@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/suffix.h"
 #include "queue/queue_settings.h"
 #include "queue/settling.h"
 
@@ -81,14 +80,9 @@ static void collect(struct settling *s)
 static struct report_facts facts_of(const struct settling *s)
 {
 	const struct envelope *e = &s->message.envelope;
-	struct slice domain = slice_skip(e->reverse_path, slice_rfind(e->reverse_path, '@') + 1), organisation = SLICE_NONE;
-	struct suffix_list *suffixes = e->evidence.grade == EVIDENCE_SPF ? suffix_list_new(SLICE_NONE) : NULL;
-	if (suffixes)
-		organisation = suffix_organisation(suffixes, domain);
-	suffix_list_free(suffixes);
 	return (struct report_facts){
-		.kind = s->kind, .evidence = e->evidence, .to = e->report ? SLICE_NONE : e->reverse_path, .organisation = organisation.n ? organisation : domain,
-		.mode_none = slice_eq(queue_settings.reports, SLICE("none"))
+		.kind = s->kind, .evidence = e->evidence, .to = e->report ? SLICE_NONE : e->reverse_path,
+		.organisation = report_organisation(&e->evidence, e->reverse_path), .mode_none = slice_eq(queue_settings.reports, SLICE("none"))
 	};
 }
 

@@ -1,13 +1,5 @@
 /* What smtpd tells of messages that were delivered inside the transaction: success reports that were asked for, and automatic replies (vacation, RFC 3834). Both pass
- * the gate. A vacation text is a file in vacation-directory named by the address:
- *
- *	Subject: I am away          optional; else "Re: " and the message's
- *	Days: 7                     optional: one reply to a sender in so many days
- *	From: 2026-12-20            optional: the first and the last day (UTC)
- *	Until: 2027-01-06
- *
- *	The text.
- */
+ * the gate. What a vacation text is, and what its reply looks like, stands in vacation.h. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,17 +10,15 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mail_date.h"
 #include "base/mail_header.h"
 #include "base/mem.h"
-#include "base/scan.h"
-#include "base/text.h"
 #include "base/unique.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 #include "queue/report.h"
+#include "queue/vacation.h"
 
-enum { MAX_VACATIONS = QUEUE_MAX_VACATIONS, MAX_TEXT = 64 << 10, MAX_REPLY = 256 << 10, MAX_ADDRESS = 255, MAX_FIELDS = 1000, DEFAULT_DAYS = 7, DAY_S = 86400 };
+enum { MAX_VACATIONS = QUEUE_MAX_VACATIONS, MAX_TEXT = 64 << 10, MAX_REPLY = 256 << 10, MAX_ADDRESS = 255, MAX_FIELDS = 1000 };
 
 struct vacations {
 	char **addresses;
@@ -130,10 +120,7 @@ struct telling {
 	struct queue_told told;
 	struct mail_header header;
 	size_t next;                 /* recipient */
-	uint64_t days;
-	struct slice subject;        /* of the vacation text */
-	size_t body_at;
-	bool fits;
+	struct vacation vacation;    /* views of text */
 };
 
 static void telling_free(struct telling *t)
@@ -146,51 +133,27 @@ static void telling_free(struct telling *t)
 	queue_end(q);
 }
 
-static struct slice field_of(const struct telling *t, const char *name, struct arena *mem)
-{
-	const struct mail_field *f = mail_header_find(&t->header, slice_of(name), 0);
-	return f ? mail_field_unfold(f, mem) : SLICE("");
-}
-
-/* RFC 3834, 2: nothing automatic is answered, nor what came by a list, nor what is not addressed to a person. */
-static bool is_automatic(struct telling *t)
-{
-	struct slice from = t->told.envelope.reverse_path, auto_submitted = field_of(t, "Auto-Submitted", &t->mem), precedence = field_of(t, "Precedence", &t->mem);
-	struct slice local = slice_head(from, slice_rfind(from, '@'));
-	return (auto_submitted.n && !slice_starts_nocase(auto_submitted, SLICE("no"))) || slice_eq_nocase(precedence, SLICE("bulk")) || slice_eq_nocase(precedence, SLICE("list")) ||
-	       slice_eq_nocase(precedence, SLICE("junk")) || mail_header_find(&t->header, SLICE("List-Id"), 0) || mail_header_find(&t->header, SLICE("List-Unsubscribe"), 0) ||
-	       slice_starts_nocase(local, SLICE("owner-")) || slice_ends_nocase(local, SLICE("-request")) || slice_ends_nocase(local, SLICE("-owner")) ||
-	       slice_eq_nocase(local, SLICE("mailer-daemon")) || slice_starts_nocase(local, SLICE("noreply")) || slice_starts_nocase(local, SLICE("no-reply"));
-}
-
-/* It must be addressed to this recipient by name (RFC 3834, 2; as vacation programs do). */
-static bool is_addressed_to(struct telling *t, struct slice address)
-{
-	static const char *const names[] = { "To", "Cc", "Bcc", "Resent-To", "Resent-Cc" };
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		struct slice value = text_lower(&t->mem, field_of(t, names[i], &t->mem));
-		if (value.p && slice_find_slice(value, text_lower(&t->mem, address)) < value.n)
-			return true;
-	}
-	return false;
-}
-
 static struct envelope envelope_of(struct telling *t, const struct unique *id, struct envelope_recipient *to)
 {
 	int64_t now = clock_wall_s();
 	*to = queue_address(t->queue, t->told.envelope.reverse_path, &t->mem);
 	return (struct envelope){ .id = unique_slice(id), .arrived_s = now, .expires_s = queue_expiry(now), .evidence = t->told.envelope.evidence, .report = true,
-		                  .reverse_path = SLICE(""), .client = SLICE("local"), .transaction = t->told.envelope.transaction, .sign = true, .recipients = to, .recipient_count = 1 };
+		                  .reverse_path = SLICE(""), .utf8 = !slice_is_ascii(to->address), .client = SLICE("local"), .transaction = t->told.envelope.transaction, .sign = true,
+		                  .recipients = to, .recipient_count = 1 };
 }
 
-static bool gate(struct telling *t, enum report_kind kind, bool automatic)
+static struct report_facts facts_of(const struct telling *t, enum report_kind kind, bool automatic)
 {
 	struct slice from = t->told.envelope.reverse_path;
-	struct report_facts f = { .kind = kind, .evidence = t->told.envelope.evidence, .to = from, .organisation = slice_skip(from, slice_rfind(from, '@') + 1), .automatic = automatic,
-		                  .mode_none = slice_eq(queue_settings.reports, SLICE("none")) };
-	struct report_verdict v = may_report(t->queue->gate, &f, clock_wall_s());
+	return (struct report_facts){ .kind = kind, .evidence = t->told.envelope.evidence, .to = from, .organisation = report_organisation(&t->told.envelope.evidence, from),
+		                      .automatic = automatic, .mode_none = slice_eq(queue_settings.reports, SLICE("none")) };
+}
+
+static bool gate(struct telling *t, const struct report_facts *f)
+{
+	struct report_verdict v = may_report(t->queue->gate, f, clock_wall_s());
 	t->queue->gate_dirty = true;
-	log_event(LOG_INFO, v.allowed ? "report" : "report-withheld", LOG_STR("id", t->told.envelope.transaction), LOG_STR("kind", report_kind_name(kind)), LOG_STR("to", from),
+	log_event(LOG_INFO, v.allowed ? "report" : "report-withheld", LOG_STR("id", t->told.envelope.transaction), LOG_STR("kind", report_kind_name(f->kind)), LOG_STR("to", f->to),
 	          LOG_CSTR("reason", v.reason), LOG_END);
 	return v.allowed;
 }
@@ -209,7 +172,8 @@ static void tell_success(struct telling *t)
 	for (size_t i = 0; items && i < e->recipient_count; i++)
 		if (envelope_wants(&e->recipients[i], NOTIFY_SUCCESS))
 			items[n++] = (struct report_item){ &e->recipients[i], ACTION_DELIVERED, MAIL_STATUS(MAIL_OK, 250, 1, 5, "Delivered"), SLICE(""), clock_wall_s() };
-	if (n && gate(t, REPORT_SUCCESS, false)) {
+	struct report_facts f = facts_of(t, REPORT_SUCCESS, false);
+	if (n && gate(t, &f)) {
 		struct report r = { .kind = REPORT_SUCCESS, .envelope = e, .items = items, .count = n, .header = t->told.header, .id = unique_slice(&id), .host = t->queue->host,
 			            .from = slice_of(t->queue->postmaster_text), .now_s = clock_wall_s() };
 		if (report_write(&text, &r, &eight_bit) == 0) {
@@ -227,40 +191,14 @@ static void tell_success(struct telling *t)
 
 static void reply_next(struct telling *t);
 
-static bool read_line_of_head(struct telling *t, struct slice line)
-{
-	struct slice value, name = slice_cut(line, ':', &value);
-	int64_t day;
-	uint64_t n;
-	if (!value.p)
-		return false;
-	value = slice_trim(value);
-	struct buf iso = BUF_INIT(64);
-	buf_addf(&iso, "%.*sT00:00:00Z", SLICE_FMT(slice_head(value, 10)));
-	bool is_day = mail_date_parse_iso(buf_slice(&iso), &day);
-	buf_free(&iso);
-	if (slice_eq_nocase(name, SLICE("Subject")))
-		t->subject = arena_copy(&t->mem, value);
-	else if (slice_eq_nocase(name, SLICE("Days")) && scan_uint_all(value, 365, &n) && n)
-		t->days = n;
-	else if (slice_eq_nocase(name, SLICE("From")) && is_day)
-		t->fits = t->fits && clock_wall_s() >= day;
-	else if (slice_eq_nocase(name, SLICE("Until")) && is_day)
-		t->fits = t->fits && clock_wall_s() < day + DAY_S;
-	else
-		return false;
-	return true;
-}
-
+/* In a worker. */
 static void read_text(void *arg)
 {
 	struct telling *t = arg;
-	struct slice address = t->told.envelope.recipients[t->next - 1].address, rest, line;
+	struct slice address = t->told.envelope.recipients[t->next - 1].address;
 	char path[4600];
 	buf_clear(&t->text);
-	t->days = DEFAULT_DAYS;
-	t->subject = SLICE("");
-	t->fits = false;
+	t->vacation.fits = false;
 	if (slice_find(address, '/') < address.n || snprintf(path, sizeof path, "%.*s/%.*s", SLICE_FMT(queue_settings.vacations), SLICE_FMT(address)) >= (int)sizeof path)
 		return;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -270,56 +208,50 @@ static void read_text(void *arg)
 	for (char *room = buf_room(&t->text, 4096); room && (n = read(fd, room, 4096)) > 0; room = buf_room(&t->text, 4096))
 		buf_used(&t->text, (size_t)n);
 	close(fd);
-	t->fits = true;
-	rest = buf_slice(&t->text);
-	struct slice before = rest;
-	while (scan_line(&rest, &line) && line.n && read_line_of_head(t, line))
-		before = rest;
-	t->body_at = (size_t)((line.n == 0 ? rest.p : before.p) - t->text.p);
+	vacation_read(buf_slice(&t->text), clock_wall_s(), &t->vacation);
 }
 
 static void post_reply(struct telling *t)
 {
-	struct slice address = t->told.envelope.recipients[t->next - 1].address, line, rest = slice_skip(buf_slice(&t->text), t->body_at);
 	struct unique id = unique_new();
 	struct envelope_recipient to;
-	struct buf text = BUF_INIT(MAX_REPLY), subject = BUF_INIT(600);
-	struct slice theirs = field_of(t, "Subject", &t->mem);
-	if (t->subject.n)
-		buf_add(&subject, t->subject);
-	else
-		buf_addf(&subject, "Re: %.*s", SLICE_FMT(slice_is_ascii(theirs) ? slice_head(theirs, 200) : SLICE("your message")));
-	report_write_head(&text, t->queue->host, address, t->told.envelope.reverse_path, slice_is_ascii(buf_slice(&subject)) ? buf_slice(&subject) : SLICE("Automatic reply"), unique_slice(&id),
-	                  clock_wall_s(), field_of(t, "Message-ID", &t->mem), "auto-replied");
-	while (scan_line(&rest, &line))
-		buf_addf(&text, "%.*s\r\n", SLICE_FMT(line));
-	struct envelope out = envelope_of(t, &id, &to);
-	out.eight_bit = !slice_is_ascii(buf_slice(&text));
-	if (!buf_full(&text))
+	struct buf text = BUF_INIT(MAX_REPLY);
+	struct vacation_reply r = { .vacation = &t->vacation, .header = &t->header, .address = t->told.envelope.recipients[t->next - 1].address,
+		                    .to = t->told.envelope.reverse_path, .id = unique_slice(&id), .host = t->queue->host, .now_s = clock_wall_s() };
+	if (vacation_write(&text, &r, &t->mem) == 0) {
+		struct envelope out = envelope_of(t, &id, &to);
+		out.utf8 = !slice_is_ascii(buf_slice(&text)); /* then an address is what needs it: the text is encoded */
 		queue_post(t->queue, &out, &text, NULL, NULL);
+	}
 	buf_free(&text);
-	buf_free(&subject);
 }
 
 static void on_reply_answer(void *arg, struct buf *answer)
 {
 	struct telling *t = arg;
 	enum answer replied = UNSURE;
+	struct report_facts f = facts_of(t, REPORT_REPLY, false);
 	queue_get_answer(buf_slice(answer), &replied);
-	if (replied == ABSENT && gate(t, REPORT_REPLY, is_automatic(t)))
+	if (replied == ABSENT && gate(t, &f))
 		post_reply(t);
 	reply_next(t);
 }
 
+/* The gate is asked before the ledger remembers a reply to somebody, or a forged message kept the true sender from the one that is due. */
 static void text_read(void *arg)
 {
 	struct telling *t = arg;
 	struct slice address = t->told.envelope.recipients[t->next - 1].address;
-	if (!t->fits || is_automatic(t) || !is_addressed_to(t, address))
+	if (!t->vacation.fits || vacation_is_automatic(&t->header, t->told.envelope.reverse_path, &t->mem) || !vacation_names(&t->header, address, &t->mem))
 		return reply_next(t);
+	struct report_facts f = facts_of(t, REPORT_REPLY, false);
+	if (!report_gate_judge(&f).allowed) {
+		gate(t, &f);
+		return reply_next(t);
+	}
 	struct buf payload = BUF_INIT(4096);
 	char days[16];
-	snprintf(days, sizeof days, "%llu", (unsigned long long)t->days);
+	snprintf(days, sizeof days, "%llu", (unsigned long long)t->vacation.days);
 	struct slice texts[] = { address, t->told.envelope.reverse_path, slice_of(days) };
 	queue_put_texts(&payload, texts, 3);
 	if (ledger_ask(t->queue->ledger, LEDGER_REPLY_TAKE, buf_slice(&payload), on_reply_answer, t))

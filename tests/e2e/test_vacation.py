@@ -7,7 +7,7 @@ from porter import Porter, check, finish
 from sink import Sink
 
 friends, victims = Sink(), Sink()
-world = Dns({'proven.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']}, 'victim.test': {'TXT': ['v=spf1 -all']}})
+world = Dns({'proven.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']}, 'sub.proven.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']}, 'victim.test': {'TXT': ['v=spf1 -all']}})
 TEXTS = {
     'bob': 'Subject: I am away\nDays: 7\n\nBack in May.\n',
     'carol': 'From: 2001-01-01\nUntil: 2001-02-01\n\nThat was long ago.\n',
@@ -25,7 +25,7 @@ def answers(words):
 
 
 p = Porter('vacation', start=False, settings={'dns-resolvers': world.resolver, 'evidence': 'yes', 'spf-fail': 'take'},
-           maps={'clients': '127.0.0.1 known.test\n', 'routes': f'known.test [127.0.0.1]:{friends.port}\nproven.test [127.0.0.1]:{friends.port}\nvictim.test [127.0.0.1]:{victims.port}\n', 'recipients': 'carol@example.test maildir\ndora@example.test maildir\n',
+           maps={'clients': '127.0.0.1 known.test\n', 'routes': f'known.test [127.0.0.1]:{friends.port}\nproven.test [127.0.0.1]:{friends.port}\nsub.proven.test [127.0.0.1]:{friends.port}\nvictim.test [127.0.0.1]:{victims.port}\n', 'recipients': 'carol@example.test maildir\ndora@example.test maildir\n',
                  'aliases': 'info@example.test bob@example.test\n'})
 (p.etc / 'vacation').mkdir()
 for user, text in TEXTS.items():
@@ -42,7 +42,15 @@ with p:
         m = email.message_from_bytes(got[0].content, policy=email.policy.default)
         check('under a null reverse-path, to the reverse-path', (got[0].sender, got[0].recipients) == ('', ['friend@proven.test']), (got[0].sender, got[0].recipients))
         check('as an automatic reply, with the subject of the text', m['Auto-Submitted'] == 'auto-replied' and m['Subject'] == 'I am away', (m['Auto-Submitted'], m['Subject']))
+        check('in the name of who is away, with the text as its body', m['From'] == 'bob@example.test' and m.get_content() == 'Back in May.\n' and not m.defects, got[0].content)
     give('friend@proven.test', 'bob@example.test')
+    with p.talk(source='127.0.0.9') as t:
+        forged = t.deliver(b'From: <later@known.test>\r\nTo: dora@example.test\r\n\r\nx\r\n', ['dora@example.test'], 'later@known.test')
+    check('a forged sender is taken, and hears nothing', forged == 250 and p.wait_log('report-withheld.*kind=reply.*to=later@known.test'), forged)
+    give('later@known.test', 'dora@example.test')
+    check('which does not keep the true one from hearing', p.wait(lambda: any(m.recipients == ['later@known.test'] for m in friends.messages)), p.log_text()[-3000:])
+    give('friend@sub.proven.test', 'dora@example.test')
+    check('an organisation that SPF alone proves hears once a day, whatever it puts in front of its name', p.wait_log('report-withheld.*to=friend@sub.proven.test.*organisation'), p.log_text()[-3000:])
     give('client@known.test', 'bob@example.test')
     give('client@known.test', 'bob@example.test')
     give('list-request@known.test', 'bob@example.test')
@@ -56,8 +64,8 @@ with p:
     give('client@known.test', 'dora@example.test')
     check('each who is away answers on their own', p.wait(lambda: answers(b'Still away')), p.log_text()[-3000:])
     to = lambda: [m.recipients[0] for m in friends.messages]       # noqa: E731
-    p.wait(lambda: len(to()) >= 3)
-    check('once in so many days; and a list, a robot, bulk mail, mail that names somebody else, and one who came too late hear nothing', sorted(to()) == ['client@known.test', 'client@known.test', 'friend@proven.test'], to())
+    p.wait(lambda: len(to()) >= 4)
+    check('once in so many days; and a list, a robot, bulk mail, mail that names somebody else, and one who came too late hear nothing', sorted(to()) == ['client@known.test', 'client@known.test', 'friend@proven.test', 'later@known.test'], to())
     check('and a forged sender\'s server sees nobody', victims.connections == 0, victims.mails)
     kept = lambda: json.loads(p.ctl('attacks', '--json').stdout)['kinds'].get('automatic reply', {}).get('report withheld', 0)
     check('the account of attacks tells the answer that was withheld', p.wait(kept), p.ctl('attacks', '--json').stdout)
