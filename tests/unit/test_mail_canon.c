@@ -99,6 +99,25 @@ static void random_bodies_do_too(void **state)
 	}
 }
 
+/* Thousands of empty lines, which go many at a time, with a word, blanks or half a line end somewhere between them. */
+static void long_runs_of_empty_lines_do_too(void **state)
+{
+	static const char *const between[] = { "", "x", " ", "x\r\n ", "\r", "\n", "a \r\n\t", "\r\r\n" };
+	(void)state;
+	for (unsigned seed = 1; seed <= 300; seed++) {
+		struct buf body = BUF_INIT(1 << 20);
+		unsigned at = seed;
+		for (unsigned runs = 1 + (unsigned)rand_r(&at) % 4; runs; runs--) {
+			for (unsigned n = (unsigned)rand_r(&at) % 1500; n; n--)
+				buf_add(&body, SLICE("\r\n"));
+			buf_add_cstr(&body, between[(unsigned)rand_r(&at) % 8]);
+		}
+		buf_add(&body, SLICE("\r\n"));
+		check(buf_slice(&body), seed);
+		buf_free(&body);
+	}
+}
+
 static void put_field(enum mail_canon form, const char *raw, const char *want)
 {
 	struct slice in = slice_of(raw);
@@ -200,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_body_cut_anywhere_has_one_canonical_form),
 		cmocka_unit_test(random_bodies_do_too),
+		cmocka_unit_test(long_runs_of_empty_lines_do_too),
 		cmocka_unit_test(fields_have_the_forms_of_the_rfc),
 		cmocka_unit_test(random_fields_have_the_form_of_a_walk_byte_by_byte),
 		cmocka_unit_test(one_pass_makes_all_digests_and_keeps_to_lengths),
