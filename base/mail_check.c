@@ -127,16 +127,41 @@ static bool is_domain_byte(unsigned char c)
 	return text_is_alnum(c) || c == '-' || c == '.' || c == '_' || c >= 0x80;
 }
 
+static bool is_blank(unsigned char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Behind blanks and comments. */
+static struct slice skip_comments(struct slice in)
+{
+	for (size_t depth = 0; in.n && (depth || in.p[0] == '(' || is_blank((unsigned char)in.p[0])); in = slice_skip(in, 1))
+		depth = in.p[0] == '(' ? depth + 1 : in.p[0] == ')' ? depth - 1 : depth;
+	return in;
+}
+
+/* "bank .test", "bank. test", "bank(x).test": some programs read on there, others don't, so nobody knows whose domain it is. */
+static bool may_go_on(struct slice domain, struct slice behind)
+{
+	bool dot = domain.n && domain.p[domain.n - 1] == '.';
+	struct slice next = behind;
+	while (next.n && is_blank((unsigned char)next.p[0]))
+		next = slice_skip(next, 1);
+	return domain.n && next.n && (next.p[0] == '.' || behind.p[0] == '(' || (dot && is_domain_byte((unsigned char)next.p[0])));
+}
+
 /* What no grammar takes, or what is too long for it, is shown by some mail program all the same. If one domain alone stands behind each "@" of it, that one is the author's. */
 static const char *scan_author(struct slice value, struct slice *domain)
 {
 	*domain = SLICE("");
 	for (size_t at; (at = slice_find(value, '@')) < value.n;) {
 		size_t n = 0;
-		value = slice_skip(value, at + 1);
+		value = skip_comments(slice_skip(value, at + 1));
 		while (n < value.n && is_domain_byte((unsigned char)value.p[n]))
 			n++;
 		struct slice one = slice_head(value, n);
+		if (may_go_on(one, slice_skip(value, n)))
+			return "more than one domain in From";
 		while (one.n && one.p[one.n - 1] == '.')
 			one.n--;
 		if (one.n && domain->n && !slice_eq_nocase(one, *domain))

@@ -87,7 +87,8 @@ def the_policy_is_applied(p, key, other):
     two = mail('good.test', 'nine', b'From: ceo@bank.test\r\n')
     check('two From fields are refused', p.send(two, sender='ann@good.test') == 550)
     check('a From that names two domains, too', p.send(mail('good.test').replace(b'From: Ann <ann@good.test>', b'From: a@good.test, b@bank.test'), sender='ann@good.test') == 550)
-    for odd in ('ceo@bad.test <', '(ceo@bad.test', 'ceo@bad.test, root', '"Smith, Inc." , <ceo@bad.test>>', ', '.join(['ceo@bad.test'] * 200)):
+    for odd in ('ceo@bad.test <', '(ceo@bad.test', 'ceo@bad.test, root', '"Smith, Inc." , <ceo@bad.test>>', ', '.join(['ceo@bad.test'] * 200), 'Bad <c e o@ bad.test>',
+                'Bad <c e o@ bad.test> (ann@none.test)', 'c e o @\t(x)bad.test', 'c e o@bad .test'):
         check(f'nor is it hidden by what is no address: {odd[:40]}', p.send(mail('bad.test').replace(b'Ann <ann@bad.test>', odd.encode()), sender='ann@none.test') == 550)
     check('the subdomain of a rejecting domain is rejected', p.send(mail('sub.bad.test'), sender='ann@none.test') == 550)
     large = mail('bad.test', 'large').replace(b'hello', b'hello\r\n' + b'line of text  with blanks \r\n' * 8000)
