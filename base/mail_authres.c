@@ -118,11 +118,23 @@ bool authres_id(struct slice value, struct slice *id)
 	return skip_cfws(&value) && read_word(&value, " \t\r\n;(", id);
 }
 
+/* `word` as it came, or out of its quotes, where a backslash stands before what it means. */
+static bool means(struct slice word, struct slice id)
+{
+	size_t i = 0, k = 0;
+	for (; i < word.n && k < id.n; i++, k++) {
+		i += word.p[i] == '\\' && i + 1 < word.n;
+		if (text_lower_byte(word.p[i]) != text_lower_byte(id.p[k]))
+			return false;
+	}
+	return i == word.n && k == id.n;
+}
+
 bool authres_is_ours(struct slice value, struct slice id)
 {
 	struct slice found;
 	if (authres_id(value, &found))
-		return slice_eq_nocase(found, id);
+		return means(found, id);
 	for (size_t i = 0; i + id.n <= value.n; i++)
 		if (slice_eq_nocase(slice(value.p + i, id.n), id))
 			return true;

@@ -60,7 +60,8 @@ def what_is_found_is_written_down(p):
         'Authentication-Results: mx.example.test;', 'spf=pass smtp.mailfrom=ann@good.test', 'dkim=none', 'dmarc=pass header.from=good.test policy.dmarc=reject')), head)
     check('the log has the grade and its reason', p.wait_log(r'evidence .*grade=spf.*SPF passed for good\.test') is not None)
     false = b'Authentication-Results: mx.example.test; spf=pass; dmarc=pass header.from=bank.test\r\nAuthentication-Results: other.test; spf=pass\r\n' \
-            b'authentication-results: "MX.example.test" 1; dkim=pass header.d=bank.test\r\n'
+            b'authentication-results: "MX.example.test" 1; dkim=pass header.d=bank.test\r\n' \
+            b'Authentication-Results: (x) "mx\\.example.tes\\t"; dmarc=pass header.from=bank.test\r\n'
     check('results of others', p.send(mail('none.test', 'two', false), sender='ann@none.test') == 250)
     head = results(p, 'two')
     check('that bear our name are removed, those of other names stay', 'bank.test' not in head and 'other.test; spf=pass' in head, head)

@@ -178,6 +178,7 @@ static void results_that_bear_our_name_are_known(void **state)
 	static const struct { const char *value; bool ours; } rows[] = {
 		{ " mx.test; spf=pass", true }, { "MX.TEST 1; none", true }, { "\r\n\t(comment (nested)) \"mx.test\"; x=y", true }, { "other.test; spf=pass", false },
 		{ "mx.test.evil; x", false }, { "(unclosed mx.test; spf=pass", true }, { "", false }, { "\"mx.test", true }, { "other.test; x=y reason=\"mx.test;\"", false },
+		{ "\"mx\\.te\\st\"; dkim=pass", true }, { "\"mx.test\\\\\"; dkim=pass", false }, { "\"\\mx.tes\"; dkim=pass", false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (authres_is_ours(slice_of(rows[i].value), SLICE("mx.test")) != rows[i].ours)
