@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mail_header.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "delivery/srs.h"
 #include "maps/domains.h"
 #include "maps/map_key.h"
@@ -30,6 +31,7 @@ struct returns_state {
 	bool proven;                 /* which kind of hash is under trial */
 	struct slice owner;          /* whose reports the transaction's forwards bring; "" the sender's, or nobody's */
 	struct slice batv_hash;      /* of the tag under trial */
+	bool folded;                 /* which spelling of the tagged address is under trial */
 	struct buf text;             /* head and body, for the Message-IDs */
 	bool answers;                /* a report, or what has to name a message of ours like one */
 };
@@ -237,6 +239,8 @@ static enum check_step rewrite_sender(struct returns_state *s)
 
 #define UNTAGGED MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "Reports on mail of this domain bear its tag in the address (prvs=); this one does not")
 
+static bool ask_tag(struct returns_state *s, bool folded);
+
 static void on_tag(void *arg, int error, struct slice out, unsigned number)
 {
 	struct returns_state *s = arg;
@@ -246,7 +250,7 @@ static void on_tag(void *arg, int error, struct slice out, unsigned number)
 		check_answer(s->c, refuse(s, NOT_NOW));
 	else if (!error && out.n >= 3 && batv_matches(s->batv_hash, (const uint8_t *)out.p))
 		check_answer(s->c, CHECK_GO_ON);
-	else
+	else if (s->folded || !ask_tag(s, true))
 		check_answer(s->c, refuse(s, UNTAGGED));
 }
 
@@ -267,18 +271,23 @@ static bool wants_tag(struct returns_state *s, const struct recipient *r)
 	return wants;
 }
 
-static enum check_step check_tag_of(struct returns_state *s, const struct recipient *r)
+/* Ours are made of the folded address, since others may fold it; what came from Exim's time is as it was written. */
+static bool ask_tag(struct returns_state *s, bool folded)
 {
+	const struct mail_path *to = &check_recipient(s->c)->path;
 	char data[BATV_MAX_DATA];
 	struct slice plain, hash;
 	unsigned number;
 	size_t n;
-	if (batv_read(r->path.local_part, r->path.domain, clock_wall_s(), &number, &hash, &plain, data, &n) != SRS_GOOD)
-		return refuse(s, UNTAGGED);
 	arena_reset(&s->mem);
+	struct slice local = folded ? text_lower(&s->mem, to->local_part) : to->local_part;
+	s->folded = folded;
+	if ((folded && slice_eq(local, to->local_part)) ||
+	    batv_read(local, to->domain, clock_wall_s(), &number, &hash, &plain, data, &n) != SRS_GOOD)
+		return false;
 	s->batv_hash = arena_copy(&s->mem, hash);
 	s->question = keeper_mac(check_smtpd(s->c)->keeper, SLICE("batv"), (int)number, 1, slice(data, n), on_tag, s);
-	return CHECK_WAIT;
+	return true;
 }
 
 /* -- did we send what is reported? ------------------------------------------------------------------------------------------ */
@@ -380,7 +389,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 {
 	struct returns_state *s = state;
 	if (stage == CHECK_RCPT && wants_tag(s, check_recipient(c)) && check_recipient(c)->resolved.count)
-		return check_tag_of(s, check_recipient(c));
+		return ask_tag(s, false) ? CHECK_WAIT : refuse(s, UNTAGGED);
 	if (stage == CHECK_RCPT)
 		return check_recipient(c)->resolved.count ? rewrite_sender(s) : read_address(s);
 	return stage == CHECK_DOT && wants_proof(s) ? look_up(s) : CHECK_GO_ON;

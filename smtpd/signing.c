@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mail_check.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "delivery/sign.h"
 #include "delivery/srs.h"
 #include "maps/domains.h"
@@ -185,7 +186,8 @@ static bool ask_tag(struct signing_state *s, int number)
 {
 	const struct transaction_facts *t = check_facts(s->c)->transaction;
 	s->tag_number = number < 0 ? 0 : (unsigned)number;
-	size_t n = batv_data(s->tag_number, t->reverse_path.local_part, t->reverse_path.domain, clock_wall_s(), s->tag_data);
+	struct slice folded = text_lower(check_arena(s->c), t->reverse_path.local_part); /* others may fold it on the way back */
+	size_t n = batv_data(s->tag_number, folded, t->reverse_path.domain, clock_wall_s(), s->tag_data);
 	if (!n)
 		return false;
 	s->tag = keeper_mac(check_smtpd(s->c)->keeper, SLICE("batv"), number, 1, slice(s->tag_data, n), on_tag, s);

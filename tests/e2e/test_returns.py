@@ -197,6 +197,15 @@ def batv(p, sink):
     check('a report to it is taken', say(path) == 250)
     check('and in the mailbox of the plain address', any(b'Subject: a report' in m for m in p.messages('alice', 'tagged.test').values()))
     check('one to the plain address is not', say('alice@tagged.test') == 550)
+    check('a report to the tag in other letters is taken, as remote hosts may fold them', [say(path.upper()), say(path.capitalize().replace('alice', 'Alice'))] == [250, 250], path)
+    before = len(sink.messages)
+    with p.talk(port=p.submission) as t:
+        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
+        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        code = t.deliver(b'From: Alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'Alice@Tagged.test')
+    p.wait(lambda: len(sink.messages) > before)
+    path = sink.messages[-1].sender
+    check('so is one to the folded tag of a path with upper-case letters', code == 250 and say(path.lower()) == 250, (code, path))
     check('nor to a forged tag', say('prvs=0999123456=alice@tagged.test') == 550)
     check('other mail needs no tag', p.send(to='alice@tagged.test', sender='ann@proven.test') == 250)
 
