@@ -48,6 +48,23 @@ void spf_ask(struct spf *s, enum dns_type type, struct slice name, void (*answer
 	s->query = mail_dns_ask(s->dns, type, name, answered, s);
 }
 
+static void add_step(struct spf *s, struct slice name)
+{
+	struct spf_verdict *v = &s->verdict;
+	for (size_t i = 0; i < v->path_count; i++)
+		if (slice_eq_nocase(v->path[i], name))
+			return;
+	if (name.n && v->path_count < SPF_MAX_PATH) /* enough for all look-ups: two for each record, and for the two questions of mx */
+		v->path[v->path_count++] = name;
+}
+
+void spf_walk_by(struct spf *s, struct slice name, const struct dns_answer *a)
+{
+	add_step(s, name);
+	if (a->answer == FOUND)
+		add_step(s, text_lower(&s->mem, a->canonical));
+}
+
 static bool is_name(struct slice name, size_t labels)
 {
 	size_t count = 0;
@@ -104,6 +121,7 @@ static void on_record(void *arg, const struct dns_answer *a)
 	struct slice text = SLICE_NONE, at = SLICE_NONE;
 	const char *why = NULL;
 	s->query = NULL;
+	spf_walk_by(s, f->domain, a);
 	enum spf_result found = select_record(a, &text, &why);
 	if (found == SPF_PASS) {
 		text = arena_copy(&s->mem, text);
@@ -129,8 +147,7 @@ static enum spf_step enter(struct spf *s, struct slice domain, size_t labels)
 	if (!is_name(name, labels))
 		return leave_frame(s, f->redirected ? SPF_PERMERROR : SPF_NONE, "no domain name");
 	f->domain = name;
-	if (s->verdict.path_count < SPF_MAX_PATH)
-		s->verdict.path[s->verdict.path_count++] = name;
+	add_step(s, name);
 	spf_ask(s, DNS_TXT, name, on_record);
 	return STEP_WAIT;
 }
@@ -185,6 +202,7 @@ static bool asks_dns(enum spf_mechanism kind)
 
 static enum spf_step start_mechanism(struct spf *s, const struct spf_term *t)
 {
+	s->term_mark = s->verdict.path_count;
 	switch (t->kind) {
 	case SPF_ALL:
 		s->verdict.weak |= SPF_WEAK_ALL;

@@ -12,7 +12,7 @@
  * A pass carries the path along which it matched, so that evidence can be graded: `+all` passes, too, and proves nothing. */
 enum spf_result { SPF_NONE, SPF_NEUTRAL, SPF_PASS, SPF_FAIL, SPF_SOFTFAIL, SPF_TEMPERROR, SPF_PERMERROR };
 
-enum { SPF_MAX_LOOKUPS = 10, SPF_MAX_VOIDS = 2, SPF_MAX_NAMES = 10, SPF_MAX_TERMS = 4096, SPF_MAX_PATH = SPF_MAX_LOOKUPS + 2, SPF_TIME_MS = 20000 };
+enum { SPF_MAX_LOOKUPS = 10, SPF_MAX_VOIDS = 2, SPF_MAX_NAMES = 10, SPF_MAX_TERMS = 4096, SPF_MAX_PATH = 2 * (SPF_MAX_LOOKUPS + 3), SPF_TIME_MS = 20000 };
 
 /* What makes a matched path prove nothing (rule.md, evidence `spf`). */
 enum { SPF_WEAK_ALL = 1, SPF_WEAK_EXISTS = 2, SPF_WEAK_PTR = 4, SPF_WEAK_MACRO = 8, SPF_WEAK_WIDE = 16 /* wider than /8, IPv6 /16 */ };
@@ -30,7 +30,8 @@ struct spf_verdict {
 	const char *why;          /* a fixed phrase where it is an error or none */
 	struct slice term;        /* what matched, as written: "ip4:192.0.2.0/24"; "" none, the default or an error */
 	unsigned weak;            /* with SPF_PASS: SPF_WEAK_ bits of the whole path */
-	struct slice path[SPF_MAX_PATH]; /* domains whose records led to the match, the question's first */
+	struct slice path[SPF_MAX_PATH]; /* whose records and hosts led to the match: the question's domain, each include and redirect, what a: or mx: names, the MX host; each with
+	                                  * the name that its CNAME leads to */
 	size_t path_count;
 	unsigned lookups, voids;
 };

@@ -70,6 +70,7 @@ static void resume(struct spf *s, bool match, unsigned weak)
 		if (spf_matched(s) == STEP_ENDED)
 			return;
 	} else {
+		s->verdict.path_count = s->term_mark;
 		spf_tell(s, spf_top(s)->record.terms[spf_top(s)->at].text, "no match");
 		spf_top(s)->at++;
 	}
@@ -93,6 +94,7 @@ void spf_on_addresses(void *arg, const struct dns_answer *a)
 	const struct spf_term *t = &spf_top(s)->record.terms[spf_top(s)->at];
 	if (ends(s, a))
 		return;
+	spf_walk_by(s, spf_expand(s, t->target), a);
 	resume(s, holds_client(s, a, t->prefix4, t->prefix6), spf_is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0);
 }
 
@@ -112,10 +114,12 @@ static void on_host(void *arg, const struct dns_answer *a)
 	s->query = NULL;
 	if (a->answer == UNSURE)
 		spf_end(s, SPF_TEMPERROR, a->why ? a->why : "dns");
-	else if (holds_client(s, a, t->prefix4, t->prefix6))
-		resume(s, true, spf_is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0);
-	else
+	else if (!holds_client(s, a, t->prefix4, t->prefix6))
 		ask_next_host(s);
+	else {
+		spf_walk_by(s, s->names[s->name_at - 1], a);
+		resume(s, true, spf_is_wide(s, t->prefix4, t->prefix6) ? SPF_WEAK_WIDE : 0);
+	}
 }
 
 static void ask_next_host(struct spf *s)
@@ -147,6 +151,7 @@ void spf_on_mx(void *arg, const struct dns_answer *a)
 		spf_end(s, SPF_PERMERROR, "too many MX"); /* 4.6.4 */
 		return;
 	}
+	spf_walk_by(s, spf_expand(s, spf_top(s)->record.terms[spf_top(s)->at].target), a);
 	keep_names(s, a, SPF_MAX_NAMES);
 	ask_next_host(s);
 }

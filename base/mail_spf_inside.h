@@ -23,6 +23,7 @@ struct spf {
 	struct slice helo, local_part, sender_domain;
 	struct spf_frame frames[SPF_MAX_LOOKUPS + 2];
 	size_t depth;                 /* frames in use */
+	size_t term_mark;             /* path_count when the a or mx under evaluation began */
 	struct slice *names;          /* of mx under evaluation, or of the client's PTR while they are validated */
 	size_t name_count, name_at;
 	struct slice validated[SPF_MAX_NAMES];
@@ -43,6 +44,7 @@ enum spf_step { STEP_NEXT /* no match: the next term */, STEP_MATCH, STEP_WAIT, 
 struct spf_frame *spf_top(struct spf *s);
 void spf_tell(struct spf *s, struct slice term, const char *outcome);                    /* a step, to who watches */
 enum spf_step spf_end(struct spf *s, enum spf_result result, const char *why);           /* the whole check */
+void spf_walk_by(struct spf *s, struct slice name, const struct dns_answer *a);          /* adds name, and what it is a CNAME of, to the path */
 void spf_ask(struct spf *s, enum dns_type type, struct slice name, void (*answered)(void *arg, const struct dns_answer *a));
 bool spf_count_void(struct spf *s, const struct dns_answer *a);                          /* false: one too many (4.6.4) */
 enum spf_step spf_matched(struct spf *s);                                                /* the term under evaluation did */

@@ -31,7 +31,7 @@ const char *signers_parse(struct slice value, struct arena *mem, struct signers 
 	return out->count ? NULL : "a selector is wanted";
 }
 
-/* The line of domain, or the longest parent's; *key is where it stood. */
+/* The line of domain, or the longest parent's ".parent"; *e is what stood there. */
 static enum answer find(struct map_set *s, unsigned id, struct slice domain, struct arena *mem, struct map_entry *e)
 {
 	struct slice name;
@@ -66,5 +66,10 @@ enum answer sealers_find(struct map_set *s, struct slice domain, struct arena *m
 enum answer hosters_find(struct map_set *s, struct slice domain, struct arena *mem)
 {
 	struct map_entry e;
-	return find(s, MAP_HOSTERS, domain, mem, &e);
+	enum answer a = ABSENT;
+	while (a == ABSENT && domain.n) {
+		a = find(s, MAP_HOSTERS, domain, mem, &e);
+		domain = slice_skip(domain, slice_find(domain, '.') + 1);
+	}
+	return a;
 }

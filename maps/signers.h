@@ -33,6 +33,6 @@ const char *signers_parse(struct slice value, struct arena *mem, struct signers 
 /* The map `sealers`: is this domain's ARC seal believed? Its line, or a parent's ".example.org". */
 enum answer sealers_find(struct map_set *s, struct slice domain, struct arena *mem);
 
-/* The map `hosters`: is this domain (of an SPF record) a shared hoster's? */
+/* The map `hosters`: is this domain (of an SPF record, or of a host that one names) a shared hoster's? Its line, or that of a domain above it. */
 enum answer hosters_find(struct map_set *s, struct slice domain, struct arena *mem);
 #endif

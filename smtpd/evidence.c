@@ -70,15 +70,15 @@ static void begin_transaction(struct evidence_state *s)
 	mail_check_envelope(s->check, &e);
 }
 
-/* Is one of the domains that led to the match, or the client, a shared hoster's? */
+/* Is one of the domains that led to the match, or the client, a shared hoster's? What the map can't say proves nobody either. */
 static bool is_hoster(struct check *c, const struct spf_verdict *spf)
 {
 	struct smtpd *d = check_smtpd(c);
 	struct arena mem = ARENA_INIT(64 << 10);
 	struct map_entry e;
-	bool found = d->maps && map_find_ip(d->maps, MAP_HOSTERS, SLICE("client:"), &check_facts(c)->ip, &mem, &e) == FOUND;
+	bool found = d->maps && map_find_ip(d->maps, MAP_HOSTERS, SLICE("client:"), &check_facts(c)->ip, &mem, &e) != ABSENT;
 	for (size_t i = 0; d->maps && spf && i < spf->path_count && !found; i++)
-		found = hosters_find(d->maps, spf->path[i], &mem) == FOUND;
+		found = hosters_find(d->maps, spf->path[i], &mem) != ABSENT;
 	arena_free(&mem);
 	return found;
 }

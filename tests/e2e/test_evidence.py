@@ -44,6 +44,12 @@ ZONE = {
     '_dmarc.testing.test': {'TXT': ['v=DMARC1; p=reject; t=y']},
     'none.test': {'A': ['192.0.2.1']},
     'everybody.test': {'TXT': ['v=spf1 +all']},
+    'hosted.test': {'TXT': ['v=spf1 a:relay.hoster.test -all']},
+    'mxed.test': {'TXT': ['v=spf1 mx -all'], 'MX': ['10 mx.hoster.test']},
+    'named.test': {'TXT': ['v=spf1 include:named.hoster.test -all']},
+    'named.hoster.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
+    'relay.hoster.test': {'A': ['127.0.0.1']},
+    'mx.hoster.test': {'A': ['127.0.0.1']},
     'lame.test': {'TXT': ['v=spf1 ?all']},
     '_dmarc.lame.test': 'SERVFAIL',
     'garbage.test': 'GARBAGE',
@@ -68,6 +74,12 @@ def what_is_found_is_written_down(p):
     check('and there is one of ours', len(re.findall(r'(?i)authentication-results: mx\.example\.test;', head)) == 1, head)
     check('+all passes', p.send(mail('none.test', 'three'), sender='ann@everybody.test') == 250)
     check('and proves nothing', p.wait_log(r'evidence .*spf=pass.*grade=none.*SPF passes for everybody') is not None)
+
+
+def a_shared_hoster_proves_nobody(p):
+    for count, (domain, by) in enumerate((('hosted', 'the host that a: names'), ('mxed', 'the hosts that mx names'), ('named', 'a record that is included')), 1):
+        check(f'a pass by {by} below a listed hoster is taken', p.send(mail('none.test'), sender=f'ann@{domain}.test') == 250)
+        check('and proves nothing', p.wait(lambda: len(re.findall(r'evidence .*spf=pass.*grade=none.*shared hoster', p.log_text())) == count), p.log_text()[-600:])
 
 
 def the_policy_is_applied(p, key, other):
@@ -160,8 +172,9 @@ def main():
     zone['s._domainkey.bad.test'] = zone['s._domainkey.lists.test'] = {'TXT': [record]}
     zone['s._domainkey.none.test'] = {'TXT': [other_record]}
     (tmp / 'evidence.zone').write_text('')
-    with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test', 'access': 'from:friend@none.test by-pass dmarc'}) as p:
+    with Dns(zone) as d, Porter('evidence', settings={'dns-resolvers': d.resolver, 'dns-timeout': '3', 'evidence': 'yes'}, maps={'sealers': 'lists.test', 'hosters': 'hoster.test', 'access': 'from:friend@none.test by-pass dmarc'}) as p:
         what_is_found_is_written_down(p)
+        a_shared_hoster_proves_nobody(p)
         the_policy_is_applied(p, key, other)
         access_overrides(p)
         more_fields_than_can_be_read_hide_no_author(p)

@@ -21,6 +21,10 @@ static const char zone_text[] =
 	"exists.test. TXT \"v=spf1 exists:mail.test -all\"\nmail.test. A 192.0.2.1\nwide.test. TXT \"v=spf1 ip4:192.0.0.0/7 -all\"\nedge.test. TXT \"v=spf1 ip4:192.0.0.0/8 -all\"\n"
 	"redir.test. TXT \"v=spf1 redirect=plain.test\"\nredirmacro.test. TXT \"v=spf1 redirect=%{d1}-in.test\"\ntest-in.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"
 	"ptr.test. TXT \"v=spf1 ptr:mail.test -all\"\n1.2.0.192.in-addr.arpa. PTR mail.test.\nfirst.test. TXT \"v=spf1 ip4:192.0.2.1 +all\"\n"
+	"hosted.test. TXT \"v=spf1 a:relay.host.test mx:none.test ?mx:out.test mx:mine.test -all\"\nrelay.host.test. A 192.0.2.1\nmine.test. MX 10 a.host.test.\nmine.test. MX 20 b.host.test.\n"
+	"a.host.test. A 192.0.2.7\nb.host.test. CNAME c.host.test.\nc.host.test. A 192.0.2.2\nout.test. MX 10 o.host.test.\no.host.test. A 192.0.2.3\nown.test. TXT \"v=spf1 a mx -all\"\n"
+	"own.test. A 192.0.2.1\nown.test. MX 1 own.test.\nown.test. MX 2 relay.own.test.\nrelay.own.test. A 192.0.2.2\nalias.test. TXT \"v=spf1 include:_spf.alias.test a:www.alias.test -all\"\n"
+	"_spf.alias.test. CNAME _spf.host.test.\n_spf.host.test. TXT \"v=spf1 ip4:192.0.2.1 -all\"\nwww.alias.test. CNAME relay2.host.test.\nrelay2.host.test. A 192.0.2.2\n"
 	"minus.test. TXT \"v=spf1 -include:all.test +all\"\nsix.test. TXT \"v=spf1 ip6:2001::/15 -all\"\nafter.test. TXT \"v=spf1 include:none.test ip4:192.0.2.1 -all\"\n"
 	/* dmarc */
 	"_dmarc.example.test. TXT \"v=DMARC1; p=reject; sp=quarantine; np=none\"\nsub.example.test. A 192.0.2.1\n_dmarc.own.example.test. TXT \"v=DMARC1; p=none; psd=n\"\n"
@@ -85,6 +89,33 @@ static void a_pass_remembers_the_path_that_it_took(void **state)
 		const struct spf_verdict *v = spf_verdict(s);
 		if (v->result != rows[i].result || v->weak != rows[i].weak || v->path_count != rows[i].path)
 			fail_msg("%s: %s weak %u path %zu", rows[i].domain, spf_result_name(v->result), v->weak, v->path_count);
+		spf_free(s);
+		mail_dns_free(m);
+	}
+}
+
+static void the_path_names_whose_hosts_they_are(void **state)
+{
+	(void)state;
+	static const struct { const char *domain, *ip; enum spf_result result; const char *path; } rows[] = {
+		{ "hosted.test", "192.0.2.1", SPF_PASS, "hosted.test relay.host.test" }, { "hosted.test", "192.0.2.7", SPF_PASS, "hosted.test mine.test a.host.test" },
+		{ "hosted.test", "192.0.2.2", SPF_PASS, "hosted.test mine.test b.host.test c.host.test" }, { "hosted.test", "192.0.2.3", SPF_NEUTRAL, NULL },
+		{ "hosted.test", "192.0.2.9", SPF_FAIL, NULL }, { "own.test", "192.0.2.1", SPF_PASS, "own.test" }, { "own.test", "192.0.2.2", SPF_PASS, "own.test relay.own.test" },
+		{ "alias.test", "192.0.2.1", SPF_PASS, "alias.test _spf.alias.test _spf.host.test" }, { "alias.test", "192.0.2.2", SPF_PASS, "alias.test www.alias.test relay2.host.test" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct mail_dns *m = mail_dns_new(loop, dns, MAIL_DNS_MAX);
+		struct spf_question q = { .helo = SLICE("h.test"), .local_part = SLICE("ann"), .domain = slice_of(rows[i].domain) };
+		struct buf path = BUF_INIT(4096);
+		assert_true(net_ip_parse(slice_of(rows[i].ip), &q.client));
+		struct spf *s = spf_start(m, &q, on_spf, NULL);
+		loop_run(loop);
+		const struct spf_verdict *v = spf_verdict(s);
+		for (size_t n = 0; n < v->path_count; n++)
+			buf_addf(&path, "%s%.*s", n ? " " : "", SLICE_FMT(v->path[n]));
+		if (v->result != rows[i].result || v->weak || (rows[i].path && !slice_eq(buf_slice(&path), slice_of(rows[i].path))))
+			fail_msg("%s from %s: %s weak %u path %.*s", rows[i].domain, rows[i].ip, spf_result_name(v->result), v->weak, SLICE_FMT(buf_slice(&path)));
+		buf_free(&path);
 		spf_free(s);
 		mail_dns_free(m);
 	}
@@ -245,7 +276,7 @@ static void the_author_is_one_domain_or_nobody(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_pass_remembers_the_path_that_it_took),
+		cmocka_unit_test(a_pass_remembers_the_path_that_it_took), cmocka_unit_test(the_path_names_whose_hosts_they_are),
 		cmocka_unit_test(the_tree_is_walked_as_the_rfc_says),
 		cmocka_unit_test(with_a_suffix_list_the_author_and_the_organization_are_asked),
 		cmocka_unit_test(results_that_bear_our_name_are_known),

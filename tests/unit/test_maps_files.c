@@ -208,6 +208,7 @@ static void who_signs_for_a_domain_and_its_subdomains(void **state)
 	assert_int_equal(sealers_find(set, SLICE("x.good.test"), &mem), FOUND);
 	assert_int_equal(sealers_find(set, SLICE("x.lists.test"), &mem), ABSENT);
 	assert_int_equal(hosters_find(set, SLICE("spf.big.test"), &mem), FOUND);
+	assert_int_equal(hosters_find(set, SLICE("Relay.spf.big.test"), &mem), FOUND);
 	assert_int_equal(hosters_find(set, SLICE("big.test"), &mem), ABSENT);
 	assert_non_null(signers_parse(SLICE("sel rsa, sel2 dsa"), &mem, &s));
 	assert_non_null(signers_parse(SLICE("a rsa, b rsa, c rsa, d rsa, e rsa"), &mem, &s));
