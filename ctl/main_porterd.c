@@ -5,14 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
-#include "base/general_settings.h"
-#include "base/log.h"
 #include "base/scan.h"
 #include "ctl/demo.h"
 #include "ctl/helper_kinds.h"
+#include "ctl/role_begin.h"
 
 enum { EX_USAGE = 64, EX_CONFIG = 78 };
 
@@ -47,56 +45,18 @@ static int run_demo(int argc, char **argv)
 	return argc == 1 ? demo_make(argv[0], 0) : usage();
 }
 
-static void set_child_log_level(struct house *h)
-{
-	static struct setting_table *const tables[] = { &general_setting_table };
-	enum log_level level;
-	enum log_level told = log_get_level();
-	house_settings(h, tables, 1);
-	if (told == LOG_INFO && log_level_parse(general_settings.log_level, &level))
-		log_set_level(level);
-}
-
-/* A child's log goes to the parent's standard error, in the form that the parent names. */
-static void open_child_log(const char *option, const char *process)
-{
-	enum log_form form = LOG_FORM_TEXT;
-	if (option && strncmp(option, "--log=", 6) == 0)
-		log_form_parse(slice_of(option + 6), &form);
-	log_open(STDERR_FILENO, form, process);
-}
-
-/* What ps, ss and top show; else it would be "exe", since a role is started by /proc/self/exe. The kernel cuts it at 15 bytes. */
-static void name_process(const char *role)
-{
-	char name[32];
-	snprintf(name, sizeof name, "porterd:%s", role);
-	prctl(PR_SET_NAME, name);
-}
-
 static int run_role(const char *name, const char *log)
 {
-	static struct house house;
 	const struct role *r = role_find(name);
-	open_child_log(log, r ? r->name : name);
-	if (!r)
-		return EX_USAGE;
-	name_process(r->name);
-	int error = house_begin(&house);
-	if (error) {
-		fprintf(stderr, "porterd: role %s: no beginning by a parent: %s\n", name, strerror(-error));
-		return EX_USAGE;
-	}
-	set_child_log_level(&house);
-	return r->main(&house);
+	return r ? role_begin(r->name, r->main, log) : usage();
 }
 
 static int run_helper(const char *kind, int argc, char **argv)
 {
 	if (argc < 1)
 		return usage();
-	open_child_log(argv[0], "helper");
-	name_process(kind);
+	role_open_log(argv[0], "helper");
+	role_name_process(kind);
 	return helper_main(kind, argc - 1, argv + 1);
 }
 

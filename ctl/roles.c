@@ -13,13 +13,13 @@
 #include "smtpd/smtpd.h"
 
 const struct role roles[] = {
-	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL },
-	{ "login", login_main, false, "", "login-salt", false, NULL },
-	{ "mailbox", mailbox_main, false, "", "", false, NULL },
-	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL },
-	{ "queue", queue_main, false, "", "shared:attacks shared:flight", true, NULL }, /* behind those whom it hands jobs */
-	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:crowd shared:greylist shared:usage shared:attacks shared:flight", false, NULL },
-	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted },
+	{ "keeper", keeper_main, false, "", "tls-key: dkim-key: mac-keys", false, NULL, NULL },
+	{ "login", login_main, false, "", "login-salt", false, NULL, NULL },
+	{ "mailbox", mailbox_main, false, "", "", false, NULL, "porterd-mailbox" },
+	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL, NULL },
+	{ "queue", queue_main, false, "", "shared:attacks shared:flight", true, NULL, NULL }, /* behind those whom it hands jobs */
+	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:crowd shared:greylist shared:usage shared:attacks shared:flight", false, NULL, NULL },
+	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted, NULL },
 };
 const size_t role_count = sizeof roles / sizeof *roles;
 

@@ -13,6 +13,7 @@ struct role {
 	const char *files;         /* names of files (ctl/files.c) that it gets; "tls-cert:" stands for all of that kind */
 	bool alone;                /* two of it must never run side by side: at reload the old one ends first */
 	bool (*wanted)(void);      /* by the settings; NULL: always */
+	const char *program;       /* a program of its own that lies beside ours; NULL, or not there: ours */
 };
 extern const struct role roles[];
 extern const size_t role_count;

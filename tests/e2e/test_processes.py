@@ -37,6 +37,9 @@ with Porter('processes') as p:
         roles = p.roles()
         owner = {role: pwd.getpwuid(int(open(f'/proc/{pids[0]}/status').read().split('Uid:')[1].split()[0])).pw_name for role, pids in roles.items()}
         check('each role runs as its own user', owner['smtpd'] == '_porter' and owner['mailbox'] == '_portermail' and owner['keeper'] == '_porterkey', owner)
+        mapped = {role: open(f'/proc/{pids[0]}/maps').read() for role, pids in roles.items()}
+        check('the mailbox process is a program without TLS, DNS and maps', not re.search(r'lib(crypto|unbound|db)[-.]', mapped['mailbox']) and 'libcrypto' in mapped['smtpd'],
+              sorted(set(re.findall(r'/\S+', mapped['mailbox']))))
         status = {role: open(f'/proc/{pids[0]}/status').read() for role, pids in roles.items() if role != 'parent'}
         check('no child may gain privileges', all('NoNewPrivs:\t1' in s for s in status.values()))
         check('each child has a system call filter', 'asan' in BUILD.parts or all('Seccomp:\t2' in s for s in status.values()), [r for r, s in status.items() if 'Seccomp:\t2' not in s])
@@ -186,6 +189,11 @@ with Porter('processes') as p:
         threading.Timer(.5, held.close).start()
         p.start()
     check('and it serves again after that, though a port came free only half a second later', p.send() == 250)
+
+with Porter('alone', start=False) as p:                                  # nothing lies beside it
+    shutil.copy2(BUILD / 'porterd', p.dir / 'porterd')
+    p.process = subprocess.Popen(p._argv([p.dir / 'porterd', '-c', p.etc]), stdin=subprocess.DEVNULL, stdout=open(p.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
+    check('porterd alone is every role', wait_for(p.greets) and wait_for(lambda: p.send() == 250) and 'mailbox' in p.roles(), p.log_text()[-600:])
 
 if os.geteuid() == 0 and subprocess.run(['unshare', '--mount', 'true'], capture_output=True).returncode == 0:
     with Porter('no-users', start=False) as p:
