@@ -138,11 +138,25 @@ static void write_dead(struct buf *out, const struct digest *d)
 	buf_addf(out, "\r\n%llu are kept in all.\r\n\r\n", (unsigned long long)(d->all - d->removed));
 }
 
+/* Replies, notices and reports on success leave no letter: what they would have told of was delivered, or is still in the queue. */
+static uint64_t withheld_besides(const struct queue *q)
+{
+	const struct report_counts *c = report_gate_counts(q->gate);
+	return c->withheld[REPORT_REPLY] + c->withheld[REPORT_DELAY] + c->withheld[REPORT_SUCCESS];
+}
+
+static void write_withheld(struct buf *out, uint64_t count)
+{
+	buf_addf(out, "The gate also withheld %llu automatic replies, delay notices and reports on success. Nothing is kept of them: the\r\n"
+	              "messages were delivered, or wait in the queue. The log has each one (report-withheld).\r\n\r\n", (unsigned long long)count);
+}
+
 /* What the last day brought; on a quiet one nothing is sent. */
 static void send_digest(struct digest *d)
 {
 	struct queue *q = d->queue;
 	struct attack_report *r = MEM_NEW(struct attack_report);
+	uint64_t withheld = withheld_besides(q) - q->digest_withheld;
 	struct buf text = BUF_INIT(MAX_DIGEST);
 	if (q->attacks)
 		attacks_read(q->attacks, d->since_s, d->now_s, r);
@@ -150,8 +164,10 @@ static void send_digest(struct digest *d)
 		write_dead(&text, d);
 	if (r->attempts)
 		write_attacks(&text, r);
+	if (withheld)
+		write_withheld(&text, withheld);
 	if (text.n)
-		own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), d->fresh ? SLICE("Dead letters and attacks of the last day") : SLICE("Attacks of the last day"), buf_slice(&text),
+		own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), d->fresh ? SLICE("Dead letters and attacks of the last day") : r->attempts ? SLICE("Attacks of the last day") : SLICE("Reports withheld on the last day"), buf_slice(&text),
 		                                     SLICE("a digest of ours") });
 	buf_free(&text);
 	mem_free(r);
@@ -165,6 +181,8 @@ static void looked(void *arg)
 		log_event(LOG_INFO, "dead-letters-expired", LOG_UINT("messages", d->removed), LOG_END);
 	if (d->wanted && !q->draining)
 		send_digest(d);
+	if (d->daily)
+		q->digest_withheld = withheld_besides(q);
 	buf_free(&d->lines);
 	mem_free(d);
 	queue_end(q);

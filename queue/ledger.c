@@ -47,6 +47,7 @@ static void answer_unsure(struct ledger_request *r)
 		return;
 	case QUEUE_SENT_LOOK:
 	case LEDGER_SEEN_LOOK:
+	case LEDGER_REPLY_LOOK:
 	case LEDGER_REPLY_TAKE:
 		queue_put_answer(&r->answer, UNSURE);
 		return;

@@ -30,7 +30,8 @@ int ledger_ask(struct ledger *l, uint16_t type, struct slice payload, ledger_don
 /* The queue's own questions, answered by queue_put_answer. */
 enum {
 	LEDGER_SEEN_LOOK = 0x3f0,             /* payload: one text, a reverse-path: FOUND if it was seen with evidence >= spf */
-	LEDGER_REPLY_TAKE                     /* texts: recipient, sender, days: FOUND if it got a reply within so many days, else ABSENT, and it has now */
+	LEDGER_REPLY_LOOK,                    /* texts: recipient, sender, days: FOUND if it got a reply within so many days, else ABSENT */
+	LEDGER_REPLY_TAKE                     /* the same; if ABSENT, it has got one now */
 };
 
 /* The hints as they are now; changed(arg) in the loop when entries went. */

@@ -103,7 +103,7 @@ static int do_seen_look(struct ledger *l, struct slice payload, struct buf *answ
 	return error ? error : count == 1 ? 0 : -EPROTO;
 }
 
-static int do_reply_take(struct ledger *l, struct slice payload, struct buf *answer)
+static int do_reply(struct ledger *l, struct slice payload, bool take, struct buf *answer)
 {
 	struct arena mem = ARENA_INIT(1 << 20);
 	struct slice *texts, rest;
@@ -117,7 +117,7 @@ static int do_reply_take(struct ledger *l, struct slice payload, struct buf *ans
 		for (size_t i = 0, n = 0; i < texts[2].n; i++)
 			days = n = n * 10 + (uint64_t)(texts[2].p[i] - '0');
 		enum answer found = look_up(l, TABLE_REPLIED, texts[0], texts[1], days * 86400, value, &rest, &age);
-		if (found == ABSENT)
+		if (found == ABSENT && take)
 			error = touch(l, TABLE_REPLIED, texts[0], texts[1], SLICE(""));
 		queue_put_answer(answer, error ? UNSURE : found);
 	}
@@ -182,8 +182,9 @@ int ledger_do_table(struct ledger *l, struct ledger_request *r)
 		return do_sent_look(l, payload, &r->answer);
 	case LEDGER_SEEN_LOOK:
 		return do_seen_look(l, payload, &r->answer);
+	case LEDGER_REPLY_LOOK:
 	case LEDGER_REPLY_TAKE:
-		return do_reply_take(l, payload, &r->answer);
+		return do_reply(l, payload, r->type == LEDGER_REPLY_TAKE, &r->answer);
 	case ASK_NOTE:
 		return do_ask_note(l, payload);
 	case ASK_LOOK:

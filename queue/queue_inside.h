@@ -72,6 +72,7 @@ struct queue {
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */
 	int64_t digest_day, letters_day;
+	uint64_t digest_withheld;            /* what the last daily digest, or the start, had behind it */
 	int64_t held_told_s;             /* when the postmaster was told last of what a filter held back */
 	struct attacks *attacks;     /* NULL: none are counted */
 	unsigned letters;            /* to postmasters, on letters_day */

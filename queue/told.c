@@ -226,37 +226,49 @@ static void post_reply(struct telling *t)
 	buf_free(&text);
 }
 
-static void on_reply_answer(void *arg, struct buf *answer)
+static void ask_ledger(struct telling *t, uint16_t type, ledger_done done)
+{
+	struct buf payload = BUF_INIT(4096);
+	char days[16];
+	snprintf(days, sizeof days, "%llu", (unsigned long long)t->vacation.days);
+	struct slice texts[] = { t->told.envelope.recipients[t->next - 1].address, t->told.envelope.reverse_path, slice_of(days) };
+	queue_put_texts(&payload, texts, 3);
+	if (ledger_ask(t->queue->ledger, type, buf_slice(&payload), done, t))
+		reply_next(t);
+	buf_free(&payload);
+}
+
+static void on_reply_taken(void *arg, struct buf *answer)
+{
+	struct telling *t = arg;
+	enum answer replied = UNSURE;
+	queue_get_answer(buf_slice(answer), &replied);
+	if (replied == ABSENT)
+		post_reply(t);
+	reply_next(t);
+}
+
+/* The gate is asked between: a reply that is not due takes nothing from its rates, and one that it withholds takes nothing from the days, or a forged
+ * message, or somebody else's, kept the true sender from the reply that is due. */
+static void on_reply_looked(void *arg, struct buf *answer)
 {
 	struct telling *t = arg;
 	enum answer replied = UNSURE;
 	struct report_facts f = facts_of(t, REPORT_REPLY, false);
 	queue_get_answer(buf_slice(answer), &replied);
 	if (replied == ABSENT && gate(t, &f))
-		post_reply(t);
-	reply_next(t);
+		ask_ledger(t, LEDGER_REPLY_TAKE, on_reply_taken);
+	else
+		reply_next(t);
 }
 
-/* The gate is asked before the ledger remembers a reply to somebody, or a forged message kept the true sender from the one that is due. */
 static void text_read(void *arg)
 {
 	struct telling *t = arg;
 	struct slice address = t->told.envelope.recipients[t->next - 1].address;
 	if (!t->vacation.fits || vacation_is_automatic(&t->header, t->told.envelope.reverse_path, &t->mem) || !vacation_names(&t->header, address, &t->mem))
 		return reply_next(t);
-	struct report_facts f = facts_of(t, REPORT_REPLY, false);
-	if (!report_gate_judge(&f).allowed) {
-		gate(t, &f);
-		return reply_next(t);
-	}
-	struct buf payload = BUF_INIT(4096);
-	char days[16];
-	snprintf(days, sizeof days, "%llu", (unsigned long long)t->vacation.days);
-	struct slice texts[] = { address, t->told.envelope.reverse_path, slice_of(days) };
-	queue_put_texts(&payload, texts, 3);
-	if (ledger_ask(t->queue->ledger, LEDGER_REPLY_TAKE, buf_slice(&payload), on_reply_answer, t))
-		reply_next(t);
-	buf_free(&payload);
+	ask_ledger(t, LEDGER_REPLY_LOOK, on_reply_looked);
 }
 
 static void reply_next(struct telling *t)

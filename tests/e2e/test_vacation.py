@@ -69,4 +69,24 @@ with p:
     check('and a forged sender\'s server sees nobody', victims.connections == 0, victims.mails)
     kept = lambda: json.loads(p.ctl('attacks', '--json').stdout)['kinds'].get('automatic reply', {}).get('report withheld', 0)
     check('the account of attacks tells the answer that was withheld', p.wait(kept), p.ctl('attacks', '--json').stdout)
+
+    p.stop()
+    p.set({'report-rate': 1})
+    p.start()
+    p.wait_log('vacations', 1)
+    before = len(answers(b'Still away'))
+    for _ in range(5):
+        give('rated@known.test', 'bob@example.test')
+        if p.wait(lambda: 'rated@known.test' in to(), 3):
+            break
+    give('rated@known.test', 'dora@example.test')
+    check('a reply past the rate is withheld', p.wait_log('report-withheld.*kind=reply.*to=rated@known.test.*hour'), p.log_text()[-3000:])
+    count = lambda: json.loads(p.ctl('top', '--json').stdout)['queue.withheld']['now']    # noqa: E731
+    check('counted', count() == 1, count())
+    check('no dead letter: the message is in its mailbox', '0 messages' in p.ctl('dead', 'list').stdout, p.ctl('dead', 'list').stdout)
+    check('and told in the digest', p.ctl('digest').returncode == 0 and p.wait(lambda: any(b'withheld 1 automatic' in m for m in p.messages('alice').values())), list(p.messages('alice').values())[-1:])
+    p.stop()
+    p.set({'report-rate': 100})
+    p.start()
+    check('it has used up nothing: the next message gets the reply that is due', any(give('rated@known.test', 'dora@example.test') or p.wait(lambda: to().count('rated@known.test') == 2, 3) for _ in range(5)), p.log_text()[-3000:])
 finish()
