@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "base/idn.h"
-#include "base/mail_address.h"
+#include "base/mail_author.h"
 #include "base/mail_authres.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -23,6 +23,7 @@ struct mail_check {
 	struct arc *arc;
 	struct dmarc *dmarc;
 	const char *from_wrong;
+	bool from_hides;
 	struct slice author;
 	bool ending, dkim_known, arc_known, dmarc_asked, dmarc_known, ended;
 	void (*spf_waiter)(void *arg);
@@ -112,104 +113,6 @@ void mail_check_await_spf(struct mail_check *c, void (*done)(void *arg), void *a
 
 /* -- content -------------------------------------------------------------------------------------------------------------- */
 
-/* "ann@example.org <ann@example.org>" is no address list, and common: what stands in the one pair of angle brackets at the end is the address. */
-static struct slice last_angle(struct slice value)
-{
-	size_t open = slice_rfind(value, '<');
-	struct slice angle = slice_skip(value, open), before = slice_head(value, open);
-	bool one = slice_find(before, '<') == before.n && slice_find(before, ',') == before.n && slice_find(before, '"') == before.n &&
-	           slice_find(before, '(') == before.n && slice_find(before, ':') == before.n;
-	return open < value.n && one ? angle : SLICE("");
-}
-
-static bool is_domain_byte(unsigned char c)
-{
-	return text_is_alnum(c) || c == '-' || c == '.' || c == '_' || c >= 0x80;
-}
-
-static bool is_blank(unsigned char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* Behind blanks and comments. */
-static struct slice skip_comments(struct slice in)
-{
-	for (size_t depth = 0; in.n && (depth || in.p[0] == '(' || is_blank((unsigned char)in.p[0])); in = slice_skip(in, 1))
-		depth = in.p[0] == '(' ? depth + 1 : in.p[0] == ')' ? depth - 1 : depth;
-	return in;
-}
-
-/* "bank .test", "bank. test", "bank(x).test": some programs read on there, others don't, so nobody knows whose domain it is. */
-static bool may_go_on(struct slice domain, struct slice behind)
-{
-	bool dot = domain.n && domain.p[domain.n - 1] == '.';
-	struct slice next = behind;
-	while (next.n && is_blank((unsigned char)next.p[0]))
-		next = slice_skip(next, 1);
-	return domain.n && next.n && (next.p[0] == '.' || behind.p[0] == '(' || (dot && is_domain_byte((unsigned char)next.p[0])));
-}
-
-/* What no grammar takes, or what is too long for it, is shown by some mail program all the same. If one domain alone stands behind each "@" of it, that one is the author's. */
-static const char *scan_author(struct slice value, struct slice *domain)
-{
-	*domain = SLICE("");
-	for (size_t at; (at = slice_find(value, '@')) < value.n;) {
-		size_t n = 0;
-		value = skip_comments(slice_skip(value, at + 1));
-		while (n < value.n && is_domain_byte((unsigned char)value.p[n]))
-			n++;
-		struct slice one = slice_head(value, n);
-		if (may_go_on(one, slice_skip(value, n)))
-			return "more than one domain in From";
-		while (one.n && one.p[one.n - 1] == '.')
-			one.n--;
-		if (one.n && domain->n && !slice_eq_nocase(one, *domain))
-			return "more than one domain in From";
-		if (one.n)
-			*domain = one;
-	}
-	return domain->n ? NULL : "From is no address";
-}
-
-/* Authors without a domain ("root") are nobody's; those that have one have the same. */
-static const char *one_domain(const struct mail_address *list, size_t count, struct slice *domain)
-{
-	*domain = SLICE("");
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].domain.n && domain->n && !slice_eq(list[i].domain, *domain))
-			return "more than one domain in From";
-		if (list[i].domain.n)
-			*domain = list[i].domain;
-	}
-	return domain->n ? NULL : "From has no domain";
-}
-
-int mail_check_author(const struct mail_header *h, struct arena *mem, struct slice *domain, const char **why)
-{
-	static const struct slice name = SLICE_INIT("From");
-	struct mail_address *list = NULL;
-	size_t count = 0;
-	const struct mail_field *f = mail_header_find(h, name, 0);
-	*why = !f ? "no From" : mail_header_count(h, name) > 1 ? "more than one From" : NULL;
-	if (*why)
-		return -EINVAL;
-	struct slice found;
-	if ((mail_address_parse(f->value, 100, mem, &list, &count) || !count) && (mail_address_parse(last_angle(f->value), 1, mem, &list, &count) || !count)) {
-		*why = scan_author(f->value, &found);
-		if (!*why)
-			found = text_lower(mem, slice_head(found, 1000)); /* longer ones are no domains anyway */
-		if (!*why && !found.p)
-			*why = "From is no address";
-	} else {
-		*why = one_domain(list, count, &found);
-	}
-	if (*why)
-		return -EINVAL;
-	*domain = found;
-	return 0;
-}
-
 void mail_check_header(struct mail_check *c, const struct mail_header *h)
 {
 	c->body = mail_body_new();
@@ -219,7 +122,9 @@ void mail_check_header(struct mail_check *c, const struct mail_header *h)
 	c->arc = arc_start(c->dns, h, c->body, c->options.dkim.lax);
 	struct arena mem = ARENA_INIT(1 << 20);
 	struct slice author;
-	if (mail_check_author(h, &mem, &author, &c->from_wrong) == 0) {
+	int error = mail_author_shown(h, &mem, &author, &c->from_wrong);
+	c->from_hides = error == -EINVAL;
+	if (!error) {
 		c->author = arena_copy(&c->mem, author);
 		c->dmarc = dmarc_start(c->dns, author, c->options.suffixes);
 	}
@@ -310,7 +215,7 @@ void mail_check_end(struct mail_check *c, void (*done)(void *arg), void *arg)
 
 void mail_check_results(const struct mail_check *c, struct mail_check_results *out)
 {
-	*out = (struct mail_check_results){ .from_wrong = c->from_wrong, .spf_is_helo = c->spf_is_helo, .questions = mail_dns_asked(c->dns) };
+	*out = (struct mail_check_results){ .from_wrong = c->from_wrong, .from_hides = c->from_hides, .spf_is_helo = c->spf_is_helo, .questions = mail_dns_asked(c->dns) };
 	out->spf = c->spf ? spf_verdict(c->spf) : NULL;
 	out->helo = c->helo ? spf_verdict(c->helo) : NULL;
 	if (c->dkim_known && c->dkim)

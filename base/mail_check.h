@@ -56,6 +56,7 @@ struct mail_check_results {
 	size_t dkim_count;
 	const struct dmarc_verdict *dmarc;   /* NULL before the end, and where From has no one domain */
 	const char *from_wrong;              /* why From names no one author's domain: a fixed phrase; NULL good */
+	bool from_hides;                     /* a mail program may show the address of a domain that nobody can tell */
 	const struct arc_verdict *arc;       /* NULL before the end */
 	unsigned questions;
 };
@@ -65,7 +66,4 @@ void mail_check_results(const struct mail_check *c, struct mail_check_results *o
  * ("auth=pass ..." by authres_method). */
 struct buf;
 void mail_check_authres(const struct mail_check *c, struct slice id, void (*extra)(void *arg, struct buf *out), void *arg, struct buf *out);
-
-/* The domain of the one author, in mem: -EINVAL with *why where there is none (no From, several, several domains). */
-int mail_check_author(const struct mail_header *h, struct arena *mem, struct slice *domain, const char **why);
 #endif

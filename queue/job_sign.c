@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/mail_check.h"
+#include "base/mail_author.h"
 #include "base/mail_header.h"
 #include "maps/signers.h"
 
@@ -16,14 +16,13 @@ void job_sign_author(int fd, uint64_t offset, uint64_t length, struct arena *mem
 	struct arena work = ARENA_INIT(MAX_WORK);
 	struct mail_header h;
 	struct slice author;
-	const char *why;
 	size_t most = length < MAX_HEADER ? (size_t)length : MAX_HEADER;
 	ssize_t n = most ? pread(fd, buf_room(&head, most), most, (off_t)offset) : 0;
 	*domain = SLICE("");
 	buf_used(&head, n > 0 ? (size_t)n : 0);
 	size_t end = mail_header_end(buf_slice(&head));
 	struct slice section = end ? slice_head(buf_slice(&head), end) : buf_slice(&head);
-	if (mail_header_parse(section, SIZE_MAX, &work, &h) == 0 && mail_check_author(&h, &work, &author, &why) == 0)
+	if (mail_header_parse(section, SIZE_MAX, &work, &h) == 0 && mail_author_written(&h, &work, &author) == 0)
 		*domain = arena_copy(mem, author);
 	arena_free(&work);
 	buf_free(&head);

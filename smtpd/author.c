@@ -2,6 +2,7 @@
 #include "smtpd/author.h"
 
 #include "base/mail_address.h"
+#include "base/mail_author.h"
 #include "base/mail_header.h"
 #include "base/mail_path.h"
 #include "maps/senders.h"
@@ -20,11 +21,16 @@ static struct mail_status not_his(struct slice login, const struct mail_path *au
 	return (struct mail_status){ MAIL_NEVER, 550, { 7, 1 }, copy.p ? copy : SLICE("This login may not write as this From") };
 }
 
+static struct mail_status unreadable(void)
+{
+	return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "From is no address that can be read (RFC 5322, 3.4)");
+}
+
 static struct mail_status judge_one(struct map_set *maps, struct slice login, const struct mail_address *a, struct arena *mem)
 {
 	struct mail_path path = { .local_part = a->local_part, .domain = a->domain };
-	if (a->domain.n == 0)
-		return MAIL_STATUS_OK;
+	if (a->domain.n == 0) /* "root" is nobody's; a mail program shows "ceo@bank.test" as an address, in quotes or not */
+		return mail_author_shows_at(a->local_part) || mail_author_shows_at(a->name) ? unreadable() : MAIL_STATUS_OK;
 	switch (senders_may_use(maps, login, &path, mem)) {
 	case FOUND:
 		return MAIL_STATUS_OK;
@@ -50,7 +56,7 @@ struct mail_status author_judge(struct map_set *maps, struct slice login, struct
 	if (mail_header_count(&h, name) > 1)
 		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "There is more than one From (RFC 5322, 3.6)");
 	if (mail_address_parse(from->value, MAX_AUTHORS, mem, &list, &count))
-		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "From is no address that can be read (RFC 5322, 3.4)");
+		return unreadable();
 	struct mail_status s = MAIL_STATUS_OK;
 	for (size_t i = 0; i < count && s.fate == MAIL_OK; i++)
 		s = judge_one(maps, login, &list[i], mem);

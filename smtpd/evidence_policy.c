@@ -48,11 +48,11 @@ static bool passes_anyway(const struct mail_check_results *r, struct slice sende
 	return false;
 }
 
-/* More than one author's domain is a way around DMARC (RFC 9989, 11.5); no author at all is only bad manners. */
+/* More than one author's domain, or one that can't be told, is a way around DMARC (RFC 9989, 11.5); no author at all is only bad manners. */
 static void judge_from(const struct mail_check_results *r, struct evidence_policy *out)
 {
-	if (slice_eq(slice_of(r->from_wrong), SLICE("more than one From")) || slice_eq(slice_of(r->from_wrong), SLICE("more than one domain in From")))
-		out->status = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "There must be exactly one From field, with authors of one domain");
+	if (r->from_hides)
+		out->status = MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "There must be exactly one From field, with authors of one domain that can be read");
 }
 
 static struct mail_status rejected(struct check *c, const struct dmarc_verdict *v)

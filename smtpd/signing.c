@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mail_check.h"
+#include "base/mail_author.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/sign.h"
@@ -48,10 +48,9 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct arena mem = ARENA_INIT(8 << 20);
 	struct mail_header h;
 	struct slice domain;
-	const char *why;
 	const struct session_facts *f = check_facts(c);
 	bool ours = f->listener == LISTENER_LOCAL ? f->transaction->evidence.grade >= EVIDENCE_LOCAL : f->listener != LISTENER_MX; /* a user whom nobody granted a path signs for nobody */
-	if (ours && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_check_author(&h, &mem, &domain, &why) == 0 &&
+	if (ours && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_author_written(&h, &mem, &domain) == 0 &&
 	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND) {
 		s->body = mail_body_new();
 		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);

@@ -103,6 +103,11 @@ def the_policy_is_applied(p, key, other):
     for odd in ('ceo@bad.test <', '(ceo@bad.test', 'ceo@bad.test, root', '"Smith, Inc." , <ceo@bad.test>>', ', '.join(['ceo@bad.test'] * 200), 'Bad <c e o@ bad.test>',
                 'Bad <c e o@ bad.test> (ann@none.test)', 'c e o @\t(x)bad.test', 'c e o@bad .test'):
         check(f'nor is it hidden by what is no address: {odd[:40]}', p.send(mail('bad.test').replace(b'Ann <ann@bad.test>', odd.encode()), sender='ann@none.test') == 550)
+    for odd in (b'a b@"bad.test"', b'a b@[bad.test]', b'ann@[bad.test]', b'ceo@ba\xadd.test', b'=?utf-8?q?ceo=40bad.test?=', b'=?utf-8?b?Y2VvQGJhZC50ZXN0?=', b'"ceo@bad.test"', b'"ceo@bad.test"@none.test', b'c e o@bad (x).test',
+                b'Bad <ceo@=?utf-8?q?bad.test?=>'):
+        check(f'nor by what nobody can read for certain: {odd.decode("latin1")}', p.send(mail('bad.test').replace(b'Ann <ann@bad.test>', odd), sender='ann@none.test') == 550)
+    for plain in (b'root', b'root@', b'Cron Daemon <root>', b'=?iso-8859-1?q?J=F6rg?=', b'=?utf-8?q?J=C3=B6rg?= <j@none.test>'):
+        check(f'a From that shows no domain is taken: {plain.decode()}', p.send(mail('bad.test').replace(b'Ann <ann@bad.test>', plain), sender='ann@none.test') == 250)
     check('the subdomain of a rejecting domain is rejected', p.send(mail('sub.bad.test'), sender='ann@none.test') == 550)
     large = mail('bad.test', 'large').replace(b'hello', b'hello\r\n' + b'line of text  with blanks \r\n' * 8000)
     code = p.send(signed(key, 'bad.test', large), sender='ann@none.test')

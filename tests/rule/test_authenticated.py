@@ -161,7 +161,8 @@ for recipient in ('no@x.far.test', 'late@x.far.test', 'x@nowhere.test', 'ok@x.fa
 ident, heard, taken = send(['no@x.far.test'], author='user@v1.victim.test')
 check('a login that forges From is 550', heard['no@x.far.test'] == 550 and not taken, heard)
 for author, sentence in (('alice@example.test, user@v1.victim.test', 'its own address beside a forged one'), ('alice@example.test <user@v1.victim.test>', 'its own address as the name of a forged one'),
-                         (f'{USER}\r\nFrom: user@v1.victim.test', 'two fields'), ('bob@example.test', 'a colleague\'s address')):
+                         (f'{USER}\r\nFrom: user@v1.victim.test', 'two fields'), ('bob@example.test', 'a colleague\'s address'),
+                         ('"bob@example.test"', 'one in quotes alone'), ('=?utf-8?q?bob=40example.test?=', 'one in an encoded word'), ('"bob@example.test" <root>, alice@example.test', 'one that is the name of nobody')):
     ident, heard, taken = send(['ok@x.far.test'], author=author)
     check(f'and by {sentence}', heard['ok@x.far.test'] == 550 and not taken, heard)
 for author in (USER, 'Alice <alice+shop@example.test>', 'root'):
