@@ -1,4 +1,5 @@
-/* A milter in a session: each stage of the session moves the goal; the walk through the steps stops where an answer is awaited and goes on when it comes. */
+/* A milter in a session: each stage of the session moves the goal. The walk tells all steps up to it in one go, since most answers are `continue` and a filter reads one frame after the other; it stops
+ * where an answer decides what is told (options, a piece of the body, the goal). Another answer while more was told leaves open which of the rest is answered at all: then the connection ends. */
 #include "smtpd/milter_inside.h"
 
 #include <assert.h>
@@ -29,9 +30,18 @@ static void hang_up(struct milter *m)
 	m->conn = NULL;
 	loop_timer_stop(m->timer);
 	buf_free(&m->out);
-	m->asked = 0;
-	m->draining = false;
+	memset(m->awaited, 0, sizeof m->awaited);
+	m->unknown_asked = m->draining = false;
 	m->at = AT_OPTIONS;
+}
+
+/* The step whose answer comes next; MILTER_STEPS: none does. */
+static unsigned next_awaited(const struct milter *m)
+{
+	unsigned at = 0;
+	while (at < MILTER_STEPS && !m->awaited[at])
+		at++;
+	return at;
 }
 
 static void lose(struct milter *m, const char *why)
@@ -70,33 +80,41 @@ static bool flush(struct milter *m)
 	return !error;
 }
 
-/* Tells what is due, up to the goal or the next answer. */
+/* Before the answers to these nobody knows what is told next; nor does a body come from a file while an answer may end the whole. */
+static bool must_wait(const struct milter *m)
+{
+	if (m->draining || m->reading || m->awaited[AT_OPTIONS])
+		return true;
+	bool told_all = m->body_over && !m->piece.n;
+	return m->at == AT_BODY && !told_all && next_awaited(m) < MILTER_STEPS && (m->awaited[AT_BODY] || message_is_spilled(check_message(m->check)));
+}
+
+static bool is_due(const struct milter *m)
+{
+	return m->at < m->goal && !m->lost && !m->passed_message && !m->passed_session && !must_wait(m);
+}
+
+/* Tells what is due. CHECK_WAIT: answers are to come, or the body, or what was written has to go out first. */
 static enum check_step walk(struct milter *m)
 {
-	while (!m->lost && m->at < m->goal && !m->passed_message) {
+	while (is_due(m)) {
 		unsigned at = m->at;
 		enum wrote wrote = m->options & milter_steps[at].no ? NOTHING : milter_steps[at].put(m);
-		if (wrote == BUSY)
-			return CHECK_WAIT;
-		if (wrote == NOTHING || !milter_steps[at].repeats)
+		if (wrote == NOTHING || (wrote == WROTE && !milter_steps[at].repeats))
 			m->at++;
-		if (wrote == NOTHING)
-			continue;
-		bool quiet = m->options & milter_steps[at].quiet;
-		if (quiet && m->out.n < FLUSH_AT && at != AT_BODY)
-			continue;
-		m->asked = quiet ? 0 : milter_steps[at].command;
-		if (!flush(m))
-			break;
-		m->draining = quiet && conn_output_pending(m->conn) > 0;
-		if (!quiet || m->draining) {
-			loop_timer_set(m->timer, m->service->timeout_ms);
-			return CHECK_WAIT;
-		}
+		if (wrote == WROTE)
+			m->awaited[at] += !(m->options & milter_steps[at].quiet);
+		if (m->out.n >= FLUSH_AT && flush(m))
+			m->draining = conn_output_pending(m->conn) > 0;
 	}
-	if (!m->lost)
-		flush(m);
-	return m->lost ? down(m) : CHECK_GO_ON;
+	if (m->lost || !flush(m))
+		return down(m);
+	if (m->reading)
+		return CHECK_WAIT;
+	if (!m->draining && next_awaited(m) == MILTER_STEPS)
+		return CHECK_GO_ON;
+	loop_timer_set(m->timer, m->service->timeout_ms);
+	return CHECK_WAIT;
 }
 
 static void walk_on(struct milter *m)
@@ -112,9 +130,15 @@ void milter_body_was_read(struct milter *m, int error)
 	walk_on(m); /* where it is lost, what was waited for is this call */
 }
 
+/* The answer that came is one to the connection or HELO. */
+static bool is_of_session(const struct milter *m)
+{
+	return m->answered == AT_CONNECT || m->answered == AT_HELO;
+}
+
 static enum check_step refuse(struct milter *m, struct mail_status status)
 {
-	if (m->asked == MILTER_CONNECT || m->asked == MILTER_HELO) {
+	if (is_of_session(m)) {
 		m->refused_session = true;
 		m->refusal = mail_status_copy(&m->mem, status);
 	}
@@ -143,7 +167,7 @@ static enum check_step refuse_with(struct milter *m, struct slice text)
 
 static enum check_step pass(struct milter *m)
 {
-	if (m->asked == MILTER_CONNECT || m->asked == MILTER_HELO)
+	if (is_of_session(m))
 		m->passed_session = true;
 	else
 		m->passed_message = true;
@@ -185,19 +209,17 @@ static enum check_step on_options(struct milter *m, const struct milter_reply *r
 
 static enum check_step on_verdict(struct milter *m, const struct milter_reply *r)
 {
-	enum milter_command asked = m->asked;
-	bool end = asked == MILTER_END_OF_BODY;
-	m->ended = end;
-	if (asked == MILTER_UNKNOWN && (r->kind == MILTER_SAYS_CONTINUE || r->kind == MILTER_SAYS_ACCEPT))
-		return CHECK_GO_ON;            /* of the command alone: the walk stands where it stood */
+	bool end = m->answered == AT_END;
+	m->ended |= end;
+	if (m->answered == MILTER_STEPS && (r->kind == MILTER_SAYS_CONTINUE || r->kind == MILTER_SAYS_ACCEPT))
+		return CHECK_GO_ON;            /* of an unknown command alone: the walk stands where it stood */
 	switch (r->kind) {
 	case MILTER_SAYS_CONTINUE:
-		m->asked = 0;
 		return end ? finish(m) : walk(m);
 	case MILTER_SAYS_ACCEPT:
 		return end ? finish(m) : pass(m);
 	case MILTER_SAYS_SKIP:
-		if (asked != MILTER_BODY)
+		if (m->answered != AT_BODY)
 			return nonsense(m, "it skips what is no body");
 		m->body_over = true;
 		buf_free(&m->piece);
@@ -260,7 +282,7 @@ static enum milter_action needed(enum milter_reply_kind kind)
 /* Before its verdict: a change, or "still at work". NULL, or what is wrong. */
 static const char *on_change(struct milter *m, const struct milter_reply *r, struct slice frame)
 {
-	if (m->asked != MILTER_END_OF_BODY)
+	if (next_awaited(m) != AT_END)
 		return "a change before the end";
 	if (clock_mono_ms() - m->end_began_ms > MAX_END_MS)
 		return "it works for too long";
@@ -274,16 +296,34 @@ static const char *on_change(struct milter *m, const struct milter_reply *r, str
 
 /* -- the connection ---------------------------------------------------------------------------------------------------------------------------- */
 
-/* One reply at the front of the input. False: there is none yet, or the walk is over. */
+/* `r` is the answer to the step `answered`; MILTER_STEPS: to an unknown command. False: whoever waited has been told, and we may be gone. */
+static bool take_answer(struct milter *m, unsigned answered, const struct milter_reply *r)
+{
+	m->answered = answered;
+	if (answered < MILTER_STEPS)
+		m->awaited[answered]--;
+	else
+		m->unknown_asked = false;
+	bool more = next_awaited(m) < MILTER_STEPS;
+	enum check_step step = (r->kind == MILTER_SAYS_NEGOTIATE) != (answered == AT_OPTIONS) ? nonsense(m, "an answer to another question") :
+	                       answered == AT_OPTIONS ? on_options(m, r) : on_verdict(m, r);
+	if (more && step != CHECK_WAIT && m->conn)
+		hang_up(m); /* what else was told is answered, or not: each library has its own way */
+	settle(m, step);
+	return step == CHECK_WAIT;
+}
+
+/* One reply at the front of the input. False: there is none yet, or the connection is over. */
 static bool take_reply(struct milter *m)
 {
 	struct slice in = conn_input(m->conn), rest = in;
 	struct milter_reply r;
 	const char *why = NULL;
 	int got = milter_reply_read(&rest, &r, &why);
+	unsigned answered = next_awaited(m);
 	if (got == 0)
 		return false;
-	if (got > 0 && !m->asked)
+	if (got > 0 && answered == MILTER_STEPS && !m->unknown_asked)
 		why = "it speaks without being asked", got = -EPROTO;
 	bool verdict = got > 0 && milter_reply_is_verdict(r.kind);
 	if (got > 0 && !verdict) {
@@ -304,13 +344,9 @@ static bool take_reply(struct milter *m)
 	r.value = arena_copy(&mem, r.value);
 	conn_consume(m->conn, in.n - rest.n);
 	loop_timer_stop(m->timer);
-	enum check_step step = (r.kind == MILTER_SAYS_NEGOTIATE) == (m->asked == MILTER_NEGOTIATE) ?
-	                       r.kind == MILTER_SAYS_NEGOTIATE ? on_options(m, &r) : on_verdict(m, &r) : nonsense(m, "an answer to another question");
+	bool goes_on = take_answer(m, answered, &r);
 	arena_free(&mem);
-	if (step != CHECK_WAIT)
-		m->asked = 0;
-	settle(m, step);
-	return false;
+	return goes_on;
 }
 
 static void on_data(void *arg, struct conn *c)
@@ -403,7 +439,7 @@ static void begin(struct milter *m)
 	m->lost = m->passed_message = m->ended = m->body_over = false;
 	m->cursor = 0;
 	buf_free(&m->piece);
-	if (m->at > AT_HELO)
+	if (m->conn && m->at > AT_HELO)
 		m->at = slice_eq(buf_slice(&m->helo), f->helo) && m->helo_tls == f->tls ? AT_MAIL : AT_HELO;
 	m->goal = AT_RCPT;
 }
@@ -418,7 +454,7 @@ static enum check_step tell_unknown(struct milter *m)
 	milter_put_words(&m->out, MILTER_UNKNOWN, &line, 1);
 	if (!flush(m) || quiet)
 		return CHECK_GO_ON;
-	m->asked = MILTER_UNKNOWN;
+	m->unknown_asked = true;
 	loop_timer_set(m->timer, m->service->timeout_ms);
 	return CHECK_WAIT;
 }
@@ -487,7 +523,9 @@ void milter_reset(struct milter *m)
 		flush(m);
 	}
 	m->lost = m->passed_message = m->ended = false;
-	if (m->at > AT_MAIL)
+	if (!m->conn)
+		m->at = AT_OPTIONS;
+	else if (m->at > AT_MAIL)
 		m->at = AT_MAIL;
 	milter_changes_clear(&m->changes);
 }

@@ -9,7 +9,7 @@
 /* Inside of the milter client alone: a milter in a session is a list of steps (smtpd/milter_tell.c: what to tell, which bits spare it) and a place in it, which smtpd/milter.c walks. */
 
 /* Places in the list of steps. */
-enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END };
+enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END, MILTER_STEPS };
 
 struct milter {
 	const struct filter_service *service;
@@ -23,7 +23,9 @@ struct milter {
 	struct buf out;
 	uint32_t actions, options;
 	unsigned at, goal;
-	enum milter_command asked;     /* whose answer is awaited; 0 none */
+	unsigned awaited[MILTER_STEPS]; /* told and not answered yet; answers come in the order of the steps */
+	unsigned answered;             /* whose answer is being looked at; MILTER_STEPS: unknown_asked's */
+	bool unknown_asked;
 	bool waiting;                  /* run said CHECK_WAIT */
 	bool reading, draining;        /* the body is being read; what was written goes out */
 	bool lost;                     /* it went away in this transaction */
@@ -46,7 +48,6 @@ struct milter {
 enum wrote { WROTE, NOTHING, BUSY };
 
 struct milter_step {
-	enum milter_command command;
 	uint32_t no, quiet;
 	bool repeats;                  /* until there is nothing more */
 	enum wrote (*put)(struct milter *m);

@@ -27,8 +27,7 @@ enum milter_option {
 
 enum milter_command {
 	MILTER_NEGOTIATE = 'O', MILTER_MACROS = 'D', MILTER_CONNECT = 'C', MILTER_HELO = 'H', MILTER_MAIL = 'M', MILTER_RCPT = 'R', MILTER_DATA = 'T',
-	MILTER_HEADER = 'L', MILTER_END_OF_HEADER = 'N', MILTER_BODY = 'B', MILTER_END_OF_BODY = 'E', MILTER_ABORT = 'A', MILTER_UNKNOWN = 'U', MILTER_QUIT = 'Q',
-	MILTER_QUIT_NEXT = 'K' /* this session is over, another one follows on the connection */
+	MILTER_HEADER = 'L', MILTER_END_OF_HEADER = 'N', MILTER_BODY = 'B', MILTER_END_OF_BODY = 'E', MILTER_ABORT = 'A', MILTER_UNKNOWN = 'U', MILTER_QUIT = 'Q'
 };
 
 enum milter_reply_kind {

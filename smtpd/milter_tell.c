@@ -251,14 +251,14 @@ static enum wrote put_end(struct milter *m)
 }
 
 const struct milter_step milter_steps[] = {
-	[AT_OPTIONS] = { MILTER_NEGOTIATE, 0, 0, false, put_options },
-	[AT_CONNECT] = { MILTER_CONNECT, MILTER_NO_CONNECT, MILTER_QUIET_CONNECT, false, put_connect },
-	[AT_HELO] = { MILTER_HELO, MILTER_NO_HELO, MILTER_QUIET_HELO, false, put_helo },
-	[AT_MAIL] = { MILTER_MAIL, MILTER_NO_MAIL, MILTER_QUIET_MAIL, false, put_mail },
-	[AT_RCPT] = { MILTER_RCPT, MILTER_NO_RCPT, MILTER_QUIET_RCPT, false, put_rcpt },
-	[AT_DATA] = { MILTER_DATA, MILTER_NO_DATA, MILTER_QUIET_DATA, false, put_data },
-	[AT_HEADERS] = { MILTER_HEADER, MILTER_NO_HEADERS, MILTER_QUIET_HEADER, true, put_header },
-	[AT_END_OF_HEADER] = { MILTER_END_OF_HEADER, MILTER_NO_EOH, MILTER_QUIET_EOH, false, put_end_of_header },
-	[AT_BODY] = { MILTER_BODY, MILTER_NO_BODY, MILTER_QUIET_BODY, true, put_body },
-	[AT_END] = { MILTER_END_OF_BODY, 0, 0, false, put_end },
+	[AT_OPTIONS] = { 0, 0, false, put_options },
+	[AT_CONNECT] = { MILTER_NO_CONNECT, MILTER_QUIET_CONNECT, false, put_connect },
+	[AT_HELO] = { MILTER_NO_HELO, MILTER_QUIET_HELO, false, put_helo },
+	[AT_MAIL] = { MILTER_NO_MAIL, MILTER_QUIET_MAIL, false, put_mail },
+	[AT_RCPT] = { MILTER_NO_RCPT, MILTER_QUIET_RCPT, false, put_rcpt },
+	[AT_DATA] = { MILTER_NO_DATA, MILTER_QUIET_DATA, false, put_data },
+	[AT_HEADERS] = { MILTER_NO_HEADERS, MILTER_QUIET_HEADER, true, put_header },
+	[AT_END_OF_HEADER] = { MILTER_NO_EOH, MILTER_QUIET_EOH, false, put_end_of_header },
+	[AT_BODY] = { MILTER_NO_BODY, MILTER_QUIET_BODY, true, put_body },
+	[AT_END] = { 0, 0, false, put_end },
 };

@@ -189,9 +189,56 @@ def refusals(p, m):
     check('one recipient is refused, the other taken', codes == [250, 550], codes)
     for command in 'CHMRTLNB':
         c = Case(p, m, {command: ACCEPT})
-        check(f'accept to {command} ends the milter\'s say', c.taken() and 'E' not in c.commands, c.commands)
+        check(f'accept to {command} ends the milter\'s say', c.taken() and ('E' not in c.commands or command in 'LNB'), c.commands)  # the end is told with these
     c = Case(p, m, {'B': SKIP}, 0x400, BIG)
     check('skip ends the body', c.taken() and c.commands.count('B') == 1 and 'BE' in c.commands, c.commands)
+
+
+def several_steps_in_one_go(p, m):
+    held = []
+
+    def hold(s, data):
+        held.append(CONTINUE)
+        return []
+
+    def release(s, data):
+        frames = held + [CONTINUE]
+        held.clear()
+        return frames
+    c = Case(p, m, {'C': hold, 'H': hold, 'M': release})
+    check('connection, greeting and path are told in one go', c.taken(), c.commands)
+    c = Case(p, m, {'L': hold, 'N': hold, 'B': hold, 'E': release})
+    check('and so are fields, body and end', c.taken(), c.commands)
+    c = Case(p, m, {'L': hold, 'N': release}, content=BIG)
+    check('a body from a file follows the answers', c.taken() and c.text.endswith(BIG[-100:].replace(b'\r\n', b'\n')), c.commands)
+    many_fields = b''.join(b'X-%d: %s\r\n' % (i, b'v' * 900) for i in range(300))
+    c = Case(p, m, {'L': hold, 'N': release}, content=many_fields + b'\r\nhello\r\n')
+    check('many fields of 270 kB in all wait for no answer', c.taken() and c.commands.count('L') == 300, c.code)
+    for command, says in (('L', REJECT), ('N', REJECT), ('B', REJECT), ('L', LATER)):
+        m.now({command: [says]})
+        before = m.connections
+        with p.talk() as t:
+            t.say('EHLO x.test')
+            first = t.deliver(BODY)
+            m.now()
+            second = t.deliver(BODY)
+        check(f'a refusal ({says[-1:].decode()}) amid them ({command}) is the message\'s; the next one has a new connection', first in (550, 451) and second == 250
+              and m.connections == before + 2 and 'OCHMRTLLLNBE' in m.commands(), (first, second, m.connections - before, m.commands()))
+    for command in 'CH':
+        m.now({command: [ACCEPT]})
+        with p.talk() as t:
+            t.say('EHLO x.test')
+            codes = [t.deliver(BODY), t.deliver(BODY)]
+        check(f'accept to {command} while more was told holds for the session', codes == [250, 250] and 'R' not in m.commands(), (codes, m.commands()))
+        m.now({command: [REJECT]})
+        with p.talk() as t:
+            t.say('EHLO x.test')
+            codes = [t.say('MAIL FROM:<a@b.test>')[0], t.say('MAIL FROM:<a@b.test>')[0]]
+        check(f'reject of {command}, too', codes == [550, 550], codes)
+    m.now({'L': [LATER + CONTINUE * 6]})
+    check('answers behind the one that ended the message are nobody\'s', p.send(BODY) == 451)
+    m.now()
+    check('mail goes on', p.send(BODY) == 250)
 
 
 def flood(s, data):
@@ -284,6 +331,7 @@ with Milter() as m, world('milter', [m.address + ',timeout=60s']) as p:
     other_places(p, m, hop)
     quarantine_is_a_dead_letter(p, m, hop)
     refusals(p, m)
+    several_steps_in_one_go(p, m)
     nonsense(p, m)
     m.close()
     check('mail is deferred where a milter isn\'t there', p.send(BODY) == 451)
