@@ -6,7 +6,9 @@
 #include "smtpd/milter_changes.h"
 #include "smtpd/milter_proto.h"
 
-/* Inside of the milter client alone: a milter in a session is a list of steps (smtpd/milter_tell.c: what to tell, which bits spare it) and a place in it, which smtpd/milter.c walks. */
+/* Inside of the milter client alone: a milter in a session is a list of steps (smtpd/milter_tell.c: what to tell, which bits spare it) and a place in it, which smtpd/milter.c walks;
+ * smtpd/milter_verdict.c knows what its answers mean. */
+enum { MILTER_MAX_MACRO_NAMES = 1024 };
 
 /* Places in the list of steps. */
 enum { AT_OPTIONS, AT_CONNECT, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_HEADERS, AT_END_OF_HEADER, AT_BODY, AT_END, MILTER_STEPS };
@@ -55,4 +57,16 @@ struct milter_step {
 extern const struct milter_step milter_steps[]; /* by place */
 
 void milter_body_was_read(struct milter *m, int error); /* the worker's answer to a step that was BUSY */
+
+/* The walk, for who knows what an answer means. */
+unsigned milter_next_awaited(const struct milter *m);    /* whose answer comes next; MILTER_STEPS: none does */
+enum check_step milter_walk(struct milter *m);           /* tells what is due; CHECK_WAIT: answers are to come, or the body, or what was written has to go out first */
+void milter_lose(struct milter *m, const char *why);     /* for this message */
+enum check_step milter_down(const struct milter *m);     /* what a lost one means for the message */
+
+/* Answers. */
+enum check_step milter_nonsense(struct milter *m, const char *why);
+enum check_step milter_on_options(struct milter *m, const struct milter_reply *r);
+enum check_step milter_on_verdict(struct milter *m, const struct milter_reply *r);                      /* to the step m->answered */
+const char *milter_on_change(struct milter *m, const struct milter_reply *r, struct slice frame);       /* before its verdict: a change, or "still at work"; NULL, or what is wrong */
 #endif
