@@ -13,9 +13,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mail_header.h"
 #include "base/mail_path.h"
 #include "base/mem.h"
 #include "base/unique.h"
+#include "maps/author.h"
 #include "maps/senders.h"
 #include "queue/drop.h"
 #include "queue/queue_inside.h"
@@ -161,12 +163,24 @@ static struct evidence evidence_of(struct queue *q, struct dropped *d)
 	return (struct evidence){ EVIDENCE_LOCAL, name, SLICE("the sendmail command, by a user who may use this reverse-path") };
 }
 
+/* Is From one that this user may write? If not, or if nobody can tell, nothing is signed. */
+static bool may_be_signed(struct queue *q, struct dropped *d, const struct evidence *e)
+{
+	struct slice content = buf_slice(&d->content);
+	struct submitter who = { .maps = q->maps, .login = e->who };
+	struct arena mem = ARENA_INIT(8 << 20);
+	bool may = e->grade >= EVIDENCE_LOCAL && author_judge(&who, slice_head(content, mail_header_end(content)), &mem).fate == MAIL_OK;
+	arena_free(&mem);
+	return may;
+}
+
 static void take_one(struct queue *q, struct dropped *d)
 {
 	struct unique id = unique_new();
 	struct envelope e = { .id = unique_slice(&id), .arrived_s = clock_wall_s(), .evidence = evidence_of(q, d), .reverse_path = d->drop.reverse_path,
 		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
-		              .client = SLICE("local"), .transaction = unique_slice(&id), .sign = true, .recipient_count = d->drop.recipient_count };
+		              .client = SLICE("local"), .transaction = unique_slice(&id), .recipient_count = d->drop.recipient_count };
+	e.sign = may_be_signed(q, d, &e.evidence);
 	e.expires_s = queue_expiry(e.arrived_s);
 	e.recipients = ARENA_ARRAY(&d->mem, struct envelope_recipient, d->drop.recipient_count ? d->drop.recipient_count : 1);
 	for (size_t i = 0; e.recipients && i < d->drop.recipient_count; i++) {

@@ -24,7 +24,7 @@ static const struct setting rows[] = {
 	{ "arc-seal", SETTING_TEXT, AT(arc_seal), "", 0, 0, NULL, NULL, "The domain whose key (map signers) seals mail that is forwarded; empty seals nothing." },
 	{ "sole-sender-replies", SETTING_BOOL, AT(replies), "no", 0, 0, NULL, NULL,
 	  "Whether automatic replies (Auto-Submitted: auto-replied) and disposition notifications to a sole-sender domain, too, are taken only if they answer what was sent here, whatever their reverse-path." },
-	{ "dkim-sign", SETTING_BOOL, AT(dkim_sign), "yes", 0, 0, NULL, NULL, "Sign submitted mail whose From domain has a line in the map signers." },
+	{ "dkim-sign", SETTING_BOOL, AT(dkim_sign), "yes", 0, 0, NULL, NULL, "Sign mail of authenticated senders whose From is one that senders (or clients) grants them and whose domain has a line in the map signers." },
 };
 
 struct setting_table evidence_setting_table = { "smtpd", rows, sizeof rows / sizeof rows[0], &evidence_settings };

@@ -10,6 +10,7 @@
 #include "delivery/sign.h"
 #include "delivery/srs.h"
 #include "maps/domains.h"
+#include "smtpd/author.h"
 #include "smtpd/body_digest.h"
 #include "smtpd/evidence.h"
 #include "smtpd/evidence_seal.h"
@@ -32,7 +33,9 @@ struct signing_state {
 
 static void *begin(struct check *c)
 {
-	if (check_facts(c)->listener == LISTENER_MX && !evidence_settings.arc_seal.n)
+	struct smtpd *d = check_smtpd(c);
+	bool inner = d->maps && map_size(d->maps, MAP_CLIENTS); /* a server of ours may hand its mail in on port 25 */
+	if (check_facts(c)->listener == LISTENER_MX && !evidence_settings.arc_seal.n && !inner)
 		return NULL;
 	struct signing_state *s = MEM_NEW(struct signing_state);
 	s->c = c;
@@ -48,10 +51,9 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct arena mem = ARENA_INIT(8 << 20);
 	struct mail_header h;
 	struct slice domain;
-	const struct session_facts *f = check_facts(c);
-	bool ours = f->listener == LISTENER_LOCAL ? f->transaction->evidence.grade >= EVIDENCE_LOCAL : f->listener != LISTENER_MX; /* a user whom nobody granted a path signs for nobody */
+	bool ours = check_facts(c)->transaction->evidence.grade >= EVIDENCE_CLIENT;
 	if (ours && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_author_written(&h, &mem, &domain) == 0 &&
-	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND) {
+	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND && author_may_be_signed(c, head)) {
 		s->body = mail_body_new();
 		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);
 	}
@@ -149,7 +151,8 @@ static bool wants_tag(struct check *c)
 	struct smtpd *d = check_smtpd(c);
 	struct arena mem = ARENA_INIT(16 << 10);
 	struct map_domain domain;
-	bool wants = check_facts(c)->listener != LISTENER_MX && t->sender.n && d->maps && d->keeper && leaves_the_house(t) &&
+	bool ours = check_facts(c)->listener != LISTENER_MX || t->evidence.grade >= EVIDENCE_CLIENT;
+	bool wants = ours && t->sender.n && d->maps && d->keeper && leaves_the_house(t) &&
 	             !slice_starts_nocase(t->reverse_path.local_part, SLICE("prvs=")) &&
 	             domains_find(d->maps, t->reverse_path.domain, &mem, &domain) == FOUND && domain.batv;
 	arena_free(&mem);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Keys by porterctl dkim: made, published, signing, rotated; and what submitted mail looks like then."""
-import json, re, subprocess, sys
+import getpass, json, os, re, subprocess, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -89,10 +89,32 @@ def reports_are_signed(p, zone, hop):
         check('and bears two good signatures of its From', [r for r, _ in found] == ['pass', 'pass'], (found, m.content[:1500]))
 
 
+def written(sender, subject):
+    return f'From: {sender}\r\nTo: bob@example.test\r\nSubject: {subject}\r\n\r\nx\r\n'.encode()
+
+
+def keys_vouch_for_nobody_else(p, zone):
+    def hand_in(subject, sender, path):
+        r = subprocess.run([BUILD / 'sendmail', '-C', str(p.etc), '-i', '-f', path, 'bob@example.test'], input=written(sender, subject), capture_output=True, timeout=60)
+        return r.returncode == 0 and [v for v, _ in verdicts(p, delivered(p, subject), zone)]
+    mine = f'{me}@example.test'
+    check('what a user writes under his own address is signed', hand_in('his own', mine, mine) == ['pass', 'pass'])
+    check('under another one of the domain it is not', hand_in('not his', 'alice@example.test', mine) == [])
+    check('nor under the null reverse-path', hand_in('null', 'alice@example.test', '<>') == [])
+    p.send(written('alice@example.test', 'client'), 'bob@example.test', 'ann@remote.test')
+    check('a client signs for no domain that clients does not grant it', delivered(p, 'client') and verdicts(p, delivered(p, 'client'), zone) == [])
+    p.map('clients', '127.0.0.1 remote.test, example.test\n')
+    p.compile()
+    p.send(written('alice@example.test', 'granted'), 'bob@example.test', 'ann@remote.test')
+    check('for one that it does, on port 25, too', [v for v, _ in verdicts(p, delivered(p, 'granted'), zone)] == ['pass', 'pass'], delivered(p, 'granted')[:800])
+
+
+me = getpass.getuser() if os.geteuid() else 'root'
 hop = Sink(rcpt=lambda a: '550 5.1.1 no such user' if a.startswith('no') else None)
-with Porter('dkim', maps={'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'}) as p:
+with Porter('dkim', maps={'senders': f'unix:{me} {me}@example.test\n', 'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'}) as p:
     zone = keys_and_records(p)
     old = mail_is_signed(p, zone)
     reports_are_signed(p, zone, hop)
     keys_are_rotated(p, zone, old)
+    keys_vouch_for_nobody_else(p, zone)
 finish()

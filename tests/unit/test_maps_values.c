@@ -2,6 +2,7 @@
 #include "tests/unit/maps_kit.h"
 
 #include "maps/access.h"
+#include "maps/author.h"
 #include "maps/clients.h"
 #include "maps/credentials.h"
 #include "maps/domains.h"
@@ -330,6 +331,33 @@ static void items_keep_quotes_together(void **state)
 	assert_false(map_item(&v, ',', &item));
 }
 
+static void an_author_is_one_that_the_submitter_may_write_as(void **state)
+{
+	static const struct { const char *login, *ip, *head; int code; } cases[] = {
+		{ "alice", NULL, "From: Alice <alice@example.test>\r\n", 0 },
+		{ "alice", NULL, "From: alice@example.test, sales@example.test\r\n", 0 },
+		{ "alice", NULL, "From: alice@example.test, bob@example.test\r\n", 550 },
+		{ "alice", NULL, "From: alice@example.test\r\nFrom: alice@example.test\r\n", 550 },
+		{ "alice", NULL, "From: <alice@example.test\r\n", 550 },
+		{ "alice", NULL, "From: \"bob@example.test\"\r\n", 550 },
+		{ "alice", NULL, "From: root\r\n", 0 },
+		{ "alice", NULL, "Subject: no author\r\n", 0 },
+		{ "unix:root", NULL, "From: root@example.test\r\n", 0 },
+		{ "unix:root", NULL, "From: alice@example.test\r\n", 550 },
+		{ "", "192.0.2.10", "From: any@example.test\r\n", 0 },
+		{ "", "192.0.2.10", "From: any@example.test, any@far.test\r\n", 550 },
+		{ "", "203.0.113.1", "From: any@example.test\r\n", 550 },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct net_ip from = ip(cases[i].ip ? cases[i].ip : "::1");
+		const struct submitter who = { set, slice_of(cases[i].login), &from, SLICE("") };
+		int code = author_judge(&who, slice_of(cases[i].head), &mem).code;
+		if (code != cases[i].code && !(cases[i].code == 0 && code < 400))
+			fail_msg("%s %s: %d", cases[i].login, cases[i].head, code);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +365,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_most_exact_line_of_access_counts, world, end),
 		cmocka_unit_test_setup_teardown(clients_speak_for_what_their_line_says, world, end),
 		cmocka_unit_test_setup_teardown(logins_use_what_senders_grants_and_their_own_address, world, end),
+		cmocka_unit_test_setup_teardown(an_author_is_one_that_the_submitter_may_write_as, world, end),
 		cmocka_unit_test_setup_teardown(a_domain_is_found_exactly_then_by_its_parent, world, end),
 		cmocka_unit_test(items_keep_quotes_together),
 		cmocka_unit_test(next_hops_have_one_spelling),
