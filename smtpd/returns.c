@@ -292,18 +292,23 @@ static bool ask_tag(struct returns_state *s, bool folded)
 
 /* -- did we send what is reported? ------------------------------------------------------------------------------------------ */
 
+/* Its domain lets nothing else send, and the address itself proved nothing at RCPT: an SRS address is a forward that we made, a tag is mail that we sent. */
+static bool is_unproven(struct map_set *maps, const struct mail_path *p, bool report)
+{
+	struct arena mem = ARENA_INIT(16 << 10);
+	struct map_domain d;
+	bool unproven = !is_exempt(p->local_part) && !(report && returns_is_srs(maps, p)) && domains_find(maps, p->domain, &mem, &d) == FOUND && d.sole_sender && !(report && d.batv);
+	arena_free(&mem);
+	return unproven;
+}
+
 static bool wants_proof(struct returns_state *s)
 {
 	const struct transaction_facts *t = check_facts(s->c)->transaction;
 	struct smtpd *d = check_smtpd(s->c);
 	bool wants = false;
-	for (size_t i = 0; s->answers && d->maps && i < t->recipient_count && !wants; i++) {
-		struct arena mem = ARENA_INIT(16 << 10);
-		struct map_domain domain;
-		const struct mail_path *p = &t->recipients[i]->path;
-		wants = !is_exempt(p->local_part) && domains_find(d->maps, p->domain, &mem, &domain) == FOUND && domain.sole_sender;
-		arena_free(&mem);
-	}
+	for (size_t i = 0; s->answers && d->maps && i < t->recipient_count && !wants; i++)
+		wants = is_unproven(d->maps, &t->recipients[i]->path, !t->sender.n);
 	return wants;
 }
 

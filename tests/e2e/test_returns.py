@@ -138,8 +138,17 @@ def sole_sender(p):
         check(what, code == 250 and tagged(subject) == wanted, (code, subject))
 
 
-def old_ledger(p):
+def old_ledger(p, sink):
     """Once the ledger reaches back further than its window, what it doesn't know was not sent."""
+    code, forwarded = forward(p, sink, 'ann@proven.test', 'fwd@both.test')
+    before = len(sink.messages)
+    with p.talk(port=p.submission) as t:
+        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
+        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        sent = t.deliver(b'From: alice@both.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@both.test')
+    p.wait(lambda: len(sink.messages) > before)
+    tagged = sink.messages[-1].sender
+    check('a sole-sender domain may have SRS and tags beside it', (code, sent) == (250, 250) and forwarded.startswith('SRS0=') and tagged.startswith('prvs='), (forwarded, tagged))
     p.stop()
     aged = subprocess.run([BUILD / 'e2e/ledger_age', p.spool / 'ledger', str(15 * 86400)], capture_output=True, text=True, timeout=60)
     check('the ledger is made two weeks older', aged.returncode == 0, aged.stderr)
@@ -155,6 +164,8 @@ def old_ledger(p):
     check('then a report on something else is refused at the dot', say('alice@sole.test', forged) == [250, 354, 550])
     check('one that names nothing, too', say('alice@sole.test', b'Subject: nothing\r\n\r\nx\r\n') == [250, 354, 550])
     check('one on what was sent is taken', say('alice@sole.test', b'Subject: real\r\nReferences: <ours-1@example.test>\r\n\r\nx\r\n') == [250, 354, 250])
+    check('a report to an SRS address answers a forward of ours, whatever it names', say(forwarded, forged) == [250, 354, 250] and sink.messages[-1].recipients == ['ann@proven.test'])
+    check('one to a tag answers mail of ours', say(tagged, forged) == [250, 354, 250])
     check('postmaster takes any', say('postmaster@sole.test', forged) == [250, 354, 250])
     check('other domains, too', say('alice@example.test', forged) == [250, 354, 250])
 
@@ -215,7 +226,7 @@ def main():
     zone_file.parent.mkdir(parents=True, exist_ok=True)
     sink = Sink()
     with Dns(ZONE) as d:
-        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv', 'aliases': 'fwd@srs.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test',
+        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv\nboth.test mailbox sole-sender srs batv', 'aliases': 'fwd@srs.test ann@far.test\nfwd@both.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir\nalice@both.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test, alice@both.test',
                 'routes': f'* [127.0.0.1]:{sink.port}'}
         with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test', 'sole-sender-replies': 'yes'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
@@ -226,7 +237,7 @@ def main():
             seals(p, sink, zone_file)
             sole_sender(p)
             batv(p, sink)
-            old_ledger(p)
+            old_ledger(p, sink)
             joe_job(p)
     zone_file.unlink()
     finish()
