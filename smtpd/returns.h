@@ -16,6 +16,6 @@ extern const struct check_kind returns_check;
 struct map_set;
 bool returns_is_srs(struct map_set *maps, const struct mail_path *p);
 
-/* Message-IDs that a report may be about: of its returned part, or of In-Reply-To and References. At most max, in mem. */
+/* Message-IDs that a report may be about: of its returned part, or of In-Reply-To and References; <ID@HOST> for each trace field of ours there. At most max, in mem. */
 size_t returns_message_ids(struct slice message, struct arena *mem, struct slice *ids, size_t max);
 #endif

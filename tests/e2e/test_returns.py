@@ -102,7 +102,7 @@ def seals(p, sink, zone):
     check('what was passed through is sealed, and the seal is good', found['result'] == 'pass' and found['instance'] == 1 and found['sealer'] == 'srs.test', (found, raw[:800]))
 
 
-def sole_sender(p):
+def sole_sender(p, sink):
     def say(to, text, sender=''):
         with p.talk() as t:
             t.code('EHLO mx.far.test'), t.code(f'MAIL FROM:<{sender}>')
@@ -120,6 +120,10 @@ def sole_sender(p):
         t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
         code = t.deliver(b'From: alice@example.test\r\nMessage-ID: <ours-1@example.test>\r\nSubject: out\r\n\r\nx\r\n', ['x@far.test'], 'alice@example.test')
     check('something is sent', code == 250, code)
+    for what, text in (('what a listed client gives no Message-ID', b'Subject: printer\r\n\r\nx\r\n'), ('what has a comment beside it', b'Subject: odd\r\nMessage-ID: <ours-2@example.test> (by hand)\r\n\r\nx\r\n')):
+        with p.talk(source='127.0.0.2') as t:
+            check(f'also {what}', t.deliver(text, ['x@far.test'], 'alice@sole.test') == 250)
+    check('all of it arrives', p.wait(lambda: any(b'Subject: odd' in m.content for m in sink.messages) and any(b'Subject: printer' in m.content for m in sink.messages)))
     time.sleep(.5)
     check('a report on something else is taken and tagged, as long as the ledger is young', say('alice@sole.test', b'Subject: false\r\n\r\nMessage-ID: <never@sole.test>\r\n') == 250
           and tagged(b'false'), list(p.messages('alice', 'sole.test').values()))
@@ -164,6 +168,14 @@ def old_ledger(p, sink):
     check('then a report on something else is refused at the dot', say('alice@sole.test', forged) == [250, 354, 550])
     check('one that names nothing, too', say('alice@sole.test', b'Subject: nothing\r\n\r\nx\r\n') == [250, 354, 550])
     check('one on what was sent is taken', say('alice@sole.test', b'Subject: real\r\nReferences: <ours-1@example.test>\r\n\r\nx\r\n') == [250, 354, 250])
+    head = next(m.content for m in sink.messages if b'Subject: printer' in m.content).partition(b'\r\n\r\n')[0]
+    returned = b'Subject: %s\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nsorry\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n\r\nx\r\n--b--\r\n'
+    check('one on what had no Message-ID is known by our trace field', b'Message-ID' not in head and say('alice@sole.test', returned % (b'trace', head)) == [250, 354, 250], head)
+    check('also where it is quoted as text', say('alice@sole.test', b'Subject: quoted\r\n\r\nsorry\r\n\r\n' + b''.join(b'> ' + l + b'\r\n' for l in head.split(b'\r\n'))) == [250, 354, 250])
+    check('a trace field that we did not write proves nothing', say('alice@sole.test', returned % (b'false', re.sub(rb'(\(Porter\) with \w+ id )\w+', rb'\g<1>17abcdef', head))) == [250, 354, 550])
+    for what, quoted in (('on the line below', b'Message-ID:\r\n\t<ours-1@example.test>\r\nSubject: out\r\n'), ('quoted there', b'> Message-ID:\r\n>  <ours-1@example.test>\r\n'),
+                         ('without the comment beside it', b'Message-ID: <ours-2@example.test>\r\n')):
+        check(f'a Message-ID in plain text is found {what}', say('alice@sole.test', b'Subject: plain\r\n\r\nsorry\r\n\r\n' + quoted) == [250, 354, 250])
     check('a report to an SRS address answers a forward of ours, whatever it names', say(forwarded, forged) == [250, 354, 250] and sink.messages[-1].recipients == ['ann@proven.test'])
     check('one to a tag answers mail of ours', say(tagged, forged) == [250, 354, 250])
     check('postmaster takes any', say('postmaster@sole.test', forged) == [250, 354, 250])
@@ -227,7 +239,7 @@ def main():
     sink = Sink()
     with Dns(ZONE) as d:
         maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv\nboth.test mailbox sole-sender srs batv', 'aliases': 'fwd@srs.test ann@far.test\nfwd@both.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir\nalice@both.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test, alice@both.test',
-                'routes': f'* [127.0.0.1]:{sink.port}'}
+                'clients': '127.0.0.2 sole.test', 'routes': f'* [127.0.0.1]:{sink.port}'}
         with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test', 'sole-sender-replies': 'yes'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
             zone_file.write_text(out.stdout)
@@ -235,7 +247,7 @@ def main():
             p.start()
             srs(p, sink)
             seals(p, sink, zone_file)
-            sole_sender(p)
+            sole_sender(p, sink)
             batv(p, sink)
             old_ledger(p, sink)
             joe_job(p)
