@@ -121,6 +121,14 @@ void milter_body_was_read(struct milter *m, int error)
 
 /* -- the connection ---------------------------------------------------------------------------------------------------------------------------- */
 
+static const char UNASKED[] = "it speaks without being asked";
+
+/* Something, and be it half a frame, lies in the input that no question stands for. */
+static bool is_unasked(const struct milter *m)
+{
+	return milter_next_awaited(m) == MILTER_STEPS && !m->unknown_asked && conn_input(m->conn).n > 0;
+}
+
 /* `r` is the answer to the step `answered`; MILTER_STEPS: to an unknown command. False: whoever waited has been told, and we may be gone. */
 static bool take_answer(struct milter *m, unsigned answered, const struct milter_reply *r)
 {
@@ -130,7 +138,9 @@ static bool take_answer(struct milter *m, unsigned answered, const struct milter
 	else
 		m->unknown_asked = false;
 	bool more = milter_next_awaited(m) < MILTER_STEPS;
-	enum check_step step = (r->kind == MILTER_SAYS_NEGOTIATE) != (answered == AT_OPTIONS) ? milter_nonsense(m, "an answer to another question") :
+	/* Two answers to one question: which of the last ones was meant nobody knows, and the surplus would be the next question's. */
+	enum check_step step = is_unasked(m) ? milter_nonsense(m, UNASKED) :
+	                       (r->kind == MILTER_SAYS_NEGOTIATE) != (answered == AT_OPTIONS) ? milter_nonsense(m, "an answer to another question") :
 	                       answered == AT_OPTIONS ? milter_on_options(m, r) : milter_on_verdict(m, r);
 	if (more && step != CHECK_WAIT && m->conn)
 		hang_up(m); /* what else was told is answered, or not: each library has its own way */
@@ -144,12 +154,9 @@ static bool take_reply(struct milter *m)
 	struct slice in = conn_input(m->conn), rest = in;
 	struct milter_reply r;
 	const char *why = NULL;
-	int got = milter_reply_read(&rest, &r, &why);
-	unsigned answered = milter_next_awaited(m);
+	int got = is_unasked(m) ? -EPROTO : milter_reply_read(&rest, &r, &why);
 	if (got == 0)
 		return false;
-	if (got > 0 && answered == MILTER_STEPS && !m->unknown_asked)
-		why = "it speaks without being asked", got = -EPROTO;
 	bool verdict = got > 0 && milter_reply_is_verdict(r.kind);
 	if (got > 0 && !verdict) {
 		why = milter_on_change(m, &r, slice_head(in, in.n - rest.n));
@@ -160,7 +167,7 @@ static bool take_reply(struct milter *m)
 		got = -EPROTO;
 	}
 	if (got < 0) {
-		settle(m, milter_nonsense(m, why));
+		settle(m, milter_nonsense(m, why ? why : UNASKED));
 		return false;
 	}
 	/* the views end with conn_consume: a verdict's text is copied first */
@@ -169,7 +176,7 @@ static bool take_reply(struct milter *m)
 	r.value = arena_copy(&mem, r.value);
 	conn_consume(m->conn, in.n - rest.n);
 	loop_timer_stop(m->timer);
-	bool goes_on = take_answer(m, answered, &r);
+	bool goes_on = take_answer(m, milter_next_awaited(m), &r);
 	arena_free(&mem);
 	return goes_on;
 }
