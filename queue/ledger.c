@@ -74,10 +74,20 @@ static bool wants_sync(const struct ledger_request *r)
 	return false;
 }
 
+static bool notes_sent(const struct ledger_request *r)
+{
+	for (; r; r = r->next)
+		if (r->type == QUEUE_SENT)
+			return true;
+	return false;
+}
+
 static void work(void *arg)
 {
 	struct ledger *l = arg;
 	int error = l->store ? ledger_store_begin(l->store) : -EIO;
+	if (!error && l->doubt_now)
+		error = ledger_set_since(l, clock_wall_s());
 	for (struct ledger_request *r = l->batch; r; r = r->next) {
 		int one = error ? error : do_request(l, r);
 		if (one == -EPROTO)
@@ -92,6 +102,7 @@ static void work(void *arg)
 	l->failed = error != 0;
 	if (!error)
 		return;
+	l->sent_lost = notes_sent(l->batch);
 	if (l->store)
 		ledger_store_undo(l->store);
 	for (struct ledger_request *r = l->batch; r; r = r->next)
@@ -122,6 +133,8 @@ static void done(void *arg)
 	struct ledger *l = arg;
 	l->busy = false;
 	l->clean_now = false;
+	if (l->doubt_now && l->failed)
+		l->doubt = true;
 	if (l->crowded && !l->crowded_now)
 		loop_timer_set(l->clean, CROWDED_MS);
 	l->crowded_now = l->crowded;
@@ -130,7 +143,11 @@ static void done(void *arg)
 	if (l->anew) {
 		l->anew = false;
 		l->counts.begun_anew++;
-		l->since_s = clock_wall_s();
+		ledger_doubt_sent(l);
+	}
+	if (l->sent_lost) {
+		l->sent_lost = false;
+		ledger_doubt_sent(l);
 	}
 	if (l->pass_over) {
 		/* Bits of what was noted since the last pass ended stay: a pass of many parts may have gone by before it was written. */
@@ -153,6 +170,8 @@ static void start(struct ledger *l)
 	l->waiting = NULL;
 	l->waiting_end = &l->waiting;
 	l->clean_now = l->clean_now || !l->loaded;
+	l->doubt_now = l->doubt;
+	l->doubt = false;
 	l->busy = true;
 	worker_add(l->worker, work, done, l);
 }
@@ -228,7 +247,13 @@ void ledger_count(struct ledger *l, struct ledger_counts *out)
 	out->since_s = l->since_s;
 }
 
-/* "since", from when on the tables are complete, is the age of the key, which is made with the folder; later, where what was sent had to be cut. */
+void ledger_doubt_sent(struct ledger *l)
+{
+	l->doubt = true;
+}
+
+/* "since", from when on the tables are complete, is the age of the key, which is made with the folder; later, where what was sent had to be cut, could not be noted, or the clock
+ * was wrong. Beside it how long entries were kept then: what a shorter time has cut is not there for a longer one. */
 static const struct slice since_key = SLICE_INIT("since");
 
 int ledger_set_since(struct ledger *l, int64_t since_s)
@@ -236,25 +261,29 @@ int ledger_set_since(struct ledger *l, int64_t since_s)
 	struct buf made = BUF_INIT(64);
 	buf_add_byte(&made, 0x7f);                         /* read as a time far ahead, so that cleaning leaves it */
 	ledger_add_time(&made, since_s);
+	ledger_add_time(&made, (int64_t)l->limits.sent_s);
 	int error = ledger_store_put(l->store, TABLE_SENT, since_key, buf_slice(&made));
 	buf_free(&made);
-	if (!error)
-		l->since_s = since_s;
+	l->since_s = since_s;
 	return error;
 }
 
-static int64_t since_of(struct ledger *l)
+/* A clock that is behind what it was then can't tell an age. */
+static void read_since(struct ledger *l)
 {
 	char value[LEDGER_MAX_VALUE];
 	size_t n;
-	if (ledger_store_get(l->store, TABLE_SENT, since_key, value, &n) == 0 && n >= LEDGER_TIME + 1)
-		return ledger_time_of(slice(value + 1, n - 1));
-	int64_t now_s = clock_wall_s();
+	int64_t now_s = clock_wall_s(), since_s = now_s, life_s = 0;
+	if (ledger_store_get(l->store, TABLE_SENT, since_key, value, &n) == 0 && n >= 1 + LEDGER_TIME) {
+		since_s = ledger_time_of(slice(value + 1, LEDGER_TIME));
+		life_s = n >= 1 + 2 * LEDGER_TIME ? ledger_time_of(slice(value + 1 + LEDGER_TIME, LEDGER_TIME)) : (int64_t)l->limits.sent_s;
+		since_s = since_s > now_s ? now_s : life_s < (int64_t)l->limits.sent_s && now_s - life_s > since_s ? now_s - life_s : since_s;
+	}
+	l->since_s = since_s;
 	if (ledger_store_begin(l->store) == 0) {
-		ledger_set_since(l, now_s);
+		ledger_set_since(l, since_s);
 		ledger_store_end(l->store, true);
 	}
-	return now_s;
 }
 
 int ledger_open(struct loop *loop, const char *path, const struct ledger_limits *limits, void (*alert)(void *arg, struct slice text), void *arg, struct ledger **out)
@@ -278,7 +307,7 @@ int ledger_open(struct loop *loop, const char *path, const struct ledger_limits 
 		alert(arg, SLICE("the ledger was damaged and is begun anew: duplicates are possible, nothing is lost"));
 	}
 	l->hints.key = ledger_store_keys(l->store)->hints;
-	l->since_s = since_of(l);
+	read_since(l);
 	l->worker = worker_new(loop, 1, "ledger");
 	l->clean = loop_timer_new(loop, on_clean, l);
 	loop_timer_set(l->clean, 1);

@@ -34,6 +34,9 @@ enum {
 	LEDGER_REPLY_TAKE                     /* the same; if ABSENT, it has got one now */
 };
 
+/* What was sent until now may be missing, or its age may be wrong (the clock was set): what isn't found is UNSURE for as long as sent_s from now on. */
+void ledger_doubt_sent(struct ledger *l);
+
 /* The hints as they are now; changed(arg) in the loop when entries went. */
 void ledger_hints(struct ledger *l, struct ledger_hints *out);
 bool ledger_hint_add(struct ledger *l, uint32_t bit); /* true: it was not set yet */

@@ -12,7 +12,7 @@
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
-enum { SECOND_MS = 1000, STATE_STEP = 1 << 20, LEAP_MS = 5 * 60 * 1000, DOUBT_MS = 3600 * 1000, GATE_MAX = 4 << 20 };
+enum { SECOND_MS = 1000, STATE_STEP = 1 << 20, LEAP_MS = 5 * 60 * 1000, DOUBT_MS = 3600 * 1000, DAY_MS = 86400 * 1000, GATE_MAX = 4 << 20 };
 
 /* -- once a second ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +70,8 @@ static void watch_clock(struct queue *q)
 	}
 	q->clock_offset_ms = offset;
 	queue_alert(q, "The clock was set %s by %lld s", leap < 0 ? "back" : "forward", (long long)(leap < 0 ? -leap : leap) / 1000);
+	if (leap <= -DAY_MS || leap >= DAY_MS)
+		ledger_doubt_sent(q->ledger); /* it has become older or younger than it is */
 	if (leap < 0)
 		schedule_each(q->schedule, bring_near, q);
 	else

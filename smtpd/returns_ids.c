@@ -38,7 +38,7 @@ static void add_trace(struct gathering *g, struct slice text)
 	struct slice rest = slice_skip(text, slice_find_slice(text, buf_slice(&b)));
 	struct slice id = slice_skip(rest, slice_find_slice(rest, SLICE(" id ")) + 4);
 	size_t n = 0;
-	while (n < id.n && text_is_alnum((unsigned char)id.p[n]))
+	while (n < id.n && (text_is_alnum((unsigned char)id.p[n]) || id.p[n] == '_' || id.p[n] == '-'))
 		n++;
 	buf_clear(&b);
 	buf_addf(&b, "<%.*s@%.*s>", SLICE_FMT(slice_head(id, n)), SLICE_FMT(general_settings.hostname));

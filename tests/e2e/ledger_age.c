@@ -16,7 +16,7 @@ int main(int argc, char **argv)
 	if (argc != 3 || ledger_store_open(argv[1], &s, &anew) || anew)
 		return fprintf(stderr, "there is no ledger in %s\n", argc > 1 ? argv[1] : "nothing"), 1;
 	int error = ledger_store_get(s, TABLE_SENT, key, value, &n);
-	if (error || n != LEDGER_TIME + 1)
+	if (error || n < LEDGER_TIME + 1)
 		return fprintf(stderr, "it has no age\n"), 1;
 	for (int i = 0; i < LEDGER_TIME; i++)
 		since = since << 8 | (unsigned char)value[1 + i];

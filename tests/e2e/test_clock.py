@@ -23,15 +23,23 @@ def goes_on(p, to, what):
     check(what, p.wait(lambda: deferred(p, to) >= before + 2), p.log_text()[-2000:])
 
 
+def since(p):
+    """From when on the ledger of sent mail is believed to be complete."""
+    return next(r for r in p.status()['processes'] if r['role'] == 'queue')['status']['ledger']['since']
+
+
 def run(p, turn):
     put_in(p, 'before@far.test')
+    began = since(p)
     turn(10 * DAY)
     check('a clock that was set forward is told', p.wait_log(r'clock was set forward'))
+    check('the ledger of sent mail is no older by it', p.wait(lambda: since(p) > began + 9 * DAY), since(p) - began)
     goes_on(p, 'before@far.test', 'what came before is tried on, though its time would be over')
     check('and nobody is told that it failed', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
     put_in(p, 'after@far.test')
     turn(-10 * DAY)
     check('one that was set back is told', p.wait_log(r'clock was set back'))
+    check('and the ledger of sent mail not from then', p.wait(lambda: since(p) < began + DAY), since(p) - began)
     goes_on(p, 'after@far.test', 'what was put off until a time that is far away now is tried soon')
     goes_on(p, 'before@far.test', 'and so is the other')
     hop.hooks['rcpt'] = None

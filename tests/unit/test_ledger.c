@@ -6,9 +6,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -302,6 +304,68 @@ static void a_young_ledger_of_sent_mail_is_unsure(void **state)
 	clock_test_turn_wall(-(int64_t)limits.sent_s - 1);
 }
 
+static void a_longer_window_is_unsure_of_what_a_shorter_one_has_cut(void **state)
+{
+	(void)state;
+	clock_test_turn_wall(40 * 86400);
+	ledger_close(ledger);
+	open_ledger();
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<1@us>", NULL, NULL), ABSENT);
+	ledger_close(ledger);
+	limits.sent_s = 30 * 86400;
+	open_ledger();
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<1@us>", NULL, NULL), UNSURE);
+	clock_test_turn_wall(16 * 86400 + 1);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<1@us>", NULL, NULL), ABSENT);
+	limits.sent_s = 14 * 86400;
+	clock_test_turn_wall(-56 * 86400 - 1);
+}
+
+static void a_clock_that_was_set_makes_it_unsure(void **state)
+{
+	(void)state;
+	texts(QUEUE_SENT, "<1@us>", NULL, NULL);
+	clock_test_turn_wall(365 * 86400);
+	ledger_doubt_sent(ledger);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<1@us>", NULL, NULL), UNSURE); /* it looks a year old */
+	clock_test_turn_wall(-365 * 86400);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<2@us>", NULL, NULL), UNSURE);
+	ledger_close(ledger);
+	open_ledger();
+	clock_test_turn_wall((int64_t)limits.sent_s);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<2@us>", NULL, NULL), ABSENT); /* and not for a year and a window */
+	clock_test_turn_wall(-(int64_t)limits.sent_s);
+}
+
+static void what_could_not_be_noted_is_unsure_also_after_a_restart(void **state)
+{
+	struct rlimit whole, little;
+	(void)state;
+	clock_test_turn_wall((int64_t)limits.sent_s + 1);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<lost-7@us>", NULL, NULL), ABSENT);
+	getrlimit(RLIMIT_FSIZE, &whole);
+	little = (struct rlimit){ 64 << 10, whole.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &little);
+	for (int i = 0; i < 2000; i++) {
+		char id[40];
+		struct buf in = BUF_INIT(65536);
+		snprintf(id, sizeof id, "<lost-%d@us>", i);
+		queue_put_texts(&in, &(struct slice){ id, strlen(id) }, 1);
+		assert_int_equal(ledger_ask(ledger, QUEUE_SENT, buf_slice(&in), NULL, NULL), 0);
+		buf_free(&in);
+	}
+	texts(QUEUE_SENT_LOOK, "<lost-1@us>", NULL, NULL);
+	setrlimit(RLIMIT_FSIZE, &whole);
+	texts(QUEUE_SENT, "<other@us>", NULL, NULL);
+	ledger_close(ledger);
+	open_ledger();
+	enum answer a = texts(QUEUE_SENT_LOOK, "<lost-7@us>", NULL, NULL);
+	assert_true(a == FOUND || a == UNSURE);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<never@us>", NULL, NULL), UNSURE);
+	clock_test_turn_wall(-(int64_t)limits.sent_s - 1);
+}
+
 static void one_reply_in_so_many_days(void **state)
 {
 	(void)state;
@@ -447,7 +511,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		EACH(an_outcome_is_for_one_sender_one_leaf_and_one_content), EACH(refusals_keep_the_hops_words_and_intents_their_names),
-		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(past_its_number_the_oldest_go_first_and_soon), EACH(a_young_ledger_of_sent_mail_is_unsure),
+		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(past_its_number_the_oldest_go_first_and_soon), EACH(a_young_ledger_of_sent_mail_is_unsure), EACH(a_longer_window_is_unsure_of_what_a_shorter_one_has_cut),
+		EACH(a_clock_that_was_set_makes_it_unsure), EACH(what_could_not_be_noted_is_unsure_also_after_a_restart),
 		EACH(one_reply_in_so_many_days), EACH(a_hops_word_is_believed_long_when_good_and_short_when_bad), EACH(everything_is_there_after_a_restart),
 		EACH(a_damaged_ledger_is_begun_anew_and_says_so), EACH(nonsense_is_refused_at_once),
 	};
