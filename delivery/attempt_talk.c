@@ -20,6 +20,15 @@ static bool holds_utf8(const struct attempt *a)
 	return a->envelope.flags & HOP_UTF8 || !slice_is_ascii(a->envelope.reverse_path);
 }
 
+/* 6531, 3.4: MAIL announces it also for the recipients' sake; an alias of ours leads from an ASCII message to them. */
+static bool needs_utf8(const struct attempt *a)
+{
+	bool needs = holds_utf8(a);
+	for (size_t i = 0; i < a->count && !needs; i++)
+		needs = !slice_is_ascii(a->rcpts[i].is.address);
+	return needs;
+}
+
 /* What is left of the time; 0 or less: nothing. */
 static int64_t time_left_s(const struct attempt *a)
 {
@@ -155,7 +164,7 @@ static void say_mail(struct attempt *a)
 {
 	const struct hop_envelope *e = &a->envelope;
 	struct client_mail m = {
-		.reverse_path = e->reverse_path, .size = e->size, .utf8 = holds_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS, .prdr = e->flags & HOP_PRDR,
+		.reverse_path = e->reverse_path, .size = e->size, .utf8 = needs_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS, .prdr = e->flags & HOP_PRDR,
 		.eight_bit = true, /* declared wherever it is offered: what the content holds is known too late, and saying so costs nothing (6152, 3) */
 		.ret = e->flags & HOP_RETURN_FULL ? 'F' : e->flags & HOP_RETURN_HEADERS ? 'H' : 0, .envelope_id = e->envelope_id,
 		.by_mode = !e->deliver_by_s ? 0 : e->flags & HOP_BY_RETURN ? 'R' : 'N', .by_trace = e->flags & HOP_BY_TRACE, .by_s = time_left_s(a),
@@ -172,6 +181,8 @@ static void say_rcpt(struct attempt *a, size_t index)
 	if (o->rcpt_max && index >= o->rcpt_max && !r->yes) { /* 9422, 4.2 */
 		r->over_limit = true;
 		attempt_tell_rcpt(a, index, MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients for the next hop"), SLICE_NONE);
+	} else if (!slice_is_ascii(r->is.address) && o->utf8 && !client_utf8_said(a->link->client)) {
+		attempt_tell_rcpt(a, index, MAIL_STATUS(MAIL_LATER, 452, 5, 3, "This recipient needs SMTPUTF8, send it in another transaction"), SLICE_NONE);
 	} else if (!o->utf8 && !slice_is_ascii(r->is.address)) {
 		attempt_tell_rcpt(a, index, MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "The next hop does not take SMTPUTF8 addresses"), SLICE_NONE);
 	} else {

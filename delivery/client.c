@@ -213,6 +213,7 @@ void client_mail(struct client *c, const struct client_mail *m)
 	c->accepted = c->replies = 0;
 	c->body_begun = false;
 	c->prdr_asked = m->prdr && c->offer.prdr;
+	c->utf8_said = m->utf8 && c->offer.utf8;
 	c->served++;
 	client_offer_mail(&line, m, &c->offer);
 	client_add(c, buf_slice(&line), 2, false, MAIL_MS, mail_answered, 0);
@@ -229,7 +230,7 @@ static void rcpt_answered(void *arg, size_t index, bool good, const struct mail_
 void client_rcpt(struct client *c, size_t index, struct slice address, struct slice original, unsigned notify)
 {
 	struct buf line = BUF_INIT(MAX_COMMAND);
-	client_offer_rcpt(&line, address, original, notify, &c->offer);
+	client_offer_rcpt(&line, address, original, notify, c->utf8_said, &c->offer);
 	client_add(c, buf_slice(&line), 2, false, RCPT_MS, rcpt_answered, index);
 	buf_free(&line);
 }
@@ -351,6 +352,11 @@ bool client_may_settle(const struct client *c)
 bool client_dot_sent(const struct client *c)
 {
 	return c->body_begun && c->script && script_body_sent(c->script);
+}
+
+bool client_utf8_said(const struct client *c)
+{
+	return c->utf8_said;
 }
 
 size_t client_accepted(const struct client *c)

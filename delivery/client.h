@@ -72,6 +72,7 @@ struct client_mail {
 /* Commands; each is told by on_reply once, in order, unless the connection ends before. */
 void client_mail(struct client *c, const struct client_mail *m);
 void client_rcpt(struct client *c, size_t index, struct slice address, struct slice original, unsigned notify);
+bool client_utf8_said(const struct client *c);         /* MAIL said SMTPUTF8: recipients may be UTF-8 */
 void client_data(struct client *c);                    /* DATA; its reply is CLIENT_DATA. A 354 must be followed by client_body */
 void client_body(struct client *c, struct body *b);    /* content and dot; b NULL: the dot alone, for a 354 with no recipient left */
 void client_chunks(struct client *c, struct body *b);  /* BDAT, where offered and the body is exact */

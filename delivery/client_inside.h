@@ -19,7 +19,7 @@ struct client {
 	struct script *script;
 	const struct client_handler *handler;
 	void *arg;
-	bool lmtp, ready, ended, freed, tls_due, prdr_asked;
+	bool lmtp, ready, ended, freed, tls_due, prdr_asked, utf8_said;
 	bool hears;                    /* ended by a reply, not by the connection: QUIT may be said */
 	unsigned busy, served;
 	enum client_tls tls;

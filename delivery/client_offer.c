@@ -2,6 +2,7 @@
  * so that nothing of a stranger's spelling goes on. */
 #include "delivery/client_offer.h"
 
+#include "base/mail_param.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "queue/envelope.h"
@@ -106,7 +107,7 @@ static void add_notify(struct buf *out, unsigned notify)
 		}
 }
 
-void client_offer_rcpt(struct buf *out, struct slice address, struct slice original, unsigned notify, const struct client_offer *o)
+void client_offer_rcpt(struct buf *out, struct slice address, struct slice original, unsigned notify, bool utf8, const struct client_offer *o)
 {
 	buf_add(out, SLICE("RCPT TO:<"));
 	buf_add(out, address);
@@ -114,11 +115,8 @@ void client_offer_rcpt(struct buf *out, struct slice address, struct slice origi
 	if (!o->dsn)
 		return;
 	add_notify(out, notify);
-	struct slice value, type = slice_cut(original, ';', &value);
-	if (original.n && value.p && (slice_is_ascii(original) || o->utf8)) {
+	if (slice_find(original, ';') < original.n) {
 		buf_add(out, SLICE(" ORCPT="));
-		buf_add(out, type);
-		buf_add_byte(out, ';');
-		text_add_xtext(out, value);
+		mail_param_add_orcpt(out, original, utf8);
 	}
 }

@@ -6,6 +6,7 @@
 
 #include "base/mail_date.h"
 #include "base/mail_header.h"
+#include "base/mail_param.h"
 #include "base/scan.h"
 #include "base/text.h"
 
@@ -116,10 +117,10 @@ static const char *opening(enum report_kind kind)
 	return "Your message could not be delivered to everybody.";
 }
 
-static void add_item_words(struct buf *out, const struct report *r, const struct report_item *i, bool utf8)
+static void add_item_words(struct buf *out, const struct report *r, const struct report_item *i)
 {
 	buf_add(out, SLICE("\r\n  "));
-	add_text(out, i->recipient->address, utf8);
+	add_text(out, i->recipient->address, true);
 	buf_add(out, SLICE("\r\n"));
 	if (i->action == ACTION_DELIVERED) {
 		buf_add(out, SLICE("    was delivered to the mailbox.\r\n"));
@@ -135,17 +136,17 @@ static void add_item_words(struct buf *out, const struct report *r, const struct
 		buf_add(out, SLICE(" said:\r\n"));
 	}
 	buf_addf(out, "    %u ", i->status.code);
-	add_text(out, i->status.text, utf8);
+	add_text(out, i->status.text, true);
 	buf_add(out, SLICE("\r\n"));
 	if (r->kind == REPORT_FAILURE)
 		buf_addf(out, "    %s\r\n", advice(&i->status));
 }
 
-static void add_words(struct buf *out, const struct report *r, bool utf8)
+static void add_words(struct buf *out, const struct report *r)
 {
 	buf_addf(out, "%s\r\n", opening(r->kind));
 	for (size_t i = 0; i < r->count; i++)
-		add_item_words(out, r, &r->items[i], utf8);
+		add_item_words(out, r, &r->items[i]);
 	if (r->kind == REPORT_DELAY) {
 		buf_add(out, SLICE("\r\nIt is tried until "));
 		mail_date_print_local(out, r->envelope->expires_s);
@@ -158,11 +159,16 @@ static void add_words(struct buf *out, const struct report *r, bool utf8)
 
 /* -- for programs (RFC 3464) ---------------------------------------------------------------------------------------------------------- */
 
-static void add_address(struct buf *out, const char *name, struct slice address, bool utf8)
+/* RFC 6533, 3 and 4: UTF-8 in its own form of report, and escaped elsewhere. */
+static void add_address(struct buf *out, const char *name, struct slice type, struct slice address, bool utf8)
 {
-	bool foreign = !slice_is_ascii(address);
-	buf_addf(out, "%s: %s; ", name, foreign && utf8 ? "utf-8" : "rfc822");
-	add_text(out, address, utf8);
+	buf_addf(out, "%s: ", name);
+	add_text(out, type, false);
+	buf_add(out, SLICE("; "));
+	if (slice_eq_nocase(type, SLICE("utf-8")) && !utf8)
+		mail_param_add_utf8_address(out, address, false);
+	else
+		add_text(out, address, utf8);
 	buf_add(out, SLICE("\r\n"));
 }
 
@@ -179,13 +185,9 @@ static void add_item_fields(struct buf *out, const struct report *r, const struc
 	buf_add(out, SLICE("\r\n"));
 	if (i->recipient->original.n) {
 		struct slice rest, type = slice_cut(i->recipient->original, ';', &rest);
-		buf_add(out, SLICE("Original-Recipient: "));
-		add_text(out, rest.p ? type : SLICE("rfc822"), false);
-		buf_add(out, SLICE("; "));
-		add_text(out, rest.p ? rest : type, utf8);
-		buf_add(out, SLICE("\r\n"));
+		add_address(out, "Original-Recipient", rest.p ? type : SLICE("rfc822"), rest.p ? rest : type, utf8);
 	}
-	add_address(out, "Final-Recipient", i->recipient->address, utf8);
+	add_address(out, "Final-Recipient", slice_is_ascii(i->recipient->address) ? SLICE("rfc822") : SLICE("utf-8"), i->recipient->address, utf8);
 	buf_addf(out, "Action: %s\r\nStatus: %c.%u.%u\r\n", action_name(i->action), classes[i->status.fate], i->status.enhanced[0], i->status.enhanced[1]);
 	if (i->host.n) {
 		buf_add(out, SLICE("Remote-MTA: dns; "));
@@ -215,13 +217,15 @@ static void add_status_part(struct buf *out, const struct report *r, bool utf8)
 
 /* -- what comes back of the message ------------------------------------------------------------------------------------------------------ */
 
-static bool is_plain(struct slice s)
+static bool is_plain(struct slice s, bool utf8)
 {
 	size_t line = 0;
+	if (utf8 && !text_is_utf8(s))
+		return false;
 	for (size_t i = 0; i < s.n; i++) {
 		line = s.p[i] == '\n' ? 0 : line + 1;
 		bool ends = s.p[i] == '\n' || (s.p[i] == '\r' && i + 1 < s.n && s.p[i + 1] == '\n');
-		if ((unsigned char)s.p[i] > 126 || ((unsigned char)s.p[i] < 32 && s.p[i] != '\t' && !ends) || line > 990)
+		if ((unsigned char)s.p[i] == 127 || ((unsigned char)s.p[i] > 127 && !utf8) || ((unsigned char)s.p[i] < 32 && s.p[i] != '\t' && !ends) || line > 990)
 			return false;
 	}
 	return true;
@@ -255,7 +259,7 @@ static void add_quoted(struct buf *out, struct slice s)
 
 void report_write_text(struct buf *out, struct slice text)
 {
-	bool plain = is_plain(text);
+	bool plain = is_plain(text, false);
 	struct slice line;
 	buf_addf(out, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
 	         slice_is_ascii(text) ? "us-ascii" : text_is_utf8(text) ? "utf-8" : "iso-8859-1", plain ? "7bit" : "quoted-printable");
@@ -293,9 +297,9 @@ static void add_header_part(struct buf *out, const struct report *r, bool utf8)
 		keep_harmless(&kept, header);
 		header = buf_slice(&kept);
 	}
-	bool plain = is_plain(header);
+	bool plain = is_plain(header, utf8);
 	buf_addf(out, "Content-Type: %s\r\n", utf8 ? "message/global-headers" : "text/rfc822-headers");
-	buf_addf(out, "Content-Description: Header of your message\r\nContent-Transfer-Encoding: %s\r\n\r\n", plain ? "7bit" : "quoted-printable");
+	buf_addf(out, "Content-Description: Header of your message\r\nContent-Transfer-Encoding: %s\r\n\r\n", !plain ? "quoted-printable" : utf8 ? "8bit" : "7bit");
 	if (plain)
 		buf_add(out, header);
 	else
@@ -315,13 +319,15 @@ static struct slice subject_of(enum report_kind kind)
 int report_write(struct buf *out, const struct report *r, bool *eight_bit)
 {
 	bool utf8 = r->envelope->utf8;
+	struct buf words = BUF_INIT(out->max);
 	report_write_head(out, &(struct report_head){ .host = r->host, .from = r->from, .to = r->envelope->reverse_path, .id = r->id, .subject = subject_of(r->kind),
 	                                              .in_reply_to = r->envelope->message_id, .now_s = r->now_s, .auto_submitted = "auto-replied" });
 	buf_addf(out, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_%.*s\"\r\n\r\n", SLICE_FMT(r->id));
 	buf_addf(out, "This is a report about your message, in the form of RFC 3464.\r\n\r\n--=_%.*s\r\n", SLICE_FMT(r->id));
-	buf_addf(out, "Content-Type: text/plain; charset=%s\r\nContent-Description: Report\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-	         utf8 ? "utf-8" : "us-ascii", utf8 ? "8bit" : "7bit");
-	add_words(out, r, utf8);
+	buf_add(out, SLICE("Content-Description: Report\r\n"));
+	add_words(&words, r);
+	report_write_text(out, buf_slice(&words));
+	buf_free(&words);
 	buf_addf(out, "\r\n--=_%.*s\r\nContent-Type: message/%sdelivery-status\r\nContent-Description: Delivery report\r\n", SLICE_FMT(r->id), utf8 ? "global-" : "");
 	buf_addf(out, "Content-Transfer-Encoding: %s\r\n\r\n", utf8 ? "8bit" : "7bit");
 	add_status_part(out, r, utf8);

@@ -130,15 +130,17 @@ static struct slice value_of(const struct vacation_reply *r, const char *name, s
 	return value.p ? value : SLICE("");
 }
 
-/* As much as fits, whole words: half an encoded word is rubbish. */
+/* As much as fits: whole words, half an encoded word is rubbish, or of one that is longer (and can't be one) whole characters. */
 static struct slice shortened(struct slice s)
 {
-	size_t n = MAX_SUBJECT;
+	size_t n = MAX_SUBJECT, whole = n;
 	if (s.n <= n)
 		return s;
 	while (n && s.p[n] != ' ')
 		n--;
-	return slice_head(s, n);
+	while (whole && ((unsigned char)s.p[whole] & 0xc0) == 0x80)
+		whole--;
+	return slice_head(s, n || slice_is_ascii(s) ? n : whole);
 }
 
 /* RFC 2047; no encoded word ends within a character. */
@@ -158,13 +160,17 @@ static void add_encoded(struct buf *out, struct slice s)
 /* RFC 3834, 3.1.5: what the user has written, else that it is automatic, and the message's. */
 static void make_subject(struct buf *out, const struct vacation_reply *r, struct arena *mem)
 {
-	struct slice own = slice_head(r->vacation->subject, 4 * MAX_SUBJECT), theirs = shortened(value_of(r, "Subject", mem));
-	if (own.n && slice_is_ascii(own))
-		buf_add(out, own);
-	else if (own.n && text_is_utf8(own))
-		add_encoded(out, own);
+	struct slice own = shortened(r->vacation->subject), theirs = shortened(value_of(r, "Subject", mem));
+	struct buf plain = BUF_INIT(16 * MAX_SUBJECT);
+	if (own.n && text_is_utf8(own))
+		buf_add(&plain, own);
 	else
-		buf_addf(out, "Auto: %.*s", SLICE_FMT(theirs.n && slice_is_ascii(theirs) ? theirs : SLICE("your message")));
+		buf_addf(&plain, "Auto: %.*s", SLICE_FMT(theirs.n && text_is_utf8(theirs) ? theirs : SLICE("your message")));
+	if (slice_is_ascii(buf_slice(&plain)))
+		buf_add(out, buf_slice(&plain));
+	else
+		add_encoded(out, buf_slice(&plain));
+	buf_free(&plain);
 }
 
 static void add_ids(struct buf *out, struct slice value)

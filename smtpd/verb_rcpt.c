@@ -26,6 +26,8 @@ static struct mail_status read_parameter(struct session *s, struct recipient *r,
 		(wants_success(p->value) ? attack_note : attack_note_free)(s, ATTACK_DSN, &UNKNOWN);
 	if ((!notify && !original) || s->facts.listener == LISTENER_MX)
 		return UNKNOWN;
+	if (!slice_is_ascii(p->value) && !s->facts.transaction->utf8)
+		return MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "This parameter needs SMTPUTF8");
 	bool good = notify ? !r->notify && mail_param_notify(p->value, &r->notify)
 	                   : !r->original.n && mail_param_orcpt(p->value, transaction_arena(s->transaction), &r->original);
 	return good ? MAIL_STATUS_OK : MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "The value of a parameter is wrong");

@@ -133,6 +133,39 @@ static void sizes_never_overflow(void **state)
 	assert_false(mail_param_size(SLICE("1k"), &n));
 }
 
+/* RFC 6533, 3 */
+static void utf8_addresses_have_an_escaped_form_and_come_back(void **state)
+{
+	static const struct {
+		const char *address, *escaped, *kept;
+	} rows[] = {
+		{ "gr\xc3\xb6\xc3\x9f" "e@x.test", "gr\\x{F6}\\x{DF}e@x.test", "gr\xc3\xb6\xc3\x9f" "e@x.test" },
+		{ "a+b=c\\ d@x.test", "a\\x{2B}b\\x{3D}c\\x{5C}\\x{20}d@x.test", "a\\x{2B}b\\x{3D}c\\x{5C}\\x{20}d@x.test" },
+		{ "\xc2\xa0\xdf\xbf\xe0\xa0\x80\xef\xbf\xbd", "\\x{A0}\\x{7FF}\\x{800}\\x{FFFD}", "\xc2\xa0\xdf\xbf\xe0\xa0\x80\xef\xbf\xbd" },
+		{ "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", "\\x{10000}\\x{10FFFF}", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		for (int utf8 = 0; utf8 < 2; utf8++) {
+			struct buf original = BUF_INIT(200), value = BUF_INIT(200);
+			struct slice out = SLICE_NONE;
+			buf_addf(&original, "utf-8;%s", rows[i].address);
+			mail_param_add_orcpt(&value, buf_slice(&original), utf8);
+			assert_true(slice_eq(slice_skip(buf_slice(&value), 6), slice_of(utf8 ? rows[i].kept : rows[i].escaped)));
+			assert_true(mail_param_orcpt(buf_slice(&value), &mem, &out) && slice_eq(out, buf_slice(&original)));
+			buf_free(&original);
+			buf_free(&value);
+		}
+	static const char *const wrong[] = { "\\x{F6", "\\x{f6}", "\\x{0F6}", "\\x{41}", "\\x{0A}", "\\x{7F}", "\\x{}", "\\x{D800}", "\\x{110000}", "\\x", "\\y", "\xc3", "\xff" };
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		struct buf value = BUF_INIT(200);
+		struct slice out;
+		buf_addf(&value, "utf-8;a%s", wrong[i]);
+		assert_false(mail_param_orcpt(buf_slice(&value), &mem, &out));
+		buf_free(&value);
+	}
+}
+
 static void decoded_parameters_are_printable(void **state)
 {
 	struct slice out;
@@ -148,6 +181,7 @@ static void decoded_parameters_are_printable(void **state)
 	assert_false(mail_param_orcpt(SLICE("rfc822;x+0Ay"), &mem, &out));
 	assert_false(mail_param_orcpt(SLICE("rfc822"), &mem, &out));
 	assert_false(mail_param_orcpt(SLICE("rfc 822;x"), &mem, &out));
+	assert_false(mail_param_orcpt(SLICE("rfc822;x+C3+B6"), &mem, &out));
 	assert_true(mail_param_notify(SLICE("SUCCESS,delay"), &bits) && bits == (2 | 8));
 	assert_true(mail_param_notify(SLICE("NEVER"), &bits) && bits == 1);
 	assert_false(mail_param_notify(SLICE("NEVER,SUCCESS"), &bits));
@@ -239,7 +273,7 @@ int main(void)
 		cmocka_unit_test(a_path_prints_as_it_can_be_read_again),
 		cmocka_unit_test(parameters_are_read_one_by_one),
 		cmocka_unit_test(sizes_never_overflow),
-		cmocka_unit_test(decoded_parameters_are_printable),
+		cmocka_unit_test(decoded_parameters_are_printable), cmocka_unit_test(utf8_addresses_have_an_escaped_form_and_come_back),
 		cmocka_unit_test(replies_are_read_by_their_lines),
 		cmocka_unit_test(replies_without_end_are_bounded),
 		cmocka_unit_test(a_reply_becomes_a_status_of_one_clean_line),

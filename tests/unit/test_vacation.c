@@ -133,7 +133,8 @@ static void the_subject_says_that_it_is_automatic(void **state)
 	(void)state;
 	char header[2000] = "Subject:";
 	holds(reply("x\n", "Subject: lunch?\n"), "Subject: Auto: lunch?\r\n");
-	holds(reply("x\n", "Subject: \xc3\xb6\n"), "Subject: Auto: your message\r\n");
+	holds(reply("x\n", "Subject: \xc3\xb6\n"), "Subject: =?utf-8?B?QXV0bzogw7Y=?=\r\n");
+	holds(reply("x\n", "Subject: \xf6\n"), "Subject: Auto: your message\r\n");
 	holds(reply("x\n", "From: a\n"), "Subject: Auto: your message\r\n");
 	holds(reply("Subject: n\xc3\xa4""chste Woche\n\nx\n", "From: a\n"), "Subject: =?utf-8?B?bsOkY2hzdGUgV29jaGU=?=\r\n");
 	for (int i = 0; i < 40; i++)
