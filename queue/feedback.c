@@ -1,5 +1,5 @@
-/* Gathering and mailing DMARC aggregate reports. Key: domain NUL day NUL digest of the record; value: a count and the record. What a crash loses is
- * statistics of minutes, so nothing is synced by force; a damaged file is begun anew. */
+/* The record of one message's outcome, and the store that counts equal ones. Key: day, domain NUL digest of the policy, digest of the row, so that what is due comes
+ * first; value: a version, a count, the record. A report holds one policy, so a domain that changed it gets one for each (RFC 9990, 3.1). */
 #include "queue/feedback.h"
 
 #include <db.h>
@@ -7,20 +7,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/field.h"
-#include "base/inflate.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
-#include "base/unique.h"
-#include "queue/queue_inside.h"
-#include "queue/report.h"
 
-enum { DAY_S = 86400, COUNT = 8, MAX_XML = 16 << 20, MAX_MAIL = 24 << 20, MAX_ROWS = 20000, MAX_KEY = 400 };
-enum tag { TAG_TO = 1, TAG_FIRST };
+enum { VERSION = 1, HEAD = 9 /* version, count */, DIGEST = 16, DAY_DIGITS = 8, MAX_KEY = 400, ROW_XML = 1200 /* a row's tags and numbers */, ORGANISATIONS = 4096 };
+enum tag { TAG_TO = 1, TAG_ORGANISATION, TAG_FIRST };
 
 /* -- the record ------------------------------------------------------------------------------------------------------------- */
 
@@ -39,14 +35,25 @@ static struct slice *field_at(void *target, size_t offset)
 	return (struct slice *)(void *)((char *)target + offset);
 }
 
+static void put_policy(struct buf *out, const struct feedback *f)
+{
+	for (size_t i = 0; i < REPORT_FIELDS; i++)
+		field_add(out, (uint8_t)(TAG_FIRST + i), *field_at((void *)(uintptr_t)&f->report, report_fields[i]));
+}
+
+static void put_row(struct buf *out, const struct feedback *f)
+{
+	for (size_t i = 0; i < ROW_FIELDS; i++)
+		field_add(out, (uint8_t)(TAG_FIRST + REPORT_FIELDS + i), *field_at(f->report.rows, row_fields[i]));
+}
+
 int feedback_put(struct buf *out, const struct feedback *f)
 {
 	for (size_t i = 0; i < f->to_count; i++)
 		field_add(out, TAG_TO, f->to[i]);
-	for (size_t i = 0; i < REPORT_FIELDS; i++)
-		field_add(out, (uint8_t)(TAG_FIRST + i), *field_at((void *)(uintptr_t)&f->report, report_fields[i]));
-	for (size_t i = 0; i < ROW_FIELDS; i++)
-		field_add(out, (uint8_t)(TAG_FIRST + REPORT_FIELDS + i), *field_at(f->report.rows, row_fields[i]));
+	field_add(out, TAG_ORGANISATION, f->organisation);
+	put_policy(out, f);
+	put_row(out, f);
 	return buf_full(out) || out->n > FEEDBACK_MAX_RECORD ? -EMSGSIZE : 0;
 }
 
@@ -55,13 +62,15 @@ int feedback_get(struct slice payload, struct dmarc_report_row *row, struct feed
 	struct slice value, none = SLICE("");
 	uint8_t tag;
 	*row = (struct dmarc_report_row){ none, 0, none, none, none, none, none, none, none, none, none, none, none };
-	*out = (struct feedback){ .report = { none, none, none, 0, 0, none, none, none, none, none, none, none, none, row, 1 } };
+	*out = (struct feedback){ .report = { none, none, none, 0, 0, none, none, none, none, none, none, none, none, row, 1 }, .organisation = none };
 	while (field_next(&payload, &tag, &value)) {
 		if (value.n > 300)
 			return -EPROTO;
 		size_t at = tag - TAG_FIRST;
 		if (tag == TAG_TO && out->to_count < FEEDBACK_MAX_URIS)
 			out->to[out->to_count++] = value;
+		else if (tag == TAG_ORGANISATION)
+			out->organisation = value;
 		else if (tag >= TAG_FIRST && at < REPORT_FIELDS)
 			*field_at(&out->report, report_fields[at]) = value;
 		else if (tag >= TAG_FIRST && at < REPORT_FIELDS + ROW_FIELDS)
@@ -74,8 +83,14 @@ int feedback_get(struct slice payload, struct dmarc_report_row *row, struct feed
 
 /* -- the store -------------------------------------------------------------------------------------------------------------- */
 
-static DB *store;
-static uint64_t row_count;
+struct feedback_store {
+	DB *db;
+	char *path;
+	uint64_t rows;
+	int64_t day;                           /* whose rows these are: */
+	uint32_t by_organisation[ORGANISATIONS]; /* by a secret hash: nobody chooses whose share he uses up */
+	struct hash_key key;
+};
 
 static DB *open_file(const char *path)
 {
@@ -89,226 +104,256 @@ static DB *open_file(const char *path)
 	return NULL;
 }
 
-static DB *open_store(struct queue *q)
+/* How many rows there are: each is looked at, which at the bound takes a fifth of a second once. */
+static int count_rows(DB *db, uint64_t *rows)
 {
-	char path[4200];
-	if (store)
-		return store;
-	snprintf(path, sizeof path, "%s/feedback.db", q->setup.spool_path);
-	store = open_file(path);
-	if (!store && unlink(path) == 0) {
-		log_event(LOG_WARN, "feedback-damaged", LOG_CSTR("file", path), LOG_END);
-		store = open_file(path);
-	}
-	return store;
+	DBC *cursor = NULL;
+	DBT k = { .flags = 0 }, v = { .flags = DB_DBT_PARTIAL };
+	int error = db->cursor(db, NULL, &cursor, 0);
+	if (error)
+		return error;
+	*rows = 0;
+	while ((error = cursor->get(cursor, &k, &v, DB_NEXT)) == 0)
+		++*rows;
+	cursor->close(cursor);
+	return error == DB_NOTFOUND ? 0 : error;
 }
 
-void feedback_close(void)
+static bool open_db(struct feedback_store *s)
 {
-	if (store)
-		store->close(store, 0);
-	store = NULL;
+	s->db = open_file(s->path);
+	if (s->db && count_rows(s->db, &s->rows) == 0)
+		return true;
+	if (s->db)
+		s->db->close(s->db, DB_NOSYNC);
+	s->db = NULL;
+	return false;
 }
 
-static void make_key(struct slice domain, int64_t day, struct slice record, struct buf *key)
+/* A damaged file tells nothing: away with it. */
+static void begin_anew(struct feedback_store *s)
 {
-	uint8_t digest[32];
-	crypto_sha256(record, digest);
-	for (size_t i = 0; i < domain.n; i++)
-		buf_add_byte(key, text_lower_byte(domain.p[i]));
-	buf_addf(key, "%c%08lld%c", 0, (long long)day, 0);
-	buf_add(key, slice((char *)digest, 16));
+	if (s->db)
+		s->db->close(s->db, DB_NOSYNC);
+	s->db = NULL;
+	s->rows = 0;
+	log_event(LOG_WARN, "feedback-damaged", LOG_CSTR("file", s->path), LOG_END);
+	if (unlink(s->path) == 0)
+		open_db(s);
 }
 
-static void count_one(DB *db, struct slice key, struct slice record)
+struct feedback_store *feedback_store_open(struct slice path)
 {
-	char value[COUNT + FEEDBACK_MAX_RECORD];
-	DBT k = { .data = (void *)(uintptr_t)key.p, .size = (u_int32_t)key.n }, v = { .data = value, .ulen = sizeof value, .flags = DB_DBT_USERMEM };
-	uint64_t count = 0;
-	if (db->get(db, NULL, &k, &v, 0) == 0 && v.size >= COUNT)
-		memcpy(&count, value, COUNT);
-	else if (++row_count > FEEDBACK_MAX_ROWS)
+	struct feedback_store *s = MEM_NEW(struct feedback_store);
+	s->path = mem_copy(path.p, path.n);
+	s->key = hash_key_random();
+	if (!open_db(s))
+		begin_anew(s);
+	if (s->db)
+		return s;
+	feedback_store_close(s);
+	return NULL;
+}
+
+void feedback_store_close(struct feedback_store *s)
+{
+	if (!s)
 		return;
-	count++;
-	memcpy(value, &count, COUNT);
-	memcpy(value + COUNT, record.p, record.n);
-	v.size = (u_int32_t)(COUNT + record.n);
-	db->put(db, NULL, &k, &v, 0);
+	if (s->db)
+		s->db->close(s->db, 0);
+	mem_free(s->path);
+	mem_free(s);
 }
 
-int feedback_message(struct peer *p, struct ipc_message *m)
+int feedback_store_sync(struct feedback_store *s)
 {
-	struct feedback f;
-	struct dmarc_report_row row;
-	struct buf key = BUF_INIT(MAX_KEY);
-	DB *db = open_store(p->queue);
-	if (m->payload.n > FEEDBACK_MAX_RECORD || feedback_get(m->payload, &row, &f))
-		return -EPROTO;
-	make_key(f.report.domain, clock_wall_s() / DAY_S, m->payload, &key);
-	if (db && !buf_full(&key))
-		count_one(db, buf_slice(&key), m->payload);
-	buf_free(&key);
-	return 0;
+	return s->db && s->db->sync(s->db, 0) == 0 ? 0 : -EIO;
 }
 
-/* -- reports ---------------------------------------------------------------------------------------------------------------- */
-
-/* The rows of one domain and day. */
-struct gathering {
-	struct arena mem;
-	struct slice domain;
-	int64_t day;
-	struct feedback first;
-	struct dmarc_report_row *rows;
-	size_t count, room;
-	uint64_t messages;
-};
-
-static bool read_key(struct slice key, struct slice *domain, int64_t *day)
+static void add_digest(struct buf *key, void (*put)(struct buf *out, const struct feedback *f), const struct feedback *f)
 {
-	struct slice rest, digest;
-	uint64_t v;
-	*domain = slice_cut(key, 0, &rest);
-	struct slice number = slice_cut(rest, 0, &digest);
-	if (!digest.p || !scan_uint_all(number, 99999999, &v))
+	struct buf b = BUF_INIT(FEEDBACK_MAX_RECORD);
+	uint8_t digest[32];
+	put(&b, f);
+	crypto_sha256(buf_slice(&b), digest);
+	buf_add(key, slice((char *)digest, DIGEST));
+	buf_free(&b);
+}
+
+static void make_key(const struct feedback *f, int64_t day, struct buf *key)
+{
+	buf_addf(key, "%08lld", (long long)day);
+	for (size_t i = 0; i < f->report.domain.n; i++)
+		buf_add_byte(key, text_lower_byte(f->report.domain.p[i]));
+	buf_add_byte(key, 0);
+	add_digest(key, put_policy, f);
+	add_digest(key, put_row, f);
+}
+
+/* A value's record; the count before it. False: it is none of ours. */
+static bool read_value(struct slice value, uint64_t *count, struct dmarc_report_row *row, struct feedback *f)
+{
+	if (value.n <= HEAD || value.p[0] != VERSION)
 		return false;
+	*count = 0;
+	for (size_t i = 1; i < HEAD; i++)
+		*count = *count << 8 | (unsigned char)value.p[i];
+	return feedback_get(slice_skip(value, HEAD), row, f) == 0;
+}
+
+/* True: one more row of this organisation may be begun. */
+static bool has_room(struct feedback_store *s, const struct feedback *f, int64_t day)
+{
+	if (day != s->day)
+		memset(s->by_organisation, 0, sizeof s->by_organisation);
+	s->day = day;
+	uint32_t *rows = &s->by_organisation[hash_bytes(&s->key, f->organisation) % ORGANISATIONS];
+	if (s->rows >= FEEDBACK_MAX_ROWS || *rows >= FEEDBACK_MAX_ORGANISATION_ROWS)
+		return false;
+	s->rows++;
+	++*rows;
+	return true;
+}
+
+static int write_value(struct feedback_store *s, struct slice key, uint64_t count, struct slice record)
+{
+	struct buf b = BUF_INIT(HEAD + FEEDBACK_MAX_RECORD);
+	buf_add_byte(&b, VERSION);
+	for (int shift = 56; shift >= 0; shift -= 8)
+		buf_add_byte(&b, (char)(count >> shift));
+	buf_add(&b, record);
+	DBT k = { .data = (void *)(uintptr_t)key.p, .size = (u_int32_t)key.n }, v = { .data = b.p, .size = (u_int32_t)b.n };
+	int error = s->db->put(s->db, NULL, &k, &v, 0);
+	buf_free(&b);
+	return error ? -EIO : 0;
+}
+
+static int count_one(struct feedback_store *s, const struct feedback *f, int64_t day, struct slice key, struct slice record)
+{
+	char value[HEAD + FEEDBACK_MAX_RECORD];
+	DBT k = { .data = (void *)(uintptr_t)key.p, .size = (u_int32_t)key.n }, v = { .data = value, .ulen = sizeof value, .flags = DB_DBT_USERMEM };
+	struct feedback old;
+	struct dmarc_report_row row;
+	uint64_t count = 0;
+	int error = s->db->get(s->db, NULL, &k, &v, 0);
+	if (error == 0 && read_value(slice(value, v.size), &count, &row, &old))
+		return write_value(s, key, count + 1, old.to_count > f->to_count ? slice_skip(slice(value, v.size), HEAD) : record);
+	if (error && error != DB_NOTFOUND)
+		return -EIO;
+	return has_room(s, f, day) ? write_value(s, key, 1, record) : -ENOSPC;
+}
+
+int feedback_store_count(struct feedback_store *s, const struct feedback *f, int64_t day)
+{
+	struct buf key = BUF_INIT(MAX_KEY), record = BUF_INIT(FEEDBACK_MAX_RECORD);
+	int error = s->db ? feedback_put(&record, f) : -EIO;
+	make_key(f, day, &key);
+	if (!error)
+		error = buf_full(&key) ? -EMSGSIZE : count_one(s, f, day, buf_slice(&key), buf_slice(&record));
+	buf_free(&key);
+	buf_free(&record);
+	return error;
+}
+
+/* -- a report's rows -------------------------------------------------------------------------------------------------------- */
+
+/* Day, domain and policy: what has these in common is one report. */
+static bool read_key(struct slice key, struct slice *group, int64_t *day)
+{
+	uint64_t v;
+	if (key.n <= DAY_DIGITS + 1 + 2 * DIGEST || !scan_uint_all(slice_head(key, DAY_DIGITS), 99999999, &v))
+		return false;
+	*group = slice_head(key, key.n - DIGEST);
 	*day = (int64_t)v;
 	return true;
 }
 
-static void add_row(struct gathering *g, struct slice value)
+static void add_destination(struct feedback *all, struct slice to)
+{
+	for (size_t i = 0; i < all->to_count; i++)
+		if (slice_eq_nocase(all->to[i], to))
+			return;
+	if (all->to_count < FEEDBACK_MAX_URIS)
+		all->to[all->to_count++] = to;
+}
+
+/* What a value can't make longer than this in XML: each byte is escaped in five at most. */
+static size_t weight_of(struct slice record)
+{
+	size_t n = ROW_XML + record.n;
+	for (size_t i = 0; i < record.n; i++)
+		n += record.p[i] == '<' || record.p[i] == '>' || record.p[i] == '&' ? 4 : 0;
+	return n;
+}
+
+/* False: it doesn't fit any more. A row that can't be read counts for nothing. */
+static bool add_row(struct feedback_batch *b, size_t *room, struct slice value)
 {
 	struct feedback f;
-	struct slice record = arena_copy(&g->mem, slice_skip(value, COUNT));
-	if (g->count == g->room) {
-		g->room = g->room ? g->room * 2 : 64;
-		struct dmarc_report_row *more = ARENA_ARRAY(&g->mem, struct dmarc_report_row, g->room);
+	struct dmarc_report_row row;
+	uint64_t messages;
+	if (b->weight + weight_of(value) > FEEDBACK_MAX_XML)
+		return false;
+	struct slice copy = arena_copy(&b->mem, value);
+	if (!copy.p || !read_value(copy, &messages, &row, &f))
+		return copy.p != NULL;
+	if (b->count == *room) {
+		struct dmarc_report_row *more = ARENA_ARRAY(&b->mem, struct dmarc_report_row, *room ? *room * 2 : 64);
 		if (!more)
-			return;
-		if (g->count)
-			memcpy(more, g->rows, g->count * sizeof *more);
-		g->rows = more;
+			return false;
+		if (b->count)
+			memcpy(more, b->rows, b->count * sizeof *more);
+		b->rows = more;
+		*room = *room ? *room * 2 : 64;
 	}
-	struct dmarc_report_row *row = &g->rows[g->count];
-	if (!record.p || feedback_get(record, row, &f))
-		return;
-	memcpy(&row->count, value.p, COUNT);
-	g->messages += row->count;
-	g->count++;
-	g->first = f;
+	if (!b->count)
+		b->first = f;
+	for (size_t i = 0; i < f.to_count; i++)
+		add_destination(&b->first, f.to[i]);
+	row.count = messages;
+	b->rows[b->count++] = row;
+	b->messages += messages;
+	b->weight += weight_of(value);
+	return true;
 }
 
-static void write_mail(struct queue *q, const struct gathering *g, struct slice to, struct slice id, struct slice packed, struct buf *out)
+/* From the cursor on, all that belongs together. 0 or Berkeley DB's error. */
+static int take_rows(struct feedback_store *s, DBC *cursor, int64_t until_day, struct feedback_batch *b)
 {
-	struct buf subject = BUF_INIT(1000);
-	int64_t begin_s = g->day * DAY_S, end_s = begin_s + DAY_S - 1;
-	struct slice from = slice_of(q->postmaster_text);
-	buf_addf(&subject, "Report Domain: %.*s Submitter: %.*s Report-ID: <%.*s>", SLICE_FMT(g->domain), SLICE_FMT(q->host), SLICE_FMT(id));
-	report_write_head(out, &(struct report_head){ .host = q->host, .from = from, .to = to, .id = id, .subject = buf_slice(&subject), .now_s = clock_wall_s(),
-	                                              .auto_submitted = "auto-generated" });
-	buf_addf(out, "Content-Type: multipart/mixed; boundary=\"=_%.*s\"\r\n\r\n--=_%.*s\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
-	         "A DMARC aggregate report for %.*s by %.*s: %llu messages.\r\n\r\n--=_%.*s\r\nContent-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n"
-	         "Content-Disposition: attachment;\r\n\tfilename=\"%.*s!%.*s!%lld!%lld.xml.gz\"\r\n\r\n",
-	         SLICE_FMT(id), SLICE_FMT(id), SLICE_FMT(g->domain), SLICE_FMT(q->host), (unsigned long long)g->messages, SLICE_FMT(id), SLICE_FMT(q->host),
-	         SLICE_FMT(g->domain), (long long)begin_s, (long long)end_s);
-	for (struct slice rest = packed; rest.n; rest = slice_skip(rest, 57)) {
-		text_add_base64(out, slice_head(rest, 57));
-		buf_add_cstr(out, "\r\n");
+	DBT k = { .flags = 0 }, v = { .flags = 0 };
+	struct slice group, mine = SLICE("");
+	size_t room = 0;
+	int64_t day;
+	int error;
+	while ((error = cursor->get(cursor, &k, &v, DB_NEXT)) == 0) {
+		bool good = read_key(slice(k.data, k.size), &group, &day);
+		if (good && (day >= until_day || (mine.n && !slice_eq(group, mine))))
+			break;
+		if (good && !mine.n) {
+			mine = arena_copy(&b->mem, group);
+			b->day = day;
+		}
+		if (good && !add_row(b, &room, slice(v.data, v.size)))
+			break;
+		if ((error = cursor->del(cursor, 0)))
+			break;
+		s->rows -= s->rows > 0;
 	}
-	buf_addf(out, "--=_%.*s--\r\n", SLICE_FMT(id));
-	buf_free(&subject);
+	return error == DB_NOTFOUND ? 0 : error;
 }
 
-static void post(struct queue *q, const struct gathering *g, struct slice to, struct slice packed)
-{
-	struct unique id = unique_new();
-	struct arena mem = ARENA_INIT(1 << 20);
-	struct buf text = BUF_INIT(MAX_MAIL);
-	int64_t now_s = clock_wall_s();
-	write_mail(q, g, to, unique_slice(&id), packed, &text);
-	struct envelope_recipient recipient = queue_address(q, to, &mem);
-	struct envelope e = { .id = unique_slice(&id), .arrived_s = now_s, .expires_s = now_s + DAY_S, .evidence = { EVIDENCE_LOCAL, SLICE("porter"), SLICE("a DMARC report of ours") },
-		              .reverse_path = SLICE(""), .report = true, .client = SLICE("local"), .transaction = unique_slice(&id), .sign = true, .recipients = &recipient,
-		              .recipient_count = 1 };
-	log_event(LOG_INFO, "dmarc-report", LOG_STR("id", e.id), LOG_STR("domain", g->domain), LOG_STR("to", to), LOG_UINT("messages", g->messages), LOG_END);
-	queue_post(q, &e, &text, NULL, NULL);
-	buf_free(&text);
-	arena_free(&mem);
-}
-
-static bool send_one(struct queue *q, struct gathering *g)
-{
-	struct buf xml = BUF_INIT(MAX_XML), packed = BUF_INIT(MAX_XML), id = BUF_INIT(400);
-	buf_addf(&id, "%lld.%.*s", (long long)g->day, SLICE_FMT(g->domain));
-	struct dmarc_report r = g->first.report;
-	r.org_name = q->host;
-	r.email = slice_of(q->postmaster_text);
-	r.report_id = buf_slice(&id);
-	r.begin_s = g->day * DAY_S;
-	r.end_s = r.begin_s + DAY_S - 1;
-	r.rows = g->rows;
-	r.row_count = g->count;
-	bool good = g->count && dmarc_report_write(&r, &xml) == 0 && deflate_gzip(buf_slice(&xml), &packed) == 0;
-	for (size_t i = 0; good && i < g->first.to_count; i++)
-		post(q, g, g->first.to[i], buf_slice(&packed));
-	buf_free(&xml);
-	buf_free(&packed);
-	buf_free(&id);
-	return good;
-}
-
-/* The first domain and day that is due, its rows taken out of the store. False: nothing is due. */
-static bool gather(DB *db, int64_t until_day, struct gathering *g)
+int feedback_store_take(struct feedback_store *s, int64_t until_day, struct feedback_batch *b)
 {
 	DBC *cursor = NULL;
-	DBT k = { .flags = 0 }, v = { .flags = 0 };
-	bool found = false;
-	if (db->cursor(db, NULL, &cursor, 0))
-		return false;
-	while (cursor->get(cursor, &k, &v, DB_NEXT) == 0 && g->count < MAX_ROWS) {
-		struct slice domain;
-		int64_t day;
-		if (!read_key(slice(k.data, k.size), &domain, &day) || v.size <= COUNT) {
-			cursor->del(cursor, 0);
-			continue;
-		}
-		if (day >= until_day || (found && (day != g->day || !slice_eq(domain, g->domain)))) {
-			if (found)
-				break;
-			continue;
-		}
-		if (!found) {
-			g->domain = arena_copy(&g->mem, domain);
-			g->day = day;
-			found = true;
-		}
-		add_row(g, slice(v.data, v.size));
-		cursor->del(cursor, 0);
-		row_count -= row_count > 0;
-	}
+	*b = (struct feedback_batch){ .mem = ARENA_INIT(64 << 20) };
+	if (!s->db || s->db->cursor(s->db, NULL, &cursor, 0))
+		return -EIO;
+	int error = take_rows(s, cursor, until_day, b);
 	cursor->close(cursor);
-	return found;
-}
-
-unsigned feedback_send(struct queue *q, bool all)
-{
-	static int64_t done_day;
-	int64_t today = clock_wall_s() / DAY_S;
-	unsigned count = 0;
-	if (q->draining || (!all && today == done_day))
-		return 0;
-	done_day = today;
-	DB *db = open_store(q);
-	for (int i = 0; db && i < 10000; i++) {
-		struct gathering g = { .mem = ARENA_INIT(64 << 20) };
-		bool found = gather(db, all ? today + 1 : today, &g);
-		if (found)
-			count += send_one(q, &g);
-		arena_free(&g.mem);
-		if (!found)
-			break;
-	}
-	if (db)
-		db->sync(db, 0);
-	return count;
+	if (!error && b->count)
+		return 1;
+	arena_free(&b->mem);
+	if (error)
+		begin_anew(s);
+	return error ? -EIO : 0;
 }

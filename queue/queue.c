@@ -226,7 +226,7 @@ void queue_free(struct queue *q)
 	atomic_store(&q->scan_ends, true);
 	worker_free(q->scanner);
 	worker_free(q->files);
-	feedback_close();
+	feedback_free(q);
 	if (q->ledger)
 		ledger_close(q->ledger);
 	if (q->spool)

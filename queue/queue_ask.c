@@ -301,7 +301,7 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 		return 0;
 	}
 	if (count == 1 && slice_eq(words[0], SLICE("send-reports"))) {
-		buf_addf(answer, "{\"reports\":%u}\n", feedback_send(q, true));
+		buf_addf(answer, "{\"reports\":%u}\n", feedback_send_now(q));
 		return 0;
 	}
 	return -ENOSYS;

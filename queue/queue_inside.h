@@ -68,6 +68,7 @@ struct queue {
 	struct queue_state state, told_state, looked;
 	uint64_t seconds;
 	struct vacations *vacations;
+	struct feedback_reports *feedback; /* DMARC's; NULL before the first */
 	bool dropping;
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */

@@ -129,7 +129,7 @@ void queue_on_second(void *arg)
 		drop_scan(q);
 		vacation_look(q);
 		dead_letter_daily(q);
-		feedback_send(q, false);
+		feedback_send_due(q);
 	}
 	if (q->looking)
 		return;

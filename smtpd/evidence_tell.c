@@ -1,12 +1,16 @@
-/* A record for the queue, held until its destinations are known to be willing. */
+/* A record for the queue, held until its destinations are known to be willing. Their questions are among the message's (base/mail_dns). */
 #include "smtpd/evidence_tell.h"
 
+#include "base/mail_dns.h"
+#include "base/mail_path.h"
 #include "base/mem.h"
 #include "queue/feedback.h"
 #include "queue/queue_proto.h"
 #include "smtpd/evidence_settings.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
+
+enum { MAX_OPEN = 64 };
 
 struct telling {
 	struct smtpd *d;
@@ -25,18 +29,53 @@ static void finish(struct telling *t)
 	if (t->f.to_count && feedback_put(&b, &t->f) == 0)
 		peer_tell(t->d->queue, QUEUE_FEEDBACK, 0, buf_slice(&b));
 	buf_free(&b);
+	t->d->tellings--;
 	arena_free(&t->mem);
 	mem_free(t);
+}
+
+static void add_to(struct telling *t, struct slice address)
+{
+	for (size_t i = 0; i < t->f.to_count; i++)
+		if (slice_eq_nocase(t->f.to[i], address))
+			return;
+	if (t->f.to_count < FEEDBACK_MAX_URIS)
+		t->f.to[t->f.to_count++] = address;
+}
+
+/* Its domain; "": no address that mail can be sent to. */
+static struct slice domain_of(struct telling *t, struct slice address)
+{
+	struct mail_path path;
+	const char *why;
+	return address.n <= 250 && mail_path_parse_address(address, &t->mem, &path, &why) == 0 ? path.domain : SLICE("");
+}
+
+/* Whoever agrees may name other addresses of its own (RFC 9990, 4). */
+static void add_willing(struct telling *t, struct slice text)
+{
+	struct slice asked = t->asked[t->at], domain = domain_of(t, asked);
+	struct dmarc_record r;
+	if (dmarc_record_parse(text, &r) || !r.rua_count) {
+		add_to(t, asked);
+		return;
+	}
+	for (size_t i = 0; i < r.rua_count; i++) {
+		struct slice address = dmarc_uri_address(r.rua[i], &t->mem);
+		if (slice_eq_nocase(domain_of(t, address), domain))
+			add_to(t, address);
+	}
 }
 
 static void on_answer(void *arg, const struct dns_answer *a)
 {
 	struct telling *t = arg;
-	bool willing = false;
+	struct slice record = SLICE("");
 	for (size_t i = 0; a->answer == FOUND && i < a->count; i++)
-		willing |= dmarc_record_is(a->records[i].data);
-	if (willing)
-		t->f.to[t->f.to_count++] = t->asked[t->at];
+		if (dmarc_record_is(a->records[i].data))
+			record = a->records[i].data;
+	if (record.n)
+		add_willing(t, record);
 	t->at++;
 	ask_next(t);
 }
@@ -47,9 +86,8 @@ static void ask_next(struct telling *t)
 		finish(t);
 		return;
 	}
-	struct slice address = t->asked[t->at];
 	struct buf name = BUF_INIT(1000);
-	buf_addf(&name, "%.*s._report._dmarc.%.*s", SLICE_FMT(t->f.report.domain), SLICE_FMT(slice_skip(address, slice_rfind(address, '@') + 1)));
+	buf_addf(&name, "%.*s._report._dmarc.%.*s", SLICE_FMT(t->f.report.domain), SLICE_FMT(domain_of(t, t->asked[t->at])));
 	dns_ask(t->d->dns, DNS_TXT, buf_slice(&name), on_answer, t);
 	buf_free(&name);
 }
@@ -59,16 +97,14 @@ static bool is_below(struct slice name, struct slice domain)
 	return slice_ends_nocase(name, domain) && (name.n == domain.n || name.p[name.n - domain.n - 1] == '.');
 }
 
-static void add_destinations(struct telling *t, const struct dmarc_verdict *v)
+/* questions: how many this message may still ask. */
+static void add_destinations(struct telling *t, const struct dmarc_verdict *v, size_t questions)
 {
 	for (size_t i = 0; i < v->record.rua_count && t->f.to_count + t->asked_count < FEEDBACK_MAX_URIS; i++) {
-		struct slice address = dmarc_uri_address(v->record.rua[i], &t->mem);
-		size_t at = slice_rfind(address, '@');
-		if (at == 0 || at + 1 >= address.n || address.n > 250)
-			continue;
-		if (is_below(slice_skip(address, at + 1), v->organisation))
-			t->f.to[t->f.to_count++] = address;
-		else
+		struct slice address = dmarc_uri_address(v->record.rua[i], &t->mem), domain = domain_of(t, address);
+		if (domain.n && v->organisation.n && is_below(domain, v->organisation))
+			add_to(t, address);
+		else if (domain.n && t->asked_count < questions)
 			t->asked[t->asked_count++] = address;
 	}
 }
@@ -87,6 +123,7 @@ static void fill_policies(struct telling *t, const struct dmarc_verdict *v)
 {
 	struct dmarc_report *r = &t->f.report;
 	r->domain = keep(t, v->domain);
+	t->f.organisation = keep(t, v->organisation.n ? v->organisation : v->domain);
 	r->p = policy_word(v->record.p);
 	r->sp = policy_word(v->record.sp);
 	r->np = policy_word(v->record.np);
@@ -141,10 +178,11 @@ void evidence_tell(struct check *c, const struct mail_check_results *r, const st
 		return;
 	struct telling *t = MEM_NEW(struct telling);
 	t->d = check_smtpd(c);
+	bool crowded = t->d->tellings++ >= MAX_OPEN; /* a zone that doesn't answer holds each of them for long */
 	t->mem.max = 64 << 10;
 	fill_policies(t, v);
 	fill_row(t, c, r, p);
-	add_destinations(t, v);
+	add_destinations(t, v, crowded || r->questions >= MAIL_DNS_MAX ? 0 : MAIL_DNS_MAX - r->questions);
 	ask_next(t);
 }
 

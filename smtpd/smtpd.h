@@ -33,6 +33,7 @@ struct smtpd {
 	struct keeper *keeper;
 	struct tls_context *tls;           /* NULL: no certificate, no STARTTLS */
 	struct dns *dns;
+	size_t tellings;                   /* open ones of smtpd/evidence_tell */
 	struct harvest *harvest;
 	struct crowd *crowd;
 	struct attacks *attacks;           /* NULL: not counted */

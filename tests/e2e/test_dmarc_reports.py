@@ -10,8 +10,8 @@ from sink import Sink
 
 ZONE = {
     'report.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
-    '_dmarc.report.test': {'TXT': ['v=DMARC1; p=reject; rua=mailto:dmarc@report.test,mailto:x@elsewhere.test!10m,https://report.test/,mailto:y@willing.test']},
-    'report.test._report._dmarc.willing.test': {'TXT': ['v=DMARC1;']},
+    '_dmarc.report.test': {'TXT': ['v=DMARC1; p=reject; rua=mailto:dmarc@report.test,mailto:DMARC@report.test,mailto:"@report.test,mailto:x@elsewhere.test!10m,https://report.test/,mailto:a@willing.test']},
+    'report.test._report._dmarc.willing.test': {'TXT': ['v=DMARC1; rua=mailto:y@willing.test,mailto:z@elsewhere.test']},
     'silent.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
     '_dmarc.silent.test': {'TXT': ['v=DMARC1; p=reject']},
     'other.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
@@ -83,7 +83,7 @@ def main():
         found = p.wait(told)
         check('reports are made of it, one domain asked for them', found and set(made) <= {0, 1}, made)
         to = sorted({r for m in sink.messages for r in m.recipients})
-        check('they go to the domain\'s own address and to the other one that agreed', to == ['dmarc@report.test', 'y@willing.test'] and len(sink.messages) == 2 * sum(made), to)
+        check('they go to the domain\'s own address, once, and to the one that another domain, which agreed, wants instead', to == ['dmarc@report.test', 'y@willing.test'] and len(sink.messages) == 2 * sum(made), to)
         check('with the null reverse-path', all(m.sender == '' for m in sink.messages))
         check('and say what happened', sum(r['messages'] for r in found['reports']) == 5 and {r['policy'] for r in found['reports']} == {'reject'}, found)
         rows = found['sources']
@@ -92,6 +92,21 @@ def main():
         check('the file has the name that the RFC wants', all(re.search(rb'filename="mx\.example\.test!report\.test!\d+!\d+\.xml\.gz"', m.content) for m in sink.messages))
         out = p.ctl('auth', 'send-reports')
         check('nothing is sent twice', json.loads(out.stdout)['reports'] == 0, out.stdout)
+
+        def ids():
+            return {re.search(r'<report_id>(.*?)</report_id>', attachment(m.content)).group(1) for m in sink.messages}
+
+        def one_more():
+            return p.wait(lambda: json.loads(p.ctl('auth', 'send-reports').stdout)['reports'] == 1)
+        before, count = ids(), len(sink.messages)
+        p.send(mail('report.test'), sender='ann@report.test')
+        check('what comes later on the same day is another report, with an id of its own',
+              one_more() and p.wait(lambda: len(sink.messages) == count + 2) and len(ids()) == len(before) + 1, (ids(), before))
+        p.stop()
+        (p.dir / 'spool/feedback.db').write_bytes(b'rubbish' * 1000)
+        p.start()
+        p.send(mail('report.test'), sender='ann@report.test')
+        check('a damaged file is begun anew, and the log says so', one_more() and 'feedback-damaged' in p.log_text())
     sink.stop()
     finish()
 
