@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -76,13 +77,18 @@ int proc_restrict(const struct proc_plan *plan, bool privileged, const char **st
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	prctl(PR_SET_DUMPABLE, TRACEABLE);
-	prctl(PR_SET_PDEATHSIG, 9); /* setresuid cleared it */
-	if (getppid() != parent) {  /* it died in between, and nobody would have told us */
-		*step = "parent";
-		return -ESRCH;
-	}
+	*step = "parent";
+	if ((error = proc_end_with(parent, SIGKILL))) /* setresuid cleared it */
+		return error;
 	*step = "system-call-filter";
 	return proc_filter_calls(plan->calls);
+}
+
+int proc_end_with(pid_t parent, int signal)
+{
+	if (prctl(PR_SET_PDEATHSIG, signal) < 0)
+		return -errno;
+	return getppid() == parent ? 0 : -ESRCH; /* it died in between, and nobody would have told us */
 }
 
 int proc_become(const char *user, const char **home)

@@ -30,6 +30,9 @@ int proc_filter_calls(enum proc_calls calls);
 /* For a short-lived helper that runs as a person: all ids of that user. Used by the parent's child before exec. */
 int proc_become(const char *user, const char **home);
 
+/* The kernel sends us this signal when that process, our parent, ends; to be asked for anew after each change of ids. 0, or -ESRCH: it has ended already. */
+int proc_end_with(pid_t parent, int signal);
+
 /* Raises RLIMIT_NOFILE as far as allowed; returns what it is now. */
 unsigned long proc_raise_descriptors(unsigned long wanted);
 

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/proc.h"
+
 enum { ROUNDS = 10000, REST_US = 1000 };
 
 /* Kills those that are our children now; theirs are ours in the next round. False: there are none. */
@@ -48,7 +50,7 @@ static bool reap(pid_t program, int *status)
 }
 
 /* As it ended itself. */
-static void end(int status, const sigset_t *watched)
+static _Noreturn void end(int status, const sigset_t *watched)
 {
 	if (WIFEXITED(status))
 		_exit(WEXITSTATUS(status));
@@ -58,7 +60,7 @@ static void end(int status, const sigset_t *watched)
 	_exit(75);
 }
 
-void helper_guard(void)
+pid_t helper_guard(pid_t parent)
 {
 	sigset_t watched;
 	int status = SIGKILL;
@@ -68,14 +70,14 @@ void helper_guard(void)
 	sigprocmask(SIG_BLOCK, &watched, NULL);
 	prctl(PR_SET_NAME, "porterd:guard");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	pid_t program = fork();
+	pid_t guard = getpid(), program = proc_end_with(parent, SIGTERM) ? -1 : fork();
 	if (program < 0)
 		_exit(75);
 	if (program == 0) {
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
 		setsid();
 		sigprocmask(SIG_UNBLOCK, &watched, NULL);
-		return;
+		return guard;
 	}
 	while (sigwaitinfo(&watched, NULL) != SIGTERM && !reap(program, &status))
 		;

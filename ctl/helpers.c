@@ -81,7 +81,7 @@ static const char *become(const struct helper_kind *k, const char *user, const c
 	return name && (!*name || proc_become(name, home) == 0) ? name : NULL;
 }
 
-static void become_helper(struct parent *p, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
+static void become_helper(struct parent *p, pid_t parent, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
 {
 	const char *home = "/";
 	char kind[64], log[32];
@@ -97,9 +97,9 @@ static void become_helper(struct parent *p, const struct helper_kind *k, const c
 	close_range(3, ~0u, 0);
 	limit(RLIMIT_CORE, 0);
 	if (!k->main)
-		helper_guard();
+		parent = helper_guard(parent);
 	user = become(k, user, &home);
-	if (!user)
+	if (!user || proc_end_with(parent, SIGKILL))
 		_exit(75);
 	set_environment(user, home);
 	if (chdir(home) < 0 && chdir("/") < 0)
@@ -162,9 +162,9 @@ static int start(struct child *c, uint64_t id, const struct helper_kind *k, cons
 	int errors[2];
 	if (pipe2(errors, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	if (pid == 0)
-		become_helper(p, k, user, argv, fd, errors[1]);
+		become_helper(p, parent, k, user, argv, fd, errors[1]);
 	close(errors[1]);
 	if (pid < 0) {
 		close(errors[0]);

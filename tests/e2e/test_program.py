@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A program as a mailbox: exact arguments from the map and no shell, the message on standard input, sysexits as the fate, standard output discarded, the first line of standard error in the log."""
-import atexit, os, re, shutil, sys, tempfile
+import atexit, os, re, shutil, signal, sys, tempfile, threading
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import BUILD, Porter, check, finish
@@ -78,6 +78,18 @@ with Porter('program', settings={'evidence': 'no'}, maps={
     check('children that it leaves behind end with it, also in a session of their own', p.wait(lambda: all(map(is_gone, left))), left)
     limits = (folder / 'limits').read_text().split()
     check('its memory has a limit, and it leaves no core', limits == ['1048576', '0'] or 'asan' in str(BUILD), limits)
+    threading.Thread(target=p.send, kwargs={'to': 'slow@example.test'}, daemon=True).start()
+    p.wait((folder / 'slow-pids').exists)
+    pids = (folder / 'slow-pids').read_text().split()
+    family = [pid for pid in p.pids() if pid != p.process.pid]
+    os.kill(p.process.pid, signal.SIGKILL)
+    p.process.wait()
+    check('when the parent is killed the program ends with it, and what it started, and its guard',
+          len(pids) == 2 and p.wait(lambda: all(map(is_gone, [*pids, *family]))), [x for x in [*pids, *family] if not is_gone(x)])
+    for pid in pids:
+        is_gone(pid) or os.kill(int(pid), signal.SIGKILL)
+    (folder / 'slow-pids').unlink()
+    p.start()
     p.set({'program-timeout': '2s'})
     p.ctl('reload')
     code = p.wait(lambda: p.send(to='slow@example.test'))
