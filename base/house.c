@@ -87,6 +87,7 @@ static int begin_message(struct house *h, struct ipc_message *m)
 	case HOUSE_FILE:
 		if (h->file_count == HOUSE_MAX_FILES)
 			return -EPROTO;
+		h->files = mem_grow(h->files, h->file_count + 1, sizeof *h->files);
 		h->files[h->file_count++] = (struct house_file){ arena_copy(&h->mem, s.name), take(m) };
 		return 0;
 	case HOUSE_MAPS:

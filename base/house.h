@@ -61,7 +61,7 @@ struct house_peer {
 	int fd;                /* -1 once taken */
 };
 
-enum { HOUSE_MAX_LISTENERS = 64, HOUSE_MAX_FILES = 256, HOUSE_MAX_PEERS = 256 };
+enum { HOUSE_MAX_LISTENERS = 64, HOUSE_MAX_FILES = 6000, HOUSE_MAX_PEERS = 256 };
 
 struct house_wish;
 struct house {
@@ -74,7 +74,7 @@ struct house {
 	bool privileged;              /* started by root: users, chroot and capabilities apply */
 	struct house_listener listeners[HOUSE_MAX_LISTENERS];
 	size_t listener_count;
-	struct house_file files[HOUSE_MAX_FILES];
+	struct house_file *files;     /* the keeper has one for each key */
 	size_t file_count;
 	struct house_peer peers[HOUSE_MAX_PEERS]; /* those that came before house_run */
 	size_t peer_count;

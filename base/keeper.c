@@ -17,7 +17,7 @@
 #include "base/proc.h"
 #include "base/tls_key.h"
 
-enum { MAX_KEYS = 512, MAX_FILE = 64 << 10, MAX_NAME = 512, MAX_ANSWER = 2048 };
+enum { MAX_KEYS = HOUSE_MAX_FILES, MAX_FILE = 64 << 10, MAX_NAME = 512, MAX_ANSWER = 2048 };
 
 /* A TLS or DKIM key, by the file it came from. */
 struct held {

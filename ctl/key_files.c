@@ -17,7 +17,7 @@
 #include "base/tls.h"
 #include "ctl/parent.h"
 
-enum { MAX_KEY_FILES = 200, MADE_DAYS = 3650, MAC_PURPOSES = 2 };
+enum { MAX_KEY_FILES = 5000, MADE_DAYS = 3650, MAC_PURPOSES = 2 };
 
 struct key_file {
 	char *name, *path;            /* "tls-key:0", where it lies */
@@ -26,8 +26,9 @@ struct key_file {
 };
 
 struct key_files {
-	struct key_file files[MAX_KEY_FILES];
+	struct key_file *files;
 	size_t count;
+	bool full;
 	struct loop_timer *look;
 };
 
@@ -105,6 +106,7 @@ static void close_all(struct key_files *k)
 		mem_free(k->files[i].path);
 	}
 	k->count = 0;
+	k->full = false;
 }
 
 static int reopen(struct key_file *f)
@@ -126,8 +128,13 @@ static int reopen(struct key_file *f)
 
 static void add(struct key_files *k, const char *name, const char *path)
 {
-	if (k->count == MAX_KEY_FILES)
+	if (k->count == MAX_KEY_FILES) {
+		if (!k->full)
+			log_event(LOG_ERROR, "key-files-full", LOG_CSTR("file", path), LOG_UINT("most", MAX_KEY_FILES), LOG_END);
+		k->full = true;
 		return;
+	}
+	k->files = mem_grow(k->files, k->count + 1, sizeof *k->files);
 	struct key_file *f = &k->files[k->count];
 	*f = (struct key_file){ mem_copy(name, strlen(name)), mem_copy(path, strlen(path)), -1, { 0 } };
 	k->count++; /* also when it isn't there: it may come */

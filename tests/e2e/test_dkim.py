@@ -110,6 +110,17 @@ def keys_vouch_for_nobody_else(p, zone):
 
 
 me = getpass.getuser() if os.geteuid() else 'root'
+def many_domains(p):
+    """A house of three hundred domains, each with a key of its own."""
+    key = next((p.etc / 'keys').glob(f'*e*._domainkey.{DOMAIN}.pem'))
+    for i in range(300):
+        shutil.copy(key, key.with_name(f'{key.name.split(".")[0]}._domainkey.d{i}.test.pem'))
+    p.ctl('reload')
+    def held():
+        return [(r['status'] or {}).get('keys') for r in p.status()['processes'] if r['role'] == 'keeper' and not r['draining']]
+    check('the keeper holds the keys of three hundred domains', p.wait(lambda: any(n and n > 300 for n in held())), held())
+
+
 hop = Sink(rcpt=lambda a: '550 5.1.1 no such user' if a.startswith('no') else None)
 with Porter('dkim', maps={'senders': f'unix:{me} {me}@example.test\n', 'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'}) as p:
     zone = keys_and_records(p)
