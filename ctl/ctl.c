@@ -15,6 +15,7 @@
 #include "base/general_settings.h"
 #include "base/house.h"
 #include "base/ipc.h"
+#include "base/net.h"
 #include "base/scan.h"
 #include "ctl/settings_all.h"
 
@@ -43,6 +44,25 @@ void ctl_print(struct slice text)
 {
 	if (text.n)
 		fwrite(text.p, 1, text.n, stdout);
+}
+
+struct slice ctl_resolver(struct ctl *c, struct slice text)
+{
+	struct net_address a;
+	const char *why;
+	struct buf b = BUF_INIT(128), word = BUF_INIT(128);
+	size_t at = slice_find(text, '@');
+	bool bare = at < text.n && slice_find(text, ':') < at; /* an IPv6 address without brackets */
+	buf_addf(&word, at == text.n ? "%.*s" : bare ? "[%.*s]:" : "%.*s:", SLICE_FMT(slice_head(text, at)));
+	buf_add(&word, slice_skip(text, at + 1));
+	bool good = net_address_parse(buf_slice(&word), 53, &a, &why) && a.sa.any.sa_family != AF_UNIX;
+	struct net_ip ip = good ? net_ip_of(&a) : (struct net_ip){ .is_v4 = true };
+	net_ip_print(&b, &ip);
+	buf_addf(&b, "@%u", good ? net_address_port(&a) : 0);
+	struct slice copy = good ? arena_copy(&c->mem, buf_slice(&b)) : SLICE_NONE;
+	buf_free(&word);
+	buf_free(&b);
+	return copy;
 }
 
 int ctl_read_file(const char *path, size_t max, struct buf *out)

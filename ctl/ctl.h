@@ -62,6 +62,9 @@ bool ctl_confirm(struct ctl *c, const char *question);
 /* A file's content, at most max bytes; "-" is standard input. 0 or -errno. */
 int ctl_read_file(const char *path, size_t max, struct buf *out);
 
+/* ADDR:PORT (ADDR@PORT, ADDR) as libunbound wants it, in c->mem; p NULL: no such thing. */
+struct slice ctl_resolver(struct ctl *c, struct slice text);
+
 /* All complaints on standard error. */
 void ctl_complain(const struct complaints *wrong);
 void ctl_print(struct slice text); /* to standard output, whole */

@@ -22,22 +22,6 @@ static bool read_now(struct slice s, int64_t *out)
 	return true;
 }
 
-/* libunbound wants ADDR@PORT; people write ADDR:PORT. */
-static struct slice resolver_of(struct auth_tool *t, struct slice s)
-{
-	struct net_address a;
-	const char *why;
-	struct buf b = BUF_INIT(128);
-	if (!net_address_parse(s, 53, &a, &why) || a.sa.any.sa_family == AF_UNIX)
-		return SLICE_NONE;
-	struct net_ip ip = net_ip_of(&a);
-	net_ip_print(&b, &ip);
-	buf_addf(&b, "@%u", net_address_port(&a));
-	struct slice text = arena_copy(&t->mem, buf_slice(&b));
-	buf_free(&b);
-	return text;
-}
-
 static const char *take_list(struct slice *list, size_t *count, struct slice value)
 {
 	if (*count == AUTH_MAX_KEYS)
@@ -62,7 +46,7 @@ static const char *take_value(struct auth_tool *t, struct slice name, struct sli
 			return NULL;
 		}
 	if (slice_eq(name, SLICE("--resolver")))
-		return (o->resolvers = resolver_of(t, v)).p ? NULL : "no ADDR:PORT";
+		return (o->resolvers = ctl_resolver(t->ctl, v)).p ? NULL : "no ADDR:PORT";
 	if (slice_eq(name, SLICE("--now")))
 		return read_now(v, &o->now_s) ? NULL : "no time";
 	if (slice_eq(name, SLICE("--client")))

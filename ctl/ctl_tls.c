@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/tls.h"
+#include "ctl/dkim_keys.h"
 #include "ctl/tables.h"
 #include "delivery/delivery_settings.h"
 #include "delivery/hosts.h"
@@ -221,7 +222,8 @@ static int run_keys_rotate(struct ctl *c, int argc, char **argv)
 	struct buf text = BUF_INIT(KEEPER_MAX_KEYS_TEXT + 4096), next = BUF_INIT(KEEPER_MAX_KEYS_TEXT);
 	if (argc != 1 || (strcmp(argv[0], "srs") != 0 && strcmp(argv[0], "batv") != 0))
 		return ctl_fail(CTL_USAGE, "porterctl keys rotate srs|batv");
-	int code = read_keys(c, folder, &text);
+	int code = ctl_settings(c) ? keys_lock(arena_cstr(&c->mem, tls_settings.keys_directory)) : CTL_CONFIG;
+	code = code ? code : read_keys(c, folder, &text);
 	int error = code ? 0 : keeper_keys_rotate(buf_slice(&text), slice_of(argv[0]), 4, &next);
 	error = error || code ? error : replace_keys(folder, buf_slice(&next));
 	if (error)

@@ -141,6 +141,8 @@ static void add(struct key_files *k, const char *name, const char *path)
 	int error = reopen(f);
 	if (error)
 		log_event(LOG_WARN, "key-file", LOG_CSTR("file", path), LOG_CSTR("name", name), LOG_ERRNO(error), LOG_END);
+	else if ((f->seen.st_mode & 07) && strncmp(name, "tls-cert:", 9) != 0)
+		log_event(LOG_WARN, "key-file-readable", LOG_CSTR("file", path), LOG_CSTR("name", name), LOG_END);
 }
 
 static void add_pairs(struct parent *p, struct key_files *k)

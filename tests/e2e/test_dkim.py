@@ -110,6 +110,105 @@ def keys_vouch_for_nobody_else(p, zone):
 
 
 me = getpass.getuser() if os.geteuid() else 'root'
+def shown(p, domain=DOMAIN):
+    return {k['selector']: k for k in json.loads(p.ctl('dkim', 'show', domain, '--json').stdout)['keys']}
+
+
+def file_of(p, selector, ending='pem', domain=DOMAIN):
+    return p.etc / 'keys' / f'{selector}._domainkey.{domain}.{ending}'
+
+
+def old_keys_end(p, zone, old):
+    keys, selectors = shown(p), {s for _, s in old}
+    check('show says which keys are old, and that their records stay for a week', {s for s, k in keys.items() if k['state'] == 'old'} == selectors and
+          all(abs(keys[s]['publish_until'] - time.time() - 7 * 86400) < 600 for s in selectors), keys)
+    whole = zone.read_text()
+    new = ''.join(l + '\n' for l in whole.splitlines() if not any(l.startswith(s + '._') for s in selectors))
+    zone.write_text(new)
+    out = p.ctl('dkim', 'check', DOMAIN, '--dns', zone)
+    check('check says that an old key\'s record is gone too early', out.returncode == 1 and 'before its time' in out.stderr, (out.returncode, out.stderr))
+    zone.write_text(whole)
+    check('with it, all is well', p.ctl('dkim', 'check', DOMAIN, '--dns', zone).returncode == 0)
+    for k in keys:              # as after a restore of the folder without its times
+        os.utime(file_of(p, k), (1e9, 1e9))
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('old keys don\'t sign again, whatever their files\' times', out.returncode == 0 and 'Publish' in out.stderr and {s for s, k in shown(p).items() if k['signing']}.isdisjoint(selectors), out.stderr)
+    made = {s for s, k in shown(p).items() if k['state'] == 'made'}
+    for s in made:
+        file_of(p, s).unlink()
+    for s in selectors:
+        os.utime(file_of(p, s, 'old'), (time.time() - 8 * 86400,) * 2)
+    check('past the week show gives their records no more', not any(l.startswith(tuple(s + '._' for s in selectors)) for l in p.ctl('dkim', 'show', DOMAIN).stdout.splitlines()))
+    p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('they are kept as long as their records are there', selectors <= shown(p).keys(), shown(p))
+    zone.write_text(new)
+    out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
+    check('and go with them', selectors.isdisjoint(shown(p)) and not any(file_of(p, s, 'old').exists() for s in selectors) and 'is removed' in out.stderr, (shown(p), out.stderr))
+
+
+def wrong_ways(p, zone):
+    d = 'other.test'
+    for what, words in (('a selector that leads elsewhere', ('new', d, '--selector', '../x')), ('one with a blank', ('new', d, '--selector', 'a b')), ('a long one', ('new', d, '--selector', 'a' * 51)),
+                        ('a domain that leads elsewhere', ('new', '../../x')), ('bits with something behind them', ('new', d, '--bits', '2048x')), ('a resolver that is none', ('check', d, '--resolver', 'nowhere'))):
+        out = p.ctl('dkim', *words)
+        check(f'{what} is refused', out.returncode == 64 and out.stderr and not list(p.dir.glob('**/x._domainkey*')), (out.returncode, out.stderr))
+    p.ctl('dkim', 'new', d, '--bits', '1024', '--sign')
+    zone.write_text(p.ctl('dkim', 'show', d).stdout)
+    p.ctl('dkim', 'rotate', d, '--dns', zone)
+    made = {s: k['algorithm'] for s, k in shown(p, d).items() if k['state'] == 'made'}
+    check('both kinds are made', sorted(made.values()) == ['ed25519', 'rsa'], made)
+    ed = next(s for s, a in made.items() if a == 'ed25519')
+    file_of(p, ed, domain=d).unlink()
+    zone.write_text(p.ctl('dkim', 'show', d).stdout)
+    out = p.ctl('dkim', 'rotate', d, '--dns', zone)
+    check('where one is missing it is made first: RSA alone does not follow both', out.returncode == 0 and 'Publish' in out.stderr and not any(shown(p, d)[s]['signing'] for s in made if s != ed), out.stderr)
+    zone.write_text(p.ctl('dkim', 'show', d).stdout)
+    file_of(p, ed, domain=d).chmod(0o644)
+    out = p.ctl('dkim', 'rotate', d, '--dns', zone)
+    check('a key that others may read does not begin to sign', out.returncode == 1 and 'chmod' in out.stderr and not shown(p, d)[ed]['signing'], out.stderr)
+    file_of(p, ed, domain=d).chmod(0o600)
+    file_of(p, 'half', domain=d).write_text('-----BEGIN')
+    out = p.ctl('dkim', 'rotate', d, '--dns', zone)
+    signing = sorted(k['algorithm'] for k in shown(p, d).values() if k['signing'])
+    check('half a key file stops nothing', out.returncode == 0 and signing == ['ed25519', 'rsa'], (out.stderr, signing))
+    key = next(s for s, k in shown(p, d).items() if k['signing'])
+    file_of(p, key, domain=d).chmod(0o644)
+    p.ctl('reload')
+    check('a running house says whose file others may read', p.wait_log(rf'key-file-readable.*{key}'))
+
+
+def side_by_side(p, zone):
+    """Commands at once, and some killed in the middle: after each the domain has whole keys, and both kinds sign or both don't."""
+    d = 'busy.test'
+    def rotate():
+        return subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'dkim', 'rotate', d, '--dns', zone], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    two = [rotate(), rotate()]
+    codes = [(q.wait(), q.stderr.read()) for q in two]
+    kinds = sorted(k['algorithm'] for k in shown(p, d).values())
+    check('two at once make one pair', kinds == ['ed25519', 'rsa'], (codes, shown(p, d)))
+    wrong, killed = [], 0
+    for i in range(12):
+        zone.write_text(p.ctl('dkim', 'show', d).stdout)
+        q = rotate()
+        time.sleep(.02 * i)
+        killed += q.poll() is None
+        q.kill()
+        q.wait()
+        keys = shown(p, d)
+        if sorted(k['algorithm'] for k in keys.values() if k['signing']) not in ([], ['ed25519', 'rsa']) or not all(k['record'] for k in keys.values()):
+            wrong.append(keys)
+    check('a rotate that is killed leaves neither half a key nor half a change', not wrong and killed, (killed, wrong))
+    for _ in range(3):
+        zone.write_text(p.ctl('dkim', 'show', d).stdout)
+        out = p.ctl('dkim', 'rotate', d, '--dns', zone)
+    signing = [s for s, k in shown(p, d).items() if k['signing']]
+    check('and the next one goes on from there', out.returncode == 0 and len(signing) == 2 and 'busy.test' in (p.etc / 'signers').read_text(), (out.stderr, shown(p, d)))
+    macs = p.etc / 'keys/mac-keys'
+    two = [subprocess.Popen([BUILD / 'porterctl', '-c', p.etc, 'keys', 'rotate', 'srs'], stdout=subprocess.DEVNULL) for _ in range(3)]
+    before = [q.wait() for q in two]
+    check('three new keys for SRS at once are three', before == [0, 0, 0] and sum(l.startswith('srs ') for l in macs.read_text().splitlines()) == 4, macs.read_text().count('srs '))
+
+
 def many_domains(p):
     """A house of three hundred domains, each with a key of its own."""
     key = next((p.etc / 'keys').glob(f'*e*._domainkey.{DOMAIN}.pem'))
