@@ -17,10 +17,10 @@
 #include "delivery/tls_report.h"
 #include "queue/attacks.h"
 #include "queue/flight.h"
+#include "queue/usage.h"
 #include "smtpd/crowd.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/greylist.h"
-#include "smtpd/usage.h"
 #include "smtpd/harvest.h"
 
 enum { MAX_SHARED = 8, HARVEST_ENTRIES = 65536 };

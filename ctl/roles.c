@@ -17,7 +17,7 @@ const struct role roles[] = {
 	{ "login", login_main, false, "", "login-salt", false, NULL, NULL },
 	{ "mailbox", mailbox_main, false, "", "", false, NULL, "porterd-mailbox" },
 	{ "delivery", delivery_main, false, "", "shared:tls-report", false, NULL, NULL },
-	{ "queue", queue_main, false, "", "shared:attacks shared:flight", true, NULL, NULL }, /* behind those whom it hands jobs */
+	{ "queue", queue_main, false, "", "shared:attacks shared:flight shared:usage", true, NULL, NULL }, /* behind those whom it hands jobs */
 	{ "smtpd", smtpd_main, true, "mx submission submissions", "tls-cert: shared:harvest shared:crowd shared:greylist shared:usage shared:attacks shared:flight", false, NULL, NULL },
 	{ "web", web_main, false, "http rndr-catch", "shared:attacks", true, web_is_wanted, NULL },
 };

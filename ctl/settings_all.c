@@ -10,6 +10,7 @@
 #include "delivery/tls_policy_settings.h"
 #include "maps/maps_settings.h"
 #include "queue/queue_settings.h"
+#include "queue/usage.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/login_settings.h"
 #include "smtpd/evidence_settings.h"
@@ -27,6 +28,7 @@ struct setting_table *const settings_all[] = {
 	&filter_setting_table,
 	&mailbox_setting_table,
 	&queue_setting_table,
+	&usage_setting_table,
 	&web_setting_table,
 	&delivery_setting_table,
 };

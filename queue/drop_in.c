@@ -1,5 +1,5 @@
 /* The drop folder: what local programs left there by the sendmail command. A file's owner is who sent it; `senders` says which reverse-paths that user may use. Read in
- * a worker, since it is other people's files; what can't be taken is set aside with a reason, never lost. */
+ * a worker, since it is other people's files; what can't be taken is set aside with a reason, never lost. It counts for its user (usage.h): past a limit it stays where it is. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,11 +21,13 @@
 #include "maps/senders.h"
 #include "queue/drop.h"
 #include "queue/queue_inside.h"
+#include "queue/usage.h"
 
 enum { MAX_FILES = 100, MAX_DROPPED = 128 << 20, MAX_NAME = 64, MAX_USER = 64 };
 
 struct dropped {
 	char name[MAX_NAME + 1], user[MAX_USER + 1];
+	uid_t uid;
 	struct buf raw, content;         /* raw: the file; content: CRLF */
 	struct arena mem;
 	struct drop drop;
@@ -33,19 +35,66 @@ struct dropped {
 	struct queue *queue;
 };
 
+/* A user who is over a limit: until one of the files fits, a round looks at one alone, so that nobody's mail waits behind them. */
+struct drop_over {
+	uid_t uid;
+	bool looked_at;                  /* in this round */
+};
+
+/* One walk through the folder; the next begins when all that it took is on stable storage, or a file would come twice. */
 struct drop_round {
 	struct queue *queue;
 	int folder;
-	struct dropped *found;
-	size_t count;
+	struct dropped found[MAX_FILES];
+	size_t count, open;
+	bool moved;                      /* something is gone, or known to wait: the next round sees others */
+};
+
+struct drops {
+	struct drop_over *over;          /* the worker's while it reads, the loop's else */
+	size_t over_count;
+	bool busy;
 };
 
 void drop_prepare(struct queue *q)
 {
+	q->drops = MEM_NEW(struct drops);
 	if (mkdirat(q->setup.spool, "drop", DROP_MODE) < 0 && errno != EEXIST)
 		queue_alert(q, "the drop folder of sendmail can't be made: %s", strerror(errno));
 	if (fchmodat(q->setup.spool, "drop", DROP_MODE, 0) < 0)        /* past the umask */
 		queue_alert(q, "the drop folder of sendmail has the wrong mode: %s", strerror(errno));
+}
+
+void drop_free(struct queue *q)
+{
+	if (q->drops)
+		mem_free(q->drops->over);
+	mem_free(q->drops);
+}
+
+static struct drop_over *find_over(struct drops *d, uid_t uid)
+{
+	for (size_t i = 0; i < d->over_count; i++)
+		if (d->over[i].uid == uid)
+			return &d->over[i];
+	return NULL;
+}
+
+/* True: this is news. */
+static bool note_over(struct drops *d, uid_t uid)
+{
+	if (find_over(d, uid))
+		return false;
+	d->over = mem_grow(d->over, d->over_count + 1, sizeof *d->over);
+	d->over[d->over_count++] = (struct drop_over){ uid, true };
+	return true;
+}
+
+static void note_fits(struct drops *d, uid_t uid)
+{
+	struct drop_over *o = find_over(d, uid);
+	if (o)
+		*o = d->over[--d->over_count];
 }
 
 /* In the worker ----------------------------------------------------------------------------------------------------------------------- */
@@ -85,12 +134,24 @@ static const char *read_file(int folder, struct dropped *d)
 	if (wrong)
 		return wrong;
 	struct passwd *pw = getpwuid(st.st_uid);
+	d->uid = st.st_uid;
 	snprintf(d->user, sizeof d->user, "%s", pw ? pw->pw_name : "");
 	size_t offset;
 	if (drop_get(buf_slice(&d->raw), &d->mem, &d->drop, &offset))
 		return "it was not written by sendmail";
 	to_crlf(&d->content, slice_skip(buf_slice(&d->raw), offset));
 	return buf_full(&d->content) ? "it is too large" : NULL;
+}
+
+static bool must_wait(struct drop_round *r, const char *name)
+{
+	struct drops *d = r->queue->drops;
+	struct stat st;
+	struct drop_over *o = d->over_count && fstatat(r->folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? find_over(d, st.st_uid) : NULL;
+	bool waits = o && o->looked_at;
+	if (o)
+		o->looked_at = true;
+	return waits;
 }
 
 static void read_drop(void *arg)
@@ -101,7 +162,7 @@ static void read_drop(void *arg)
 	int copy = dup(r->folder);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 	for (struct dirent *e = d ? readdir(d) : NULL; e && r->count < MAX_FILES; e = readdir(d)) {
-		if (e->d_name[0] == '.' || strncmp(e->d_name, "tmp.", 4) == 0 || strlen(e->d_name) > MAX_NAME)
+		if (e->d_name[0] == '.' || strncmp(e->d_name, "tmp.", 4) == 0 || strlen(e->d_name) > MAX_NAME || must_wait(r, e->d_name))
 			continue;
 		struct dropped *one = &r->found[r->count++];
 		memcpy(one->name, e->d_name, strlen(e->d_name) + 1); /* fits: MAX_NAME was looked at */
@@ -117,36 +178,74 @@ static void read_drop(void *arg)
 
 /* In the loop ------------------------------------------------------------------------------------------------------------------------- */
 
-static void set_aside(struct queue *q, const char *name, const char *why)
+static bool set_aside(struct queue *q, const char *name, const char *why)
 {
 	char aside[MAX_NAME + 16];
 	int drop = -1, to = -1;
 	snprintf(aside, sizeof aside, "drop-%s", name);
-	if (file_open(q->setup.spool, "drop", O_RDONLY | O_DIRECTORY, 0, &drop) == 0 && file_open(q->setup.spool, "aside", O_RDONLY | O_DIRECTORY, 0, &to) == 0)
-		file_rename(drop, name, to, aside);
+	bool gone = file_open(q->setup.spool, "drop", O_RDONLY | O_DIRECTORY, 0, &drop) == 0 && file_open(q->setup.spool, "aside", O_RDONLY | O_DIRECTORY, 0, &to) == 0 &&
+	            file_rename(drop, name, to, aside) == 0;
 	file_close(&drop);
 	file_close(&to);
 	queue_alert(q, "a message in the drop folder was set aside (aside/%s): %s", aside, why);
+	return gone;
 }
 
 struct taking {
-	struct queue *queue;
-	char name[MAX_NAME + 1];
+	struct drop_round *round;
+	char name[MAX_NAME + 1], who[MAX_USER + 8];
+	size_t recipients;
 };
+
+static void round_over(struct drop_round *r)
+{
+	struct queue *q = r->queue;
+	bool more = r->count == MAX_FILES && r->moved;
+	file_close(&r->folder);
+	q->drops->busy = false;
+	mem_free(r);
+	if (more)
+		drop_scan(q);
+	queue_end(q);
+}
 
 static void on_taken(void *arg, int error)
 {
 	struct taking *t = arg;
-	int drop = -1;
+	struct drop_round *r = t->round;
+	struct queue *q = r->queue;
+	if (error && q->setup.usage)
+		usage_give_back(q->setup.usage, slice_of(t->who), 1, t->recipients, clock_wall_s());
 	if (error == -EPERM) {
-		set_aside(t->queue, t->name, "its sender may not queue mail for the outside (see the map senders)");
-	} else if (error == 0 && file_open(t->queue->setup.spool, "drop", O_RDONLY | O_DIRECTORY, 0, &drop) == 0) {
-		file_unlink(drop, t->name);          /* a crash before this brings a second copy, never a loss */
-		file_sync(drop);
-		t->queue->counts.dropped_in++;
+		r->moved |= set_aside(q, t->name, "its sender may not queue mail for the outside (see the map senders)");
+	} else if (error == 0) {
+		r->moved |= file_unlink(r->folder, t->name) == 0;          /* a crash before this brings a second copy, never a loss */
+		file_sync(r->folder);
+		q->counts.dropped_in++;
 	}
-	file_close(&drop);
 	mem_free(t);
+	if (--r->open == 0)
+		round_over(r);
+}
+
+/* The file stays, and is looked at again each minute; the log hears of it once, until one of that user's fits again. */
+static bool is_over_limit(struct drop_round *r, const struct dropped *d, const char *who)
+{
+	struct queue *q = r->queue;
+	enum usage_window window;
+	enum usage_what what;
+	if (!q->setup.usage || !usage_over(q->setup.usage, slice_of(who), &usage_limits, 1, d->drop.recipient_count, true, clock_wall_s(), &window, &what)) {
+		note_fits(q->drops, d->uid);
+		return false;
+	}
+	if (note_over(q->drops, d->uid)) {
+		struct buf why = BUF_INIT(300);
+		r->moved = true;
+		usage_words(&why, slice_of(who), window, what);
+		log_event(LOG_WARN, "drop-waits", LOG_CSTR("user", d->user), LOG_CSTR("file", d->name), LOG_STR("why", buf_slice(&why)), LOG_END);
+		buf_free(&why);
+	}
+	return true;
 }
 
 static struct evidence evidence_of(struct queue *q, struct dropped *d)
@@ -174,8 +273,17 @@ static bool may_be_signed(struct queue *q, struct dropped *d, const struct evide
 	return may;
 }
 
-static void take_one(struct queue *q, struct dropped *d)
+static void take_one(struct drop_round *r, struct dropped *d)
 {
+	struct queue *q = r->queue;
+	struct taking *t = MEM_NEW(struct taking);
+	*t = (struct taking){ .round = r, .recipients = d->drop.recipient_count };
+	memcpy(t->name, d->name, sizeof t->name);
+	snprintf(t->who, sizeof t->who, "unix:%s", d->user);
+	if (is_over_limit(r, d, t->who)) {
+		mem_free(t);
+		return;
+	}
 	struct unique id = unique_new();
 	struct envelope e = { .id = unique_slice(&id), .arrived_s = clock_wall_s(), .evidence = evidence_of(q, d), .reverse_path = d->drop.reverse_path,
 		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
@@ -187,9 +295,7 @@ static void take_one(struct queue *q, struct dropped *d)
 		e.recipients[i] = queue_address(q, d->drop.recipients[i].address, &d->mem);
 		e.recipients[i].notify = d->drop.recipients[i].notify;
 	}
-	struct taking *t = MEM_NEW(struct taking);
-	t->queue = q;
-	memcpy(t->name, d->name, sizeof t->name);
+	r->open++;
 	log_event(LOG_INFO, "dropped-in", LOG_STR("id", e.id), LOG_CSTR("user", d->user), LOG_STR("from", e.reverse_path), LOG_UINT("recipients", e.recipient_count), LOG_END);
 	queue_post(q, &e, &d->content, on_taken, t);
 }
@@ -201,29 +307,29 @@ static void taken_drop(void *arg)
 	for (size_t i = 0; i < r->count; i++) {
 		struct dropped *d = &r->found[i];
 		if (d->wrong || !d->drop.recipient_count)
-			set_aside(q, d->name, d->wrong ? d->wrong : "it has no recipient");
+			r->moved |= set_aside(q, d->name, d->wrong ? d->wrong : "it has no recipient");
 		else
-			take_one(q, d);
+			take_one(r, d);
 		buf_free(&d->raw);
 		buf_free(&d->content);
 		arena_free(&d->mem);
 	}
-	file_close(&r->folder);
-	q->dropping = false;
-	mem_free(r->found);
-	mem_free(r);
-	queue_end(q);
+	if (--r->open == 0)
+		round_over(r);
 }
 
 void drop_scan(struct queue *q)
 {
-	if (q->dropping || q->draining)
+	struct drops *d = q->drops;
+	if (d->busy || q->draining)
 		return;
+	for (size_t i = 0; i < d->over_count; i++)
+		d->over[i].looked_at = false;
 	struct drop_round *r = MEM_NEW(struct drop_round);
 	r->queue = q;
 	r->folder = -1;
-	r->found = mem_new_array(MAX_FILES, sizeof *r->found);
-	q->dropping = true;
+	r->open = 1;
+	d->busy = true;
 	queue_begin(q);
 	worker_add(q->files, read_drop, taken_drop, r);
 }

@@ -247,6 +247,7 @@ void queue_free(struct queue *q)
 	if (q->gate)
 		report_gate_free(q->gate);
 	vacation_free(q);
+	drop_free(q);
 	map_set_close(q->maps);
 	file_close(&q->setup.spool);
 	mem_free(q->host_text);

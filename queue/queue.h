@@ -20,6 +20,7 @@ struct queue_setup {
 	void *arg;
 	struct attacks *attacks;      /* the account of attacks, stays the caller's; NULL: none */
 	struct flight *flight;        /* what is under way, likewise */
+	struct usage *usage;          /* what users have handed in, likewise; NULL: no limits */
 };
 
 struct queue;

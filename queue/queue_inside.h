@@ -69,7 +69,7 @@ struct queue {
 	uint64_t seconds;
 	struct vacations *vacations;
 	struct feedback_reports *feedback; /* DMARC's; NULL before the first */
-	bool dropping;
+	struct drops *drops;             /* drop_in.c */
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */
 	int64_t digest_day, letters_day;
@@ -168,6 +168,7 @@ int queue_survey(struct queue *q, const struct slice *words, size_t count, struc
 /* drop_in.c */
 void drop_prepare(struct queue *q);                       /* the folder, at start */
 void drop_scan(struct queue *q);
+void drop_free(struct queue *q);
 
 /* told.c: reports on what was delivered at once; automatic replies */
 int told_message(struct peer *p, struct ipc_message *m);

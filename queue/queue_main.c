@@ -12,6 +12,7 @@
 #include "queue/flight.h"
 #include "queue/queue.h"
 #include "queue/queue_settings.h"
+#include "queue/usage.h"
 
 enum { STOP_MS = 8000, WANTED_DESCRIPTORS = 16384 };
 
@@ -76,14 +77,14 @@ int queue_main(struct house *h)
 {
 	static const struct house_handler handler = { .on_peer = on_peer, .on_maps = on_maps, .on_drain = on_drain, .on_stop = on_stop, .on_question = on_question };
 	static const struct proc_plan plan = { "_porterq", -1, PROC_CALLS_FILES };
-	static struct setting_table *const tables[] = { &general_setting_table, &maps_setting_table, &queue_setting_table };
+	static struct setting_table *const tables[] = { &general_setting_table, &maps_setting_table, &queue_setting_table, &usage_setting_table };
 	struct self self = { .house = h };
 	house_settings(h, tables, sizeof tables / sizeof *tables);
 	int error = file_init();
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	house_restrict(h, &plan);
 	struct queue_setup setup = { .spool_path = arena_cstr(&h->mem, general_settings.spool_directory), .host = general_settings.hostname,
-		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert, .attacks = attacks_take(h), .flight = flight_take(h),
+		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert, .attacks = attacks_take(h), .flight = flight_take(h), .usage = usage_take(h),
 		                     .on_idle = on_idle, .arg = &self };
 	self.patience = loop_timer_new(h->loop, end_now, &self);
 	error = error ? error : queue_new(h->loop, &setup, &self.queue);
@@ -97,5 +98,6 @@ int queue_main(struct house *h)
 	queue_free(self.queue);
 	attacks_detach(setup.attacks);
 	flight_detach(setup.flight);
+	usage_detach(setup.usage);
 	return code;
 }

@@ -12,7 +12,7 @@
 #include "smtpd/milter.h"
 #include "smtpd/policy_service.h"
 #include "smtpd/returns.h"
-#include "smtpd/usage.h"
+#include "smtpd/usage_check.h"
 
 const struct check_kind *const check_kinds[] = {
 	&evidence_check,

@@ -18,6 +18,7 @@
 #include "maps/maps_settings.h"
 #include "queue/attacks.h"
 #include "queue/flight.h"
+#include "queue/usage.h"
 #include "smtpd/check.h"
 #include "smtpd/crowd.h"
 #include "smtpd/evidence_settings.h"
@@ -207,7 +208,7 @@ int smtpd_main(struct house *h)
 		.on_local = on_local
 	};
 	static struct setting_table *const tables[] = { &general_setting_table, &smtpd_setting_table, &maps_setting_table, &tls_setting_table, &login_setting_table,
-		                                     &dns_setting_table, &filter_setting_table, &evidence_setting_table };
+		                                     &dns_setting_table, &filter_setting_table, &evidence_setting_table, &usage_setting_table };
 	static struct self self;
 	struct smtpd *d = &self.d;
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);

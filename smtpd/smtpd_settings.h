@@ -14,7 +14,6 @@ struct smtpd_settings {
 	struct slice limit_exempt;
 	uint64_t harvest_slow, harvest_blind, harvest_refuse, harvest_half_life_s, harvest_refuse_s, harvest_good;
 	uint64_t rate_client, rate_network, rate_reverse_path, rate_recipient;
-	uint64_t user_messages_hour, user_messages_day, user_recipients_hour, user_recipients_day;
 	uint64_t hop_patience_s, hop_dot_patience_s;
 };
 

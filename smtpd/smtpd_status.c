@@ -8,7 +8,7 @@
 #include "maps/map.h"
 #include "smtpd/crowd.h"
 #include "smtpd/harvest_question.h"
-#include "smtpd/usage.h"
+#include "smtpd/usage_check.h"
 #include "smtpd/peer.h"
 
 static void add_count(struct buf *out, const char *name, uint64_t n)

@@ -1,25 +1,20 @@
-/* The check `usage`, and what the postmaster asks about it. */
+/* The check `usage` (queue/usage.h has the table), and what the postmaster asks about it. */
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/shared.h"
 #include "base/text.h"
+#include "queue/usage.h"
+#include "smtpd/check.h"
 #include "smtpd/smtpd.h"
-#include "smtpd/smtpd_settings.h"
-#include "smtpd/usage.h"
+#include "smtpd/usage_check.h"
 
 enum { LISTED = 1000 };
 static struct usage *table;
 
 static void start(struct smtpd *d)
 {
-	size_t size;
-	void *memory = shared_map(d->house, SLICE("shared:usage"), 0, &size);
-	table = memory ? usage_attach(memory, size) : NULL;
-	if (!table)
-		log_event(LOG_ERROR, "usage-unusable", LOG_END);
+	table = usage_take(d->house);
 }
 
 static void *begin(struct check *c)
@@ -27,20 +22,12 @@ static void *begin(struct check *c)
 	return table && check_facts(c)->listener != LISTENER_MX ? c : NULL;
 }
 
-static struct usage_counts limits(void)
-{
-	return (struct usage_counts){ { [USAGE_HOUR] = { smtpd_settings.user_messages_hour, smtpd_settings.user_recipients_hour },
-		                            [USAGE_DAY] = { smtpd_settings.user_messages_day, smtpd_settings.user_recipients_day } } };
-}
-
 /* Which user, which limit, and that time helps. */
 static enum check_step refuse(struct check *c, struct slice who, enum usage_window window, enum usage_what what)
 {
-	static const char *const whats[] = { "messages", "recipients" }, *const windows[] = { "an hour", "a day" };
-	struct usage_counts most = limits();
 	struct buf text = BUF_INIT(300);
-	buf_addf(&text, "Too many %s: %.*s may hand in %llu %s; try again later", whats[what], SLICE_FMT(slice_head(who, 100)), (unsigned long long)most.of[window][what],
-	         windows[window]);
+	usage_words(&text, who, window, what);
+	buf_add(&text, SLICE("; try again later"));
 	struct mail_status s = what == USAGE_RECIPIENTS ? MAIL_STATUS(MAIL_LATER, 452, 7, 1, "") : MAIL_STATUS(MAIL_LATER, 451, 7, 1, "");
 	s.text = buf_slice(&text);
 	check_refuse(c, s); /* copied */
@@ -51,7 +38,6 @@ static enum check_step refuse(struct check *c, struct slice who, enum usage_wind
 static enum check_step run(void *state, struct check *c, enum check_stage stage)
 {
 	const struct session_facts *f = check_facts(c);
-	struct usage_counts most = limits();
 	struct buf local = BUF_INIT(USAGE_MAX_NAME);
 	enum usage_window window;
 	enum usage_what what;
@@ -64,7 +50,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 	}
 	struct slice who = f->login.n ? f->login : buf_slice(&local);
 	size_t recipients = f->transaction->recipient_count + (stage == CHECK_RCPT);
-	bool over = (f->login.n || f->user.n) && usage_over(table, who, &most, 1, recipients, stage == CHECK_DOT, clock_wall_s(), &window, &what);
+	bool over = (f->login.n || f->user.n) && usage_over(table, who, &usage_limits, 1, recipients, stage == CHECK_DOT, clock_wall_s(), &window, &what);
 	enum check_step step = over ? refuse(c, who, window, what) : CHECK_GO_ON;
 	buf_free(&local);
 	return step;
@@ -91,23 +77,21 @@ static void print_limit(struct buf *out, uint64_t count, uint64_t most)
 
 static void print_user(struct buf *out, const struct usage_user *u)
 {
-	struct usage_counts most = limits();
 	buf_addf(out, "%-40s", u->name);
 	for (int w = 0; w < USAGE_WINDOWS; w++)
 		for (int k = 0; k < USAGE_WHATS; k++)
-			print_limit(out, u->counts.of[w][k], most.of[w][k]);
+			print_limit(out, u->counts.of[w][k], usage_limits.of[w][k]);
 	buf_add_byte(out, '\n');
 }
 
 static void print_json(struct buf *out, const struct usage_user *u, bool first)
 {
-	struct usage_counts most = limits();
 	static const char *const names[USAGE_WINDOWS][USAGE_WHATS] = { { "messages_hour", "recipients_hour" }, { "messages_day", "recipients_day" } };
 	buf_add_cstr(out, first ? "{\"user\":" : ",{\"user\":");
 	text_add_json(out, slice_of(u->name));
 	for (int w = 0; w < USAGE_WINDOWS; w++)
 		for (int k = 0; k < USAGE_WHATS; k++)
-			buf_addf(out, ",\"%s\":%llu,\"%s_limit\":%llu", names[w][k], (unsigned long long)u->counts.of[w][k], names[w][k], (unsigned long long)most.of[w][k]);
+			buf_addf(out, ",\"%s\":%llu,\"%s_limit\":%llu", names[w][k], (unsigned long long)u->counts.of[w][k], names[w][k], (unsigned long long)usage_limits.of[w][k]);
 	buf_add_byte(out, '}');
 }
 

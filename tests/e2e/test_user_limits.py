@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Limits of each user: messages and recipients by hour and day, a clear 4xx past them, counts that live over a restart, and porterctl user usage."""
-import base64, getpass, json, re, sys
+import base64, getpass, json, re, shutil, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -75,7 +75,42 @@ with Porter('user-limits', settings={'evidence': 'no', 'user-messages-hour': 3, 
     r = by_command()
     check('and hears of it: EX_TEMPFAIL with the reason; the drop folder is no way around', r.returncode == 75 and '3 an hour' in r.stderr and not list((p.spool / 'drop').iterdir()) and
           usage(p, f'unix:{me}')['messages_hour'] == 3, (r, usage(p)))
-    p.set({'user-messages-hour': None})
+    p.stop()
+    p.set({'user-messages-hour': 5})
+    drop = p.spool / 'drop'
+    waiting = lambda: [f for f in drop.iterdir() if not f.name.startswith('tmp.')]      # noqa: E731
+    codes = [by_command().returncode for _ in range(4)]
+    check('while nobody serves mail waits in the drop folder', not any(codes) and len(waiting()) == 4, (codes, waiting()))
+    p.start()
+    check('what is taken in counts', p.wait(lambda: usage(p, f'unix:{me}')['messages_hour'] == 5), usage(p))
+    check('what is past the limit is told in one line', p.wait_log(f'drop-waits .*user={me} .*may hand in 5 an hour'), p.log_text()[-1500:])
+    check('and stays where it is', len(waiting()) == 2, waiting())
+    for _ in range(3):
+        p.run([BUILD / 'sendmail', '-C', p.etc, '-q'])
     p.ctl('reload')
+    p.wait(lambda: usage(p, f'unix:{me}')['messages_hour'] == 5)
+    check('looking again changes nothing: it counts once, and is told once', len(waiting()) == 2 and len(re.findall('drop-waits', p.log_text())) <= 2, (waiting(), re.findall('drop-waits.*', p.log_text())))
+    before = len(p.messages('bob'))
+    p.set({'user-messages-hour': 7})
+    p.ctl('reload')
+    check('when it fits it is taken in', p.wait(lambda: not waiting() and len(p.messages('bob')) == before + 2), (waiting(), p.log_text()[-1500:]))
+    check('and counted', usage(p, f'unix:{me}')['messages_hour'] == 7, usage(p))
+    p.stop()
+    by_command()
+    one = waiting()[0]
+    for i in range(250):
+        shutil.copy(one, drop / f'copy{i}')
+    others = 20 if getpass.getuser() == 'root' else 0
+    for i in range(others):
+        shutil.copy(one, drop / f'other{i}')
+        shutil.chown(drop / f'other{i}', 'daemon')
+    p.start()
+    if others:
+        check('nobody waits behind somebody else\'s many', p.wait(lambda: len(list((p.spool / 'aside').glob('drop-other*'))) == others), len(waiting()))
+    check('all of which are still there', len(waiting()) == 251, len(waiting()))
+    before = len(p.messages('bob'))
+    p.set({'user-messages-hour': None, 'user-recipients-day': None})
+    p.ctl('reload')
+    check('without a limit all are taken in, a hundred at a time', p.wait(lambda: not waiting()) and p.wait(lambda: len(p.messages('bob')) == before + 251), (len(waiting()), len(p.messages('bob')) - before))
     check('without a limit nothing is refused', p.wait(lambda: give(login(p, ALICE), ALICE)[1] == 250))
 finish()

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "smtpd/usage.h"
+#include "queue/usage.h"
 
 static const struct usage_counts most = { { [USAGE_HOUR] = { 3, 20 }, [USAGE_DAY] = { 5, 30 } } };
 static const int64_t noon = 1000 * 86400 + 12 * 3600;
@@ -41,6 +41,23 @@ static void a_limit_is_reached_by_messages_or_recipients_in_an_hour_or_a_day(voi
 	assert_true(takes(u, "eve", 15, noon) && takes(u, "eve", 15, noon + 7200));
 	assert_false(takes(u, "eve", 1, noon + 14400));
 	assert_true(window == USAGE_DAY && what == USAGE_RECIPIENTS);
+	usage_detach(u);
+	mem_free(memory);
+}
+
+static void what_was_not_taken_after_all_is_given_back(void **state)
+{
+	(void)state;
+	void *memory;
+	struct usage *u = fresh(&memory);
+	for (int i = 0; i < 3; i++)
+		assert_true(takes(u, "ann", 5, noon));
+	assert_false(takes(u, "ann", 5, noon));
+	usage_give_back(u, SLICE("ann"), 1, 5, noon);
+	assert_true(takes(u, "ann", 10, noon));
+	assert_false(takes(u, "ann", 1, noon));
+	usage_give_back(u, SLICE("ann"), 9, 900, noon);       /* never below nothing */
+	assert_true(takes(u, "ann", 20, noon));
 	usage_detach(u);
 	mem_free(memory);
 }
@@ -118,7 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_limit_is_reached_by_messages_or_recipients_in_an_hour_or_a_day),
-		cmocka_unit_test(the_last_hour_slides),
+		cmocka_unit_test(what_was_not_taken_after_all_is_given_back), cmocka_unit_test(the_last_hour_slides),
 		cmocka_unit_test(asking_counts_nothing_and_no_limit_is_none),
 		cmocka_unit_test(counts_live_in_the_memory_and_a_full_set_forgets_who_was_seen_longest_ago),
 		cmocka_unit_test(a_clock_that_was_set_back_opens_nothing),

@@ -1,10 +1,12 @@
 /* The table of what users have handed in. */
-#include "smtpd/usage.h"
+#include "queue/usage.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/house.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/shared.h"
 
@@ -158,3 +160,48 @@ size_t usage_list(struct usage *u, struct usage_user *out, size_t max, int64_t n
 	mem_free(all);
 	return count;
 }
+
+void usage_give_back(struct usage *u, struct slice who, uint64_t messages, uint64_t recipients, int64_t now_s)
+{
+	uint64_t key = hash_bytes(&u->head->key, who), less[USAGE_WHATS] = { messages, recipients };
+	struct set *s = &u->sets[(key >> 8) % u->set_count];
+	shared_lock(&s->lock);
+	struct entry *e = find(s, key ? key : 1, who);
+	refresh(e, now_s);
+	for (int w = 0; w < USAGE_WINDOWS; w++)
+		for (int k = 0; k < USAGE_WHATS; k++)
+			e->windows[w].now[k] -= less[k] < e->windows[w].now[k] ? (uint32_t)less[k] : e->windows[w].now[k];
+	shared_unlock(&s->lock);
+}
+
+void usage_words(struct buf *out, struct slice who, enum usage_window window, enum usage_what what)
+{
+	static const char *const whats[] = { "messages", "recipients" }, *const windows[] = { "an hour", "a day" };
+	buf_addf(out, "Too many %s: %.*s may hand in %llu %s", whats[what], SLICE_FMT(slice_head(who, 100)), (unsigned long long)usage_limits.of[window][what], windows[window]);
+}
+
+struct usage *usage_take(struct house *h)
+{
+	size_t size;
+	void *memory = shared_map(h, SLICE("shared:usage"), 0, &size);
+	struct usage *u = memory ? usage_attach(memory, size) : NULL;
+	if (!u)
+		log_event(LOG_ERROR, "usage-unusable", LOG_END);
+	return u;
+}
+
+/* -- settings ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct usage_counts usage_limits;
+
+#define AT(window, what) offsetof(struct usage_counts, of[window][what])
+
+static const struct setting rows[] = {
+	{ "user-messages-hour", SETTING_UINT, AT(USAGE_HOUR, USAGE_MESSAGES), "0", 0, 100000000, NULL, NULL,
+	  "Messages that one user (a login, or a user of this system by sendmail) may hand in within an hour; further ones are answered 451, and what sendmail left in the drop folder stays there until it fits. 0 is no limit; porterctl user usage shows the counts." },
+	{ "user-messages-day", SETTING_UINT, AT(USAGE_DAY, USAGE_MESSAGES), "0", 0, 100000000, NULL, NULL, "And within a day." },
+	{ "user-recipients-hour", SETTING_UINT, AT(USAGE_HOUR, USAGE_RECIPIENTS), "0", 0, 100000000, NULL, NULL, "Recipients that one user may write to within an hour; further ones are answered 452." },
+	{ "user-recipients-day", SETTING_UINT, AT(USAGE_DAY, USAGE_RECIPIENTS), "0", 0, 100000000, NULL, NULL, "And within a day." },
+};
+
+struct setting_table usage_setting_table = { "usage", rows, sizeof rows / sizeof rows[0], &usage_limits };

@@ -1,17 +1,19 @@
-#ifndef SMTPD_USAGE_H
-#define SMTPD_USAGE_H
+#ifndef QUEUE_USAGE_H
+#define QUEUE_USAGE_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/slice.h"
-#include "smtpd/check.h"
+#include "base/setting.h"
 
 /* What each user has handed in: messages and recipients of the last hour and of the last day, and the limits of settings user-*. A user is a login, or "unix:NAME" behind the
  * sendmail command. The counts lie in a table of fixed size, a file of the spool that all smtpd processes map, so they live over restarts; each set of eight entries has a lock that
  * is stolen from a process that died holding it, and in a full set the user who was seen longest ago goes.
  *
  * "The last hour" slides: this clock hour's count, and of the one before as much as of it lies within sixty minutes. A message counts when its content is complete, whether or not it can
- * be delivered then. The check `usage` asks at MAIL and RCPT, so that nothing is sent in vain, and at the dot, where it takes what it allows in one step. */
+ * be delivered then. smtpd's check `usage` asks at MAIL and RCPT, so that nothing is sent in vain, and at the dot, where it takes what it allows in one step; the queue (drop_in.c) when it
+ * takes a file in. */
 enum usage_what { USAGE_MESSAGES, USAGE_RECIPIENTS, USAGE_WHATS };
 enum usage_window { USAGE_HOUR, USAGE_DAY, USAGE_WINDOWS };
 enum { USAGE_MAX_NAME = 96, USAGE_ENTRIES = 8192 };
@@ -38,8 +40,16 @@ bool usage_over(struct usage *u, struct slice who, const struct usage_counts *li
 /* Those who have handed in something within the day, most recipients first, at most max. */
 size_t usage_list(struct usage *u, struct usage_user *out, size_t max, int64_t now_s);
 
-extern const struct check_kind usage_check;
+/* What was counted has not been taken after all. */
+void usage_give_back(struct usage *u, struct slice who, uint64_t messages, uint64_t recipients, int64_t now_s);
 
-/* porterctl user usage: words are "usage [LOGIN] [--json]". Text into answer; returns the exit code. */
-int usage_question(const struct slice *words, size_t count, struct buf *answer);
+/* "Too many messages: ann may hand in 3 an hour": for whoever is refused, and for the log. */
+void usage_words(struct buf *out, struct slice who, enum usage_window window, enum usage_what what);
+
+/* The table that the parent handed over, for this process's life. NULL, and an error in the log: there is none. */
+struct house;
+struct usage *usage_take(struct house *h);
+
+extern struct usage_counts usage_limits;          /* the settings user-* */
+extern struct setting_table usage_setting_table;
 #endif
