@@ -5,32 +5,44 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/proc.h"
 
-enum { ROUNDS = 10000, REST_US = 1000 };
+enum { ROUNDS = 10000, REST_US = 1000, LEVELS = 1000, READ = 256 };
 
-/* Kills those that are our children now; theirs are ours in the next round. False: there are none. */
-static bool kill_children(void)
+/* Kills the children of that thread, and theirs. A process that has its SIGKILL forks no more, so what is read behind it is all that it will ever have; those of one that is gone
+ * already are our own in the next round, and so are those of other threads and below the last level. */
+static void kill_below(const char *children, int level)
 {
-	char text[4096];
-	int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text);
+	char text[READ], below[64];
+	int fd = open(children, O_RDONLY | O_CLOEXEC);
+	pid_t pid = 0;
+	for (ssize_t n; fd >= 0 && (n = read(fd, text, sizeof text)) > 0;)
+		for (ssize_t i = 0; i < n; i++) {
+			if (text[i] >= '0' && text[i] <= '9') {
+				pid = pid * 10 + (text[i] - '0');
+				continue;
+			}
+			if (pid && kill(pid, SIGKILL) == 0 && level < LEVELS) {
+				snprintf(below, sizeof below, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+				kill_below(below, level + 1);
+			}
+			pid = 0;
+		}
 	if (fd >= 0)
 		close(fd);
-	pid_t pid = 0;
-	for (ssize_t i = 0; i < n; i++) {
-		if (text[i] >= '0' && text[i] <= '9') {
-			pid = pid * 10 + (text[i] - '0');
-			continue;
-		}
-		if (pid)
-			kill(pid, SIGKILL); /* one that was cut off at the end has no blank behind it, and waits for the next round */
-		pid = 0;
-	}
+}
+
+/* False: there are no children. */
+static bool kill_all(void)
+{
+	pid_t pid;
+	kill_below("/proc/thread-self/children", 0);
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
 		;
 	return pid == 0;
@@ -79,10 +91,11 @@ pid_t helper_guard(pid_t parent)
 		sigprocmask(SIG_UNBLOCK, &watched, NULL);
 		return guard;
 	}
+	setpriority(PRIO_PROCESS, 0, -20); /* before whatever it watches; as far as it may */
 	while (sigwaitinfo(&watched, NULL) != SIGTERM && !reap(program, &status))
 		;
 	kill(-program, SIGKILL); /* at once, and where the kernel lists no children */
-	for (int i = 0; i < ROUNDS && kill_children(); i++)
+	for (int i = 0; i < ROUNDS && kill_all(); i++)
 		usleep(REST_US);
 	end(status, &watched);
 }

@@ -15,6 +15,7 @@ struct helper_kind {
 	uint64_t seconds;             /* of wall time, then it and all its children are killed */
 	uint64_t memory;              /* bytes of address space; 0 none */
 	const uint64_t *limit;        /* a setting in place of seconds; NULL: none */
+	const uint64_t *processes;    /* a setting: how many its user may have; NULL: any number */
 };
 extern const struct helper_kind helper_kinds[];
 extern const size_t helper_kind_count;

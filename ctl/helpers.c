@@ -84,6 +84,7 @@ static const char *become(const struct helper_kind *k, const char *user, const c
 static void become_helper(struct parent *p, pid_t parent, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
 {
 	const char *home = "/";
+	bool was_root = geteuid() == 0;
 	char kind[64], log[32];
 	sigset_t none;
 	sigemptyset(&none);
@@ -109,6 +110,8 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 		limit(RLIMIT_AS, k->memory);
 #endif
 	limit(RLIMIT_CPU, seconds_of(k));
+	if (k->processes && was_root) /* of its user, whoever started them */
+		limit(RLIMIT_NPROC, *k->processes);
 	if (!k->main) {
 		signal(SIGPIPE, SIG_DFL);
 		execv(argv[0], argv);

@@ -21,6 +21,8 @@ static const struct setting rows[] = {
 	  "The system user as whom programs that get mail run; never root." },
 	{ "program-timeout", SETTING_SPAN, offsetof(struct mailbox_settings, program_timeout_s), "3m", 1, 230, NULL, NULL,
 	  "How long a program that gets mail may take; then it is killed with all that it started, and the client is answered 451." },
+	{ "program-processes", SETTING_UINT, offsetof(struct mailbox_settings, program_processes), "500", 2, 100000, NULL, NULL,
+	  "How many processes and threads the user of a program may have: one more can't be started by it. Not where Porter runs as an ordinary user, who is its own program-user." },
 };
 
 struct setting_table mailbox_setting_table = { "mailbox", rows, sizeof rows / sizeof rows[0], &mailbox_settings };

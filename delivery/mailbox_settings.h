@@ -7,7 +7,7 @@ struct mailbox_settings {
 	struct slice mail_root, mail_user;
 	uint64_t reserve;      /* bytes */
 	struct slice program_user;
-	uint64_t program_timeout_s;
+	uint64_t program_timeout_s, program_processes;
 };
 
 extern struct mailbox_settings mailbox_settings;

@@ -39,10 +39,32 @@ flood) head -c 3000000 /dev/zero | tr '\\0' x >&2;;
 closes) exec <&-;;
 forks) sleep 1000 & setsid sh -c "setsid sleep 1000 & echo \\$! >{folder}/hidden; sleep 1000" & echo $! >{folder}/left; while [ ! -s {folder}/hidden ]; do sleep .01; done;;
 limits) ulimit -v >{folder}/limits; ulimit -c >>{folder}/limits;;
+many) for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1000 & done;;
 esac
 exit 0
 ''')
 bad.chmod(0o755)
+bomb = folder / 'bomb'
+bomb.write_text(f'''#!/usr/bin/perl
+use POSIX;
+my $end = time + 30;
+while (time < $end) {{
+	my $pid = fork();
+	POSIX::setsid() if defined $pid && $pid == 0;
+}}
+''')
+bomb.chmod(0o755)
+
+
+def bombs():
+    """Those that still run."""
+    found = []
+    for p in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            found += [p] if str(bomb).encode() in p.read_bytes().split(b'\0') else []
+        except OSError:
+            pass
+    return found
 
 
 def is_gone(pid):
@@ -56,7 +78,7 @@ def is_gone(pid):
 CODES = {0: 250, 65: 554, 67: 550, 68: 550, 69: 550, 77: 550, 75: 451, 1: 451, 64: 451, 78: 451, 255: 451}
 with Porter('program', settings={'evidence': 'no'}, maps={
         'recipients': f'words@example.test program:{script} {" ".join(ARGUMENTS)}\n' + ''.join(f'exit{c}@example.test program:{script} {c}\n' for c in CODES)
-        + f'slow@example.test program:{slow}\n' + ''.join(f'{w}@example.test program:{bad} {w}\n' for w in ('flood', 'closes', 'forks', 'limits'))}) as p:
+        + f'slow@example.test program:{slow}\nbomb@example.test program:{bomb}\n' + ''.join(f'{w}@example.test program:{bad} {w}\n' for w in ('flood', 'closes', 'forks', 'limits', 'many'))}) as p:
     check('a program takes a message', p.send(b'Subject: for a program\r\n\r\n.a line\r\n', to='words@example.test') == 250)
     text, words, environment, files, user = ((folder / name).read_text() for name in ('text', 'words', 'environment', 'files', 'user'))
     check('its arguments are the map\'s words, and no shell has seen them', words.splitlines() == ARGUMENTS, words)
@@ -90,11 +112,21 @@ with Porter('program', settings={'evidence': 'no'}, maps={
         is_gone(pid) or os.kill(int(pid), signal.SIGKILL)
     (folder / 'slow-pids').unlink()
     p.start()
+    if os.geteuid() == 0:
+        check('a program may start others', p.send(to='many@example.test') == 250)
+        p.set({'program-processes': '10'})
+        p.ctl('reload')
+        code = p.wait(lambda: (c := p.send(to='many@example.test')) != 250 and c)
+        limited = code == 451 and p.wait_log('helper-said .*[Ff]ork')
+        check('more than program-processes it can\'t', limited, (code, p.log_text()[-1500:]))
     p.set({'program-timeout': '2s'})
     p.ctl('reload')
     code = p.wait(lambda: p.send(to='slow@example.test'))
     pids = (folder / 'slow-pids').read_text().split()
     check('a program that takes longer than program-timeout is killed, and the client is answered 451', code == 451 and p.wait_log('helper-killed .*kind=program .*after_s=2'), (code, p.log_text()[-1500:]))
     check('and all that it started with it', len(pids) == 2 and p.wait(lambda: all(map(is_gone, pids))), pids)
+    if os.geteuid() == 0 and limited:      # else it would be a bomb indeed
+        code = p.send(to='bomb@example.test')
+        check('so is one that starts others, each in a session of its own, as fast as it can', code == 451 and p.wait(lambda: not bombs()), (code, len(bombs())))
     check('what it had said until then is in the log, with the id of its transaction', p.wait_log(r'helper-said .*id=\S+ .*text="on my way"'), p.log_text()[-1500:])
 finish()
