@@ -1,9 +1,10 @@
 /* mbox files. Appending shows the message at once to whoever doesn't lock, so everything happens under both locks, and the dotlock says what
- * a crash must undo: "PID\nporter LENGTH\n" while the file's tail is not promised. */
+ * a crash must undo: "PID\nporter LENGTH\n" while the file's tail is not promised, "PID\nporter\n" else. */
 #include "delivery/mbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include "base/scan.h"
 #include "delivery/maildir.h"
 
-enum { MBOX_MODE = 0600, LOCK_MODE = 0600, RETRY_MS = 100, MAX_SENDER = 320, MAX_NOTE = 64 };
+enum { MBOX_MODE = 0600, LOCK_MODE = 0600, RETRY_MS = 100, MAX_SENDER = 320, MAX_NOTE = 64, OLD_LOCK_S = 300 };
 
 static const char from_line[] = "From ";
 enum { FROM_LENGTH = sizeof from_line - 1 };
@@ -76,7 +77,7 @@ static int note_lock(const struct mbox *m, bool unpromised)
 	if (unpromised)
 		n = snprintf(note, sizeof note, "%d\nporter %llu\n", (int)getpid(), (unsigned long long)m->length);
 	else
-		n = snprintf(note, sizeof note, "%d\n", (int)getpid());
+		n = snprintf(note, sizeof note, "%d\nporter\n", (int)getpid());
 	error = file_write(fd, slice(note, (size_t)n));
 	if (error == 0)
 		error = file_sync_data(fd);
@@ -84,34 +85,90 @@ static int note_lock(const struct mbox *m, bool unpromised)
 	return error;
 }
 
+/* As kill(pid, 0) says it, by a call that our filter allows: /proc may be mounted with other users' processes hidden. */
 static bool is_alive(pid_t pid)
 {
-	char path[32];
-	struct stat st;
-	snprintf(path, sizeof path, "/proc/%d", (int)pid);
-	return file_stat_at(AT_FDCWD, path, &st) != -ENOENT;
+	cpu_set_t set;
+	return sched_getaffinity(pid, sizeof set, &set) == 0 || errno != ESRCH;
 }
 
-/* A lock of a Porter that is gone: what it had not promised is cut off, then the lock goes. We hold the fcntl lock, so our own
- * living threads can't be the ones. */
-static int break_dead_lock(struct mbox *m, const char *name)
+/* What a dotlock says of who made it. */
+struct note {
+	uint64_t pid;       /* 0: nobody */
+	bool ours, unpromised;
+	uint64_t length;
+	bool ended;         /* the pid's line is whole: of this host, and not half written */
+	int64_t made_s;
+};
+
+static int read_note(int fd, struct note *out)
 {
-	char note[MAX_NOTE];
-	int fd, error = file_open(m->folder, name, O_RDONLY | O_NOFOLLOW, 0, &fd);
+	char text[MAX_NOTE];
+	struct stat st;
+	int error = file_stat_fd(fd, &st);
 	if (error)
 		return error;
-	ssize_t n = read(fd, note, sizeof note);
+	ssize_t n = S_ISREG(st.st_mode) ? read(fd, text, sizeof text) : 0;
+	struct slice in = slice(text, n > 0 ? (size_t)n : 0);
+	*out = (struct note){ .made_s = st.st_mtime };
+	if (!scan_uint(&in, INT32_MAX, &out->pid))
+		return 0;
+	out->ended = scan_byte(&in, '\n');
+	if (!out->ended || !scan_word(&in, SLICE("porter")))
+		return 0;
+	out->unpromised = scan_byte(&in, ' ') && scan_uint(&in, INT64_MAX, &out->length);
+	out->ours = scan_byte(&in, '\n');
+	return 0;
+}
+
+/* Ours: no Porter is at work, since we have the file's own lock, whoever has that pid by now. Another's, as liblockfile and procmail have it: its process has ended, or it names none and is old. */
+static bool is_left_behind(const struct note *note)
+{
+	if (note->ours)
+		return true;
+	if (note->pid && is_alive((pid_t)note->pid) && note->pid != (uint64_t)getpid())
+		return false;
+	return (note->pid && note->ended) || clock_wall_s() - note->made_s > OLD_LOCK_S;
+}
+
+/* A crash came before the bytes' end was promised. A file that is shorter is not the one that was warned of. */
+static int cut_off_unpromised(const struct mbox *m, uint64_t length)
+{
+	struct stat st;
+	int error = file_stat_fd(m->fd, &st);
+	if (error || (uint64_t)st.st_size <= length)
+		return error;
+	log_event(LOG_WARN, "mbox-cut-back", LOG_CSTR("file", m->name), LOG_UINT("length", length), LOG_END);
+	error = file_truncate(m->fd, length);
+	return error ? error : file_sync(m->fd);
+}
+
+/* Somebody may have put another file in its place meanwhile. */
+static int check_same(int folder, const char *name, int fd)
+{
+	struct stat ours, there;
+	int error = file_stat_fd(fd, &ours);
+	if (error == 0)
+		error = file_stat_at(folder, name, &there);
+	if (error)
+		return error == -ENOENT ? -EAGAIN : error;
+	return ours.st_ino == there.st_ino ? 0 : -EAGAIN;
+}
+
+static int break_dead_lock(const struct mbox *m, const char *name)
+{
+	struct note note;
+	int fd, error = file_open(m->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0, &fd);
+	if (error)
+		return error;
+	error = read_note(fd, &note);
+	if (error == 0 && !is_left_behind(&note))
+		error = -EBUSY;
+	if (error == 0 && note.ours && note.unpromised)
+		error = cut_off_unpromised(m, note.length);
+	if (error == 0)
+		error = check_same(m->folder, name, fd);
 	file_close(&fd);
-	struct slice in = slice(note, n > 0 ? (size_t)n : 0);
-	uint64_t pid, length;
-	if (!scan_uint(&in, INT32_MAX, &pid) || !scan_byte(&in, '\n') || (is_alive((pid_t)pid) && pid != (uint64_t)getpid()))
-		return -EBUSY;
-	if (scan_word(&in, SLICE("porter ")) && scan_uint(&in, INT64_MAX, &length)) {
-		log_event(LOG_WARN, "mbox-cut-back", LOG_CSTR("file", m->name), LOG_UINT("length", length), LOG_END);
-		error = file_truncate(m->fd, length);
-		if (error == 0)
-			error = file_sync(m->fd);
-	}
 	return error ? error : file_unlink(m->folder, name);
 }
 
@@ -134,25 +191,13 @@ static int dotlock(struct mbox *m)
 	return error;
 }
 
-/* Somebody may have put another file in its place while we waited. */
-static int check_same(const struct mbox *m)
-{
-	struct stat ours, there;
-	int error = file_stat_fd(m->fd, &ours);
-	if (error == 0)
-		error = file_stat_at(m->folder, m->name, &there);
-	if (error)
-		return error == -ENOENT ? -EAGAIN : error;
-	return ours.st_ino == there.st_ino ? 0 : -EAGAIN;
-}
-
 static int try_lock(struct mbox *m)
 {
 	int error = open_file(m);
 	if (error == 0)
 		error = lock_file(m, F_WRLCK);
 	if (error == 0)
-		error = check_same(m);
+		error = check_same(m->folder, m->name, m->fd); /* since we waited */
 	if (error == 0)
 		error = dotlock(m);
 	if (error)

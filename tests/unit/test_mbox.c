@@ -186,6 +186,81 @@ static void what_a_crash_left_unpromised_is_cut_off_by_the_next_one(void **state
 	close(root);
 }
 
+/* Porter has the file's own lock while it has the dotlock: whoever gets the one may break the other, and no process that was given the dead one's pid holds it alive. */
+static void a_porters_lock_is_broken_by_who_has_the_files_own_lock(void **state)
+{
+	struct kit *k = *state;
+	struct mbox m;
+	char note[64];
+	int root = root_of(k);
+	write_file(k, "u", "From x\nkept\n\nFrom y\ntorn");
+	snprintf(note, sizeof note, "%d\nporter 13\n", (int)getppid());
+	write_file(k, "u.lock", note);
+	assert_int_equal(mbox_open(&m, root, SLICE("u"), 1000), 0);
+	assert_string_equal(read_file(k, "u"), "From x\nkept\n\n");
+	snprintf(note, sizeof note, "%d\nporter\n", (int)getpid());
+	assert_string_equal(read_file(k, "u.lock"), note); /* also while nothing is written */
+	mbox_close(&m);
+	snprintf(note, sizeof note, "%d\nporter\n", (int)getppid());
+	write_file(k, "u.lock", note);
+	assert_int_equal(mbox_open(&m, root, SLICE("u"), 1000), 0);
+	assert_string_equal(read_file(k, "u"), "From x\nkept\n\n");
+	mbox_close(&m);
+	snprintf(note, sizeof note, "%d\nporter 20\n", (int)getppid());
+	write_file(k, "u.lock", note);
+	assert_int_equal(mbox_open(&m, root, SLICE("u"), 1000), 0);
+	assert_string_equal(read_file(k, "u"), "From x\nkept\n\n"); /* nothing is cut on by zeros */
+	mbox_close(&m);
+	close(root);
+}
+
+static int open_beside_lock(const struct kit *k, const char *text, int64_t age_s)
+{
+	struct mbox m;
+	char path[256];
+	int root = root_of(k);
+	struct timespec t[2] = { { .tv_sec = clock_wall_s() - age_s }, { .tv_sec = clock_wall_s() - age_s } };
+	snprintf(path, sizeof path, "%s/u.lock", k->root);
+	write_file(k, "u.lock", text);
+	assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
+	int error = mbox_open(&m, root, SLICE("u"), 150);
+	if (error == 0)
+		mbox_close(&m);
+	close(root);
+	return error;
+}
+
+/* As liblockfile and procmail have it. What a client left half written, or another host's, names nobody here. */
+static void a_lock_that_names_no_living_process_is_broken_after_five_minutes(void **state)
+{
+	struct kit *k = *state;
+	static const char *const nobody[] = { "", "0", "\n", "hello", "99999999:elsewhere\n", "99999999\nporter 1" };
+	char alive[2][64];
+	write_file(k, "u", "From x\nkept\n\n");
+	for (size_t i = 0; i < sizeof nobody / sizeof *nobody; i++) {
+		if (i < 5)
+			assert_int_equal(open_beside_lock(k, nobody[i], 250), -EBUSY);
+		assert_int_equal(open_beside_lock(k, nobody[i], 310), 0);
+		assert_string_equal(read_file(k, "u"), "From x\nkept\n\n");
+	}
+	snprintf(alive[0], sizeof alive[0], "%d\n", (int)getppid());
+	snprintf(alive[1], sizeof alive[1], "%d:host", (int)getppid());
+	assert_int_equal(open_beside_lock(k, alive[0], 100000), -EBUSY);
+	assert_int_equal(open_beside_lock(k, alive[1], 100000), -EBUSY);
+}
+
+static void a_pipe_in_a_locks_place_stops_nobody(void **state)
+{
+	struct kit *k = *state;
+	struct mbox m;
+	char path[256];
+	int root = root_of(k);
+	snprintf(path, sizeof path, "%s/u.lock", k->root);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(mbox_open(&m, root, SLICE("u"), 150), -EBUSY);
+	close(root);
+}
+
 static bool has(int root, const char *transaction)
 {
 	bool found = false;
@@ -335,6 +410,9 @@ int main(void)
 		TEST(an_mbox_and_maildirs_commit_together_or_not_at_all),
 		TEST(both_kinds_of_foreign_locks_are_respected),
 		TEST(what_a_crash_left_unpromised_is_cut_off_by_the_next_one),
+		TEST(a_porters_lock_is_broken_by_who_has_the_files_own_lock),
+		TEST(a_lock_that_names_no_living_process_is_broken_after_five_minutes),
+		TEST(a_pipe_in_a_locks_place_stops_nobody),
 		TEST(a_message_is_found_by_its_transaction_wherever_the_pieces_end),
 		TEST(what_was_not_promised_when_it_was_lost_is_not_found),
 		TEST(what_is_found_counts_only_when_it_is_synced),
