@@ -17,6 +17,7 @@
 #include "base/ipc.h"
 #include "base/net.h"
 #include "base/scan.h"
+#include "base/text.h"
 #include "ctl/settings_all.h"
 
 enum { MAX_CONF = 1 << 20, ANSWER_MS = 60000, BAR = 30 };
@@ -44,6 +45,21 @@ void ctl_print(struct slice text)
 {
 	if (text.n)
 		fwrite(text.p, 1, text.n, stdout);
+}
+
+bool ctl_is_domain(struct slice name, size_t most)
+{
+	if (name.n > most)
+		return false;
+	while (name.p) {
+		struct slice label = slice_cut(name, '.', &name);
+		for (size_t i = 0; i < label.n; i++)
+			if (!text_is_alnum((unsigned char)label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
+				return false;
+		if (!label.n || label.n > 63)
+			return false;
+	}
+	return true;
 }
 
 struct slice ctl_resolver(struct ctl *c, struct slice text)

@@ -62,6 +62,9 @@ bool ctl_confirm(struct ctl *c, const char *question);
 /* A file's content, at most max bytes; "-" is standard input. 0 or -errno. */
 int ctl_read_file(const char *path, size_t max, struct buf *out);
 
+/* Labels of letters, digits, - and _, each of 63 bytes at most: a file's name that leads nowhere else, too. */
+bool ctl_is_domain(struct slice name, size_t most);
+
 /* ADDR:PORT (ADDR@PORT, ADDR) as libunbound wants it, in c->mem; p NULL: no such thing. */
 struct slice ctl_resolver(struct ctl *c, struct slice text);
 

@@ -152,6 +152,11 @@ int auth_read_message(struct auth_tool *t, struct slice name, struct slice *mess
 	return 0;
 }
 
+struct slice auth_domain(struct slice word)
+{
+	return word.n > 1 && word.p[word.n - 1] == '.' ? slice_head(word, word.n - 1) : word;
+}
+
 void auth_split_path(struct slice path, struct slice *local, struct slice *domain)
 {
 	if (path.n >= 2 && path.p[0] == '<' && path.p[path.n - 1] == '>')
@@ -303,7 +308,7 @@ const struct ctl_command ctl_auth_commands[] = {
 	  "The message with a DKIM signature; --selector and --key twice make two. With --json its fields alone. Options about DNS are taken, and nothing is asked.", run_sign },
 	{ "auth seal", "FILE|- --domain D --selector S --key FILE --id NAME [--headers LIST] [--forms FORM/FORM] [--lax] " AUTH_COMMON,
 	  "The message with an ARC seal on top of the chain it has, which is validated first. With --json that verdict, and the new fields alone.", run_seal },
-	{ "auth dns", "DOMAIN [--selector S] " AUTH_COMMON, "What a domain should publish for mail, and what it publishes.", run_dns },
+	{ "auth dns", "DOMAIN [--selector S] " AUTH_COMMON, "What a domain should publish for mail, and beside it what it publishes. Where a porter.conf is found, its host name and the keys that it has for DOMAIN are what should be.", run_dns },
 	{ "auth send-reports", "", "Sends the DMARC aggregate reports that were gathered until now, without waiting for the day to end.", run_send_reports },
 	{ "auth reports", "FILE|FOLDER|MAILDIR... [--json]", "DMARC aggregate reports that came in, out of mails or plain files, summed up by domain and source.", run_reports },
 	{ NULL, NULL, NULL, NULL },

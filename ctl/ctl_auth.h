@@ -46,6 +46,9 @@ struct auth_tool {
 int auth_read_message(struct auth_tool *t, struct slice name, struct slice *message, struct mail_header *header);
 int auth_read_file(struct auth_tool *t, struct slice name, struct slice *text);
 
+/* A domain as people write it: the dot of the root at its end goes. */
+struct slice auth_domain(struct slice word);
+
 /* local-part and domain of --from: "<a@b>", "a@b", "@b", "". */
 void auth_split_path(struct slice path, struct slice *local, struct slice *domain);
 

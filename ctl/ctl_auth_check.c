@@ -24,8 +24,9 @@ static int start(struct checking *k, struct auth_tool *t)
 	struct mail_header header;
 	if (t->o.word_count != 1)
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
-	if (auth_read_message(t, t->o.words[0], &message, &header))
-		return CTL_NO_INPUT;
+	int code = auth_read_message(t, t->o.words[0], &message, &header);
+	if (code)
+		return code;
 	struct mail_check_options o = { .suffixes = t->suffixes, .helo_too = t->o.helo_given, .dkim = { .lax = t->o.lax, .now_s = t->o.now_s } };
 	k->t = t;
 	k->check = mail_check_new(t->loop, t->dns, &o);

@@ -103,13 +103,13 @@ int auth_sign(struct auth_tool *t)
 	p.expires_s = o->expires_s ? o->now_s + (int64_t)o->expires_s : 0;
 	if (!has_keys(o) || !read_forms(o->forms, &p))
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
-	if (auth_read_message(t, o->words[0], &message, &h))
-		return CTL_NO_INPUT;
+	int code = auth_read_message(t, o->words[0], &message, &h);
+	if (code)
+		return code;
 	struct buf names = BUF_INIT(16 << 10), fields = BUF_INIT(AUTH_MAX_KEYS * (64 << 10));
 	mail_sign_names(&h, false, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);
 	body_digest(h.body, p.body_form, &body);
-	int code = 0;
 	for (size_t i = 0; i < o->key_count && !code; i++) {
 		struct signer s = { 0 };
 		code = open_key(t, o->keys[i], &s);
@@ -217,10 +217,12 @@ int auth_seal(struct auth_tool *t)
 	struct mail_sign p = { .domain = o->domain, .selector = o->selectors[0], .made_s = o->now_s };
 	if (!has_keys(o) || o->key_count != 1 || !o->id.n || !read_forms(o->forms, &p))
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
-	if (auth_read_message(t, o->words[0], &message, &h) || open_key(t, o->keys[0], &s))
-		return CTL_NO_INPUT;
+	int code = auth_read_message(t, o->words[0], &message, &h);
+	code = code ? code : open_key(t, o->keys[0], &s);
+	if (code)
+		return code;
 	p.algorithm = s.algorithm;
-	int code = validate(t, &h, &cv);
+	code = validate(t, &h, &cv);
 	struct buf names = BUF_INIT(16 << 10), fields = BUF_INIT(512 << 10);
 	mail_sign_names(&h, true, &names);
 	p.names = o->headers.n ? o->headers : buf_slice(&names);

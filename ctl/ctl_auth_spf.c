@@ -101,7 +101,9 @@ int auth_spf(struct auth_tool *t)
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	struct spf_question q = { .client = o->client, .helo = o->helo };
 	auth_split_path(o->from, &q.local_part, &q.sender);
-	q.domain = o->word_count ? o->words[0] : q.sender.n ? q.sender : o->helo;
+	q.domain = o->word_count ? auth_domain(o->words[0]) : q.sender.n ? q.sender : o->helo;
+	if (!q.domain.n)
+		return ctl_fail(CTL_USAGE, "auth: which domain? DOMAIN, --from or --helo names it");
 	struct asking k = { .t = t, .steps = BUF_INIT(16 << 20) };
 	struct auth_answers answers;
 	struct mail_dns *dns = mail_dns_new(t->loop, t->dns, MAIL_DNS_MAX);
@@ -162,14 +164,14 @@ static void dmarc_words(struct buf *out, const struct dmarc_verdict *v)
 
 int auth_dmarc(struct auth_tool *t)
 {
-	if (t->o.word_count != 1)
+	if (t->o.word_count != 1 || !t->o.words[0].n)
 		return ctl_fail(CTL_USAGE, "auth: a word is missing or too many; --help tells");
 	struct asking k = { .t = t };
 	struct auth_answers answers;
 	struct dmarc_identifiers nobody = { .spf = SLICE("") };
 	struct mail_dns *dns = mail_dns_new(t->loop, t->dns, MAIL_DNS_MAX);
 	auth_watch(&answers, t, dns);
-	struct dmarc *d = dmarc_start(dns, t->o.words[0], t->suffixes);
+	struct dmarc *d = dmarc_start(dns, auth_domain(t->o.words[0]), t->suffixes);
 	dmarc_judge(d, &nobody, on_dmarc, &k);
 	loop_run(t->loop);
 	if (t->ctl->json)

@@ -154,28 +154,12 @@ static void tell_house(struct ctl *c)
 
 /* -- commands --------------------------------------------------------------------------------------------------------------- */
 
-/* Labels of a file's and a DNS name: nothing that leads elsewhere. */
-static bool is_plain(struct slice name, size_t most)
-{
-	if (name.n > most)
-		return false;
-	while (name.p) {
-		struct slice label = slice_cut(name, '.', &name);
-		for (size_t i = 0; i < label.n; i++)
-			if (!text_is_alnum((unsigned char)label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
-				return false;
-		if (!label.n || label.n > 63)
-			return false;
-	}
-	return true;
-}
-
 /* changes: this command alone has the folder. */
 static int begin(struct dkim_tool *t, struct ctl *c, int argc, char **argv, bool changes, const char *usage)
 {
 	const char *unknown = ctl_unknown_option(argc, argv);
 	t->c = t->all.c = c;
-	if (unknown || argc != 1 || idn_to_ascii(slice_of(argv[0]), &c->mem, &t->all.domain) || !is_plain(t->all.domain, 253))
+	if (unknown || argc != 1 || idn_to_ascii(slice_of(argv[0]), &c->mem, &t->all.domain) || !ctl_is_domain(t->all.domain, 253))
 		return ctl_fail(CTL_USAGE, "%s", usage);
 	if (!ctl_settings(c))
 		return CTL_CONFIG;
@@ -264,7 +248,7 @@ static int dkim_new(struct ctl *c, int argc, char **argv)
 	unsigned bits;
 	if (only && strcmp(only, "rsa") != 0 && strcmp(only, "ed25519") != 0)
 		return ctl_fail(CTL_USAGE, "--only rsa or --only ed25519");
-	if (selector && !is_plain(slice_of(selector), MAX_SELECTOR))
+	if (selector && !ctl_is_domain(slice_of(selector), MAX_SELECTOR))
 		return ctl_fail(CTL_USAGE, "--selector is a name of letters, digits, - and _, of %d bytes at most", MAX_SELECTOR);
 	int code = read_bits(wanted_bits, &bits);
 	code = code ? code : begin(&t, c, argc, argv, true, "dkim new DOMAIN");

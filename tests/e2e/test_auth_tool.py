@@ -91,7 +91,22 @@ def what_the_options_do(tmp, resolver):
     rows = {r['what']: r for r in told('dns', 'x.test', *zone)['dns']}
     check('dns tells what a domain should publish, and what it does', {'spf', 'dkim', 'dmarc', 'mta-sts', 'tlsrpt', 'dane'} <= rows.keys() and rows['spf']['published'].startswith('v=spf1') and
           rows['spf']['should'].startswith('v=spf1') and rows['tlsrpt']['verdict'] == 'missing', rows)
-    for words in (('check',), ('check', tmp / 'none'), ('spf', 'x.test'), ('dkim', tmp / 'signed', '--what'), ('dkim', tmp / 'signed', '--now', 'soon'), ('spf', 'x.test', '--client', '1.2.3'), ('arc', tmp / 'signed', '--dns', tmp / 'none'),
+    rooted = told('spf', 'X.test.', '--client', '192.0.2.9', *zone)['spf']['result'], told('dmarc', 'x.test.', *zone)['dmarc']['policy'], told('dns', 'x.test.', *zone)['dns'][1]['verdict']
+    check('a domain may end with the dot of the root', rooted == ('pass', 'reject', 'good'), rooted)
+    (tmp / 'odd').write_text('$ORIGIN odd.test.\n@ MX 10 mx\n MX 20 mx2\n_mta-sts TXT "v=STSv1; id="\n_smtp._tls TXT "v=TLSRPTv1; rua=nobody"\n_25._tcp.mx TLSA 1 1 1 00\n_25._tcp.mx2 TLSA 3 1 1 ' + '00' * 32 +
+                             '\nnone.odd.test. MX 0 .\n')
+    rows = told('dns', 'odd.test', '--dns', tmp / 'odd')['dns']
+    verdicts = [(r['what'], r['verdict']) for r in rows if r['what'] in ('mta-sts', 'tlsrpt', 'dane')]
+    check('dns tells what is wrong with each', [v for _, v in verdicts] == ['no id=, or a wrong one', 'no rua= with mailto: or https:', 'SMTP takes usages 2 and 3 only', 'good'], verdicts)
+    check('and all that is published', rows[0]['records'] == ['10 mx.odd.test', '20 mx2.odd.test'], rows[0])
+    check('a null MX is one', told('dns', 'none.odd.test', '--dns', tmp / 'odd')['dns'][0]['verdict'].startswith('null MX'))
+    (tmp / 'bad').write_text('$ORIGIN x.test.\n\n@ TXT "v=spf1 -all\n')
+    p = auth('spf', 'x.test', '--client', '192.0.2.9', '--dns', tmp / 'bad')
+    check('a wrong zone file is told with its line', p.returncode == 66 and f'{tmp}/bad, line 3: '.encode() in p.stderr, p.stderr)
+    (tmp / 'fields').write_bytes(b'X: y\r\n' * 100001 + MAIL)
+    codes = [auth('dkim', tmp / 'fields', *zone).returncode, auth('sign', tmp / 'fields', *by(tmp)).returncode, auth('seal', tmp / 'signed', '--domain', 'x.test', '--selector', 's', '--key', tmp / 'zone', '--id', 'i', *zone).returncode]
+    check('what is read and makes no sense is told apart from what can not be read', codes == [65, 65, 65], codes)
+    for words in (('spf', '--client', '192.0.2.9'), ('dns', 'a..b'), ('dmarc', ''), ('check',), ('check', tmp / 'none'), ('spf', 'x.test'), ('dkim', tmp / 'signed', '--what'), ('dkim', tmp / 'signed', '--now', 'soon'), ('spf', 'x.test', '--client', '1.2.3'), ('arc', tmp / 'signed', '--dns', tmp / 'none'),
                   ('dkim', tmp / 'signed', '--resolver', 'nowhere'), ('sign', tmp / 'plain', '--domain', 'x.test'), ('dmarc',)):
         p = auth(*words)
         check(f'auth {" ".join(str(w).split("/")[-1] for w in words)} is refused with a reason', p.returncode in (64, 65, 66) and p.stderr and not p.stdout, (p.returncode, p.stderr))

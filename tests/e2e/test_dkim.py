@@ -27,6 +27,9 @@ def keys_and_records(p):
     out = p.ctl('dkim', 'rotate', DOMAIN, '--dns', zone)
     check('then they do', out.returncode == 0, out.stdout + out.stderr)
     keys = json.loads(p.ctl('dkim', 'show', DOMAIN, '--json').stdout)['keys']
+    rows = json.loads(subprocess.run([BUILD / 'porterctl', '-c', p.etc, 'auth', 'dns', DOMAIN, '--dns', zone, '--json'], capture_output=True).stdout)['dns']
+    check('auth dns with this configuration asks for its keys and its host', {(r['should'], r['published'], r['verdict']) for r in rows if r['what'] == 'dkim'} == {(k['record'], k['record'], 'good') for k in keys} and
+          rows[0]['should'] == '10 mx.example.test', rows)
     check('and show says so', all(k['signing'] for k in keys), keys)
     return zone
 

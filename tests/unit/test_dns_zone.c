@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/dns.h"
+#include "base/dns_zone.h"
 #include "base/buf.h"
 
 static const char zone[] =
