@@ -11,7 +11,7 @@ test-dns-faults: test-deps
 	@$(MAKE) -s -j$$(nproc) BUILD=$(BUILD) all
 	@PORTER_BUILD=$(abspath $(BUILD)) PORTER_ROUNDS=$${PORTER_ROUNDS:-1000} python3 tests/e2e/test_dns_faults.py
 
-FUZZ_EVIDENCE_TARGETS ?= spf tags key header address signature arc dmarc authres report date
+FUZZ_EVIDENCE_TARGETS ?= spf tags key header address author signature arc dmarc authres report date
 FUZZ_EVIDENCE_SECONDS ?= 3600
 FUZZ_EVIDENCE_FLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -O1 -g -fno-sanitize-recover=undefined -pthread
 FUZZ_EVIDENCE_OBJECTS := $(patsubst %.c,$(BUILD)/fuzz/evidence/%.o,$(wildcard base/*.c))

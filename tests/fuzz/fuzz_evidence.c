@@ -6,6 +6,7 @@
 
 #include "base/mail_address.h"
 #include "base/mail_arc.h"
+#include "base/mail_author.h"
 #include "base/mail_authres.h"
 #include "base/mail_check.h"
 #include "base/mail_date.h"
@@ -101,6 +102,21 @@ static void address(struct slice in, struct arena *mem)
 	}
 }
 
+/* From, read both ways: where each finds one domain it is the same. */
+static void author(struct slice in, struct arena *mem)
+{
+	struct mail_header h;
+	struct slice shown, written;
+	const char *why;
+	if (mail_header_parse(in, 20, mem, &h))
+		return;
+	int a = mail_author_shown(&h, mem, &shown, &why), b = mail_author_written(&h, mem, &written);
+	if (a == 0 && b == 0 && !slice_eq_nocase(shown, written))
+		abort();
+	for (size_t i = 0; i < h.count; i++)
+		sum += mail_author_shows_at(h.fields[i].value);
+}
+
 static void signature(struct slice in, struct arena *mem)
 {
 	struct mail_header h;
@@ -174,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arena mem = ARENA_INIT(8 << 20);
 	char *copy = malloc(size ? size : 1); /* a block of its own: reading past its end is seen */
 	memcpy(copy, data, size);
-	static void (*const all[])(struct slice, struct arena *) = { spf, tags, key, header, address, signature, arc, dmarc, authres, report, date };
+	static void (*const all[])(struct slice, struct arena *) = { spf, tags, key, header, address, author, signature, arc, dmarc, authres, report, date };
 	(void)all;
 	TARGET(slice(copy, size), &mem);
 	arena_free(&mem);
