@@ -45,10 +45,6 @@ static bool is_refused(struct slice item)
 
 static int add_item(struct slice item, struct arena *mem, struct slice *items, size_t *count)
 {
-	if (is_refused(item)) {
-		log_event(LOG_WARN, "forward-refused", LOG_STR("item", item), LOG_CSTR("why", "only addresses are allowed in .forward"), LOG_END);
-		return 0;
-	}
 	if (*count == MAILBOX_MAX_FORWARD)
 		return -EFBIG;
 	items[*count] = arena_copy(mem, item.p[0] == '\\' ? slice_skip(item, 1) : item);
@@ -59,8 +55,8 @@ static int add_item(struct slice item, struct arena *mem, struct slice *items, s
 
 int forward_parse(struct slice text, struct arena *mem, struct slice **items, size_t *count)
 {
-	struct slice *list = ARENA_ARRAY(mem, struct slice, MAILBOX_MAX_FORWARD), line;
-	size_t n = 0;
+	struct slice *list = ARENA_ARRAY(mem, struct slice, MAILBOX_MAX_FORWARD), line, first = SLICE_NONE;
+	size_t n = 0, refused = 0;
 	int error = list ? 0 : -EFBIG;
 	while (error == 0 && scan_line(&text, &line)) {
 		line = slice_trim(line);
@@ -68,10 +64,15 @@ int forward_parse(struct slice text, struct arena *mem, struct slice **items, si
 			continue;
 		while (line.n && error == 0) {
 			struct slice item = next_item(&line);
-			if (item.n)
+			if (item.n && !is_refused(item))
 				error = add_item(item, mem, list, &n);
+			else if (item.n && refused++ == 0)
+				first = item;
 		}
 	}
+	if (refused) /* one line, however many: the file is its user's, the log is not */
+		log_event(LOG_WARN, "forward-refused", LOG_UINT("uid", getuid()), LOG_STR("item", first), LOG_UINT("refused", refused),
+		          LOG_CSTR("why", "only addresses are allowed in .forward"), LOG_END);
 	if (error)
 		return error;
 	*items = list;
@@ -110,7 +111,9 @@ int forward_read(int home, struct arena *mem, struct slice **items, size_t *coun
 	if (error == 0 && n < 0)
 		error = -EIO;
 	if (error == 0)
-		return forward_parse(slice(text, (size_t)n), mem, items, count);
-	log_event(LOG_WARN, "forward-refused", LOG_ERRNO(error), LOG_CSTR("why", ".forward must be a file of the user that nobody else can write"), LOG_END);
+		error = forward_parse(slice(text, (size_t)n), mem, items, count);
+	if (error)
+		log_event(LOG_WARN, "forward-refused", LOG_UINT("uid", getuid()), LOG_ERRNO(error),
+		          LOG_CSTR("why", error == -EFBIG ? ".forward is too large" : ".forward must be a file of the user that nobody else can write"), LOG_END);
 	return error;
 }

@@ -59,11 +59,20 @@ def forwards(top, p):
     shutil.chown(forward, USERS['ben'], USERS['ben'])
     held, before = len(mail_of(top / 'benx')), len(p.messages())
     check('a ~/.forward counts as an alias', p.send(b'Subject: on\r\n\r\nx\r\n', to='ben@example.test') == 250 and (len(mail_of(top / 'benx')), len(p.messages())) == (held, before + 1))
-    for item in ('|/usr/bin/vacation ben', '/tmp/everything'):
-        check(f'"{item}" in it is refused, with a line that says why', any('forward-refused' in line and item in line and 'only addresses' in line for line in p.log_text().splitlines()), p.log_text()[-1500:])
+    told = [line for line in p.log_text().splitlines() if 'forward-refused' in line]
+    check('what is no address in it is refused, with one line that names the first, the user and how many, and says why',
+          len(told) == 1 and '|/usr/bin/vacation ben' in told[0] and ' refused=2' in told[0] and f' uid={USERS["ben"]}' in told[0] and 'only addresses' in told[0], told)
     check('and nothing is written there', not Path('/tmp/everything').exists())
     forward.write_text('"|/usr/bin/vacation ben"\n')
     check('where nothing is left of it the home\'s Maildir has the message', p.send(b'Subject: home\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(mail_of(top / 'benx')) == held + 1)
+    forward.write_text('|x\n' * 20000)
+    before = p.log_text().count('forward-refused')
+    check('of 20,000 such items there is one line', p.send(b'Subject: many\r\n\r\nx\r\n', to='ben@example.test') == 250 and p.log_text().count('forward-refused') == before + 1)
+    for text, what in (('alice\n' * 51, 'too many addresses'), ('#' * 70000, 'too many bytes')):
+        forward.write_text(text)
+        before = p.log_text().count('forward-refused')
+        code = p.send(b'Subject: much\r\n\r\nx\r\n', to='ben@example.test')
+        check(f'{what} in it: 451, and one line', code == 451 and p.log_text().count('forward-refused') == before + 1, (code, p.log_text()[-800:]))
 
 
 def main():
