@@ -22,7 +22,7 @@ struct lanes {
 	struct running *running;
 	struct groups *groups;
 	struct loop_timer *pace;       /* a house's next one is due */
-	bool paced;                    /* it is set */
+	uint64_t paced_ms;             /* when; 0: it is not set */
 };
 
 /* What the queue asked for, in the words of an attempt. */
@@ -40,6 +40,7 @@ struct running {
 	struct hop_peer *peer;
 	struct lane *lane;
 	struct group *group;           /* where it is counted; NULL nowhere */
+	uint64_t started_ms;
 	struct slice host;             /* that answered last */
 	uint64_t id;
 	struct arena mem;
@@ -57,6 +58,7 @@ struct running {
 	bool unknown;
 	bool failed;                   /* the place itself: down, 421, no word */
 	bool crowded;                  /* it has no room for anybody just now */
+	bool fast, taken;              /* one was refused since they come too fast; one was taken */
 	uint64_t rest_ms;
 };
 
@@ -141,18 +143,14 @@ static void answer(struct running *j)
 	hop_answer(j->peer, JOB_RESULT, j->id, &b);
 }
 
-/* 4xx of the system or the network (RFC 3463: x.3, x.4), not of a mailbox, an address or a policy. */
-static bool is_crowded(const struct mail_status *s)
-{
-	return s->fate == MAIL_LATER && (s->enhanced[0] == 3 || s->enhanced[0] == 4 || s->enhanced[0] == 0);
-}
-
 static void note_fates(struct running *j)
 {
 	j->crowded = true;
 	for (size_t i = 0; i < j->is.count; i++) {
 		j->failed |= j->results[i].status.code == 421 || j->results[i].down;
-		j->crowded = j->crowded && is_crowded(&j->results[i].status);
+		j->fast |= lane_is_too_fast(&j->results[i].status);
+		j->taken |= j->results[i].status.fate == MAIL_OK;
+		j->crowded = j->crowded && lane_is_crowded(&j->results[i].status);
 	}
 	j->failed |= j->unknown;
 }
@@ -182,6 +180,8 @@ static void finish(struct running *j)
 	struct group *house = j->group;
 	group_leave(all->groups, house, j->failed);
 	groups_learn(all->groups, buf_slice(&l->place), j->host);
+	if (j->fast || j->taken)        /* what was sent before its house was known tells of it as well */
+		group_heard(all->groups, house ? house : groups_of_place(all->groups, buf_slice(&l->place)), j->fast ? GROUP_TOO_FAST : GROUP_TAKEN, j->started_ms, clock_mono_ms());
 	answer(j);
 	l->running--;
 	l->jobs--;
@@ -315,14 +315,15 @@ static void run_lane(struct lanes *all, struct lane *l)
 		struct group *house = groups_of_place(all->groups, buf_slice(&l->place));
 		uint64_t now = clock_mono_ms(), wait = group_wait_ms(house, now);
 		if (wait) {
-			if (wait != UINT64_MAX && !all->paced) {
-				all->paced = true;
+			if (wait != UINT64_MAX && (!all->paced_ms || now + wait < all->paced_ms)) {
+				all->paced_ms = now + wait;
 				loop_timer_set(all->pace, wait);
 			}
 			return;
 		}
 		group_enter(all->groups, house, now);
 		j->group = house;
+		j->started_ms = now;
 		l->first = j->next;
 		if (!l->first)
 			l->last = &l->first;
@@ -333,11 +334,11 @@ static void run_lane(struct lanes *all, struct lane *l)
 	}
 }
 
-/* Timers are few: the first that was set tells all. */
+/* Timers are few: the one that ends first tells all. */
 static void pace_over(void *arg)
 {
 	struct lanes *all = arg;
-	all->paced = false;
+	all->paced_ms = 0;
 	for (struct lane *l = all->lanes; l; l = l->next)
 		run_lane(all, l);
 }

@@ -61,6 +61,32 @@ void lane_learn(struct lane *l, bool failed, bool crowded, uint64_t rest_ms, uns
 	l->until_ms = clock_mono_ms() + (rest_ms > rest ? rest_ms : rest);
 }
 
+/* 4xx of the system or the network (RFC 3463: x.3, x.4), not of a mailbox, an address or a policy. */
+bool lane_is_crowded(const struct mail_status *s)
+{
+	return s->fate == MAIL_LATER && (s->enhanced[0] == 3 || s->enhanced[0] == 4 || s->enhanced[0] == 0);
+}
+
+static bool holds(struct slice s, struct slice word)
+{
+	while (s.n >= word.n && !slice_starts_nocase(s, word))
+		s = slice_skip(s, 1);
+	return s.n >= word.n;
+}
+
+/* 421; 4.7.28 (mail flood), 4.4.5 and 4.3.2 (busy); and what hosts say with a 4.7.1 or 4.2.1, which stand for greylisting and full mailboxes just as well. */
+bool lane_is_too_fast(const struct mail_status *s)
+{
+	static const char *const words[] = { "rate limit", "rate-limit", "ratelimit", "throttl", "too fast", "too quickly", "too many mes", "too many mail", "too many email", "too much mail", "slow down" };
+	unsigned subject = s->enhanced[0], detail = s->enhanced[1];
+	if (s->fate != MAIL_LATER || subject == 5)
+		return false;
+	bool found = s->code == 421 || (subject == 7 && detail == 28) || (subject == 4 && detail == 5) || (subject == 3 && detail == 2);
+	for (size_t i = 0; i < sizeof words / sizeof words[0] && !found; i++)
+		found = holds(s->text, slice_of(words[i]));
+	return found;
+}
+
 uint64_t lane_rest(const struct lane *l)
 {
 	uint64_t now = clock_mono_ms();

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
+#include "base/mail_status.h"
 #include "base/slice.h"
 
 /* A place's lane: its jobs, those that wait among them, and its window, which grows with each success and is halved by failures, after which it rests. Of delivery/job alone. */
@@ -25,6 +26,10 @@ void lane_drop_idle(struct lane **all);
 /* A job is over. failed: the host is down, said 421 or nothing; crowded: it had no room for anybody. rest_ms: how long it is known to be dead. max: the largest window. */
 void lane_learn(struct lane *l, bool failed, bool crowded, uint64_t rest_ms, unsigned max);
 uint64_t lane_rest(const struct lane *l);
+
+/* What a reply says of the place: it is out of room; our messages come too fast for it. */
+bool lane_is_crowded(const struct mail_status *s);
+bool lane_is_too_fast(const struct mail_status *s);
 
 void lane_report(const struct lane *all, struct buf *json);
 #endif

@@ -66,6 +66,78 @@ static void a_pace_spreads_them(void **state)
 	groups_free(g);
 }
 
+static void one_is_sent(struct groups *g, struct group *x, enum group_word word, uint64_t at_ms)
+{
+	group_enter(g, x, at_ms);
+	group_leave(g, x, false);
+	group_heard(g, x, word, at_ms, at_ms);
+}
+
+static void a_rate_that_is_too_fast_is_halved_once_and_never_below_one_a_minute(void **state)
+{
+	(void)state;
+	struct groups *g = groups_new(30, 600);
+	struct group *x = learnt(g, "mx:one.test", "mx.big.example");
+	uint64_t now = 600000;
+	for (int i = 0; i < 200; i++)
+		one_is_sent(g, x, GROUP_TAKEN, now += 100);
+	assert_int_equal(x->rate_m, 0);
+	for (int i = 0; i < 10; i++)
+		group_enter(g, x, now);
+	for (int i = 0; i < 10; i++)
+		group_leave(g, x, false), group_heard(g, x, GROUP_TOO_FAST, now, now + 50); /* all of one moment */
+	assert_true(x->rate_m >= 100000 && x->rate_m <= 110000);       /* of the 210 that went, not of the 600 that were allowed */
+	assert_int_equal(group_wait_ms(x, now + 50), (60000000 + x->rate_m - 1) / x->rate_m);
+	for (int i = 0; i < 20; i++)
+		one_is_sent(g, x, GROUP_TOO_FAST, now += 60000);
+	assert_int_equal(x->rate_m, 1000);
+	assert_int_equal(group_wait_ms(x, now), 60000);
+	groups_free(g);
+}
+
+static void a_rate_grows_back_to_its_limit_and_no_further(void **state)
+{
+	(void)state;
+	struct groups *g = groups_new(30, 60);
+	struct group *x = learnt(g, "mx:one.test", "mx.big.example");
+	uint64_t now = 600000, begin, minutes;
+	for (int i = 0; i < 60; i++)
+		one_is_sent(g, x, GROUP_TAKEN, now += 1000);
+	one_is_sent(g, x, GROUP_TOO_FAST, now);
+	assert_int_equal(x->rate_m, 30000);
+	begin = now;
+	uint64_t before = x->rate_m;
+	while (x->rate_m && now < begin + 3600000) {
+		now += group_wait_ms(x, now);
+		one_is_sent(g, x, GROUP_TAKEN, now);
+		assert_true(!x->rate_m || x->rate_m >= before);
+		before = x->rate_m;
+	}
+	minutes = (now - begin) / 60000;
+	assert_true(minutes >= 4 && minutes <= 6);
+	one_is_sent(g, x, GROUP_TAKEN, now += group_wait_ms(x, now));
+	assert_int_equal(group_wait_ms(x, now), 1000);          /* the setting's */
+	groups_free(g);
+}
+
+static void a_rate_without_a_setting_is_free_again_some_time_later(void **state)
+{
+	(void)state;
+	struct groups *g = groups_new(30, 0);
+	struct group *x = learnt(g, "mx:one.test", "mx.big.example");
+	uint64_t now = 600000;
+	assert_int_equal(group_wait_ms(x, now), 0);
+	group_heard(g, x, GROUP_TOO_FAST, now, now);            /* before anything was counted */
+	assert_int_equal(x->rate_m, 30000);
+	group_heard(g, x, GROUP_TAKEN, now - 1, now + 60000);   /* it was on its way */
+	assert_int_equal(x->rate_m, 30000);
+	for (int i = 0; i < 30; i++)
+		one_is_sent(g, x, GROUP_TAKEN, now += 60000);
+	assert_int_equal(x->rate_m, 0);
+	assert_int_equal(group_wait_ms(x, now += 60000), 0);
+	groups_free(g);
+}
+
 static void thousands_of_places_are_known(void **state)
 {
 	(void)state;
@@ -110,6 +182,9 @@ int main(void)
 		cmocka_unit_test(places_behind_hosts_of_one_house_share_it),
 		cmocka_unit_test(a_window_grows_by_one_and_is_halved),
 		cmocka_unit_test(a_pace_spreads_them),
+		cmocka_unit_test(a_rate_that_is_too_fast_is_halved_once_and_never_below_one_a_minute),
+		cmocka_unit_test(a_rate_grows_back_to_its_limit_and_no_further),
+		cmocka_unit_test(a_rate_without_a_setting_is_free_again_some_time_later),
 		cmocka_unit_test(thousands_of_places_are_known),
 		cmocka_unit_test(many_houses_forget_idle_ones_only),
 	};
