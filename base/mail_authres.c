@@ -1,6 +1,8 @@
 /* Authentication-Results: a writer that can't be talked into a second result, and a reader that knows comments and quotes. */
 #include "base/mail_authres.h"
 
+#include "base/arena.h"
+#include "base/idn.h"
 #include "base/text.h"
 
 /* token of RFC 2045; '@' and '/' are let through for values (8601, 2.2: pvalue may be an address). */
@@ -118,16 +120,28 @@ bool authres_id(struct slice value, struct slice *id)
 	return skip_cfws(&value) && read_word(&value, " \t\r\n;(", id);
 }
 
+/* One name in two spellings: with the dot of the root, as U-labels, as A-labels. */
+static bool is_one_name(struct slice a, struct slice b)
+{
+	struct arena mem = ARENA_INIT(64 << 10);
+	struct slice x, y;
+	bool same = idn_to_ascii(a, &mem, &x) == 0 && idn_to_ascii(b, &mem, &y) == 0 && slice_eq(x, y);
+	arena_free(&mem);
+	return same;
+}
+
 /* `word` as it came, or out of its quotes, where a backslash stands before what it means. */
 static bool means(struct slice word, struct slice id)
 {
-	size_t i = 0, k = 0;
-	for (; i < word.n && k < id.n; i++, k++) {
+	struct buf plain = BUF_INIT(2048);
+	for (size_t i = 0; i < word.n; i++) {
 		i += word.p[i] == '\\' && i + 1 < word.n;
-		if (text_lower_byte(word.p[i]) != text_lower_byte(id.p[k]))
-			return false;
+		buf_add_byte(&plain, word.p[i]);
 	}
-	return i == word.n && k == id.n;
+	struct slice name = slice_trim(buf_slice(&plain));
+	bool ours = !buf_full(&plain) && (slice_eq_nocase(name, id) || is_one_name(name, id));
+	buf_free(&plain);
+	return ours;
 }
 
 bool authres_is_ours(struct slice value, struct slice id)

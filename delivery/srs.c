@@ -57,13 +57,18 @@ static int stamp_value(char c)
 	return c >= 'a' && c <= 'z' ? c - 'a' : c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-static bool is_fresh(struct slice stamp, int64_t now_s)
+/* Of a tag of so many days ago, in a count that goes round: the half behind us is the past. A clock may be behind by a day. */
+static enum srs_answer answer_of_age(int64_t age, int64_t valid, int64_t round)
+{
+	return age <= valid || age == round - 1 ? SRS_GOOD : age < round / 2 ? SRS_OLD : SRS_EARLY;
+}
+
+static enum srs_answer judge_stamp(struct slice stamp, int64_t now_s)
 {
 	int high = stamp.n == 2 ? stamp_value(stamp.p[0]) : -1, low = stamp.n == 2 ? stamp_value(stamp.p[1]) : -1;
 	if (high < 0 || low < 0)
-		return false;
-	int64_t age = (day_of(now_s) - (high << 5 | low)) & 1023;
-	return age <= SRS_VALID_DAYS || age == 1023; /* a clock that is behind by a day */
+		return SRS_OLD;
+	return answer_of_age((day_of(now_s) - (high << 5 | low)) & 1023, SRS_VALID_DAYS, 1024);
 }
 
 static bool is_separator(char c)
@@ -148,7 +153,7 @@ static enum srs_answer read_first(struct slice in, int64_t now_s, struct srs_fou
 	f->a = stamp;
 	f->b = f->domain;
 	f->c = f->local;
-	f->old = !is_fresh(stamp, now_s);
+	f->age = judge_stamp(stamp, now_s);
 	return f->domain.n && f->local.n ? SRS_GOOD : SRS_FORGED;
 }
 
@@ -218,7 +223,7 @@ enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int
 		*to_local = f.local;
 		*to_domain = f.domain;
 		*proven = i % 2 == 0;
-		return f.old ? SRS_OLD : SRS_GOOD;
+		return f.age;
 	}
 	return SRS_FORGED;
 }
@@ -284,8 +289,8 @@ enum srs_answer batv_read(struct slice local, struct slice domain, int64_t now_s
 	*n = make_data(in.p, *plain, domain, data);
 	if (!*n)
 		return SRS_FORGED;
-	int64_t left = ((int64_t)day - day_of(now_s) % 1000 + 1000) % 1000;
-	return left <= BATV_VALID_DAYS + 1 ? SRS_GOOD : SRS_OLD;
+	int64_t age = (day_of(now_s) + BATV_VALID_DAYS - (int64_t)day % 1000 + 1000) % 1000;
+	return answer_of_age(age, BATV_VALID_DAYS, 1000);
 }
 
 bool batv_matches(struct slice hash, const uint8_t mac[3])
@@ -307,7 +312,7 @@ enum srs_answer batv_check(const struct slice keys[10], struct slice local, stru
 	unsigned number;
 	size_t n;
 	enum srs_answer a = batv_read(local, domain, now_s, &number, &hash, &inner, data, &n);
-	if (a != SRS_GOOD && a != SRS_OLD)
+	if (a == SRS_NOT || a == SRS_FORGED)
 		return a;
 	if (!keys[number].n)
 		return SRS_FORGED;
@@ -325,6 +330,7 @@ const char *srs_answer_name(enum srs_answer a)
 	case SRS_NOT: return "no tag";
 	case SRS_FORGED: return "forged";
 	case SRS_OLD: return "too old";
+	case SRS_EARLY: return "made later than now";
 	}
 	return "";
 }

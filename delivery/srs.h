@@ -22,7 +22,7 @@ struct srs_keys {
 };
 
 /* NOT: no tag of this kind; FORGED: no key of ours made it; OLD: made by us, but too long ago. */
-enum srs_answer { SRS_GOOD, SRS_NOT, SRS_FORGED, SRS_OLD };
+enum srs_answer { SRS_GOOD, SRS_NOT, SRS_FORGED, SRS_OLD, SRS_EARLY }; /* early: made later than now, so one of the clocks was wrong */
 
 /* What a forward of local@domain is called: head, hash of data, tail. proven goes into the hash: was the sender's evidence at least `spf` when it
  * was forwarded? Only then may a report that comes back go on to it (rule.md). -EINVAL: the null path, or no domain; -EMSGSIZE: too long. */
@@ -39,7 +39,7 @@ int srs_print(const struct srs_plan *p, const uint8_t mac[32], struct buf *out);
 struct srs_found {
 	struct slice hash, local, domain; /* what a report to it goes back to; in mem */
 	struct slice a, b, c;             /* what was hashed */
-	bool old;
+	enum srs_answer age;      /* SRS_GOOD, SRS_OLD, SRS_EARLY; SRS_GOOD for SRS1, whose age is another host's to judge */
 };
 /* SRS_NOT, SRS_FORGED for a broken form, SRS_GOOD: *out is set and the hash is to be checked. */
 enum srs_answer srs_read(struct slice local, int64_t now_s, struct arena *mem, struct srs_found *out);

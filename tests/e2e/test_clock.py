@@ -47,9 +47,26 @@ def run(p, turn):
     check('nobody had a report', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
 
 
+def tags(p, turn):
+    """Addresses that were made while the clock was a year and more ahead."""
+    turn(400 * DAY)
+    check('a forward is passed on', p.send(b'Subject: x\r\n\r\nhello\r\n', 'fwd@srs.test', 'someone@outside.test') == 250)
+    path = hop.messages[-1].sender
+
+    def report():
+        with p.talk() as t:
+            t.code('EHLO mx.far.test'), t.code('MAIL FROM:<>')
+            return t.code(f'RCPT TO:<{path}>')
+    check('a report to it is taken', path.startswith('SRS0=') and report() == 250, path)
+    turn(0)
+    check('with the clock set right it is put off: nobody knows which of them was wrong', report() == 451)
+    turn(430 * DAY)
+    check('and once it is old it is refused', report() == 550)
+
+
 def main():
     p = Porter('clock', start=False, settings={'evidence': 'no', 'queue-retry-first': '1s', 'queue-retry-most': '1s'},
-               maps={'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'})
+               maps={'domains': 'srs.test mailbox srs', 'aliases': 'fwd@srs.test ann@far.test', 'clients': '127.0.0.1 remote.test\n', 'routes': f'far.test [127.0.0.1]:{hop.port}\nremote.test [127.0.0.1]:{hop.port}\n'})
     library, file = p.dir / 'turn.so', p.dir / 'turn'
     if subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', library, Path(__file__).resolve().parent.parent / 'lib/turn.c', '-ldl'], capture_output=True).returncode or 'asan' in str(p.dir):
         skip('the clock jumps both ways', 'needs cc, and processes that nothing else is preloaded into')
@@ -64,6 +81,7 @@ def main():
         p.start()
         del os.environ['LD_PRELOAD'], os.environ['TURN_FILE']
         run(p, turn)
+        tags(p, turn)
     finish()
 
 

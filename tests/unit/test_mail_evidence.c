@@ -211,11 +211,15 @@ static void results_that_bear_our_name_are_known(void **state)
 	static const struct { const char *value; bool ours; } rows[] = {
 		{ " mx.test; spf=pass", true }, { "MX.TEST 1; none", true }, { "\r\n\t(comment (nested)) \"mx.test\"; x=y", true }, { "other.test; spf=pass", false },
 		{ "mx.test.evil; x", false }, { "(unclosed mx.test; spf=pass", true }, { "", false }, { "\"mx.test", true }, { "other.test; x=y reason=\"mx.test;\"", false },
+		{ "mx.test.; spf=pass", true }, { "\" MX.test \"; spf=pass", true }, { "mx.test..; x", false },
 		{ "\"mx\\.te\\st\"; dkim=pass", true }, { "\"mx.test\\\\\"; dkim=pass", false }, { "\"\\mx.tes\"; dkim=pass", false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (authres_is_ours(slice_of(rows[i].value), SLICE("mx.test")) != rows[i].ours)
 			fail_msg("%s", rows[i].value);
+	assert_true(authres_is_ours(SLICE("mx.b\xc3\xbc" "cher.test; x"), SLICE("mx.xn--bcher-kva.test")));
+	assert_true(authres_is_ours(SLICE("mx.XN--BCHER-KVA.test. 1; x"), SLICE("mx.b\xc3\xbc" "cher.test")));
+	assert_false(authres_is_ours(SLICE("mx.bucher.test; x"), SLICE("mx.b\xc3\xbc" "cher.test")));
 	struct buf b = BUF_INIT(1000);
 	authres_begin(&b, SLICE("mx.test"));
 	authres_method(&b, "spf", "fail", SLICE("a \"b\"\r\nc"), SLICE("x) dkim=pass ("));
