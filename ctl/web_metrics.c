@@ -1,5 +1,7 @@
-/* /metrics: the counters of the account of attacks and of the page, in OpenMetrics 1.0. */
+/* /metrics: the counters of the account of attacks, of the gate and of the page, in OpenMetrics 1.0. */
 #include "ctl/web_routes.h"
+
+#include "queue/report_gate.h"
 
 static void add_word(struct buf *out, struct slice words)
 {
@@ -25,6 +27,11 @@ static void add_attacks(struct attacks *a, struct buf *out)
 			add_word(out, attack_answer_name((enum attack_answer)i));
 			buf_addf(out, "\"} %llu\n", (unsigned long long)t.counts[k][i]);
 		}
+	buf_add_cstr(out, "# TYPE porter_reports counter\n# HELP porter_reports Decisions of the gate, by kind of report.\n");
+	for (unsigned k = 0; k < REPORT_KINDS; k++)
+		for (unsigned allowed = 0; allowed < 2; allowed++)
+			buf_addf(out, "porter_reports_total{kind=\"%.*s\",verdict=\"%s\"} %llu\n", SLICE_FMT(report_kind_name((enum report_kind)k)), allowed ? "allowed" : "withheld",
+			         (unsigned long long)t.reports[k][allowed]);
 	add_counter(out, "porter_reports_spared", "Reports to forged senders that Postfix, as shipped, would have sent.", t.spared_messages);
 	add_counter(out, "porter_reports_spared_bytes", "Their bytes.", t.spared_bytes);
 }

@@ -15,7 +15,7 @@
 #include "base/shared.h"
 
 static const uint64_t MAGIC = 0x504f525445524154; /* "PORTERAT" */
-enum { VERSION = 3, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
+enum { VERSION = 4, HOUR_S = 3600, DAY_S = 24 * HOUR_S };
 
 /* What a report costs at Postfix's default behaviour: bounce_size_limit bytes of the message at most, and about 2,900 bytes of text, status part and
  * header fields around it (counted on a Debian 12 installation). */
@@ -213,6 +213,14 @@ static uint64_t cost_of(const struct attack *what)
 {
 	uint64_t message = what->kind == ATTACK_DSN ? 0 : what->size; /* a success report returns the header section alone */
 	return (message < RETURNED_MAX ? message : RETURNED_MAX) + RETURNED_OVERHEAD;
+}
+
+void attacks_note_report(struct attacks *a, unsigned kind, bool allowed)
+{
+	if (!a || kind >= ATTACK_REPORTS || !lock(a->book))
+		return;
+	a->book->totals.reports[kind][allowed]++;
+	pthread_mutex_unlock(&a->book->lock);
 }
 
 void attacks_note(struct attacks *a, const struct attack *what)

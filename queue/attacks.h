@@ -66,6 +66,10 @@ struct house;
 struct attacks *attacks_take(struct house *h);
 void attacks_detach(struct attacks *a); /* NULL is fine */
 
+/* Counts a decision of the gate, an attack or not. a may be NULL: nothing happens. */
+enum { ATTACK_REPORTS = 5 };
+void attacks_note_report(struct attacks *a, unsigned kind, bool allowed);
+
 /* Counts one. a may be NULL: nothing happens. */
 void attacks_note(struct attacks *a, const struct attack *what);
 
@@ -103,6 +107,7 @@ void attacks_rise(const struct attacks *a, int64_t now_s, struct attack_rise *ou
 struct attack_totals {
 	uint64_t counts[ATTACK_KINDS][ATTACK_ANSWERS];
 	uint64_t spared_messages, spared_bytes;
+	uint64_t reports[ATTACK_REPORTS][2]; /* what the gate decided, by enum report_kind: withheld, allowed */
 };
 void attacks_totals(struct attacks *a, struct attack_totals *out);
 

@@ -131,10 +131,13 @@ static void account(struct report_gate *g, const struct report_facts *f, int64_t
 			.domain = slice_skip(f->to, slice_rfind(f->to, '@') + 1), .now_s = now_s });
 }
 
+_Static_assert((int)REPORT_KINDS == (int)ATTACK_REPORTS, "the account has a counter for each kind");
+
 struct report_verdict may_report(struct report_gate *g, const struct report_facts *f, int64_t now_s)
 {
 	struct report_verdict v = with_rates(g, f, report_gate_judge(f), now_s);
 	(v.allowed ? g->counts.allowed : g->counts.withheld)[f->kind]++;
+	attacks_note_report(g->attacks, f->kind, v.allowed);
 	if (!v.allowed)
 		account(g, f, now_s);
 	return v;

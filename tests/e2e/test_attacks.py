@@ -97,6 +97,9 @@ def metrics(p):
     a = account(p)
     check('/metrics is OpenMetrics and holds every counter of the report', 'application/openmetrics-text' in kind and text.endswith('# EOF\n') and {k: n for k, n in told.items() if n} == counts(p) and
           len(told) == sum(len(v) for v in a['kinds'].values()), (told, counts(p)))
+    gate = {(k, v): int(n) for k, v, n in re.findall(r'^porter_reports_total\{kind="(\w+)",verdict="(\w+)"\} (\d+)$', text, re.M)}
+    withheld = json.loads(p.ctl('top', '--json').stdout)['queue.withheld']['now']
+    check('and what the gate decided, by kind of report', len(gate) == 10 and sum(n for (_, v), n in gate.items() if v == 'withheld') == withheld, (gate, withheld))
     check('what was spared, too', f'\nporter_reports_spared_total {a["spared_messages"]}\n' in text and f'\nporter_reports_spared_bytes_total {a["spared_bytes"]}\n' in text, text[-800:])
 
 

@@ -123,6 +123,11 @@ static void old_days_go(void **state)
 	assert_int_equal(read_all(a, NOW + 43 * 86400, NOW + 49 * 86400)->attempts, 7);
 	struct attack_totals t;
 	attacks_totals(a, &t);
+	attacks_note_report(a, 3, false);
+	attacks_note_report(a, ATTACK_REPORTS, false); /* none of the gate's kinds */
+	attacks_note_report(NULL, 3, true);
+	attacks_totals(a, &t);
+	assert_true(t.reports[3][0] == 1 && t.reports[3][1] == 0);
 	assert_int_equal(t.counts[ATTACK_UNKNOWN][ATTACK_REFUSED], 50); /* a counter of /metrics never falls */
 	attacks_detach(a);
 	munmap(m, attacks_size());
