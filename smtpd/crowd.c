@@ -144,7 +144,7 @@ enum crowd_answer crowd_enter(struct crowd *c, const struct net_ip *ip, const st
 		atomic_fetch_sub(&c->row->count, 1);
 		return CROWD_FULL;
 	}
-	if (!ip)
+	if (!ip || c->row == &c->spare) /* whoever has no row has no entries: the parent would not know of them */
 		return CROWD_COME_IN;
 	struct net_ip network = network_of(ip);
 	if (add(c, ip, false, limits->address)) {
@@ -166,22 +166,27 @@ void crowd_leave(struct crowd *c, const struct net_ip *ip)
 	subtract(c, &network, true);
 }
 
-void crowd_process_ended(struct crowd *c, uint32_t process)
+static void forget(struct table *t, uint32_t process)
 {
 	for (size_t i = 0; i < SETS; i++) {
-		struct set *s = &c->table->sets[i];
+		struct set *s = &t->sets[i];
 		shared_lock(&s->lock);
 		for (int k = 0; k < WAYS; k++)
 			if (s->entries[k].count && s->entries[k].process == process)
 				s->entries[k].count = 0;
 		shared_unlock(&s->lock);
 	}
+}
+
+void crowd_process_ended(struct crowd *c, uint32_t process)
+{
 	for (size_t i = 0; i < CROWD_PROCESSES; i++) {
 		struct row *r = &c->table->rows[i];
-		if (process && atomic_load(&r->process) == process) {
-			atomic_store(&r->count, 0);
-			atomic_store(&r->process, 0);
-		}
+		if (!process || atomic_load(&r->process) != process)
+			continue;
+		forget(c->table, process); /* a walk that only an smtpd is worth */
+		atomic_store(&r->count, 0);
+		atomic_store(&r->process, 0);
 	}
 }
 

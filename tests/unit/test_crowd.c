@@ -114,6 +114,25 @@ static void processes_without_end_find_a_row(void **state)
 	assert_int_equal(crowd_count(one), 0);
 }
 
+static void who_finds_no_row_leaves_no_entry_behind(void **state)
+{
+	(void)state;
+	struct crowd *all[CROWD_PROCESSES];
+	struct net_ip a = ip("192.0.2.1");
+	for (uint32_t i = 0; i < CROWD_PROCESSES; i++)
+		all[i] = crowd_attach(memory, crowd_size(), 1000 + i);
+	struct crowd *late = crowd_attach(memory, crowd_size(), 2000);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(enter(late, &a, 100, 1, 1), CROWD_COME_IN);
+	assert_int_equal(crowd_used(late), 0);
+	crowd_leave(late, &a);
+	crowd_process_ended(one, 2000);
+	assert_int_equal(crowd_count(one), 0);
+	crowd_detach(late);
+	for (uint32_t i = 0; i < CROWD_PROCESSES; i++)
+		crowd_detach(all[i]);
+}
+
 static void nothing_is_kept_of_who_has_left(void **state)
 {
 	(void)state;
@@ -154,7 +173,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_address_has_its_limit_over_all_processes), TEST(a_network_has_its_limit), TEST(all_together_have_a_limit_that_nobody_is_free_of),
-		TEST(what_a_dead_process_has_counted_goes_and_nothing_else), TEST(processes_without_end_find_a_row), TEST(nothing_is_kept_of_who_has_left), TEST(a_full_table_lets_in),
+		TEST(what_a_dead_process_has_counted_goes_and_nothing_else), TEST(processes_without_end_find_a_row), TEST(who_finds_no_row_leaves_no_entry_behind),
+		TEST(nothing_is_kept_of_who_has_left), TEST(a_full_table_lets_in),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
