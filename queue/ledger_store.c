@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { CACHE = 4 << 20, LOG_MAX = 4 << 20, CHECKPOINT_KB = 2048 };
+enum { CACHE = 4 << 20, LOG_MAX = 4 << 20, CHECKPOINT_KB = 2048, MUTEXES = 200, MAX_MUTEXES = 40000, LOCK_SETS = 128 };
 
 struct ledger_store {
 	DB_ENV *env;
@@ -74,6 +74,11 @@ static int open_env(struct ledger_store *s, const char *folder)
 		return -ENOMEM;
 	s->env->set_errcall(s->env, on_error);
 	s->env->mutex_set_tas_spins(s->env, 1);
+	/* One thread writes here: tables for twenty partitions of locks and 1,900 mutexes, as for any machine, would be 350 KiB of each queue process. More come as the cache fills. */
+	s->env->mutex_set_init(s->env, MUTEXES);
+	s->env->mutex_set_max(s->env, MAX_MUTEXES);
+	s->env->set_lk_partitions(s->env, 1);
+	s->env->set_lk_tablesize(s->env, LOCK_SETS);
 	s->env->set_cachesize(s->env, 0, CACHE, 1);
 	s->env->set_lg_max(s->env, LOG_MAX);
 	s->env->log_set_config(s->env, DB_LOG_AUTO_REMOVE, 1);
