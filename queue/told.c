@@ -44,11 +44,18 @@ static void read_folder(void *arg)
 	char path[4200];
 	snprintf(path, sizeof path, "%.*s", SLICE_FMT(queue_settings.vacations));
 	DIR *d = opendir(path);
-	v->fresh = mem_new_array(MAX_VACATIONS, sizeof *v->fresh);
+	size_t room = 0;
+	v->fresh = NULL;
 	v->fresh_count = 0;
-	for (struct dirent *e = d ? readdir(d) : NULL; e && v->fresh_count < MAX_VACATIONS; e = readdir(d))
-		if (e->d_name[0] != '.' && strchr(e->d_name, '@') && strlen(e->d_name) <= MAX_ADDRESS)
-			v->fresh[v->fresh_count++] = mem_copy(e->d_name, strlen(e->d_name));
+	for (struct dirent *e = d ? readdir(d) : NULL; e && v->fresh_count < MAX_VACATIONS; e = readdir(d)) {
+		if (e->d_name[0] == '.' || !strchr(e->d_name, '@') || strlen(e->d_name) > MAX_ADDRESS)
+			continue;
+		if (v->fresh_count == room) {
+			room = room ? 2 * room : 16;
+			v->fresh = mem_grow(v->fresh, room, sizeof *v->fresh);
+		}
+		v->fresh[v->fresh_count++] = mem_copy(e->d_name, strlen(e->d_name));
+	}
 	if (d)
 		closedir(d);
 }
