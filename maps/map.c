@@ -133,6 +133,8 @@ void map_set_close(struct map_set *s)
 	for (size_t i = 0; i < s->count; i++) {
 		map_text_free(s->maps[i].text);
 		map_bdb_close(s->maps[i].db);
+		for (size_t k = 0; k < MAP_MAX_NETS; k++)
+			mem_free(s->maps[i].nets[k]);
 	}
 	map_bdb_env_free(s->env);
 	for (size_t i = 0; i < s->file_count; i++)
@@ -198,10 +200,10 @@ static struct map_net *net_of(struct map_set *s, unsigned id, struct slice kind,
 {
 	struct map_one *m = &s->maps[id];
 	for (size_t i = 0; i < MAP_MAX_NETS; i++) {
-		struct map_net *n = &m->nets[i];
-		if (n->known && slice_eq(slice_of(n->kind), kind))
+		struct map_net *n = m->nets[i];
+		if (n && slice_eq(slice_of(n->kind), kind))
 			return n;
-		if (n->known)
+		if (n)
 			continue;
 		struct buf key = BUF_INIT(64);
 		struct map_entry e;
@@ -211,10 +213,10 @@ static struct map_net *net_of(struct map_set *s, unsigned id, struct slice kind,
 		buf_free(&key);
 		if (answer == UNSURE || kind.n >= sizeof n->kind)
 			return NULL;
+		n = m->nets[i] = MEM_NEW(struct map_net);
 		if (answer == FOUND)
 			read_prefixes(n, e.value);
 		memcpy(n->kind, kind.p, kind.n);
-		n->known = true;
 		return n;
 	}
 	return NULL;

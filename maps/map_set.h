@@ -16,7 +16,6 @@ enum { MAP_MAX_PREFIXES = 64, MAP_MAX_NETS = 8 };
 
 struct map_net {
 	char kind[16];
-	bool known;
 	size_t count;
 	struct {
 		bool v4;
@@ -29,7 +28,7 @@ struct map_one {
 	struct map_text *text;
 	struct map_bdb *db;
 	size_t db_entries;
-	struct map_net nets[MAP_MAX_NETS];
+	struct map_net *nets[MAP_MAX_NETS]; /* those that were asked for, then NULL */
 };
 
 struct map_set {
