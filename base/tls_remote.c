@@ -241,12 +241,31 @@ OSSL_LIB_CTX *tls_library(void)
 	return library;
 }
 
+static void add_number(struct crypto_hash *h, EVP_PKEY *key, const char *name)
+{
+	unsigned char bytes[2049]; /* 16,384 bits */
+	BIGNUM *number = NULL;
+	size_t n = 0;
+	if (EVP_PKEY_get_bn_param(key, name, &number) == 1 && BN_num_bytes(number) < (int)sizeof bytes)
+		n = (size_t)BN_bn2bin(number, bytes);
+	BN_free(number);
+	crypto_hash_add(h, slice((const char *)bytes, n));
+	crypto_hash_add(h, SLICE("/"));
+}
+
+/* Over the key's numbers: its DER would be the same in both processes, too, but OpenSSL sets up a hundred encoders for the first, and keeps them. */
 void tls_key_id(EVP_PKEY *public, uint8_t out[32])
 {
-	unsigned char *der = NULL;
-	int n = i2d_PUBKEY(public, &der);
-	crypto_sha256(slice((const char *)der, n > 0 ? (size_t)n : 0), out);
-	OPENSSL_free(der);
+	static const char *const rsa[] = { "n", "e", NULL }, *const ec[] = { "qx", "qy", NULL }, *const none[] = { NULL };
+	int kind = EVP_PKEY_get_base_id(public);
+	struct crypto_hash *h = crypto_sha256_new();
+	unsigned char raw[32];
+	size_t n = sizeof raw;
+	if (kind == EVP_PKEY_ED25519 && EVP_PKEY_get_raw_public_key(public, raw, &n) == 1)
+		crypto_hash_add(h, slice((const char *)raw, n));
+	for (const char *const *name = kind == EVP_PKEY_RSA ? rsa : kind == EVP_PKEY_EC ? ec : none; *name; name++)
+		add_number(h, public, *name);
+	crypto_hash_end(h, out);
 }
 
 EVP_PKEY *tls_remote_key(EVP_PKEY *public, struct keeper *keeper)
