@@ -35,11 +35,12 @@ static bool set_options(struct ub_ctx *ub, const struct dns_settings *s)
 	       option(ub, "module-config:", s->trust_anchor.n ? "validator iterator" : "iterator");
 }
 
-/* Behind resolvers a question is one question: half the sockets will do, and none of a family that no resolver has. Each family costs a list of all ports. */
+/* Behind resolvers a question is one question: half the sockets will do, and none of a family that no resolver has. Each family costs a list of all ports; those
+ * that the kernel itself would choose from are as hard to guess for whoever would forge an answer as those of any other resolver's client. */
 static bool set_frugal(struct ub_ctx *ub, struct slice list)
 {
 	bool only_v4 = slice_find(list, ':') == list.n;
-	return option(ub, "outgoing-range:", "260") && (!only_v4 || option(ub, "do-ip6:", "no"));
+	return option(ub, "outgoing-range:", "260") && option(ub, "outgoing-port-avoid:", "1024-32767") && (!only_v4 || option(ub, "do-ip6:", "no"));
 }
 
 static const char *set_resolvers(struct ub_ctx *ub, struct slice list)
