@@ -21,7 +21,7 @@ CFLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(OPT) $(WARN) -
 ifeq ($(SAN),)
 CFLAGS   += -D_FORTIFY_SOURCE=2
 endif
-LDLIBS    = $(shell pkg-config --libs $(LIBS_PC)) -ldb-5.3 -lcrypt -lpam -lldap -llber -lunistring -pthread
+LDLIBS    = $(shell pkg-config --libs $(LIBS_PC)) -ldb-5.3 -lcrypt -lldap -llber -lunistring -pthread
 LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(SAN)
 SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 

@@ -1,4 +1,5 @@
 /* Other sources of logins, each in a short-lived process of its own that may wait, open sockets and run programs, and holds one password. */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <security/pam_appl.h>
 #include <signal.h>
@@ -158,6 +159,29 @@ int login_dovecot_main(int argc, char **argv)
 
 /* -- PAM ---------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Loaded by this process alone: with libaudit and libcap-ng behind it, it would be in the memory of every process of the house. */
+static struct {
+	typeof(pam_start) *start;
+	typeof(pam_set_item) *set_item;
+	typeof(pam_authenticate) *authenticate;
+	typeof(pam_acct_mgmt) *acct_mgmt;
+	typeof(pam_end) *end;
+	typeof(pam_strerror) *strerror;
+} pam_library;
+
+static bool load_pam(void)
+{
+	static const struct { const char *name; void *to; } wanted[] = {
+		{ "pam_start", &pam_library.start }, { "pam_set_item", &pam_library.set_item }, { "pam_authenticate", &pam_library.authenticate },
+		{ "pam_acct_mgmt", &pam_library.acct_mgmt }, { "pam_end", &pam_library.end }, { "pam_strerror", &pam_library.strerror },
+	};
+	void *library = dlopen("libpam.so.0", RTLD_NOW);
+	for (size_t i = 0; library && i < sizeof wanted / sizeof wanted[0]; i++)
+		if (!(*(void **)wanted[i].to = dlsym(library, wanted[i].name)))
+			return false;
+	return library;
+}
+
 /* Questions without echo are answered with the password, others with nothing. */
 static int converse(int count, const struct pam_message **questions, struct pam_response **answers, void *password)
 {
@@ -193,17 +217,19 @@ static struct login_answer ask_pam(const char *service, const struct login_quest
 	pam_handle_t *pam = NULL;
 	if (slice_find(q->name, '\0') < q->name.n || slice_find(q->secret, '\0') < q->secret.n)
 		return (struct login_answer){ .answer = ABSENT };
+	if (!load_pam())
+		return unsure("libpam.so.0 can't be loaded");
 	char *name = mem_copy(q->name.p, q->name.n), *secret = mem_copy(q->secret.p, q->secret.n), *ip = mem_copy(q->ip.p, q->ip.n);
 	struct pam_conv talk = { converse, secret };
-	int result = pam_start(service, name, &talk, &pam);
+	int result = pam_library.start(service, name, &talk, &pam);
 	if (result == PAM_SUCCESS) {
-		pam_set_item(pam, PAM_RHOST, ip);
-		result = pam_authenticate(pam, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+		pam_library.set_item(pam, PAM_RHOST, ip);
+		result = pam_library.authenticate(pam, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
 		if (result == PAM_SUCCESS)
-			result = pam_acct_mgmt(pam, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
-		pam_end(pam, result);
+			result = pam_library.acct_mgmt(pam, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+		pam_library.end(pam, result);
 	}
-	struct login_answer a = { .answer = pam_says(result), .name = q->name, .why = slice_of(result == PAM_SUCCESS ? "" : pam_strerror(NULL, result)) };
+	struct login_answer a = { .answer = pam_says(result), .name = q->name, .why = slice_of(result == PAM_SUCCESS ? "" : pam_library.strerror(NULL, result)) };
 	mem_wipe(secret, q->secret.n);
 	mem_free(secret);
 	mem_free(name);
