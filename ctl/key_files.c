@@ -90,9 +90,10 @@ static void make_macs(const char *path)
 static void make_salt(const char *path)
 {
 	char salt[32];
+	if (access(path, F_OK) == 0)
+		return;
 	crypto_random(salt, sizeof salt);
-	if (access(path, F_OK) != 0)
-		put(path, 0600, slice(salt, sizeof salt));
+	put(path, 0600, slice(salt, sizeof salt));
 }
 
 /* -- opening --------------------------------------------------------------------------------------------------------------------------------- */

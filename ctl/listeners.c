@@ -23,8 +23,8 @@ struct socket_row {
 };
 
 struct listener_set {
-	struct socket_row rows[MAX_SOCKETS];
-	size_t count;
+	struct socket_row *rows;
+	size_t count, room;
 	uint64_t patient_until_ms;
 };
 
@@ -64,6 +64,10 @@ static int open_one(struct parent *p, const char *name, struct slice text, unsig
 		fprintf(stderr, "porterd: listen-%s %s: %s\n", name, address, strerror(-fd));
 		log_event(LOG_ERROR, "listen-failed", LOG_CSTR("listener", name), LOG_CSTR("address", address), LOG_ERRNO(fd), LOG_END);
 		return fd;
+	}
+	if (set->count == set->room) {
+		set->room = set->room ? 2 * set->room : 8;
+		set->rows = mem_grow(set->rows, set->room, sizeof *set->rows);
 	}
 	row = &set->rows[set->count++];
 	*row = (struct socket_row){ .index = index, .fd = fd, .epoch = p->epoch };
