@@ -22,6 +22,11 @@ uint64_t clock_mono_ms(void)
 	return clock_mono_us() / 1000;
 }
 
+uint64_t clock_thread_us(void)
+{
+	return (uint64_t)now_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int64_t clock_wall_us(void)
 {
 	return now_us(CLOCK_REALTIME) + turned_s * 1000000;

@@ -63,7 +63,9 @@ static const struct setting rows[] = {
 	{ "greylist-keep", SETTING_SPAN, AT(greylist_keep_s), "35d", 3600, 31536000, NULL, NULL, "How long one that came again stays known." },
 	{ "greylist-entries", SETTING_UINT, AT(greylist_entries), "65536", 1024, 16777216, NULL, NULL, "How many of them are remembered, 16 bytes each; the oldest go first." },
 	{ "header-match-limit", SETTING_UINT, AT(header_match_limit), "10000", 100, 10000000, NULL, NULL,
-	  "Steps that one pattern of the map header may take for one field; past it the message is answered 451." },
+	  "Steps that one pattern of the map header may take from one place of a field on; past it the message is answered 451." },
+	{ "header-time-limit", SETTING_UINT, AT(header_time_limit_ms), "20", 1, 10000, NULL, NULL,
+	  "Milliseconds of a processor that all patterns of the map header may take for one message; past it the message is answered 451." },
 };
 
 struct setting_table filter_setting_table = { "filter", rows, sizeof rows / sizeof rows[0], &filter_settings };

@@ -16,7 +16,7 @@ struct filter_settings {
 	uint64_t score_no_name, score_bad_helo, score_tag, score_greylist, score_refuse;
 	bool greylist_all;
 	uint64_t greylist_delay_s, greylist_window_s, greylist_keep_s, greylist_entries;
-	uint64_t header_match_limit;
+	uint64_t header_match_limit, header_time_limit_ms;
 };
 
 extern struct filter_settings filter_settings;

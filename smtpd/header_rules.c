@@ -40,10 +40,18 @@ static enum check_step unsure(struct check *c)
 	return CHECK_REFUSE;
 }
 
+/* One line for a rule in a message, however many of its fields it finds. */
 static void note(struct check *c, struct slice name, size_t from)
 {
-	log_event(LOG_INFO, "header-rule", LOG_STR("session", unique_slice(&check_facts(c)->id)), LOG_STR("field", name),
-	          LOG_UINT("line", header_rules_line(rules, from)), LOG_END);
+	if (header_rules_is_news(rules, from))
+		log_event(LOG_INFO, "header-rule", LOG_STR("session", unique_slice(&check_facts(c)->id)), LOG_STR("field", name),
+		          LOG_UINT("line", header_rules_line(rules, from)), LOG_END);
+}
+
+static void note_limit(struct check *c, struct slice name, size_t from)
+{
+	log_event(LOG_WARN, "header-limit", LOG_STR("session", unique_slice(&check_facts(c)->id)), LOG_STR("field", name), LOG_UINT("line", header_rules_line(rules, from)),
+	          LOG_CSTR("why", header_rules_are_spent(rules) ? "all patterns together took more than header-time-limit" : "the pattern took more than header-match-limit"), LOG_END);
 }
 
 /* One field against all rules. CHECK_WAIT means: an `accept` ends it. */
@@ -56,7 +64,7 @@ static enum check_step look(struct check *c, struct slice name, struct slice val
 		case ABSENT:
 			return CHECK_GO_ON;
 		case UNSURE:
-			note(c, name, from);
+			note_limit(c, name, from);
 			return unsure(c);
 		case FOUND:
 			break;
@@ -87,6 +95,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 		return unsure(c);
 	if (!rules)
 		return CHECK_GO_ON;
+	header_rules_begin(rules, filter_settings.header_time_limit_ms);
 	struct slice in = buf_slice(&check_message(c)->head);
 	struct buf value = BUF_INIT(MAX_VALUE);
 	struct mail_field f;

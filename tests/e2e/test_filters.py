@@ -160,7 +160,7 @@ def greylist():
 
 
 def header_rules():
-    rules = 'subject /cheap\\s+watches/i refuse 554 5.7.1 No watches, please.\nx-mailer /^Acme Bulk/ tag bulk\n* /^X-Worm:/ refuse\nx-slow /^(a+)+$/ refuse\nsubject /later/ defer\n'
+    rules = 'subject /cheap\\s+watches/i refuse 554 5.7.1 No watches, please.\nx-mailer /^Acme Bulk/ tag bulk\n* /^X-Worm:/ refuse\nx-slow /^(a+)+$/ refuse\nx-total /(?:a+)+[^ab]/ refuse\nsubject /later/ defer\n'
     with Porter('header', settings={'evidence': 'no'}, maps={'=header': rules}) as p:
         codes = [p.send(MAIL % s) for s in (b'Cheap\r\n watches', b'hello', b'later')]
         check('header rules refuse by pattern, over folds, and defer', codes == [554, 250, 450], codes)
@@ -168,6 +168,10 @@ def header_rules():
         check('a rule for all fields sees their names', p.send(b'x-worm: 1\r\n\r\nx\r\n') == 250 and p.send(b'X-Worm: 1\r\n\r\nx\r\n') == 550)
         began = time.monotonic()
         check('a pattern without end is 451 in bounded time', p.send(b'X-Slow: ' + b'a' * 60 + b'b\r\n\r\nx\r\n') == 451 and time.monotonic() - began < PATIENCE * SLOW)
+        before = p.log_text().count('header-limit')
+        code = p.send(b''.join(b'X-Total: ' + (b'a' * 11 + b'b') * 5000 + b'\r\n' for _ in range(16)) + b'\r\nx\r\n')
+        check('all patterns over all fields have a limit together: 451, one line', code == 451 and p.log_text().count('header-limit') == before + 1 and 'header-time-limit' in p.log_text(), (code, p.log_text()[-800:]))
+        check('of 9,000 fields that a rule finds, the log has one line', p.send(b'X-Mailer: Acme Bulk\r\n' * 9000 + b'\r\nx\r\n') == 250 and p.log_text().count('field=X-Mailer') == 2)
         p.map('header', 'subject /(/ refuse')
         check('compile refuses what is no pattern', p.ctl('compile').returncode != 0)
 
