@@ -6,17 +6,17 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/mail_date.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/unique.h"
 #include "ctl/queue_list.h"
+#include "ctl/queue_show.h"
 #include "ctl/queue_survey.h"
 #include "ctl/tables.h"
 #include "maps/map_value.h"
 #include "queue/index.h"
 
-enum { BATCH = 2000 /* ids in a question */, BUSY_MS = 50, AGES = 8, MAX_HEADER = 64 << 10, MAX_JSON = 16 << 20 };
+enum { BATCH = 2000 /* ids in a question */, BUSY_MS = 50, AGES = 8 };
 
 static int run_list(struct ctl *c, int argc, char **argv)
 {
@@ -28,122 +28,14 @@ static int run_dead_list(struct ctl *c, int argc, char **argv)
 	return queue_list(c, argc, argv, SPOOL_DEAD);
 }
 
-/* One message, whole ----------------------------------------------------------------------------------------------------------------------- */
-
-struct showing {
-	struct ctl *c;
-	bool body, found;
-};
-
-static void print_content(const struct spool_message *m, bool body)
-{
-	char piece[16384];
-	uint64_t at = 0;
-	struct buf head = BUF_INIT(MAX_HEADER);
-	while (at < m->content_length) {
-		uint64_t left = m->content_length - at;
-		ssize_t n = pread(m->fd, piece, left < sizeof piece ? (size_t)left : sizeof piece, (off_t)(m->content_offset + at));
-		if (n <= 0)
-			break;
-		at += (uint64_t)n;
-		if (body) {
-			fwrite(piece, 1, (size_t)n, stdout);
-			continue;
-		}
-		buf_add(&head, slice(piece, (size_t)n));
-		size_t end = slice_find_slice(buf_slice(&head), SLICE("\r\n\r\n"));
-		if (end < head.n || buf_full(&head)) {
-			fwrite(head.p, 1, end < head.n ? end + 2 : head.n, stdout);
-			break;
-		}
-	}
-	buf_free(&head);
-}
-
-static void print_time(const char *what, int64_t at_s)
-{
-	struct buf b = BUF_INIT(100);
-	mail_date_print_local(&b, at_s);
-	printf("%s %.*s\n", what, SLICE_FMT(buf_slice(&b)));
-	buf_free(&b);
-}
-
-static void print_history(struct slice journal)
-{
-	struct event e;
-	while (event_next(&journal, &e)) {
-		struct buf b = BUF_INIT(8192);
-		mail_date_print_local(&b, e.at_s);
-		buf_addf(&b, "  %.*s", SLICE_FMT(event_name(e.kind)));
-		if (e.recipient != EVENT_ALL_RECIPIENTS)
-			buf_addf(&b, " recipient %u", e.recipient + 1);
-		if (e.host.n) {
-			buf_add_cstr(&b, " at ");
-			text_add_escaped(&b, e.host);
-		}
-		if (e.status.text.n) {
-			buf_addf(&b, ": %u ", e.status.code);
-			text_add_escaped(&b, e.status.text);
-		}
-		printf("%.*s\n", SLICE_FMT(buf_slice(&b)));
-		buf_free(&b);
-	}
-}
-
-static bool show_one(void *arg, const struct queue_row *row, struct slice line)
-{
-	struct showing *s = arg;
-	const struct spool_message *m = row->message;
-	const struct envelope *e = &m->envelope;
-	(void)line;
-	s->found = true;
-	if (s->c->json) {
-		struct buf text = BUF_INIT(MAX_JSON);
-		queue_list_json(&text, row);
-		ctl_print(buf_slice(&text));
-		puts("");
-		buf_free(&text);
-		return true;
-	}
-	printf("id %.*s\nfrom <%.*s>, evidence %.*s: %.*s (%.*s)\nclient %.*s, transaction %.*s\nsize %llu\n", SLICE_FMT(row->id), SLICE_FMT(e->reverse_path),
-	       SLICE_FMT(evidence_name(e->evidence.grade)), SLICE_FMT(e->evidence.who), SLICE_FMT(e->evidence.reason), SLICE_FMT(e->client), SLICE_FMT(e->transaction),
-	       (unsigned long long)m->content_length);
-	print_time("arrived", e->arrived_s);
-	print_time("expires", e->expires_s);
-	if (row->next_s)
-		print_time("next try", row->next_s);
-	static const char *const fates[] = { "waits", "done", "failed" };
-	for (size_t i = 0; i < e->recipient_count; i++)
-		printf("to <%.*s> by %.*s: %s, %u attempts\n", SLICE_FMT(e->recipients[i].address), SLICE_FMT(m->state.recipients[i].place), fates[m->state.recipients[i].fate],
-		       m->state.recipients[i].attempts);
-	print_history(m->journal);
-	puts("");
-	print_content(m, s->body);
-	return true;
-}
-
-static int show(struct ctl *c, int argc, char **argv, enum spool_folder where)
-{
-	struct queue_query q;
-	struct showing s = { .c = c, .body = ctl_flag(&argc, argv, "--body") };
-	struct queue_walker with = { .take = show_one, .arg = &s };
-	int code = queue_query_read(c, &argc, argv, &q);
-	if (!code && q.id_count != 1)
-		code = ctl_fail(CTL_USAGE, "one ID is wanted");
-	if (code || !ctl_settings(c))
-		return code ? code : CTL_CONFIG;
-	code = queue_query_walk(c, &q, where, &with);
-	return code || s.found ? code : ctl_fail(1, "there is no message %s there", q.ids[0]);
-}
-
 static int run_show(struct ctl *c, int argc, char **argv)
 {
-	return show(c, argc, argv, SPOOL_QUEUE);
+	return queue_show(c, argc, argv, SPOOL_QUEUE);
 }
 
 static int run_dead_show(struct ctl *c, int argc, char **argv)
 {
-	return show(c, argc, argv, SPOOL_DEAD);
+	return queue_show(c, argc, argv, SPOOL_DEAD);
 }
 
 /* Acts ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -186,6 +78,20 @@ static int pick_all(struct ctl *c, const struct queue_query *q, enum spool_folde
 		return 0;
 	p->count = 0;
 	return queue_query_walk(c, q, where, &with);
+}
+
+/* Ids that were named and are nowhere. */
+static size_t tell_missing(const struct queue_query *q, const struct picking *p)
+{
+	size_t missing = 0;
+	for (size_t i = 0; i < q->id_count; i++) {
+		bool found = false;
+		for (size_t k = 0; k < p->count && !found; k++)
+			found = strcmp(p->ids[k].text, q->ids[i]) == 0;
+		if (!found && ++missing)
+			ctl_fail(0, "there is no message %s there that fits", q->ids[i]);
+	}
+	return missing;
 }
 
 static uint64_t number_in(const struct buf *reply, const char *name)
@@ -253,6 +159,8 @@ static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, co
 		printf("%zu message%s would be touched\n", p.count, p.count == 1 ? "" : "s");
 	else if (!code)
 		printf("%llu of %zu done%s\n", (unsigned long long)done, p.count, left ? "; the others are being tried just now, or are gone: try again" : "");
+	if (!code && !q.limit && tell_missing(&q, &p))
+		code = 1;
 	mem_free(p.ids);
 	return code;
 }
@@ -262,13 +170,29 @@ static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, co
 	{ \
 		return act(c, argc, argv, where, word, NULL); \
 	}
-ACT(run_retry, SPOOL_QUEUE, "retry")
 ACT(run_hold, SPOOL_QUEUE, "hold")
 ACT(run_release, SPOOL_QUEUE, "release")
 ACT(run_remove, SPOOL_QUEUE, "remove")
 ACT(run_bounce, SPOOL_QUEUE, "bounce")
 ACT(run_dead_release, SPOOL_DEAD, "dead-release")
 ACT(run_dead_drop, SPOOL_DEAD, "dead-drop")
+
+/* What sendmail left in the drop folder is waiting as well. */
+static int run_retry(struct ctl *c, int argc, char **argv)
+{
+	const char *words[] = { "drop" };
+	struct buf reply = BUF_INIT(4096);
+	bool all = false, dry = false;
+	for (int i = 0; i < argc; i++) {
+		all = all || strcmp(argv[i], "--all") == 0;
+		dry = dry || strcmp(argv[i], "--dry-run") == 0;
+	}
+	int code = act(c, argc, argv, SPOOL_QUEUE, "retry", NULL);
+	if (!code && all && !dry)
+		ctl_ask(c, "queue", words, 1, &reply);
+	buf_free(&reply);
+	return code;
+}
 
 static int run_reroute(struct ctl *c, int argc, char **argv)
 {
@@ -279,18 +203,83 @@ static int run_reroute(struct ctl *c, int argc, char **argv)
 	return act(c, argc - 1, argv + 1, SPOOL_QUEUE, "reroute", arena_cstr(&c->mem, place));
 }
 
+/* A domain by itself is the one whose mail hosts are asked for; everything else is as in the map `routes`. */
+static const char *read_destination(struct ctl *c, const char *text, struct slice *place)
+{
+	struct slice word = slice_of(text);
+	struct buf b = BUF_INIT(300);
+	bool domain = slice_find(word, ':') == word.n && slice_find(word, '[') == word.n;
+	buf_addf(&b, "%s%.*s", domain ? "mx:" : "", SLICE_FMT(word));
+	const char *why = map_place_parse(arena_copy(&c->mem, buf_slice(&b)), &c->mem, place);
+	buf_free(&b);
+	return why;
+}
+
+struct waiting {
+	struct slice place;
+	uint64_t recipients;
+};
+
+static bool count_waiting(void *arg, const struct taken *t)
+{
+	struct waiting *w = arg;
+	for (size_t i = 0; i < t->group_count; i++)
+		w->recipients += slice_eq(t->groups[i].place, w->place) ? t->groups[i].recipients : 0;
+	return true;
+}
+
+static int list_paused(struct ctl *c)
+{
+	struct buf reply = BUF_INIT(1 << 20);
+	const char *words[] = { "paused" }, *before = "[";
+	int code = ctl_ask(c, "queue", words, 1, &reply);
+	struct slice rest = buf_slice(&reply), line;
+	if (code)
+		code = ctl_fail(CTL_UNAVAILABLE, "the queue did not answer (is porterd running?)");
+	else if (!c->json)
+		ctl_print(rest);
+	while (!code && c->json && rest.n) {
+		struct buf text = BUF_INIT(2048);
+		line = slice_cut(rest, '\n', &rest);
+		buf_add_cstr(&text, before);
+		text_add_json(&text, line);
+		ctl_print(buf_slice(&text));
+		buf_free(&text);
+		before = ",";
+	}
+	if (!code && c->json)
+		printf("%s]\n", *before == '[' ? "[" : "");
+	buf_free(&reply);
+	return code;
+}
+
 static int pause_or_resume(struct ctl *c, int argc, char **argv, const char *word)
 {
-	struct slice place;
-	const char *why = argc == 1 ? map_place_parse(slice_of(argv[0]), &c->mem, &place) : "one destination is wanted: mx:DOMAIN, HOST:PORT, [ADDRESS]:PORT";
+	struct queue_query all = { .limit = 0 };
+	struct waiting w = { .place = SLICE("") };
+	struct buf reply = BUF_INIT(4096);
+	const char *why = argc == 1 ? read_destination(c, argv[0], &w.place) : "one destination is wanted: DOMAIN, HOST:PORT, [ADDRESS]:PORT";
 	if (why)
 		return ctl_fail(CTL_USAGE, "queue %s: %s", word, why);
-	const char *words[] = { word, arena_cstr(&c->mem, place) };
-	return ctl_settings_to_ask(c) ? ctl_ask_and_print(c, "queue", words, 2) : CTL_CONFIG;
+	if (!ctl_settings_to_ask(c))
+		return CTL_CONFIG;
+	const char *words[] = { word, arena_cstr(&c->mem, w.place) };
+	if (c->json)
+		return ctl_ask_and_print(c, "queue", words, 2);
+	int code = ctl_ask(c, "queue", words, 2, &reply);
+	buf_free(&reply);
+	if (code)
+		return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer (is porterd running?)");
+	queue_survey_walk(c, &all, count_waiting, &w);
+	printf("%.*s is %s; %llu recipient%s wait%s for it%s\n", SLICE_FMT(w.place), strcmp(word, "pause") == 0 ? "paused" : "resumed", (unsigned long long)w.recipients,
+	       w.recipients == 1 ? "" : "s", w.recipients == 1 ? "s" : "", w.recipients ? "" : " (queue summary names the destinations)");
+	return 0;
 }
 
 static int run_pause(struct ctl *c, int argc, char **argv)
 {
+	if (!argc)
+		return ctl_settings_to_ask(c) ? list_paused(c) : CTL_CONFIG;
 	return pause_or_resume(c, argc, argv, "pause");
 }
 
@@ -404,17 +393,43 @@ static int by_total(const void *left, const void *right)
 	return ours < theirs ? 1 : ours > theirs ? -1 : strcmp(l->place, r->place);
 }
 
-static void print_summary(const struct ctl *c, const struct summary *s)
+static void print_ages(const char *name, uint64_t total, const uint64_t *ages)
 {
-	if (!c->json)
-		printf("%-40s %8s %7s %7s %7s %7s %7s %7s %7s %7s\n", "recipients that wait, by destination", "all", "<5m", "<15m", "<1h", "<4h", "<1d", "<3d", "<7d", "more");
+	printf("%-40.40s %8llu", name, (unsigned long long)total);
+	for (size_t k = 0; k < AGES; k++)
+		printf("%8llu", (unsigned long long)ages[k]);
+	putchar('\n');
+}
+
+static void print_summary(const struct summary *s)
+{
+	uint64_t all = 0, ages[AGES] = { 0 };
+	printf("%-40s %8s %7s %7s %7s %7s %7s %7s %7s %7s\n", "recipients that wait, by destination", "all", "<5m", "<15m", "<1h", "<4h", "<1d", "<3d", "<7d", "more");
 	for (size_t i = 0; i < s->count; i++) {
-		const struct summary_row *r = s->rows[i];
-		printf(c->json ? "%s{\"place\":\"%s\",\"all\":%llu,\"ages\":[" : "%s%-40.40s %8llu", c->json && i ? ",\n" : "", r->place, (unsigned long long)total_of(r));
+		all += total_of(s->rows[i]);
 		for (size_t k = 0; k < AGES; k++)
-			printf(c->json ? "%s%llu" : "%s%8llu", c->json && k ? "," : "", (unsigned long long)r->ages[k]);
-		fputs(c->json ? "]}" : "\n", stdout);
+			ages[k] += s->rows[i]->ages[k];
 	}
+	if (s->count > 1)
+		print_ages("all", all, ages);
+	for (size_t i = 0; i < s->count; i++)
+		print_ages(s->rows[i]->place, total_of(s->rows[i]), s->rows[i]->ages);
+}
+
+static void print_summary_json(const struct summary *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		struct buf line = BUF_INIT(4096);
+		buf_add_cstr(&line, i ? ",\n{\"place\":" : "[{\"place\":");
+		text_add_json(&line, slice_of(s->rows[i]->place));
+		buf_addf(&line, ",\"all\":%llu,\"ages\":[", (unsigned long long)total_of(s->rows[i]));
+		for (size_t k = 0; k < AGES; k++)
+			buf_addf(&line, "%s%llu", k ? "," : "", (unsigned long long)s->rows[i]->ages[k]);
+		buf_add_cstr(&line, "]}");
+		ctl_print(buf_slice(&line));
+		buf_free(&line);
+	}
+	puts(s->count ? "]" : "[]");
 }
 
 static int run_summary(struct ctl *c, int argc, char **argv)
@@ -427,9 +442,10 @@ static int run_summary(struct ctl *c, int argc, char **argv)
 	code = sum_all(c, &q, &s);
 	if (s.count)
 		qsort(s.rows, s.count, sizeof *s.rows, by_total);
-	fputs(c->json ? "[" : "", stdout);
-	print_summary(c, &s);
-	fputs(c->json ? "]\n" : "", stdout);
+	if (c->json)
+		print_summary_json(&s);
+	else
+		print_summary(&s);
 	summary_clear(&s);
 	mem_free(s.rows);
 	return code;
@@ -439,17 +455,17 @@ static int run_summary(struct ctl *c, int argc, char **argv)
               "[--smaller SIZE] [--held] [--limit N]"
 const struct ctl_command ctl_queue_commands[] = {
 	{ "queue list", QUERY " " QUEUE_LIST_USAGE, "Lists the messages that wait, with the reason of the last deferral, word for word.\n\n"
-	  "Texts of a query are parts, letters folded; a reason with * or ? is a pattern for the whole of it. Without --sort messages come in no order; with it, the oldest, largest, soonest or most often tried "
+	  "Texts of a query are parts, letters folded; a reason with * or ? is a pattern for the whole of it; --sender '<>' is the null path. Recipients that are done with don't count. Without --sort messages come in no order; with it, the oldest, largest, soonest or most often tried "
 	  "come first, and --limit keeps the first ones. Columns (tabs between them): id, age, arrived, size, next, attempts, sender, recipients, place, reason, evidence.", run_list },
-	{ "queue show", "ID [--body] [--json]", "Shows a message: envelope, history of attempts, next try, header section; with --body all of its content.", run_show },
+	{ "queue show", "ID [--body] [--json]", "Shows a message: envelope, history of attempts, next try, header section; with --body all of its content. On a terminal control characters are escaped.", run_show },
 	{ "queue summary", QUERY " [--json]", "Counts the recipients that wait, by destination and age.", run_summary },
-	{ "queue retry", QUERY " [--all] [--dry-run]", "Tries messages now.", run_retry },
+	{ "queue retry", QUERY " [--all] [--dry-run]", "Tries messages now; with --all also what sendmail left in the drop folder. What was handed in to be sent later (FUTURERELEASE) still is.", run_retry },
 	{ "queue hold", QUERY " [--all] [--dry-run]", "Keeps messages where they are until they are released.", run_hold },
 	{ "queue release", QUERY " [--all] [--dry-run]", "Lets held messages go on.", run_release },
 	{ "queue remove", QUERY " [--all] [--dry-run]", "Removes messages without a report.", run_remove },
 	{ "queue bounce", QUERY " [--all] [--dry-run]", "Gives messages up now: the failure is reported, if the gate allows it.", run_bounce },
 	{ "queue reroute", "NEXT-HOP " QUERY " [--all] [--dry-run]", "Sends messages to another next hop from now on.", run_reroute },
-	{ "queue pause", "DESTINATION", "Tries nothing to this destination until it is resumed or the queue is restarted.", run_pause },
+	{ "queue pause", "[DESTINATION]", "Tries nothing to this destination until it is resumed or the queue is restarted: DOMAIN (by its mail hosts), or HOST:PORT, [ADDRESS]:PORT, lmtp:... as in routes. Without one, lists what is paused.", run_pause },
 	{ "queue resume", "DESTINATION", "Goes on with a paused destination.", run_resume },
 	{ "dead list", QUERY " " QUEUE_LIST_USAGE, "Lists the dead letters: messages whose failure was not reported, since the sender was not proven, and those that a filter held back.", run_dead_list },
 	{ "dead show", "ID [--body] [--json]", "Shows a dead letter.", run_dead_show },

@@ -6,6 +6,7 @@
 #include "base/general_settings.h"
 #include "base/mail_date.h"
 #include "base/mail_path.h"
+#include "base/text.h"
 #include "base/unique.h"
 #include "ctl/sendmail_content.h"
 #include "ctl/tables.h"
@@ -52,9 +53,10 @@ static int refused(const struct talk *t)
 
 static int say_all(struct talk *t, struct slice from, const char *to, struct slice content)
 {
+	bool utf8 = !slice_is_ascii(from) || !slice_is_ascii(slice_of(to));
 	int error = t->code == 220 ? talk_ask(t, "EHLO %.*s", SLICE_FMT(general_settings.hostname)) : 0;
 	if (!error && t->code == 250)
-		error = talk_ask(t, "MAIL FROM:<%.*s>", SLICE_FMT(from));
+		error = talk_ask(t, "MAIL FROM:<%.*s>%s", SLICE_FMT(from), utf8 ? " SMTPUTF8" : "");
 	if (!error && t->code == 250)
 		error = talk_ask(t, "RCPT TO:<%s>", to);
 	if (!error && t->code == 250)
@@ -63,10 +65,27 @@ static int say_all(struct talk *t, struct slice from, const char *to, struct sli
 		error = talk_content(t, content);
 	if (error)
 		return ctl_fail(CTL_TEMPFAIL, "%s", t->why);
-	if (t->code != 250)
-		return refused(t);
-	talk_ask(t, "QUIT");
-	return 0;
+	return t->code == 250 ? 0 : refused(t);
+}
+
+static int unreachable(const struct net_address *server, int error, const struct talk *t)
+{
+	struct buf where = BUF_INIT(200);
+	net_address_print(&where, server);
+	ctl_fail(0, "%.*s: %s: %s", SLICE_FMT(buf_slice(&where)), strerror(-error), t->why);
+	buf_free(&where);
+	return CTL_UNAVAILABLE;
+}
+
+/* The reply that decided. */
+static void print_json(const struct talk *t, bool taken)
+{
+	struct buf out = BUF_INIT(4096);
+	buf_addf(&out, "{\"taken\":%s,\"code\":%u,\"reply\":", taken ? "true" : "false", t->code);
+	text_add_json(&out, t->code ? t->status.text : SLICE(""));
+	buf_add_cstr(&out, "}\n");
+	ctl_print(buf_slice(&out));
+	buf_free(&out);
 }
 
 static int run_send(struct ctl *c, int argc, char **argv)
@@ -94,9 +113,11 @@ static int run_send(struct ctl *c, int argc, char **argv)
 	if (!file)
 		write_message(&content, buf_slice(&sender), argv[0]);
 	error = talk_open(&t, &server, !c->json);
-	int code = error ? ctl_fail(CTL_UNAVAILABLE, "%s: %s", strerror(-error), t.why) : say_all(&t, buf_slice(&sender), argv[0], buf_slice(&content));
+	int code = error ? unreachable(&server, error, &t) : say_all(&t, buf_slice(&sender), argv[0], buf_slice(&content));
 	if (c->json)
-		printf("{\"taken\":%s,\"code\":%u}\n", code ? "false" : "true", t.code);
+		print_json(&t, !code);
+	if (t.code)
+		talk_ask(&t, "QUIT");
 	talk_close(&t);
 	buf_free(&sender);
 	buf_free(&content);

@@ -105,12 +105,24 @@ static bool next_line(struct slice *rest, struct slice *line)
 	return true;
 }
 
-/* What WHAT names directly: found with memmem over all of the text, since most lines are others'. */
+/* Where WHAT begins, text.n: nowhere. An address in any letters: by its @, since most bytes are none. */
+static size_t find_what(const struct trace *t, struct slice text)
+{
+	size_t before = slice_find(t->what, '@');
+	if (before == t->what.n)
+		return slice_find_slice(text, t->what);
+	for (size_t at = 0; (at += slice_find(slice_skip(text, at), '@')) < text.n; at++)
+		if (at >= before && slice_starts_nocase(slice_skip(text, at - before), t->what))
+			return at - before;
+	return text.n;
+}
+
+/* What WHAT names directly: looked for in all of the text at once, since most lines are others'. */
 static void seed(struct trace *t, struct slice text)
 {
 	for (size_t at = 0; at < text.n;) {
 		struct slice behind = slice_skip(text, at);
-		size_t found = slice_find_slice(behind, t->what);
+		size_t found = find_what(t, behind);
 		if (found == behind.n)
 			return;
 		size_t begin = at + found, end;
@@ -139,7 +151,8 @@ static bool belongs(const struct trace *t, struct slice line)
 {
 	struct slice rest = line;
 	bool has_id = next_id(&rest, id_names).p != NULL;
-	return any_known(&t->ids, line, id_names) || (!has_id && any_known(&t->sessions, line, session_names)) || slice_find_slice(line, t->what) < line.n;
+	return any_known(&t->ids, line, id_names) || any_known(&t->sessions, line, id_names) || (!has_id && any_known(&t->sessions, line, session_names)) ||
+	       find_what(t, line) < line.n;
 }
 
 static void collect(struct trace *t, struct slice text)

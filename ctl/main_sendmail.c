@@ -27,7 +27,8 @@ struct options {
 	bool by_header, dot_is_content, verbose;
 	uint8_t notify;
 	struct slice envelope_id;
-	bool return_full;
+	bool return_full, return_headers;
+	const char *run_option, *run_value; /* of porterctl queue retry */
 	char **recipients;
 	int recipient_count;
 };
@@ -95,7 +96,8 @@ static int take_option(struct options *o, int letter, const char *value)
 		return read_notify(value, &o->notify) ? 0 : sendmail_fail(SENDMAIL_USAGE, "-N %s: never, or of success,failure,delay", value);
 	case 'R':
 		o->return_full = strcasecmp(value, "full") == 0;
-		return o->return_full || strcasecmp(value, "hdrs") == 0 ? 0 : sendmail_fail(SENDMAIL_USAGE, "-R %s: full or hdrs", value);
+		o->return_headers = strcasecmp(value, "hdrs") == 0;
+		return o->return_full || o->return_headers ? 0 : sendmail_fail(SENDMAIL_USAGE, "-R %s: full or hdrs", value);
 	case 'V':
 		o->envelope_id = slice_of(value);
 		return o->envelope_id.n <= 100 && slice_is_ascii(o->envelope_id) ? 0 : sendmail_fail(SENDMAIL_USAGE, "-V: at most 100 bytes of ASCII");
@@ -103,6 +105,25 @@ static int take_option(struct options *o, int letter, const char *value)
 		return 0; /* of other mail servers, without a meaning here */
 	}
 	return sendmail_fail(SENDMAIL_USAGE, "the option -%c is unknown", letter == '?' ? optopt : letter);
+}
+
+/* -q: all of the queue; -qI ID, -qR RECIPIENT, -qS SENDER: of those. -q30m is a daemon's. */
+static int take_run(struct options *o, const char *value)
+{
+	static const struct {
+		char letter;
+		const char *option;
+	} parts[] = { { 'I', NULL }, { 'R', "--recipient" }, { 'S', "--sender" } };
+	o->mode = MODE_RUN;
+	o->run_option = "--all";
+	o->run_value = NULL;
+	for (size_t i = 0; value && i < sizeof parts / sizeof *parts; i++)
+		if (value[0] == parts[i].letter && value[1]) {
+			o->run_option = parts[i].option ? parts[i].option : value + 1;
+			o->run_value = parts[i].option ? value + 1 : NULL;
+			return 0;
+		}
+	return value ? sendmail_fail(SENDMAIL_USAGE, "-q%s: porterd runs the queue by itself; -q runs it now, -qI ID, -qR TEXT and -qS TEXT a part of it", value) : 0;
 }
 
 static int read_options(struct options *o, int argc, char **argv)
@@ -113,13 +134,11 @@ static int read_options(struct options *o, int argc, char **argv)
 	o->mode = strcmp(name, "mailq") == 0 ? MODE_QUEUE : strcmp(name, "newaliases") == 0 ? MODE_ALIASES : MODE_SEND;
 	opterr = 0;
 	while (!code && (letter = getopt(argc, argv, "A:B:b:C:d::e:F:f:Gh:iL:mN:no:O:p:q::R:r:tUV:vX:")) != -1) {
-		if (letter == 'q' && o->mode == MODE_SEND)
-			o->mode = optarg && strspn(optarg, "0123456789") > 0 ? 'd' : MODE_RUN; /* -q30m is a daemon's */
-		else if (letter != 'q')
+		if (letter != 'q')
 			code = take_option(o, letter, optarg);
+		else if (o->mode == MODE_SEND)
+			code = take_run(o, optarg);
 	}
-	if (!code && (int)o->mode == 'd')
-		code = sendmail_fail(SENDMAIL_USAGE, "porterd runs the queue by itself; -q alone runs it now");
 	o->recipients = argv + optind;
 	o->recipient_count = argc - optind;
 	return code;
@@ -153,7 +172,7 @@ static int read_settings(const char *directory, struct arena *mem)
 
 /* -- what others do ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int run_porterctl(const char *directory, char *const *words)
+static int run_porterctl(const char *directory, const char *const *words)
 {
 	char self[PATH_MAX], program[PATH_MAX + 16];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -161,9 +180,9 @@ static int run_porterctl(const char *directory, char *const *words)
 	self[n > 0 ? n : 0] = '\0';
 	slash = strrchr(self, '/');
 	snprintf(program, sizeof program, "%.*s/porterctl", slash ? (int)(slash - self) : 0, self);
-	char *argv[8] = { program, (char *)(uintptr_t)"-c", (char *)(uintptr_t)directory };
-	for (int i = 0; words[i] && i < 4; i++)
-		argv[i + 3] = words[i];
+	char *argv[10] = { program, (char *)(uintptr_t)"-c", (char *)(uintptr_t)directory };
+	for (int i = 0; words[i] && i < 6; i++)
+		argv[i + 3] = (char *)(uintptr_t)words[i];
 	execv(program, argv);
 	return sendmail_fail(SENDMAIL_SOFTWARE, "%s: %s", program, strerror(errno));
 }
@@ -237,10 +256,9 @@ static int find_recipients(struct job *j)
 	size_t count = 0;
 	int code = 0;
 	j->envelope.recipients = ARENA_ARRAY(&j->mem, struct drop_recipient, SENDMAIL_MAX_RECIPIENTS);
-	for (int i = 0; i < o->recipient_count && !code; i++) {
-		struct slice address = sendmail_address(slice_of(o->recipients[i]), j->domain, &j->mem);
-		code = address.p ? add_recipient(j, address) : sendmail_fail(SENDMAIL_USAGE, "%s: this is no address", o->recipients[i]);
-	}
+	for (int i = 0; i < o->recipient_count && !code; i++)
+		if (sendmail_addresses(slice_of(o->recipients[i]), j->domain, &j->mem, listed, &count))
+			code = sendmail_fail(SENDMAIL_USAGE, "%s: this is no address", o->recipients[i]);
 	int error = o->by_header && !code ? sendmail_header_recipients(buf_slice(&j->raw), j->domain, &j->mem, listed, &count, &field) : 0;
 	if (error)
 		return sendmail_fail(SENDMAIL_DATA, "the field %.*s: %s", SLICE_FMT(field), error == -E2BIG ? "too many addresses" : "these are no addresses");
@@ -267,6 +285,7 @@ static int send_message(struct job *j)
 	j->envelope.utf8 = j->envelope.utf8 || !slice_is_ascii(j->envelope.reverse_path);
 	j->envelope.envelope_id = j->options->envelope_id.n ? j->options->envelope_id : SLICE("");
 	j->envelope.return_full = j->options->return_full;
+	j->envelope.return_headers = j->options->return_headers;
 	if (j->options->mode == MODE_VERIFY)
 		return sendmail_verify(&j->envelope);
 	if (sendmail_complete(buf_slice(&j->raw), &facts, &j->content))
@@ -276,9 +295,7 @@ static int send_message(struct job *j)
 
 int main(int argc, char **argv)
 {
-	static char *list[] = { (char *)(uintptr_t)"queue", (char *)(uintptr_t)"list", NULL };
-	static char *retry[] = { (char *)(uintptr_t)"--yes", (char *)(uintptr_t)"queue", (char *)(uintptr_t)"retry", NULL };
-	static char *compile[] = { (char *)(uintptr_t)"compile", NULL };
+	static const char *const list[] = { "queue", "list", NULL }, *const compile[] = { "compile", NULL };
 	struct options o = { .directory = "/etc/porter" };
 	struct job j = { .options = &o, .mem = ARENA_INIT(0), .raw = BUF_INIT(SENDMAIL_MAX_CONTENT), .content = BUF_INIT(SENDMAIL_MAX_CONTENT + 65536) };
 	signal(SIGPIPE, SIG_IGN);
@@ -293,7 +310,7 @@ int main(int argc, char **argv)
 	case MODE_QUEUE:
 		return run_porterctl(o.directory, list);
 	case MODE_RUN:
-		return run_porterctl(o.directory, retry);
+		return run_porterctl(o.directory, (const char *const[]){ "queue", "retry", o.run_option, o.run_value, NULL });
 	case MODE_ALIASES:
 		return run_porterctl(o.directory, compile);
 	case MODE_SEND:

@@ -33,6 +33,14 @@ static void take_text(struct ctl *c, int *argc, char **argv, const char *name, s
 	*out = value ? text_lower(&c->mem, slice_of(value)) : SLICE("");
 }
 
+static int check_evidence(struct slice word)
+{
+	for (int i = 0; word.n && i < EVIDENCE_GRADES; i++)
+		if (slice_eq(evidence_name((enum evidence_grade)i), word))
+			return 0;
+	return word.n ? ctl_fail(CTL_USAGE, "--evidence wants none, dkim, spf, owner, client, local or auth") : 0;
+}
+
 int queue_query_read(struct ctl *c, int *argc, char **argv, struct queue_query *q)
 {
 	uint64_t limit = 0;
@@ -44,7 +52,8 @@ int queue_query_read(struct ctl *c, int *argc, char **argv, struct queue_query *
 	take_text(c, argc, argv, "--reason", &q->reason);
 	take_text(c, argc, argv, "--evidence", &q->evidence);
 	q->held = ctl_flag(argc, argv, "--held");
-	int code = take_number(argc, argv, "--older", false, &q->older_s);
+	int code = check_evidence(q->evidence);
+	code = code ? code : take_number(argc, argv, "--older", false, &q->older_s);
 	code = code ? code : take_number(argc, argv, "--newer", false, &q->newer_s);
 	code = code ? code : take_number(argc, argv, "--larger", true, &q->larger);
 	code = code ? code : take_number(argc, argv, "--smaller", true, &q->smaller);
@@ -109,6 +118,8 @@ static bool fits_recipients(struct reader *r, const struct spool_message *m)
 		return true;
 	for (size_t i = 0; i < m->envelope.recipient_count; i++) {
 		const struct recipient_state *s = &m->state.recipients[i];
+		if (r->walk->where == SPOOL_QUEUE && s->fate != RECIPIENT_WAITING)
+			continue;        /* what is done with there is nothing to act on */
 		struct slice address = m->envelope.recipients[i].address, domain = slice_skip(address, slice_rfind(address, '@') + 1);
 		if (holds(address, q->recipient, mem) && (!q->domain.n || slice_eq_nocase(domain, q->domain)) && holds(s->place, q->place, mem) &&
 		    fits_reason(s->status.text, q->reason, mem))
@@ -117,11 +128,17 @@ static bool fits_recipients(struct reader *r, const struct spool_message *m)
 	return false;
 }
 
+/* "<>" is the null path, which holds no part of anything. */
+static bool fits_sender(struct slice sender, struct slice wanted, struct arena *mem)
+{
+	return slice_eq(wanted, SLICE("<>")) ? !sender.n : holds(sender, wanted, mem);
+}
+
 static bool fits(struct reader *r, const struct spool_message *m)
 {
 	const struct queue_query *q = r->walk->query;
 	uint64_t age = r->walk->now_s > m->envelope.arrived_s ? (uint64_t)(r->walk->now_s - m->envelope.arrived_s) : 0;
-	return holds(m->envelope.reverse_path, q->sender, &r->mem) && (!q->evidence.n || slice_eq(evidence_name(m->envelope.evidence.grade), q->evidence)) &&
+	return fits_sender(m->envelope.reverse_path, q->sender, &r->mem) && (!q->evidence.n || slice_eq(evidence_name(m->envelope.evidence.grade), q->evidence)) &&
 	       (!q->older_s || age >= q->older_s) && (!q->newer_s || age <= q->newer_s) && (!q->larger || m->content_length > q->larger) &&
 	       (!q->smaller || m->content_length < q->smaller) && (!q->held || m->state.held) && fits_recipients(r, m);
 }

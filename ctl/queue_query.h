@@ -6,7 +6,7 @@
 /* Which messages of the spool a command is about, and the walk over them. porterctl reads the spool by itself, in several threads, so that it works when nothing runs and a million messages
  * never stop the queue's loop. Where a query asks for nothing that stands in files alone, queue_survey.h is faster. */
 struct queue_query {
-	struct slice sender, recipient, domain, place, reason;       /* "" any; parts of the text count, letters folded; a reason with * or ? is a pattern for all of it */
+	struct slice sender, recipient, domain, place, reason;       /* "" any; parts of the text count, letters folded; a reason with * or ? is a pattern for all of it; sender <> is the null path */
 	struct slice evidence;
 	uint64_t older_s, newer_s, larger, smaller;                  /* 0 any */
 	bool held;
@@ -34,6 +34,6 @@ struct queue_walker {
 	bool quiet;                  /* no progress bar: rows are printed as they come */
 };
 
-/* Each message that the query names, in no order. 0, or an exit code. */
+/* Each message that the query names, in no order: of the queue by its recipients that wait, of dead letters by any. 0, or an exit code. */
 int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, const struct queue_walker *with);
 #endif

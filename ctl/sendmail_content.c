@@ -86,13 +86,11 @@ static bool is_resent(struct slice raw)
 	return false;
 }
 
-static int add_field_addresses(const struct mail_field *f, struct slice domain, struct arena *mem, struct slice *out, size_t *count)
+int sendmail_addresses(struct slice text, struct slice domain, struct arena *mem, struct slice *out, size_t *count)
 {
 	struct mail_address *list;
 	size_t n;
-	if (!slice_trim(f->value).n)
-		return 0;
-	int error = mail_address_parse(f->value, SENDMAIL_MAX_RECIPIENTS, mem, &list, &n);
+	int error = mail_address_parse(text, SENDMAIL_MAX_RECIPIENTS, mem, &list, &n);
 	for (size_t i = 0; i < n && !error; i++) {
 		if (*count == SENDMAIL_MAX_RECIPIENTS)
 			return -E2BIG;
@@ -112,7 +110,7 @@ int sendmail_header_recipients(struct slice raw, struct slice domain, struct are
 		if (kind != MAIL_FIELD || !is_one_of(f.name, resent))
 			continue;
 		*field = f.name;
-		int error = add_field_addresses(&f, domain, mem, out, count);
+		int error = slice_trim(f.value).n ? sendmail_addresses(f.value, domain, mem, out, count) : 0;
 		if (error)
 			return error;
 	}

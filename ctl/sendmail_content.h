@@ -25,6 +25,9 @@ int sendmail_complete(struct slice raw, const struct sendmail_facts *f, struct b
 /* The addresses of To, Cc and Bcc; or of the Resent- fields, where there are any. Bare names get domain. 0, -E2BIG, or -EINVAL with the field's name in *field. */
 int sendmail_header_recipients(struct slice raw, struct slice domain, struct arena *mem, struct slice *out, size_t *count, struct slice *field);
 
+/* Those of one argument of a command line, behind what is in out: one, or several with commas between them. 0, -E2BIG, -EINVAL. */
+int sendmail_addresses(struct slice text, struct slice domain, struct arena *mem, struct slice *out, size_t *count);
+
 /* "local@domain" of an address as people write it on a command line: "a@b", "<a@b>", "Ann <a@b>", "root". SLICE_NONE: it is none. */
 struct slice sendmail_address(struct slice text, struct slice domain, struct arena *mem);
 #endif

@@ -127,7 +127,7 @@ static int say_mail(struct talk *t, const struct drop *d, size_t size)
 	struct buf p = BUF_INIT(MAX_PARAMETERS);
 	buf_addf(&p, " SIZE=%zu BODY=8BITMIME", size);
 	buf_add_cstr(&p, d->utf8 || !is_ascii(d) ? " SMTPUTF8" : "");
-	buf_add_cstr(&p, d->return_full ? " RET=FULL" : "");
+	buf_add_cstr(&p, d->return_full ? " RET=FULL" : d->return_headers ? " RET=HDRS" : "");
 	if (d->envelope_id.n) {
 		buf_add_cstr(&p, " ENVID=");
 		add_xtext(&p, d->envelope_id);

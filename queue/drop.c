@@ -11,6 +11,7 @@ enum { TAG_HEAD = 'D', TAG_VERSION = 1, TAG_RECIPIENT = 60, FIELD_HEAD = 5, MAX_
 static const struct record_row rows[] = {
 	RECORD_ROW_MAX(2, RECORD_BYTES, drop, reverse_path, MAX_ADDRESS), RECORD_ROW_MAX(3, RECORD_BYTES, drop, envelope_id, MAX_ADDRESS),
 	RECORD_ROW(4, RECORD_FLAG, drop, return_full),                    RECORD_ROW(5, RECORD_FLAG, drop, utf8),
+	RECORD_ROW(6, RECORD_FLAG, drop, return_headers),
 };
 
 static const struct record_row recipient_rows[] = {

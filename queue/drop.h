@@ -22,7 +22,7 @@ struct drop_recipient {
 struct drop {
 	struct slice reverse_path;   /* "local@domain"; "" null */
 	struct slice envelope_id;    /* -V; "" none */
-	bool return_full;            /* -R full */
+	bool return_full, return_headers; /* -R */
 	bool utf8;
 	struct drop_recipient *recipients;
 	size_t recipient_count;

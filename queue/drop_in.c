@@ -286,7 +286,7 @@ static void take_one(struct drop_round *r, struct dropped *d)
 	}
 	struct unique id = unique_new();
 	struct envelope e = { .id = unique_slice(&id), .arrived_s = clock_wall_s(), .evidence = evidence_of(q, d), .reverse_path = d->drop.reverse_path,
-		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
+		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .return_headers = d->drop.return_headers, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
 		              .client = SLICE("local"), .transaction = unique_slice(&id), .recipient_count = d->drop.recipient_count };
 	e.sign = may_be_signed(q, d, &e.evidence);
 	e.expires_s = queue_expiry(e.arrived_s);

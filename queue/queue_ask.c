@@ -274,6 +274,12 @@ static int pause_place(struct queue *q, bool paused, struct slice place, struct 
 	return 0;
 }
 
+static bool add_line(void *arg, struct slice place)
+{
+	buf_addf(arg, "%.*s\n", SLICE_FMT(place));
+	return true;
+}
+
 int queue_question(struct queue *q, const struct slice *words, size_t count, struct buf *answer)
 {
 	static const struct {
@@ -290,6 +296,10 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 		return dead(q, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
 		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
+	if (count == 1 && slice_eq(words[0], SLICE("paused"))) {
+		schedule_each_paused(q->schedule, add_line, answer);
+		return 0;
+	}
 	if (slice_eq(words[0], SLICE("survey")))
 		return queue_survey(q, words + 1, count - 1, answer);
 	if (count == 1 && slice_eq(words[0], SLICE("drop"))) {

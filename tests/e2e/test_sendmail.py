@@ -12,7 +12,7 @@ def run(p, *argv, text=b'Subject: hello\n\nhi\n', user=None, program=None):
 
 me = getpass.getuser() if os.geteuid() else 'root'
 others = os.geteuid() == 0 and is_reached(BUILD)      # whether another user may call it
-with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@example.test'}, settings={'dkim-sign': 'no'}) as p:
+with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@example.test', 'routes': 'waits.test [127.0.0.1]:1'}, settings={'dkim-sign': 'no'}) as p:
     def newest(user='alice'):
         box = p.messages(user)
         return email.message_from_bytes(box[sorted(box)[-1]]) if box else None
@@ -111,6 +111,22 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     # -- abroad -------------------------------------------------------------------------------------------------------------------
     r = run(p, '-i', '-Vabroad', 'someone@outside.test')
     check('a path that senders grants goes abroad by the queue, as local evidence', r.returncode == 0 and p.wait_log('id=.*to=someone@outside.test.*code=250'), (r, p.log_text()[-1500:]))
+    run(p, '-i', 'someone@waits.test')
+    for argv, what in ((['-q'], 'all'), (['-qRwaits.test'], 'those to somebody'), ([f'-qS{me}@'], 'those of somebody')):
+        r = run(p, *argv)
+        check(f'{argv[0]} runs the queue: {what}', r.returncode == 0 and b'1 of 1 done' in r.stdout, r)
+    ident = json.loads(p.ctl('queue', 'list', '--json').stdout)[0]['id']
+    r = run(p, f'-qI{ident}')
+    check('-qI one message', r.returncode == 0 and b'1 of 1 done' in r.stdout, r)
+    check('-q with a time is the daemon\'s', run(p, '-q30m').returncode == 64)
+    run(p, '-i', '-Rhdrs', 'other@waits.test')
+    p.wait(lambda: len(json.loads(p.ctl('queue', 'list', '--json').stdout)) == 2)
+    ident = next(m['id'] for m in json.loads(p.ctl('queue', 'list', '--json').stdout) if m['id'] != ident)
+    check('-R hdrs is kept for the hop', json.loads(p.ctl('queue', 'show', ident, '--json').stdout)['ret'] == 'HDRS')
+    p.clean()
+    r = run(p, '-i', 'alice@example.test,bob@example.test')
+    check('several addresses in one argument are several', r.returncode == 0 and len(p.messages()) == 1 and len(p.messages('bob')) == 1, r)
+    p.clean()
 
     # -- reload and 50 at once ---------------------------------------------------------------------------------------------------------
     many = [subprocess.Popen([SENDMAIL, '-C', p.etc, '-i', 'alice@example.test'], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(50)]
