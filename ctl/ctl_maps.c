@@ -167,6 +167,8 @@ bool maps_is_ourselves(const struct maps_own *o, struct slice place)
 	struct slice host;
 	struct net_ip ip;
 	uint16_t port;
+	if (slice_eq_nocase(place, SLICE("mx:localhost"))) /* no name that mail could go to (RFC 6761) */
+		return true;
 	if (slice_starts(place, SLICE("lmtp:")) || !prove_place_host(place, &host, &port) || !is_own_port(o, port))
 		return false;
 	if (slice_eq_nocase(host, general_settings.hostname) || slice_eq_nocase(host, SLICE("localhost")))

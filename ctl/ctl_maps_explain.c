@@ -10,6 +10,7 @@
 #include "ctl/explain_mailbox.h"
 #include "ctl/tables.h"
 #include "maps/access.h"
+#include "maps/map_key.h"
 #include "smtpd/judge.h"
 #include "smtpd/smtpd_settings.h"
 
@@ -217,6 +218,13 @@ static const char *destination(const struct question *q)
 	return q->evidence.grade >= EVIDENCE_CLIENT ? "queue: the sender is authenticated" : "pass-through: the next hop is asked first, and its answer is ours";
 }
 
+/* An alias is refused for the sake of one of those it leads to. */
+static bool leads_to_failure(const struct question *q)
+{
+	struct slice key = q->resolved.failed, local, domain;
+	return key.n && (!map_key_split(key, &local, &domain) || !slice_eq_nocase(local, q->to.local_part) || (q->to.domain.n && !slice_eq_nocase(domain, q->to.domain)));
+}
+
 static void tell(const struct question *q)
 {
 	struct buf b = BUF_INIT(8 << 20);
@@ -231,6 +239,8 @@ static void tell(const struct question *q)
 		buf_addf(&b, "the sender counts as %.*s%s%.*s\n", SLICE_FMT(name), q->evidence.who.n ? ", by " : "", SLICE_FMT(q->evidence.who));
 	if (q->access_key.n)
 		buf_addf(&b, "access says so: %.*s\n", SLICE_FMT(q->access_key));
+	if (leads_to_failure(q))
+		buf_addf(&b, "the reply is about %.*s, to which it leads\n", SLICE_FMT(q->resolved.failed));
 	buf_addf(&b, "destination: %s\n", destination(q));
 	if (q->unasked)
 		buf_add(&b, SLICE("the next hop was not asked: its route names credentials, which are the login process's alone\n"));
@@ -257,6 +267,8 @@ static void tell_json(const struct question *q)
 	add_text(&b, "reply", slice_trim(buf_slice(&reply)));
 	add_text(&b, "evidence", evidence_name(q->evidence.grade));
 	add_text(&b, "destination", slice_of(destination(q)));
+	if (q->resolved.failed.n)
+		add_text(&b, "about", q->resolved.failed);
 	buf_add(&b, SLICE(",\"steps\":["));
 	for (size_t i = 0; i < q->resolved.step_count; i++) {
 		const struct resolve_step *s = q->resolved.steps[i];

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/scan.h"
 #include "base/text.h"
 #include "ctl/ctl_maps.h"
 #include "ctl/ctl_maps_probe.h"
@@ -119,6 +120,32 @@ static void print_json(const struct proving *p, const struct prove_summary *s, c
 	       SLICE_FMT(buf_slice(&p->findings)));
 }
 
+/* A complaint about a line, as it is told to people: MAP:LINE: TEXT. */
+static void add_complaint(struct proving *p, struct slice line)
+{
+	struct slice all = line, map = slice_cut(line, ':', &line), number = slice_cut(line, ':', &line);
+	uint64_t n = 0;
+	bool good = scan_uint_all(number, UINT32_MAX, &n);
+	struct prove_finding f = { PROVE_REFUTED, good ? map : SLICE(""), (uint32_t)n, SLICE(""), good ? slice_trim(line) : all, SLICE("") };
+	on_found(p, &f);
+}
+
+/* Maps that can't be read prove nothing, and would not be compiled. */
+static int refute_unreadable(struct ctl *c, const struct complaints *wrong)
+{
+	struct proving p = { .c = c, .findings = BUF_INIT(8 << 20) };
+	struct prove_summary sum = { .refuted = wrong->count };
+	if (!c->json) {
+		ctl_complain(wrong);
+		return 1;
+	}
+	for (struct slice rest = buf_slice(&wrong->text); rest.n;)
+		add_complaint(&p, slice_cut(rest, '\n', &rest));
+	print_json(&p, &sum, "refuted");
+	buf_free(&p.findings);
+	return 1;
+}
+
 static int run_prove(struct ctl *c, int argc, char **argv)
 {
 	bool probe = ctl_flag(&argc, argv, "--probe");
@@ -127,9 +154,11 @@ static int run_prove(struct ctl *c, int argc, char **argv)
 	if (!ctl_settings(c))
 		return CTL_CONFIG;
 	struct map_set *set;
-	int code;
-	if (!maps_open(c, true, &set, &code))
-		return 1;                /* maps that can't be read prove nothing, and would not be compiled */
+	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
+	int error = map_set_read(slice_of(c->directory), &wrong, &set), code = error ? refute_unreadable(c, &wrong) : 0;
+	complaint_free(&wrong);
+	if (error)
+		return code;
 	struct proving p = { .c = c, .own = maps_own_new(c), .findings = BUF_INIT(8 << 20) };
 	struct prove_plan plan = { .set = set, .size_limit = smtpd_settings.size_limit, .mail_root = mailbox_settings.mail_root, .mail_user = mailbox_settings.mail_user, .hop_user = SLICE("_porter"),
 		                   .files = true, .is_ourselves = is_ourselves, .found = on_found, .progress = on_progress, .arg = &p };

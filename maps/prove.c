@@ -47,18 +47,19 @@ static void tell(struct proof *p, enum prove_grade grade, unsigned map, const st
 		p->worst = grade;
 }
 
-/* The way that an address took, told only when something is wrong: it is resolved once more with steps. */
-static struct slice path_of(struct proof *p, const struct mail_path *path)
+/* The way that an address took to a leaf, or to where it fails, told only when something is wrong: it is resolved once more with steps. */
+static struct slice path_of(struct proof *p, const struct mail_path *path, size_t leaf)
 {
+	enum { MOST = 4 * RESOLVE_MAX_DEPTH };
+	const struct resolve_step *way[MOST];
 	struct resolved r;
 	struct buf text = BUF_INIT(MAX_PATH_TEXT);
+	size_t n = 0;
 	resolve_path(p->plan->set, path, true, &p->mem, &r);
-	for (size_t i = 0; i < r.step_count && i < 40; i++) {
-		const struct resolve_step *s = r.steps[i];
-		if (s->answer == ABSENT)
-			continue;
-		buf_addf(&text, "%s%s:%u %.*s", text.n ? " > " : "", s->map, s->line, SLICE_FMT(s->key));
-	}
+	for (const struct resolve_step *s = leaf < r.count ? r.leaves[leaf].cause : r.failed_cause; s && n < MOST; s = s->cause)
+		way[n++] = s;
+	while (n--)
+		buf_addf(&text, "%s%s:%u %.*s", text.n ? " > " : "", way[n]->map, way[n]->line, SLICE_FMT(way[n]->key));
 	struct slice out = arena_copy(&p->mem, buf_slice(&text));
 	buf_free(&text);
 	return out;
@@ -66,7 +67,7 @@ static struct slice path_of(struct proof *p, const struct mail_path *path)
 
 /* Leaves ------------------------------------------------------------------------------------------------------------------------------- */
 
-static void prove_owner(struct proof *p, unsigned map, const struct map_entry *e, struct slice owner, const struct mail_path *from)
+static void prove_owner(struct proof *p, unsigned map, const struct map_entry *e, struct slice owner, const struct mail_path *from, size_t leaf)
 {
 	struct mail_path path = { 0 };
 	struct resolved r;
@@ -82,16 +83,17 @@ static void prove_owner(struct proof *p, unsigned map, const struct map_entry *e
 		own = own || (r.leaves[i].kind != LEAF_HOP && slice_eq_nocase(r.leaves[i].address, key));
 	}
 	if (r.status.fate != MAIL_OK || r.class != RESOLVE_OURS || !(all || own))
-		tell(p, PROVE_REFUTED, map, e, path_of(p, from), "the list's owner %.*s is no local mailbox: reports would have nowhere to go", SLICE_FMT(owner));
+		tell(p, PROVE_REFUTED, map, e, path_of(p, from, leaf), "the list's owner %.*s is no local mailbox: reports would have nowhere to go", SLICE_FMT(owner));
 }
 
-static void prove_leaf(struct proof *p, unsigned map, const struct map_entry *e, const struct leaf *l, const struct mail_path *from)
+static void prove_leaf(struct proof *p, unsigned map, const struct map_entry *e, const struct resolved *r, size_t i, const struct mail_path *from)
 {
+	const struct leaf *l = &r->leaves[i];
 	const char *why;
 	if (l->kind == LEAF_HOP && p->plan->is_ourselves && p->plan->is_ourselves(p->plan->arg, l->place))
-		tell(p, PROVE_REFUTED, map, e, path_of(p, from), "the next hop %.*s is this server itself", SLICE_FMT(l->place));
+		tell(p, PROVE_REFUTED, map, e, path_of(p, from, i), "the next hop %.*s is this server itself", SLICE_FMT(l->place));
 	if (l->owner.n)
-		prove_owner(p, map, e, l->owner, from);
+		prove_owner(p, map, e, l->owner, from, i);
 	uint64_t limit = l->size_limit && (!p->plan->size_limit || l->size_limit < p->plan->size_limit) ? l->size_limit : p->plan->size_limit;
 	if (map == MAP_RECIPIENTS && l->kind != LEAF_HOP && l->quota_bytes && l->quota_bytes < limit)
 		tell(p, PROVE_NOTE, map, e, SLICE(""), "the quota of %llu bytes is below the size limit of %llu: some messages would never fit",
@@ -99,7 +101,7 @@ static void prove_leaf(struct proof *p, unsigned map, const struct map_entry *e,
 	if (p->files) {
 		enum prove_grade grade = prove_files_leaf(p->files, l, &p->mem, &why);
 		if (grade != PROVE_NOTE)
-			tell(p, grade, map, e, path_of(p, from), "%s", why);
+			tell(p, grade, map, e, path_of(p, from, i), "%s", why);
 	}
 }
 
@@ -131,13 +133,15 @@ static void prove_address(struct proof *p, unsigned map, const struct map_entry 
 	}
 	resolve_path(p->plan->set, &path, false, &p->mem, &r);
 	if (r.status.fate != MAIL_OK) {
-		tell(p, PROVE_REFUTED, map, e, path_of(p, &path), "%.*s@%.*s leads nowhere: %u %.*s", SLICE_FMT(local), SLICE_FMT(domain), r.status.code,
-		     SLICE_FMT(r.status.text));
+		struct slice own = map_key_join(local, domain, &p->mem);
+		bool elsewhere = r.failed.n && !slice_eq_nocase(r.failed, own);
+		tell(p, PROVE_REFUTED, map, e, path_of(p, &path, SIZE_MAX), "%.*s leads nowhere: %.*s%s%u %.*s", SLICE_FMT(own), SLICE_FMT(elsewhere ? r.failed : SLICE("")),
+		     elsewhere ? ": " : "", r.status.code, SLICE_FMT(r.status.text));
 		return;
 	}
 	count_way(p, &r);
 	for (size_t i = 0; i < r.count; i++)
-		prove_leaf(p, map, e, &r.leaves[i], &path);
+		prove_leaf(p, map, e, &r, i, &path);
 }
 
 static void step(struct proof *p)

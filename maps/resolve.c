@@ -285,8 +285,10 @@ static void walk(struct resolver *r)
 	while (r->stack && out->status.fate != MAIL_NEVER) {
 		struct pending *p = r->stack;
 		r->stack = p->below;
+		r->at = p;
 		resolve_one(r, p);
 	}
+	r->at = NULL;
 	settle_list(r);
 	if (out->status.fate != MAIL_OK)
 		out->count = 0;
@@ -298,6 +300,7 @@ void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bo
 {
 	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
 	memset(out, 0, sizeof *out);
+	out->failed = SLICE("");
 	out->class = RESOLVE_OURS;
 	out->status = MAIL_STATUS_OK;
 	struct pending *first = ARENA_NEW(mem, struct pending);
@@ -317,6 +320,7 @@ void resolve_targets(struct map_set *maps, const struct leaf *system, const stru
 	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
 	struct slice local, domain;
 	memset(out, 0, sizeof *out);
+	out->failed = SLICE("");
 	out->class = RESOLVE_OURS;
 	out->status = MAIL_STATUS_OK;
 	struct pending *first = ARENA_NEW(mem, struct pending);

@@ -25,7 +25,7 @@ enum { RESOLVE_MAX_LEAVES = 1000, RESOLVE_MAX_DEPTH = 20 };
 /* One look-up on the way, for explain and for prove's paths. */
 struct resolve_step {
 	const char *map;         /* "domains", "aliases", ... */
-	struct slice key;        /* what was asked */
+	struct slice key;        /* what was asked, or in words what the map was asked for */
 	enum answer answer;
 	struct slice value;      /* what was found, as written */
 	uint32_t line;           /* where in the text map; 0 unknown */
@@ -58,6 +58,8 @@ struct resolved {
 	struct mail_status status;   /* fate MAIL_OK: leaves are set. Else the reply for RCPT, and leaves is empty */
 	struct leaf *leaves;
 	size_t count;
+	struct slice failed;         /* the address on the way that the reply is about; "" where it is about them all */
+	const struct resolve_step *failed_cause;
 	struct resolve_step *const *steps; /* every look-up in order */
 	size_t step_count;
 };

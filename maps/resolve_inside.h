@@ -24,6 +24,7 @@ struct resolver {
 	bool want_steps;
 	struct resolve_step **steps;
 	size_t step_count, step_room;
+	const struct pending *at;            /* what is looked up now */
 	struct pending *stack;               /* popped ones stay alive as parents */
 	size_t pending_all;
 	size_t leaf_room;

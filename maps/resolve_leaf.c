@@ -9,6 +9,14 @@ enum { MAX_STEPS = 20000 };
 
 /* Look-ups -------------------------------------------------------------------------------------------------------------------------- */
 
+/* A note's key as people read it. */
+static struct slice readable(struct resolver *r, struct slice key)
+{
+	if (!map_is_note(key))
+		return arena_copy(r->mem, key);
+	return slice_eq(key, SLICE(MAP_NOTE_PRIMARY)) ? SLICE("(the first mailbox domain)") : SLICE("(the first recipient of the domain)");
+}
+
 static const struct resolve_step *note_step(struct resolver *r, unsigned map, struct slice key, enum answer answer, const struct map_entry *e,
                                             const struct resolve_step *cause)
 {
@@ -28,7 +36,7 @@ static const struct resolve_step *note_step(struct resolver *r, unsigned map, st
 	if (!s)
 		return cause;
 	struct slice name = map_name(r->maps, map);
-	*s = (struct resolve_step){ arena_cstr(r->mem, name), arena_copy(r->mem, key), answer, answer == FOUND ? e->value : SLICE(""), answer == FOUND ? e->line : 0, cause };
+	*s = (struct resolve_step){ arena_cstr(r->mem, name), readable(r, key), answer, answer == FOUND ? e->value : SLICE(""), answer == FOUND ? e->line : 0, cause };
 	r->steps[r->step_count++] = s;
 	return answer == FOUND ? s : cause;
 }
@@ -61,8 +69,11 @@ enum answer resolve_look_domain(struct resolver *r, struct slice domain, struct 
 
 void resolve_fail(struct resolver *r, struct mail_status status)
 {
-	if (r->out->status.fate == MAIL_OK || (r->out->status.fate == MAIL_LATER && status.fate == MAIL_NEVER))
-		r->out->status = mail_status_copy(r->mem, status);
+	if (r->out->status.fate != MAIL_OK && !(r->out->status.fate == MAIL_LATER && status.fate == MAIL_NEVER))
+		return;
+	r->out->status = mail_status_copy(r->mem, status);
+	r->out->failed = r->at ? r->at->key : SLICE("");
+	r->out->failed_cause = r->at ? r->at->cause : NULL;
 }
 
 /* Every address on the way here leads to this mailbox. */

@@ -104,6 +104,9 @@ with Porter('explain', maps=MAPS, settings={'limit-exempt': '127.0.0.0/8', 'max-
 
     reply = p.ctl('explain', '--json', '--from', 'bad@outside.test', 'u1@example.test')
     check('explain tells a refusal of MAIL as such', json.loads(reply.stdout)['stage'] == 'MAIL' and reply.returncode == 1, reply.stdout)
+    p.map('aliases', (p.etc / 'aliases').read_text() + '\ncrew: u1@example.test, nobody-there@example.test\n')
+    text = p.ctl('explain', '--text', '--no-hops', 'crew@example.test').stdout
+    check('explain says which target of an alias is refused', 'about nobody-there@example.test' in text and '550 5.1.1' in text and 'x01' not in text, text)
     text = p.ctl('explain', 'u1+x@other.test').stdout
     check('explain shows each look-up with map and line', 'domains:3' in text and 'recipients:2' in text and 'maildir' in text and '250 2.1.5' in text, text)
 

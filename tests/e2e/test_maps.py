@@ -37,18 +37,26 @@ with Porter('maps') as p:
     check('prove ends with a summary of the three ways and of the fifteen leaks', re.search(r'mailbox: delivered inside', text) and ' 15  ' in text and text.rstrip().splitlines()[-1].startswith('proved'), text)
 
     # -- refutations, each with its line and way ------------------------------------------------------------------------
-    def refuted(name, maps, *pieces, code=1):
+    def prove_with(maps):
         old = {m: (p.etc / m).read_text() if (p.etc / m).exists() else None for m in maps}
         for m, t in maps.items():
             p.map(m, (old[m] or '') + t)
         rc, got = prove(p)
         for m, t in old.items():
             (p.etc / m).unlink() if t is None else (p.etc / m).write_text(t)
+        return rc, got
+
+    def refuted(name, maps, *pieces, code=1):
+        rc, got = prove_with(maps)
         found = json.dumps(got)
         check(f'prove refutes {name}', rc == code and all(x in found for x in pieces), (rc, got))
 
     refuted('a loop', {'aliases': '\nx@example.test y@example.test\ny@example.test x@example.test\n'}, 'leads back to itself', 'aliases:', 'x@example.test')
     refuted('a dangling target', {'aliases': '\nx@example.test ghost@example.test\n'}, 'leads nowhere', '550')
+    refuted('one dead target among several, by its name', {'aliases': '\nx alice, ghost@example.test\n'}, 'x@example.test leads nowhere: ghost@example.test: 550', '(the first mailbox domain)')
+    check('and shows the way to it alone, without what other targets led to', 'recipients:' not in prove_with({'aliases': '\nx alice, ghost@example.test\n'})[1]['findings'][-1]['path'])
+    refuted('a target at localhost', {'aliases': '\nx@example.test x@localhost\n'}, 'this server itself')
+    refuted('a line that can not be read', {'recipients': '\nx y z\n'}, '"verdict": "refuted"', '"map": "recipients"', 'an address with its domain is wanted')
     refuted('a list without an owner', {'aliases': '\nx@example.test a@far.test, b@far.test\n'}, 'has no owner')
     refuted('an owner that is not a mailbox here', {'aliases': '\nx@example.test a@far.test, b@far.test, owner=o@example.test\no@example.test c@far.test\n'}, 'no local mailbox')
     refuted('a relayed domain without a source of recipients', {'domains': '\nr.test relay mx\n'}, 'source of valid recipients')

@@ -107,6 +107,26 @@ static void check_rows(struct map_set *set)
 	arena_free(&mem);
 }
 
+/* Whom a refusal is about, where an alias leads to several. */
+static void check_failed(struct map_set *set)
+{
+	static const char *const rows_failed[][2] = { { "dangling@example.test", "ghost@example.test" }, { "nobody@other.test", "nobody@example.test" }, { "nolist@example.test", "" }, { "bob@example.test", "" } };
+	struct arena mem = ARENA_INIT(1 << 20);
+	for (size_t i = 0; i < sizeof rows_failed / sizeof *rows_failed; i++) {
+		struct mail_path path;
+		const char *why;
+		struct resolved r;
+		assert_int_equal(mail_path_parse_address(slice_of(rows_failed[i][0]), &mem, &path, &why), 0);
+		resolve_path(set, &path, true, &mem, &r);
+		assert_true(slice_eq(r.failed, slice_of(rows_failed[i][1])));
+		assert_int_equal(r.failed_cause != NULL, r.failed.n != 0);
+		for (size_t k = 0; k < r.step_count; k++)
+			for (size_t n = 0; n < r.steps[k]->key.n; n++)
+				assert_true((unsigned char)r.steps[k]->key.p[n] >= ' '); /* no note's key, as it is stored */
+	}
+	arena_free(&mem);
+}
+
 static void check_networks(struct map_set *set)
 {
 	struct arena mem = ARENA_INIT(1 << 16);
@@ -139,6 +159,7 @@ static void text_and_generation_answer_alike(void **state)
 	if (map_set_read(slice_of(etc), &wrong, &text) < 0)
 		fail_msg("%.*s", SLICE_FMT(buf_slice(&wrong.text)));
 	check_rows(text);
+	check_failed(text);
 	check_networks(text);
 	map_set_close(text);
 
@@ -156,6 +177,7 @@ static void text_and_generation_answer_alike(void **state)
 	assert_int_equal(manifest_verify(maps, secrets, result.generation, &mem, &why), 0);
 	assert_int_equal(map_set_open(maps, "", result.generation, &mem, &db, &why), 0);
 	check_rows(db);
+	check_failed(db);
 	check_networks(db);
 	map_set_close(db);
 	arena_free(&mem);
