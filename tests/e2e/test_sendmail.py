@@ -112,9 +112,14 @@ with Porter('sendmail', maps={'senders': f'unix:{me} {me}@example.test, reports@
     r = run(p, '-i', '-Vabroad', 'someone@outside.test')
     check('a path that senders grants goes abroad by the queue, as local evidence', r.returncode == 0 and p.wait_log('id=.*to=someone@outside.test.*code=250'), (r, p.log_text()[-1500:]))
     run(p, '-i', 'someone@waits.test')
+    waits = lambda: [m['recipients'][0] for m in json.loads(p.ctl('queue', 'list', '--json').stdout)]       # noqa: E731
+    p.wait(lambda: [(r['address'], r['attempts']) for r in waits()] == [('someone@waits.test', 1)])
+    tried = 1
     for argv, what in ((['-q'], 'all'), (['-qRwaits.test'], 'those to somebody'), ([f'-qS{me}@'], 'those of somebody')):
         r = run(p, *argv)
         check(f'{argv[0]} runs the queue: {what}', r.returncode == 0 and b'1 of 1 done' in r.stdout, r)
+        tried += 1
+        p.wait(lambda: waits()[0]['attempts'] >= tried)
     ident = json.loads(p.ctl('queue', 'list', '--json').stdout)[0]['id']
     r = run(p, f'-qI{ident}')
     check('-qI one message', r.returncode == 0 and b'1 of 1 done' in r.stdout, r)
