@@ -130,6 +130,13 @@ static bool is_one_name(struct slice a, struct slice b)
 	return same;
 }
 
+/* Our name, and then something that goes on with no name ("mx.example.org/1"): some reader will take it for ours. */
+static bool begins_with(struct slice name, struct slice id)
+{
+	unsigned char next = name.n > id.n ? (unsigned char)name.p[id.n] : 0;
+	return slice_eq_nocase(slice_head(name, id.n), id) && !text_is_alnum(next) && next != '.' && next != '-' && next != '_';
+}
+
 /* `word` as it came, or out of its quotes, where a backslash stands before what it means. */
 static bool means(struct slice word, struct slice id)
 {
@@ -139,7 +146,7 @@ static bool means(struct slice word, struct slice id)
 		buf_add_byte(&plain, word.p[i]);
 	}
 	struct slice name = slice_trim(buf_slice(&plain));
-	bool ours = !buf_full(&plain) && (slice_eq_nocase(name, id) || is_one_name(name, id));
+	bool ours = !buf_full(&plain) && (begins_with(name, id) || is_one_name(name, id));
 	buf_free(&plain);
 	return ours;
 }

@@ -211,8 +211,8 @@ static void results_that_bear_our_name_are_known(void **state)
 	static const struct { const char *value; bool ours; } rows[] = {
 		{ " mx.test; spf=pass", true }, { "MX.TEST 1; none", true }, { "\r\n\t(comment (nested)) \"mx.test\"; x=y", true }, { "other.test; spf=pass", false },
 		{ "mx.test.evil; x", false }, { "(unclosed mx.test; spf=pass", true }, { "", false }, { "\"mx.test", true }, { "other.test; x=y reason=\"mx.test;\"", false },
-		{ "mx.test.; spf=pass", true }, { "\" MX.test \"; spf=pass", true }, { "mx.test..; x", false },
-		{ "\"mx\\.te\\st\"; dkim=pass", true }, { "\"mx.test\\\\\"; dkim=pass", false }, { "\"\\mx.tes\"; dkim=pass", false },
+		{ "mx.test.; spf=pass", true }, { "\" MX.test \"; spf=pass", true }, { "mx.test..; x", false }, { "mx.test/1; spf=pass", true }, { "mx.test\xc2\xa0; x", true }, { "mx.test:25; x", true }, { "mx.test-2; x", false }, { "mx.tes; x", false },
+		{ "\"mx\\.te\\st\"; dkim=pass", true }, { "\"mx.test\\\\\"; dkim=pass", true }, { "\"\\mx.tes\"; dkim=pass", false },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		if (authres_is_ours(slice_of(rows[i].value), SLICE("mx.test")) != rows[i].ours)
