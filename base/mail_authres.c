@@ -123,6 +123,10 @@ bool authres_id(struct slice value, struct slice *id)
 /* One name in two spellings: with the dot of the root, as U-labels, as A-labels. */
 static bool is_one_name(struct slice a, struct slice b)
 {
+	if (a.n && a.p[a.n - 1] == '.')
+		a.n--;
+	if (slice_is_ascii(a) && slice_is_ascii(b))
+		return slice_eq_nocase(a, b);
 	struct arena mem = ARENA_INIT(64 << 10);
 	struct slice x, y;
 	bool same = idn_to_ascii(a, &mem, &x) == 0 && idn_to_ascii(b, &mem, &y) == 0 && slice_eq(x, y);

@@ -16,6 +16,7 @@
 #include "smtpd/evidence_tell.h"
 #include "smtpd/smtpd.h"
 
+enum { MAX_RESULTS = 100 };
 enum waiting { WAITING_NO, WAITING_SPF, WAITING_END };
 
 struct evidence_state {
@@ -167,16 +168,16 @@ static void on_body(void *state, struct check *c, struct slice bytes)
 		mail_check_body(s->check, bytes);
 }
 
-/* Results of others that bear our name are no results (RFC 8601, 5). */
+/* Results of others that bear our name are no results (RFC 8601, 5); nor is what stands behind more of them than anybody needs. */
 static int remove_false_results(struct message *m)
 {
 	struct slice in = buf_slice(&m->head), id = evidence_authserv_id();
 	struct buf kept = BUF_INIT(m->head.max);
 	struct mail_field f;
 	enum mail_field_kind kind;
-	size_t removed = 0;
+	size_t removed = 0, seen = 0;
 	while ((kind = mail_field_next(&in, &f)) != MAIL_FIELD_END)
-		if (kind == MAIL_FIELD && slice_eq_nocase(f.name, SLICE("Authentication-Results")) && authres_is_ours(f.value, id))
+		if (kind == MAIL_FIELD && slice_eq_nocase(f.name, SLICE("Authentication-Results")) && (++seen > MAX_RESULTS || authres_is_ours(f.value, id)))
 			removed++;
 		else
 			buf_add(&kept, f.raw);
