@@ -76,13 +76,15 @@ static bool decode(struct slice in, struct buf *out)
 			in = slice_starts(next, start) ? next : in;
 			continue;
 		}
-		buf_add_byte(&raw, in.p[0]);
-		in = slice_skip(in, 1);
+		size_t n = 1 + slice_find(slice_skip(in, 1), '=');
+		buf_add(&raw, slice_head(in, n));
+		in = slice_skip(in, n);
 	}
 	for (struct slice s = buf_slice(&raw); s.n; ) {
 		bool at = slice_starts(s, wide) || slice_starts(s, small);
-		buf_add_byte(out, at ? '@' : s.p[0]);
-		s = slice_skip(s, at ? wide.n : 1);
+		size_t n = at ? wide.n : 1 + slice_find(slice_skip(s, 1), wide.p[0]);
+		buf_add(out, at ? SLICE("@") : slice_head(s, n));
+		s = slice_skip(s, n);
 	}
 	buf_free(&raw);
 	return plain;
@@ -173,6 +175,8 @@ static const char *scan(struct slice value, struct arena *mem, struct slice *dom
 	size_t spellings = 0;
 	for (size_t at; !why && (at = slice_find(value, '@')) < value.n; ) {
 		size_t n = 0;
+		while (at + 1 < value.n && value.p[at + 1] == '@')
+			at++;
 		value = skip_comments(slice_skip(value, at + 1));
 		while (n < value.n && is_domain_byte((unsigned char)value.p[n]))
 			n++;

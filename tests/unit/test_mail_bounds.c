@@ -49,6 +49,23 @@ static void odd_headers_cost_no_more_than_their_bytes(void **state)
 	buf_free(&m);
 }
 
+/* A From of 1 MiB that no grammar takes, so that all of it is read as it is shown. */
+static void an_unreadable_from_costs_its_bytes(void **state)
+{
+	(void)state;
+	static const char *const pieces[] = { "@", "@,", "@a ", "=?", "=?a?q?", "=?u?q?@?==", "\xef", "\xef\xbc\xa0", "(@", "a@\xe4\xbe\x8b.test <", "\"\\@", "@x.test @X.test " };
+	for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+		struct buf m = BUF_INIT(2 << 20);
+		buf_add_cstr(&m, "From: ");
+		while (m.n < 1000000)
+			buf_add_cstr(&m, pieces[i]);
+		buf_add_cstr(&m, "\r\n\r\nx\r\n");
+		struct outcome o = run(zone_with_key(""), buf_slice(&m), "x.test");
+		printf("From of \"%s\": %s, %.2f ms\n", pieces[i], o.dmarc, o.cpu_ms);
+		buf_free(&m);
+	}
+}
+
 /* h= of 500 names in each of five signatures, over as many fields as a message may have (smtpd/message.h): all of one name, or of names that nobody asks for and that are
  * alike at both ends. */
 static void names_in_signatures_cost_their_number_and_no_product(void **state)
@@ -256,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_thousand_signatures_are_five),
 		cmocka_unit_test(odd_headers_cost_no_more_than_their_bytes),
+		cmocka_unit_test(an_unreadable_from_costs_its_bytes),
 		cmocka_unit_test(names_in_signatures_cost_their_number_and_no_product),
 		cmocka_unit_test(the_dearest_good_signatures_and_the_most_questions_keep_the_bound),
 		cmocka_unit_test(blanks_in_every_place_cost_their_bytes),
