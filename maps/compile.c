@@ -319,11 +319,25 @@ static int end_proof(struct compiler *c)
 	return c->proved ? 0 : -EINVAL;
 }
 
-static int write_all(struct compiler *c, struct compile_result *out)
+/* A map that serves, and whose text is gone, was moved away or lies on what is not mounted: nobody means "refuse everybody" by that. */
+static int check_gone(struct compiler *c)
 {
+	int error = 0;
 	c->old_number = manifest_current(c->plan->maps_directory);
 	if (!c->old_number || manifest_read(c->plan->maps_directory, c->old_number, &c->mem, &c->old) != 0)
 		c->old.count = 0;
+	for (size_t i = 0; i < c->old.count; i++) {
+		unsigned id;
+		if (!c->old.files[i].entries || !map_named(c->set, c->old.files[i].name, &id) || !c->set->maps[id].absent)
+			continue;
+		complaint_add(c->wrong, c->old.files[i].name, 0, "this map serves, but its text is gone; if it is to be empty, make an empty file");
+		error = -ENOENT;
+	}
+	return error;
+}
+
+static int write_all(struct compiler *c, struct compile_result *out)
+{
 	uint64_t maps = highest(c->plan->maps_directory), secrets = highest(c->plan->secrets_directory);
 	c->number = (maps > secrets ? maps : secrets) + 1;
 	if (c->number <= c->old_number)             /* its folder is gone, but a running house may serve it still */
@@ -380,6 +394,7 @@ int compile_maps(const struct compile_plan *plan, struct complaints *wrong, stru
 	}
 	if (!error)
 		error = map_set_read(plan->directory, wrong, &c->set);
+	error = error ? error : check_gone(c);
 	error = error ? error : begin_proof(c);
 	if (!error)
 		error = write_all(c, out);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ struct reading {
 
 static int read_file(struct reading *r, const char *path, uint64_t max, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe is refused, not waited for */
 	struct stat st;
 	(void)r;
 	if (fd < 0)
@@ -51,6 +52,11 @@ static int read_file(struct reading *r, const char *path, uint64_t max, struct b
 	}
 	close(fd);
 	return error;
+}
+
+static const char *why_unreadable(int error)
+{
+	return error == -EINVAL ? "it is no regular file" : error == -EFBIG ? "it is too large" : strerror(-error);
 }
 
 static void complain(struct reading *r, struct slice file, uint32_t line, const char *what, struct slice about)
@@ -81,11 +87,14 @@ static void read_map(struct reading *r, unsigned id, bool must_exist)
 	struct slice name = slice_of(m->name);
 	struct buf *file = &r->set->files[r->set->file_count++];
 	struct kind_reading reading = { .set = r->set, .memo = ARENA_INIT(64 << 10) };
-	int error = read_file(r, path_of(r, name), MAX_FILE, file);
+	char *path = path_of(r, name);
+	int error = read_file(r, path, MAX_FILE, file);
+	struct stat link;
+	m->absent = error == -ENOENT;
 	if (error == -ENOENT && must_exist)
 		return complain(r, SLICE("domains"), 0, "recipients= names a map that is not there", name);
-	if (error && error != -ENOENT) {
-		complaint_add(r->wrong, name, 0, "it can't be read: %s", strerror(-error));
+	if (error && (error != -ENOENT || lstat(path, &link) == 0)) { /* a link to what is not mounted, say, is no empty map */
+		complaint_add(r->wrong, name, 0, "it can't be read: %s", error == -ENOENT ? "it is a link that leads nowhere" : why_unreadable(error));
 		r->bad = true;
 		return;
 	}
@@ -104,7 +113,7 @@ static void include(struct reading *r, struct slice name, uint32_t line, unsigne
 		return complain(r, SLICE("aliases"), line, "lists include each other more than eight deep: a cycle?", name);
 	int error = read_file(r, path_of(r, name), MAX_INCLUDE, &file);
 	if (error)
-		return complain(r, SLICE("aliases"), line, strerror(-error), name);
+		return complain(r, SLICE("aliases"), line, why_unreadable(error), name);
 	struct slice rest = buf_slice(&file), item;
 	while (scan_line(&rest, &item)) {
 		item = slice_trim(item);

@@ -26,6 +26,7 @@ struct map_net {
 struct map_one {
 	char name[MAP_MAX_NAME + 1];
 	struct map_text *text;
+	bool absent;                   /* text: there is no file, which is an empty map */
 	struct map_bdb *db;
 	size_t db_entries;
 	struct map_net *nets[MAP_MAX_NETS]; /* those that were asked for, then NULL */
