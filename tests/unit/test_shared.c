@@ -87,16 +87,16 @@ static void a_dead_holder_holds_nobody(void **state)
 
 static void a_file_is_mapped_once_and_only_when_it_is_long_enough(void **state)
 {
-	static struct house h;
+	struct house_file files[2];
+	struct house h = { .files = files, .file_count = 2 };
 	size_t size = 0;
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		int fd = memfd_create("table", MFD_CLOEXEC);
 		assert_true(fd >= 0);
 		assert_int_equal(ftruncate(fd, 4096), 0);
-		h.files[i] = (struct house_file){ i ? SLICE("shared:short") : SLICE("shared:whole"), fd };
+		files[i] = (struct house_file){ i ? SLICE("shared:short") : SLICE("shared:whole"), fd };
 	}
-	h.file_count = 2;
 	char *memory = shared_map(&h, SLICE("shared:whole"), 4096, &size);
 	assert_non_null(memory);
 	assert_int_equal(size, 4096);
