@@ -106,10 +106,15 @@ static void remember(struct ask_cache *c, uint64_t hash, const struct mail_statu
 	memcpy(m->text, text.p ? text.p : "", m->length);
 }
 
-/* 5.1.7 and 5.1.8 are the sender's (3463, 3.2). */
+/* 5.1.7 and 5.1.8 are the sender's (3463, 3.2); 5.1.0 is of some address, and Postfix says it of senders. A stranger who is refused so must not make a recipient unknown to everybody. */
+static bool is_of_sender(const struct mail_status *s)
+{
+	return s->enhanced[0] == 1 && (s->enhanced[1] == 0 || s->enhanced[1] == 7 || s->enhanced[1] == 8);
+}
+
 bool ask_is_unknown(const struct mail_status *s)
 {
-	return s->fate == MAIL_NEVER && s->enhanced[0] == 1 && s->enhanced[1] != 7 && s->enhanced[1] != 8;
+	return s->fate == MAIL_NEVER && s->enhanced[0] == 1 && !is_of_sender(s);
 }
 
 void ask_learn(struct ask_cache *c, struct slice place, struct slice address, const struct mail_status *s)
@@ -169,10 +174,10 @@ static void on_end(void *arg)
 	question_free(arg);
 }
 
-/* A hop that puts made-up recipients off, too, says nothing: it is tried again in an hour. */
-static void learn_domain(struct ask_cache *c, const struct question *q, const struct mail_status *s, bool down)
+/* A hop that puts made-up recipients off, too, or doesn't want the sender or us (x.7), says nothing of them: it is tried again in an hour. */
+static void learn_domain(struct ask_cache *c, const struct question *q, const struct mail_status *s, bool heard)
 {
-	bool decided = !down && s->fate != MAIL_LATER;
+	bool decided = heard && (s->fate == MAIL_OK || (s->fate == MAIL_NEVER && s->enhanced[0] != 7 && !is_of_sender(s)));
 	remember(c, q->hash, decided ? s : &MAIL_STATUS_UNSURE(""), decided ? PROBE_S : UNDECIDED_S);
 	if (decided && s->fate == MAIL_OK)
 		log_event(LOG_WARN, "hop-takes-all", LOG_STR("place", q->place), LOG_STR("domain", slice_skip(domain_of(q->address), 1)), LOG_END);
@@ -182,11 +187,11 @@ static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct
 {
 	struct question *q = arg;
 	struct ask_cache *c = q->peer->hop->cache;
-	bool down = attempt_facts(q->attempt)->down;
-	(void)index, (void)reply;
+	bool heard = attempt_heard(q->attempt, index);
+	(void)reply;
 	if (q->probe)
-		learn_domain(c, q, s, down);
-	else if (!down)
+		learn_domain(c, q, s, heard);
+	else if (heard)
 		ask_learn(c, q->place, q->address, s);
 	loop_timer_set(q->end, 0);
 }

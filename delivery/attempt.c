@@ -238,6 +238,11 @@ uint64_t attempt_rest_ms(const struct attempt *a)
 	return a->rest_ms;
 }
 
+bool attempt_heard(const struct attempt *a, size_t index)
+{
+	return a->rcpts[index].heard;
+}
+
 size_t attempt_over_limit(const struct attempt *a, size_t index)
 {
 	return a->rcpts[index].over_limit;

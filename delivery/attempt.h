@@ -39,6 +39,7 @@ void attempt_allow(struct attempt *a, bool yes);
 
 /* What is known of the conversation; valid until the next callback. */
 const struct hop_facts *attempt_facts(struct attempt *a);
+bool attempt_heard(const struct attempt *a, size_t index); /* the recipient's answer was the hop's own, to that very RCPT */
 uint64_t attempt_rest_ms(const struct attempt *a); /* all its hosts are left alone for so long; 0: not so */
 size_t attempt_over_limit(const struct attempt *a, size_t index); /* this recipient was refused since the transaction was full: another one may take it */
 #endif

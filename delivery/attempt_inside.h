@@ -19,7 +19,7 @@ struct attempt_recipient {
 	enum rcpt_state state;
 	bool told;                     /* the owner has its answer */
 	bool yes;                      /* and it was MAIL_OK: a promise for the content */
-	bool over_limit;
+	bool over_limit, heard;        /* heard: a host has answered its RCPT */
 };
 
 enum talk { TALK_NONE, TALK_MAIL, TALK_OPEN };

@@ -324,6 +324,7 @@ static void rcpt_replied(struct attempt *a, size_t index, const struct mail_repl
 		a->broken = true;
 	if (r->code == 452 && index > 0 && count_yes(a) > 0)
 		rcpt->over_limit = true; /* 5321, 4.5.3.1.10: maybe it's one too many */
+	rcpt->heard = true;
 	rcpt->state = s.fate == MAIL_OK ? RCPT_YES : RCPT_NO;
 	attempt_tell_rcpt(a, index, s, words_of(a, r));
 }

@@ -85,17 +85,35 @@ void hop_answer(struct hop_peer *p, uint16_t type, uint64_t id, struct buf *b)
 
 static const struct hop_facts no_facts;
 
+/* 421 and 521 are about the hop's own connection or host (RFC 5321, 3.8; 7504): said by us they would end the client's session, or all of its mail to us. */
+static struct mail_status as_ours(struct mail_status s)
+{
+	s.code = s.code == 421 ? 451 : s.code == 521 ? 554 : s.code;
+	return s;
+}
+
+/* Of each in its place. */
+static struct hop_content_done done_as_ours(const struct hop_content_done *d)
+{
+	struct hop_content_done ours = *d;
+	ours.status = as_ours(d->status);
+	for (size_t i = 0; i < d->count; i++)
+		ours.each[i] = as_ours(d->each[i]);
+	return ours;
+}
+
 static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f, bool accept_all)
 {
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ s, *f, accept_all });
+	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ as_ours(s), *f, accept_all });
 	hop_answer(p, HOP_RCPT_DONE, id, &b);
 }
 
 static void answer_content(struct hop_peer *p, uint64_t id, const struct hop_content_done *d)
 {
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	hop_put_content_done(&b, d);
+	struct hop_content_done ours = done_as_ours(d);
+	hop_put_content_done(&b, &ours);
 	hop_answer(p, HOP_CONTENT_DONE, id, &b);
 }
 
@@ -122,7 +140,7 @@ static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct
 	uint64_t id = r->id;
 	(void)reply;
 	r->id = 0;
-	if (!f->down)
+	if (attempt_heard(t->attempt, index))
 		ask_learn(cache, t->place, r->address, s);
 	if (r->ask && s->fate == MAIL_OK)
 		ask_probe(t->peer, &t->envelope, r->address);
@@ -157,7 +175,7 @@ static void on_late(void *arg, const struct hop_content_done *d)
 	struct buf b = BUF_INIT(ANSWER_MAX);
 	if (d) {
 		log_event(LOG_INFO, "hop-late", LOG_STR("id", t->transaction), LOG_STR("host", d->facts.host), LOG_UINT("code", d->status.code), LOG_END);
-		hop_put_late(&b, &(struct hop_late){ t->transaction, *d });
+		hop_put_late(&b, &(struct hop_late){ t->transaction, done_as_ours(d) });
 		hop_answer(t->peer, HOP_LATE, 0, &b);
 	}
 	passing_free(t);

@@ -10,6 +10,10 @@ def refuse(address):
         return '550 5.1.1 There is no ' + address
     if address.startswith('later'):
         return '450 4.2.1 Come back'
+    if address.startswith('over'):
+        return '421 4.3.2 I am leaving'
+    if one.mails[-1] == 'forged@relay.test' and address.endswith('@relay.test'):
+        return '550 5.1.0 <forged@relay.test>: Sender address rejected: User unknown'      # as Postfix says it of its own domain's
     if address.startswith('slow'):
         return ('wait', 1, '550 5.1.1 thought about it')
 
@@ -17,11 +21,15 @@ def refuse(address):
 def dot(message):
     if b'SPAM' in message.content:
         return '554 5.7.1 We do not like this'
+    if b'OVER' in message.content:
+        return '421 4.3.2 I am leaving'
+    if b'NEVER' in message.content:
+        return '521 5.3.2 I take no mail'
     if b'DROP' in message.content:
         return 'close'
 
 
-one = Sink(rcpt=refuse, dot=dot)
+one = Sink(rcpt=refuse, dot=dot, mail=lambda s: '550 5.1.1 I do not know that sender' if s == 'unknown@out.test' else '421 4.3.2 I am leaving' if s == 'over@out.test' else None)
 two = Sink(rcpt=refuse, dot=dot, offer=())
 three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else None)
 dead, backup, all_taking = free_port(), Sink(rcpt=refuse), Sink()
@@ -236,6 +244,18 @@ with p.start():
         end = t.reply()
     check('hop down, authenticated: what is known good is queued, what is not is 451', (good[0], bad[0], end[0]) == (250, 451, 250), (good, bad, end))
     check('it lies in the queue', 'known@back.test' in p.ctl('queue', 'list').stdout, p.ctl('queue', 'list').stdout)
+    for what, sender in (('MAIL', 'unknown@out.test'), ('RCPT', 'forged@relay.test')):
+        refused, _ = talk(p, sender, [f'boss-{what}@relay.test'])
+        r, end = talk(p, 'a@out.test', [f'boss-{what}@relay.test'], mail)
+        check(f'a hop that refuses a sender at {what}, as 5.1.x even, has said nothing of the recipient: others reach him', refused[0][0] == 550 and r[0][0] == 250 and end[0] == 250, (refused, r, end))
+    r, end = talk(p, 'over@out.test', ['good@relay.test', 'alice@example.test'], mail)
+    check('a 421 of a hop at MAIL is a 451 of ours, and ends no session of ours', [x[0] for x in r] == [451, 250] and end[0] == 250, (r, end))
+    r, end = talk(p, 'a@out.test', ['over@relay.test', 'alice@example.test'], mail)
+    check('at RCPT', [x[0] for x in r] == [451, 250] and end[0] == 250, (r, end))
+    for word, code in ((b'OVER', 451), (b'NEVER', 554)):
+        with p.talk() as t:
+            end = t.deliver(mail + word + b'\r\n', ['good@relay.test'], 'a@out.test')
+            check(f'a 421 or 521 behind the dot is a {code}, and the session goes on', (end, t.say('NOOP')[0]) == (code, 250), end)
     # what `ask` remembers
     p.wait(lambda: len(made_up(one)) >= 2)
     check('a hop is asked about a made-up recipient once for each of its domains, though many of its recipients were taken', sorted(r.partition('@')[2] for r in made_up(one)) == ['also.test>', 'relay.test>'], made_up(one))

@@ -67,7 +67,7 @@ static void a_refusal_is_believed_for_ten_minutes_and_is_old_in_the_last_of_them
 
 static void only_a_word_about_the_recipient_is_remembered(void **state)
 {
-	static const unsigned others[][3] = { { 550, 7, 1 }, { 550, 0, 0 }, { 552, 2, 2 }, { 450, 1, 1 }, { 451, 4, 1 }, { 550, 1, 7 }, { 550, 1, 8 } };
+	static const unsigned others[][3] = { { 550, 7, 1 }, { 550, 0, 0 }, { 552, 2, 2 }, { 450, 1, 1 }, { 451, 4, 1 }, { 550, 1, 7 }, { 550, 1, 8 }, { 550, 1, 0 } };
 	struct ask_cache *c = ask_cache_new(&hop);
 	bool old;
 	(void)state;
