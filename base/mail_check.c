@@ -158,13 +158,13 @@ static void ask_dmarc(struct mail_check *c)
 	size_t count;
 	const struct dkim_verdict *dkim = dkim_verdicts(c->dkim, &count);
 	c->dmarc_asked = true;
-	if (spf && spf->result == SPF_PASS)
-		who.spf = c->spf_is_helo ? c->envelope.helo : c->envelope.domain;
-	who.temporary = spf && spf->result == SPF_TEMPERROR;
+	if (spf && (spf->result == SPF_PASS || spf->result == SPF_TEMPERROR))
+		*(spf->result == SPF_PASS ? &who.spf : &who.unsure_spf) = c->spf_is_helo ? c->envelope.helo : c->envelope.domain;
 	for (size_t i = 0; i < count; i++) {
 		if (dkim[i].result == DKIM_PASS)
 			who.dkim[who.dkim_count++] = dkim[i].domain;
-		who.temporary |= dkim[i].result == DKIM_TEMPERROR;
+		if (dkim[i].result == DKIM_TEMPERROR)
+			who.unsure_dkim[who.unsure_count++] = dkim[i].domain;
 	}
 	dmarc_judge(c->dmarc, &who, on_dmarc, c);
 }

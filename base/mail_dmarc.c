@@ -35,7 +35,7 @@ struct dmarc {
 	size_t node_count;
 	struct walk walk;
 	bool discovered;                   /* the author's walk is done and its policy known */
-	bool judging, known;
+	bool judging, known, unsure;       /* unsure: an identifier's walk could not be ended */
 	struct dmarc_identifiers who;
 	size_t next;                       /* of identifiers: 0 spf, then dkim */
 	struct dmarc_verdict verdict;
@@ -161,7 +161,7 @@ static const struct node *answered(struct dmarc *d, const struct dns_answer *a)
 {
 	d->query = NULL;
 	if (a->answer == UNSURE && d->discovered) {
-		d->who.temporary = true; /* this identifier can't be told; another may be aligned */
+		d->unsure = true; /* this identifier can't be told; another may be aligned */
 		judge(d);
 		return NULL;
 	}
@@ -312,6 +312,22 @@ static void judge_by_list(struct dmarc *d, struct slice name, bool strict, size_
 		align(d, which);
 }
 
+/* Could an identifier of this name be aligned? Only then is it worth a temperror that nobody could check it. */
+static bool could_align(const struct dmarc *d, struct slice name, bool strict)
+{
+	if (!name.n || strict || slice_eq(name, d->verdict.author))
+		return name.n && slice_eq(name, d->verdict.author);
+	return d->suffixes ? slice_eq(suffix_organisation(d->suffixes, name), d->verdict.organisation) : is_below(name, d->verdict.organisation);
+}
+
+static bool is_unsure(const struct dmarc *d)
+{
+	bool unsure = d->unsure || could_align(d, d->who.unsure_spf, d->verdict.record.strict_spf);
+	for (size_t i = 0; i < d->who.unsure_count && !unsure; i++)
+		unsure = could_align(d, d->who.unsure_dkim[i], d->verdict.record.strict_dkim);
+	return unsure;
+}
+
 static void judge(struct dmarc *d)
 {
 	while (d->next <= d->who.dkim_count) {
@@ -327,7 +343,7 @@ static void judge(struct dmarc *d)
 	}
 	if (d->verdict.spf_aligned || d->verdict.dkim_aligned)
 		finish(d, DMARC_PASS, NULL);
-	else if (d->who.temporary)
+	else if (is_unsure(d))
 		finish(d, DMARC_TEMPERROR, "SPF or DKIM could not be checked");
 	else
 		finish(d, DMARC_FAIL, NULL);
@@ -378,8 +394,10 @@ void dmarc_judge(struct dmarc *d, const struct dmarc_identifiers *who, void (*do
 	d->done = done;
 	d->arg = arg;
 	d->judging = true;
-	d->who.temporary = who->temporary;
 	d->who.spf = keep(d, who->spf);
+	d->who.unsure_spf = keep(d, who->unsure_spf);
+	for (size_t i = 0; i < who->unsure_count && i < DMARC_MAX_IDENTIFIERS; i++)
+		d->who.unsure_dkim[d->who.unsure_count++] = keep(d, who->unsure_dkim[i]);
 	for (size_t i = 0; i < who->dkim_count && i < DMARC_MAX_IDENTIFIERS; i++)
 		d->who.dkim[d->who.dkim_count++] = keep(d, who->dkim[i]);
 	if (d->known)

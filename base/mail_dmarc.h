@@ -16,7 +16,9 @@ struct dmarc_identifiers {
 	struct slice spf;                          /* MAIL FROM domain that passed SPF; "" none */
 	struct slice dkim[DMARC_MAX_IDENTIFIERS];  /* d= of signatures that passed */
 	size_t dkim_count;
-	bool temporary;                            /* some check ended in temperror: without a pass the result is that, too */
+	struct slice unsure_spf;                   /* the same whose check ended in temperror; without a pass the result is that, too, if one of them */
+	struct slice unsure_dkim[DMARC_MAX_IDENTIFIERS]; /* could be aligned */
+	size_t unsure_count;                       /* of unsure_dkim */
 };
 
 struct dmarc_verdict {

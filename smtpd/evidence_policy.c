@@ -20,20 +20,20 @@ static bool has_dmarc_pass(struct slice results, struct slice author)
 	return false;
 }
 
-bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author)
+enum answer evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author)
 {
 	bool good = false;
-	if (!maps || !arc || arc->result != ARC_PASS || !arc->signs_from)
-		return false;
+	if (!arc || (arc->result != ARC_PASS && arc->result != ARC_TEMPERROR) || !arc->signs_from)
+		return ABSENT;
 	for (unsigned i = arc->instance; i-- > 0 && !good;) {
 		struct arena mem = ARENA_INIT(16 << 10);
-		bool believed = sealers_find(maps, arc->sealer[i], &mem) == FOUND;
+		enum answer believed = maps ? sealers_find(maps, arc->sealer[i], &mem) : UNSURE;
 		arena_free(&mem);
-		if (!believed)
-			return false;
+		if (believed != FOUND)
+			return believed;
 		good = has_dmarc_pass(arc->results[i], author);
 	}
-	return good;
+	return !good ? ABSENT : arc->result == ARC_PASS ? FOUND : UNSURE;
 }
 
 /* Would it pass whatever the policy says? An identifier that is the author's own domain needs no policy to be aligned. */
@@ -46,6 +46,12 @@ static bool passes_anyway(const struct mail_check_results *r, struct slice sende
 		if (r->dkim[i].result == DKIM_PASS && slice_eq_nocase(r->dkim[i].domain, author))
 			return true;
 	return false;
+}
+
+/* The policy is known, and asks for nothing whatever comes of the rest. */
+static bool is_harmless(const struct dmarc_verdict *v)
+{
+	return v->domain.n && v->policy == DMARC_POLICY_NONE;
 }
 
 /* More than one author's domain, or one that can't be told, is a way around DMARC (RFC 9989, 11.5); no author at all is only bad manners. */
@@ -74,10 +80,19 @@ static void judge_failure(struct check *c, const struct mail_check_results *r, s
 		out->override = "policy_test_mode";
 	if (v->policy == DMARC_POLICY_NONE)
 		return;
-	if (evidence_policy_arc(check_smtpd(c)->maps, r->arc, v->author)) {
+	switch (evidence_policy_arc(check_smtpd(c)->maps, r->arc, v->author)) {
+	case FOUND:
 		out->override = "trusted_forwarder";
 		out->tag = SLICE("dmarc-arc");
 		return;
+	case UNSURE:
+		if (slice_eq(evidence_settings.dmarc, SLICE("apply"))) {
+			out->status = MAIL_STATUS(MAIL_LATER, 451, 7, 1, "The ARC seal that speaks for this message can't be checked just now");
+			return;
+		}
+		break;
+	case ABSENT:
+		break;
 	}
 	out->tag = v->policy == DMARC_POLICY_REJECT ? SLICE("dmarc-reject") : SLICE("dmarc-quarantine");
 	if (v->policy != DMARC_POLICY_REJECT)
@@ -105,6 +120,8 @@ void evidence_policy_judge(struct check *c, const struct mail_check_results *r, 
 	case DMARC_PERMERROR:
 		break;
 	case DMARC_TEMPERROR:
+		if (is_harmless(r->dmarc) || evidence_policy_arc(check_smtpd(c)->maps, r->arc, r->dmarc->author) == FOUND)
+			break;
 		if (!passes_anyway(r, check_facts(c)->transaction->reverse_path.domain) && slice_eq(evidence_settings.dmarc, SLICE("apply")))
 			out->status = MAIL_STATUS(MAIL_LATER, 451, 7, 1, "The DMARC policy of the domain in From can't be checked just now");
 		break;

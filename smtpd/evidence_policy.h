@@ -15,7 +15,8 @@ struct evidence_policy {
 
 void evidence_policy_judge(struct check *c, const struct mail_check_results *r, bool by_pass, struct evidence_policy *out);
 
-/* Had a believed sealer seen this author's message pass DMARC, and does the chain cover From? Walks back from the newest seal as long as sealers are believed. */
+/* Had a believed sealer seen this author's message pass DMARC, and does the chain cover From? Walks back from the newest seal as long as sealers are believed. UNSURE: it
+ * would, if the chain could be checked now. */
 struct map_set;
-bool evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author);
+enum answer evidence_policy_arc(struct map_set *maps, const struct arc_verdict *arc, struct slice author);
 #endif

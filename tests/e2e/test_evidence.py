@@ -52,6 +52,8 @@ ZONE = {
     'mx.hoster.test': {'A': ['127.0.0.1']},
     'lame.test': {'TXT': ['v=spf1 ?all']},
     '_dmarc.lame.test': 'SERVFAIL',
+    **{f'u._domainkey.{d}.test': 'SERVFAIL' for d in ('bad', 'soft', 'lame', 'lists')},
+    '_dmarc.soft.test': {'TXT': ['v=DMARC1; p=none']},
     'garbage.test': 'GARBAGE',
     'cut.test': 'TRUNCATE',
     '=cut.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
@@ -128,8 +130,13 @@ def more_fields_than_can_be_read_hide_no_author(p):
     check('and ten thousand are walked', code == 550, code)
 
 
-def dns_misbehaves(p):
+def dns_misbehaves(p, key):
     check('SERVFAIL for the policy is 451', p.send(mail('lame.test'), sender='ann@lame.test') == 451)
+    check('SERVFAIL for a key of the author is 451', p.send(signed(key, 'bad.test', mail('bad.test'), 'u'), sender='ann@none.test') == 451)
+    check('for the key of somebody whose signature would not count it changes nothing: 550', p.send(signed(key, 'lame.test', mail('bad.test'), 'u'), sender='ann@none.test') == 550)
+    check('nor does SPF that nobody can tell of a domain that would not count', p.send(mail('bad.test'), sender='ann@garbage.test') == 550)
+    check('where the policy asks for nothing, nothing is put off', p.send(signed(key, 'soft.test', mail('soft.test', 'soft'), 'u'), sender='ann@none.test') == 250)
+    check('and what was found is said', 'dkim=temperror' in results(p, 'soft') and 'dmarc=temperror' in results(p, 'soft'), results(p, 'soft'))
     check('garbage for SPF is a temperror and taken', p.send(mail('none.test', 'ten'), sender='ann@garbage.test') == 250)
     check('and said', 'spf=temperror' in results(p, 'ten'), results(p, 'ten'))
     check('a truncated answer is asked again over TCP', p.send(mail('none.test', 'eleven'), sender='ann@cut.test') == 250)
@@ -138,13 +145,20 @@ def dns_misbehaves(p):
 
 def believed_seals_override(p, tmp, key, zone):
     text = mail('bad.test', 'twelve', b'Authentication-Results: lists.test; dmarc=pass header.from=bad.test\r\n')
-    seal = lambda *more: subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'lists.test', '--selector', 's', '--key', key, '--id', 'lists.test',
+    seal = lambda *more, selector='s': subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'lists.test', '--selector', selector, '--key', key, '--id', 'lists.test',
                                    '--dns', zone, *more], input=text, capture_output=True, check=True).stdout
     check('a sealed message that passed there, whose sealer is believed, is taken', p.send(seal(), sender='list@lists.test') == 250)
     check('with a tag', 'dmarc-arc' in results(p, 'twelve') and 'arc=pass' in results(p, 'twelve'), results(p, 'twelve'))
     unbelieved = subprocess.run([CTL, 'auth', 'seal', '-', '--domain', 'none.test', '--selector', 's', '--key', key, '--id', 'none.test', '--dns', zone],
                                 input=text.replace(b'lists.test; dmarc', b'none.test; dmarc'), capture_output=True, check=True).stdout
     check('one of anybody else is not', p.send(unbelieved, sender='list@lists.test') == 550)
+    code = p.send(seal(selector='u'), sender='list@lists.test')
+    check('a believed seal whose key can not be asked for is 451: it would decide', code == 451, code)
+    text = signed(key, 'bad.test', mail('bad.test', 'both', b'Authentication-Results: lists.test; dmarc=pass header.from=bad.test\r\n'), 'u')
+    check('where a believed seal decides, a key that can not be asked for puts nothing off', p.send(seal(), sender='list@lists.test') == 250)
+    text = mail('bad.test', 'nothing')
+    code = p.send(seal(selector='u'), sender='list@lists.test')
+    check('one that would not is 550', code == 550, code)
     text = mail('bad.test', 'thirteen', b'Authentication-Results: lists.test; dmarc=pass header.from=good.test\r\n')
     check('what passed for another author is no word for this one', p.send(seal(), sender='list@lists.test') == 550)
     text = mail('good.test', 'fourteen', b'Authentication-Results: lists.test; dmarc=pass\r\n')
@@ -183,7 +197,7 @@ def main():
         the_policy_is_applied(p, key, other)
         access_overrides(p)
         more_fields_than_can_be_read_hide_no_author(p)
-        dns_misbehaves(p)
+        dns_misbehaves(p, key)
         believed_seals_override(p, tmp, key, tmp / 'evidence.zone')
     with Dns(zone) as d, Porter('spf-refuse', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'spf-fail': 'refuse', 'dmarc-suffixes': 'builtin'}, maps={'access': 'from:friend@bad.test by-pass spf'}) as p:
         spf_refuses(p)
