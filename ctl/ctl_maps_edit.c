@@ -33,6 +33,25 @@ static int give_up(struct edit *e, int code)
 	return code;
 }
 
+/* A line that nobody will look at is told: its domain is no line of domains yet, or one whose recipients are elsewhere. */
+static void note_unserved(struct edit *e, unsigned id, struct slice key)
+{
+	struct slice local, domain;
+	struct map_entry line;
+	struct map_domain d;
+	if (!map_key_split(key, &local, &domain))
+		return;
+	enum answer a = map_find(e->set, MAP_DOMAINS, domain, &e->c->mem, &line);
+	for (struct slice rest = domain; a == ABSENT && slice_find(rest, '.') < rest.n; rest = slice_skip(rest, 1)) {
+		rest = slice_skip(rest, slice_find(rest, '.'));
+		a = map_find(e->set, MAP_DOMAINS, rest, &e->c->mem, &line);
+	}
+	if (a == ABSENT)
+		ctl_fail(0, "note: no line of domains serves %.*s yet, so this line is not looked at", SLICE_FMT(domain));
+	else if (a == FOUND && !map_domain_parse(line.value, &e->c->mem, &d) && d.kind != DOMAIN_MAILBOX && !(d.kind == DOMAIN_RELAY && id == MAP_ALIASES))
+		ctl_fail(0, "note: line %u of domains says of %.*s that its addresses are elsewhere, so this line is not looked at", line.line, SLICE_FMT(domain));
+}
+
 /* Passwords ------------------------------------------------------------------------------------------------------------------------------ */
 
 static bool read_line_from(int fd, char line[PASSWORD_MAX + 2])
@@ -140,6 +159,8 @@ static int user_add(struct ctl *c, int argc, char **argv)
 	else
 		code = 0;
 	if (!code)
+		note_unserved(&e, MAP_RECIPIENTS, key);
+	if (!code)
 		code = done(&e, edit_add(&e, MAP_RECIPIENTS, slice_of(argv[0]), buf_slice(&text)));
 	else
 		edit_drop(&e);
@@ -206,8 +227,10 @@ static int user_quota(struct ctl *c, int argc, char **argv)
 	uint32_t line;
 	uint64_t bytes;
 	int code;
-	if (argc != 2 || (strcmp(argv[1], "none") != 0 && !scan_size_all(slice_of(argv[1]), UINT64_MAX / 4, &bytes)))
+	if (argc != 2)
 		return ctl_fail(CTL_USAGE, "user quota ADDRESS SIZE|none");
+	if (strcmp(argv[1], "none") != 0 && !scan_size_all(slice_of(argv[1]), UINT64_MAX / 4, &bytes))
+		return ctl_fail(CTL_USAGE, "%s is no size: a number with k, M, G or T behind it, or none", argv[1]);
 	if (!edit_begin(c, &e, &code))
 		return code;
 	enum answer a = edit_find(&e, MAP_RECIPIENTS, argv[0], &key, &line, &value);
@@ -310,6 +333,8 @@ static int alias_add(struct ctl *c, int argc, char **argv)
 		if (!has_item(buf_slice(&text), target))
 			add_item(&text, target);
 	}
+	if (a == ABSENT)
+		note_unserved(&e, MAP_ALIASES, key);
 	struct map_alias parsed;
 	const char *why = map_alias_parse(buf_slice(&text), &c->mem, &parsed);
 	if (why)

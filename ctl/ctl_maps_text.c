@@ -274,6 +274,20 @@ int edit_add(struct edit *e, unsigned id, struct slice key, struct slice value)
 	return error;
 }
 
+/* An entry of several lines becomes one: what was noted beside the others stands below it. */
+static void keep_comments(struct buf *out, struct slice text, size_t from, size_t to, const char *line_end_text)
+{
+	for (size_t at = from; at < to; at = line_end(text, at)) {
+		struct slice line = trimmed_line(text, at);
+		size_t comment = map_text_comment(line);
+		if (comment == line.n)
+			continue;
+		buf_add_byte(out, '\t');
+		buf_add(out, slice_skip(line, comment));
+		buf_add_cstr(out, line_end_text);
+	}
+}
+
 int edit_replace(struct edit *e, unsigned id, uint32_t number, struct slice value)
 {
 	struct edited *f = open_file(e, id);
@@ -292,6 +306,7 @@ int edit_replace(struct edit *e, unsigned id, uint32_t number, struct slice valu
 	buf_add(&out, value);
 	buf_add(&out, slice_skip(line, comment));
 	buf_add_cstr(&out, line_break(f));
+	keep_comments(&out, text, line_end(text, at), end, line_break(f));
 	int error = edit_splice(f, at, end, buf_slice(&out));
 	buf_free(&out);
 	return error;
