@@ -54,21 +54,25 @@ static bool is_secret(unsigned id)
 
 /* lookup -------------------------------------------------------------------------------------------------------------------------------- */
 
-/* A client address asks for the longest network, everything else for one key in its canonical form. */
+/* A client address asks for the longest network, everything else for one key in its canonical form. UNSURE: told. */
 static enum answer look_up(struct ctl *c, struct map_set *set, unsigned id, struct slice text, struct map_entry *e)
 {
 	struct kind_reading reading = { .set = set, .memo = ARENA_INIT(64 << 10) };
 	struct net_ip ip;
-	struct slice key;
-	if ((id == MAP_ACCESS || id == MAP_CLIENTS || id == MAP_HOSTERS) && net_ip_parse(text, &ip))
+	struct slice key, address = text;
+	scan_word(&address, SLICE("client:"));
+	if ((id == MAP_ACCESS || id == MAP_CLIENTS || id == MAP_HOSTERS) && net_ip_parse(address, &ip))
 		return map_find_ip(set, id, SLICE("client:"), &ip, &c->mem, e);
 	const char *why = kind_key(id) ? kind_key(id)(&reading, text, &c->mem, &key) : (key = text, NULL);
 	arena_free(&reading.memo);
 	if (why) {
 		ctl_fail(0, "%.*s: %s", SLICE_FMT(text), why);
-		return ABSENT;
+		return UNSURE;
 	}
-	return map_find(set, id, key, &c->mem, e);
+	enum answer a = map_find(set, id, key, &c->mem, e);
+	if (a == UNSURE)
+		ctl_fail(0, "%.*s: the map can't be read just now", SLICE_FMT(text));
+	return a;
 }
 
 static int run_lookup(struct ctl *c, int argc, char **argv)
@@ -90,8 +94,8 @@ static int run_lookup(struct ctl *c, int argc, char **argv)
 		code = a == FOUND ? 0 : a == ABSENT ? 1 : 2;
 		if (a == FOUND)
 			print_entry(c, map_name(set, id), &e, is_secret(id));
-		else
-			ctl_fail(0, a == ABSENT ? "%s has no %s" : "%s can't be read about %s", argv[0], argv[1]);
+		else if (a == ABSENT)
+			ctl_fail(0, "%s has no %s", argv[0], argv[1]);
 	}
 	map_set_close(set);
 	return code;

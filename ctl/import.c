@@ -118,7 +118,7 @@ void import_put(struct import *im, unsigned map, struct slice key, struct slice 
 	if (why)
 		import_lost(im, at, "%.*s: %s", SLICE_FMT(slice_head(key, 200)), why);
 	else if (!remember(im, map, canonical))
-		import_lost(im, at, "%.*s stands in more than one table: the first one counts", SLICE_FMT(slice_head(key, 200)));
+		import_lost(im, at, "%.*s stands there twice, or in another table, too: the first one counts", SLICE_FMT(slice_head(key, 200)));
 	else {
 		buf_addf(&im->maps[map], "%.*s%s%.*s\n", SLICE_FMT(key), value.n ? " " : "", SLICE_FMT(value));
 		im->carried++;

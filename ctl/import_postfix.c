@@ -22,7 +22,8 @@ struct postfix {
 	unsigned map;                  /* of the table that is read */
 	const char *prefix;            /* of access keys */
 	struct slice base;             /* virtual_mailbox_base */
-	struct slice local;            /* the first of mydestination */
+	struct slice local;            /* where bare addresses are: myorigin, or the first of mydestination */
+	struct slice domain_value;     /* of the list of domains that is read */
 };
 
 /* main.cf ------------------------------------------------------------------------------------------------------------------------------- */
@@ -96,13 +97,17 @@ static struct import_at at_of(const struct postfix *p, const char *name)
 	return par ? par->at : (struct import_at){ "main.cf", 0 };
 }
 
+/* What stands in braces is one word: "inline:{ a=b, {c=d, e} }". */
 static bool next_word(struct slice *list, struct slice *word)
 {
 	while (list->n && strchr(", \t\r\n", list->p[0]))
 		*list = slice_skip(*list, 1);
-	size_t n = 0;
-	while (n < list->n && !strchr(", \t\r\n", list->p[n]))
+	size_t n = 0, depth = 0;
+	while (n < list->n && (depth || !strchr(", \t\r\n", list->p[n]))) {
+		depth += list->p[n] == '{';
+		depth -= list->p[n] == '}' && depth;
 		n++;
+	}
 	*word = slice_head(*list, n);
 	*list = slice_skip(*list, n);
 	return n > 0;
@@ -229,6 +234,8 @@ static void transport_line(void *arg, struct slice line, struct import_at at)
 		else if (host.p[0] == '[' || slice_find(host, ':') < host.n) {
 			struct slice rest, name = host.p[0] == '[' ? slice_cut(slice_skip(host, 1), ']', &rest) : host;
 			struct net_ip ip;
+			if (scan_word(&name, SLICE("IPv6:")))
+				host = import_text(p->im, "[%.*s]%.*s", SLICE_FMT(name), SLICE_FMT(rest));
 			bool address = net_ip_parse(name, &ip);
 			import_put(p->im, MAP_ROUTES, key, host.p[0] == '[' && !address ? import_text(p->im, "%.*s%.*s", SLICE_FMT(name), SLICE_FMT(rest)) : host, at);
 		} else {
@@ -295,8 +302,13 @@ static void restrictions(struct postfix *p, const char *parameter)
 {
 	static const char *const checks[][2] = { { "check_client_access", "client:" }, { "check_helo_access", "helo:" }, { "check_sender_access", "from:" },
 		                                 { "check_recipient_access", "to:" }, { "check_reverse_client_hostname_access", "client:" } };
+	static const char *const others[] = { "check_policy_service", "reject_rbl_client", "reject_rhsbl_client", "reject_rhsbl_sender", "reject_rhsbl_helo", "check_sasl_access",
+		                              "check_ccert_access", "check_sender_mx_access", "check_sender_ns_access", "check_recipient_mx_access", "check_helo_mx_access" };
 	struct slice list = value_of(p, parameter), word;
-	while (next_word(&list, &word))
+	while (next_word(&list, &word)) {
+		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+			if (slice_eq(word, slice_of(others[i])) && next_word(&list, &word))
+				import_lost(p->im, at_of(p, parameter), "%s %.*s: a check for porter.conf", others[i], SLICE_FMT(slice_head(word, 200)));
 		for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
 			if (!slice_eq(word, slice_of(checks[i][0])) || !next_word(&list, &word))
 				continue;
@@ -306,6 +318,7 @@ static void restrictions(struct postfix *p, const char *parameter)
 				import_lines(p->im, file, true, access_line, p);
 			break;
 		}
+	}
 }
 
 /* Domains, networks, logins ------------------------------------------------------------------------------------------------------------- */
@@ -315,7 +328,7 @@ static void domain_line(void *arg, struct slice line, struct import_at at)
 	struct postfix *p = arg;
 	struct slice value, key = import_key(line, false, &value);
 	if (!import_has(p->im, MAP_DOMAINS, key))
-		import_put(p->im, MAP_DOMAINS, key, SLICE("mailbox"), at);
+		import_put(p->im, MAP_DOMAINS, key, p->domain_value, at);
 }
 
 /* A list of domains: names, files and tables. */
@@ -323,6 +336,7 @@ static void domains(struct postfix *p, const char *parameter, struct slice value
 {
 	struct slice list = value_of(p, parameter), word;
 	struct import_at at = at_of(p, parameter);
+	p->domain_value = value;
 	while (next_word(&list, &word)) {
 		if (word.p[0] == '/') {
 			import_lines(p->im, word, false, domain_line, p);
@@ -385,6 +399,19 @@ static void relayhost(struct postfix *p)
 		transport_line(p, import_text(p->im, "* smtp:%.*s", SLICE_FMT(host)), at_of(p, "relayhost"));
 }
 
+/* With Postfix all of mydestination has the same users. */
+static void advise_same_users(struct postfix *p)
+{
+	struct slice list = value_of(p, "mydestination"), word;
+	struct buf others = BUF_INIT(MAX_VALUE);
+	while (next_word(&list, &word))
+		if (word.p[0] != '/' && slice_find(word, ':') == word.n && !slice_eq(word, p->local))
+			buf_addf(&others, "%s%.*s", others.n ? ", " : "", SLICE_FMT(word));
+	if (others.n && p->local.n)
+		import_advise(p->im, "domains: \"alias-of %.*s\" for those of %.*s that have its users and no addresses of their own", SLICE_FMT(p->local), SLICE_FMT(buf_slice(&others)));
+	buf_free(&others);
+}
+
 static void advise(struct postfix *p)
 {
 	static const char *const rows[][2] = { { "message_size_limit", "size-limit" }, { "myhostname", "hostname" }, { "virtual_mailbox_base", "mail-root" } };
@@ -399,8 +426,23 @@ static void advise(struct postfix *p)
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (find(p, slice_of(others[i])) && value_of(p, others[i]).n)
 			import_lost(p->im, at_of(p, others[i]), "%s = %.*s", others[i], SLICE_FMT(slice_head(value_of(p, others[i]), 200)));
+	struct slice delimiter = value_of(p, "recipient_delimiter");
+	if (delimiter.n && !slice_eq(delimiter, SLICE("+")))
+		import_advise(p->im, "domains: delimiter=%.*s behind each domain whose subaddresses begin so (recipient_delimiter = %.*s)", SLICE_FMT(slice_head(delimiter, 1)), SLICE_FMT(delimiter));
+	advise_same_users(p);
 	if (p->local.n)
 		import_advise(p->im, "recipients: a line \"USER@%.*s system:USER\" for each user of this system who gets mail", SLICE_FMT(p->local));
+}
+
+static void find_local(struct postfix *p)
+{
+	struct slice list = value_of(p, "mydestination"), origin = value_of(p, "myorigin"), word;
+	p->local = SLICE("");
+	while (next_word(&list, &word)) {
+		bool whole_name = word.p[0] != '/' && slice_find(word, '.') < word.n && slice_find(word, ':') == word.n;
+		if (whole_name && (!p->local.n || slice_eq_nocase(word, origin)))
+			p->local = word;
+	}
 }
 
 void import_postfix(struct import *im)
@@ -410,9 +452,7 @@ void import_postfix(struct import *im)
 	import_lines(im, SLICE("main.cf"), true, parameter_line, &p);
 	if (!p.count)
 		return;
-	struct slice list = value_of(&p, "mydestination");
-	if (!next_word(&list, &p.local) || slice_find(p.local, '.') == p.local.n)
-		p.local = SLICE("");
+	find_local(&p);
 	p.base = value_of(&p, "virtual_mailbox_base");
 	while (p.base.n > 1 && p.base.p[p.base.n - 1] == '/')
 		p.base.n--;

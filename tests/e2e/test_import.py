@@ -51,6 +51,28 @@ sender_canonical_maps = hash:/etc/postfix/sender_canonical
     'sasl_passwd': '[smart.example.net]:587 ourname:ourpass\n',
     'sender_canonical': 'a@x b@y\n',
 }
+# Tables of domains, braces, an origin of its own, IPv6 next hops: what grown configurations have.
+POSTFIX_GROWN = {
+    'main.cf': '''myhostname = mx1.corp.example
+mydomain = corp.example
+myorigin = $mydomain
+mydestination = $myhostname, localhost, $mydomain,
+    # a comment between
+    /etc/postfix/morelocal
+recipient_delimiter = -
+relay_domains = lmdb:/etc/postfix/relay_domains
+    extra.example
+relay_recipient_maps = proxy:hash:/etc/postfix/rr
+virtual_mailbox_domains = hash:/etc/postfix/vdomains
+virtual_alias_maps = texthash:$config_directory/virtual, inline:{ x@corp.example=alice, {y@corp.example=bob, carol} }
+alias_maps =
+transport_maps = hash:/etc/postfix/transport
+smtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination, check_policy_service unix:private/policy, reject_rbl_client bl.example
+mynetworks = 127.0.0.0/8
+''',
+    'morelocal': 'third.example\n', 'relay_domains': 'in.example OK\nin2.example relay\n', 'rr': 'a@in.example x\n@in2.example x\n', 'vdomains': 'v.example anything\n',
+    'virtual': 'sales@corp.example alice\nsales@corp.example bob\n', 'transport': 'in.example smtp:[IPv6:2001:db8::1]:2525\nin2.example smtp:[ipv6-host.example]\n',
+}
 EXIM = {
     'exim4.conf': r'''######################################################################
 #                    MAIN CONFIGURATION SETTINGS                     #
@@ -155,6 +177,15 @@ with Porter('import', start=False) as p:
     for what in ('transport.pcre', 'shell', '/dev/null', 'FILTER', 'uucp', 'sender_canonical_maps', '...other.hosted'):
         check(f'import postfix lists what it could not carry over: {what}', what in said.split('By hand')[0], said)
     check('import postfix tells what is for porter.conf', 'size-limit 20480000' in said and 'hostname mail.example.org' in said, said)
+
+    to, said = imported(p, 'postfix', put(base / 'grown', POSTFIX_GROWN),
+        domains=['mx1.corp.example mailbox', 'corp.example mailbox', 'third.example mailbox', 'v.example mailbox', 'in.example relay mx recipients=relay-recipients',
+                 'in2.example relay mx recipients=relay-recipients', 'extra.example relay mx recipients=relay-recipients'],
+        aliases=['sales@corp.example alice@corp.example'], routes=['in.example [2001:db8::1]:2525', 'in2.example ipv6-host.example'], relay_recipients=['a@in.example', '@in2.example'])
+    for what in ('check_policy_service unix:private/policy', 'reject_rbl_client bl.example', 'sales@corp.example stands there twice', 'inline:{ x@corp.example=alice, {y@corp.example=bob, carol} }: a table of this type'):
+        check(f'import postfix lists what it could not carry over: {what}', what in said.split('By hand')[0], said)
+    check('and says what local domains share, and where subaddresses begin', 'alias-of corp.example" for those of mx1.corp.example, localhost' in said and 'delimiter=-' in said and 'USER@corp.example' in said, said)
+    check('import postfix reads no pieces of a list in braces as files', 'No such file' not in said, said)
 
     put(base / 'aliasfile', {'aliases': POSTFIX['aliases']})
     to = p.dir / 'from-aliases'

@@ -133,6 +133,12 @@ with Porter('maps') as p:
     # -- looking up ---------------------------------------------------------------------------------------------------------
     r = p.ctl('lookup', 'recipients', 'ALICE@Example.TEST')
     check('lookup finds a key in any spelling, with its line', r.returncode == 0 and 'alice@example.test' in r.stdout and 'recipients:' in r.stdout, r.stdout + r.stderr)
+    r = p.ctl('lookup', 'recipients', 'no address')
+    check('a key that can be none ends with 2, and one complaint', r.returncode == 2 and r.stderr.count('\n') == 1, (r.returncode, r.stderr))
+    keep_access = (p.etc / 'access').read_text() if (p.etc / 'access').exists() else ''
+    p.map('access', '198.51.100.0/24 refuse Not from here.\n')
+    check('lookup finds the network of an address, also as the map writes it', all('198.51.100.0/24' in p.ctl('lookup', '--text', 'access', x).stdout for x in ('198.51.100.7', 'client:198.51.100.7')))
+    p.map('access', keep_access)
     check('lookup of an absent key ends with 1', p.ctl('lookup', 'recipients', 'ghost@example.test').returncode == 1)
     r = p.ctl('list', 'recipients', 'a*@example.test')
     check('list takes a pattern', r.returncode == 0 and 'alice@' in r.stdout and 'bob@' not in r.stdout, r.stdout)
