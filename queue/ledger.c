@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "queue/ledger_inside.h"
 
-enum { MAX_ANSWER = 4 << 20, CLEAN_MS = 10000, CROWDED_MS = 20, CHECK_MEMORY = 8 << 20 };
+enum { MAX_ANSWER = 4 << 20, CLEAN_MS = 10000, CROWDED_MS = 20, CHECK_MEMORY = 8 << 20, FAILS_AGAIN_MS = 3600 * 1000 };
 
 /* Questions, in the worker ------------------------------------------------------------------------------------------------------------ */
 
@@ -56,13 +56,17 @@ static void answer_unsure(struct ledger_request *r)
 
 /* Batches ------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Opened again, which recovers what a torn transaction left; what fails soon after that is damaged within, and has to go. */
 static int begin_anew(struct ledger *l)
 {
-	bool anew;
+	bool anew = false, empty = l->failed_ms && clock_mono_ms() - l->failed_ms < FAILS_AGAIN_MS;
 	ledger_store_close(l->store);
 	l->store = NULL;
+	if (empty)
+		ledger_store_empty(l->folder);
+	l->failed_ms = clock_mono_ms();
 	int error = ledger_store_open(l->folder, &l->store, &anew);
-	l->anew = true;
+	l->anew = anew || empty;
 	return error;
 }
 
@@ -139,7 +143,7 @@ static void done(void *arg)
 		loop_timer_set(l->clean, CROWDED_MS);
 	l->crowded_now = l->crowded;
 	if (l->failed && l->alert)
-		l->alert(l->arg, l->anew ? SLICE("the ledger was damaged and is begun anew: duplicates are possible, nothing is lost") : SLICE("the ledger can't be written just now"));
+		l->alert(l->arg, l->anew ? SLICE("the ledger was damaged and is begun anew: duplicates are possible, nothing is lost") : SLICE("the ledger could not be read or written just now"));
 	if (l->anew) {
 		l->anew = false;
 		l->counts.begun_anew++;

@@ -35,6 +35,7 @@ struct ledger {
 	struct ledger_request *waiting, **waiting_end;  /* collected */
 	struct ledger_request *batch;                   /* the worker's */
 	bool busy, failed, anew, closing, crowded_now;
+	uint64_t failed_ms;                      /* the worker's: when the store failed last; 0 never */
 	bool doubt, doubt_now, sent_lost;        /* not all that was sent is in its table: asked for, under way, found by the worker */
 	struct ledger_hints hints;               /* the loop's */
 	uint8_t added_bits[LEDGER_HINT_BYTES];   /* since a pass ended; the loop's */

@@ -34,7 +34,7 @@ static void on_error(const DB_ENV *env, const char *prefix, const char *message)
 
 static int error_of(int result)
 {
-	return result == 0 ? 0 : result == DB_NOTFOUND ? -ENOENT : result == ENOSPC ? -ENOSPC : -EIO;
+	return result == 0 ? 0 : result == DB_NOTFOUND ? -ENOENT : result == ENOSPC || result == EDQUOT ? -ENOSPC : -EIO;
 }
 
 static void close_all(struct ledger_store *s)
@@ -90,7 +90,7 @@ static int open_env(struct ledger_store *s, const char *folder)
 	return error_of(result);
 }
 
-static void remove_all(const char *folder)
+void ledger_store_empty(const char *folder)
 {
 	DIR *d = opendir(folder);
 	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
@@ -111,7 +111,7 @@ static int read_keys(const char *folder, struct ledger_keys *keys)
 		if (n == (ssize_t)sizeof *keys)
 			return 0;
 	}
-	remove_all(folder);             /* nothing in it can be found by another key */
+	ledger_store_empty(folder);     /* nothing in it can be found by another key */
 	crypto_random(keys, sizeof *keys);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -129,7 +129,7 @@ int ledger_store_open(const char *folder, struct ledger_store **out, bool *anew)
 	error = error ? error : read_keys(folder, &s->keys);
 	if (!error && open_env(s, folder)) {
 		*anew = true;
-		remove_all(folder);
+		ledger_store_empty(folder);
 		error = open_env(s, folder);
 	}
 	if (error) {

@@ -16,6 +16,9 @@ struct ledger_keys {
 };
 
 struct ledger_store;
+/* Removes all of it but its key; it must be closed. */
+void ledger_store_empty(const char *folder);
+
 /* Opens, with recovery; a damaged environment is removed and begun anew: *anew. */
 int ledger_store_open(const char *folder, struct ledger_store **out, bool *anew);
 void ledger_store_close(struct ledger_store *s);

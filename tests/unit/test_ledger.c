@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -480,6 +481,46 @@ static void a_damaged_ledger_is_begun_anew_and_says_so(void **state)
 	assert_true(alerts > 0 && c.begun_anew > 0);
 }
 
+/* Every page of its tables but the first. */
+static void spoil_pages(void)
+{
+	static const char *const tables[] = { "outcome", "sent" };
+	char path[400], noise[512];
+	struct stat st;
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "%s/%s", folder, tables[i]);
+		int fd = open(path, O_WRONLY);
+		assert_true(fd >= 0 && fstat(fd, &st) == 0);
+		memset(noise, 0x5a, sizeof noise);
+		for (off_t at = 4096; at < st.st_size; at += 512)
+			assert_int_equal(pwrite(fd, noise, sizeof noise, at), sizeof noise);
+		close(fd);
+	}
+}
+
+static void damage_within_it_is_begun_anew_too(void **state)
+{
+	(void)state;
+	struct ledger_counts c;
+	forget_sent();
+	note(S("a@x", 1), "u@y", LEDGER_DONE, OK, "");
+	clock_test_turn_wall((int64_t)limits.sent_s + 1);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<never@us>", NULL, NULL), ABSENT);
+	ledger_close(ledger);
+	spoil_pages();
+	open_ledger();
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(texts(QUEUE_SENT_LOOK, "<never@us>", NULL, NULL), UNSURE);
+	note(S("a@x", 1), "u@y", LEDGER_DONE, OK, "");
+	note(S("a@x", 1), "u@y", LEDGER_DONE, OK, "");
+	assert_string_equal(decide(S("a@x", 1), "u@y"), "done");
+	texts(QUEUE_SENT, "<1@us>", NULL, NULL);
+	assert_int_equal(texts(QUEUE_SENT_LOOK, "<1@us>", NULL, NULL), FOUND);
+	ledger_count(ledger, &c);
+	assert_true(alerts > 0 && c.begun_anew > 0);
+	clock_test_turn_wall(-(int64_t)limits.sent_s - 1);
+}
+
 static void nonsense_is_refused_at_once(void **state)
 {
 	(void)state;
@@ -514,7 +555,7 @@ int main(void)
 		EACH(what_was_told_counts_only_for_the_same_message_id_and_source), EACH(what_is_cleared_is_forgotten), EACH(a_lost_250_is_swallowed_only_from_the_same_source), EACH(outcomes_end_with_their_time), EACH(past_its_number_the_oldest_go_first_and_soon), EACH(a_young_ledger_of_sent_mail_is_unsure), EACH(a_longer_window_is_unsure_of_what_a_shorter_one_has_cut),
 		EACH(a_clock_that_was_set_makes_it_unsure), EACH(what_could_not_be_noted_is_unsure_also_after_a_restart),
 		EACH(one_reply_in_so_many_days), EACH(a_hops_word_is_believed_long_when_good_and_short_when_bad), EACH(everything_is_there_after_a_restart),
-		EACH(a_damaged_ledger_is_begun_anew_and_says_so), EACH(nonsense_is_refused_at_once),
+		EACH(a_damaged_ledger_is_begun_anew_and_says_so), EACH(damage_within_it_is_begun_anew_too), EACH(nonsense_is_refused_at_once),
 	};
 	return cmocka_run_group_tests(tests, start, stop);
 }
