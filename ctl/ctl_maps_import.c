@@ -12,6 +12,7 @@
 #include "ctl/import.h"
 #include "ctl/tables.h"
 #include "maps/compile.h"
+#include "maps/prove.h"
 
 enum { MAX_MAP = 1 << 30, MAX_TOLD = 1 << 20 };
 
@@ -46,6 +47,32 @@ static int write_all(struct import *im, const char *folder, const char *from)
 	return error ? ctl_fail(CTL_IO, "%s/relay-recipients: %s", folder, strerror(-error)) : 0;
 }
 
+/* Addresses of domains that no table served are seldom meant to be lost: each domain is told once. */
+static void on_found(void *arg, const struct prove_finding *f)
+{
+	static const struct slice words = SLICE_INIT("no line of domains serves ");
+	struct buf *told = arg;
+	if (f->grade != PROVE_NOTE || !slice_starts(f->text, words))
+		return;
+	struct slice domain = slice_head(slice_skip(f->text, words.n), slice_find(slice_skip(f->text, words.n), ':'));
+	for (struct slice rest = buf_slice(told), one; rest.n;)
+		if (one = slice_cut(rest, '\n', &rest), slice_eq(one, domain))
+			return;
+	buf_addf(told, "%.*s\n", SLICE_FMT(domain));
+}
+
+static void tell_unserved(struct map_set *set)
+{
+	struct buf told = BUF_INIT(64 << 10);
+	struct prove_plan plan = { .set = set, .found = on_found, .arg = &told };
+	struct prove_summary sum;
+	prove_run(&plan, &sum);
+	if (told.n)
+		puts("Domains that have addresses, and no line in domains, so that nobody looks at these:");
+	ctl_print(buf_slice(&told));
+	buf_free(&told);
+}
+
 /* What the rule thinks of it: aliases that lead nowhere are the old server's, but ours would refuse to compile them. */
 static void tell_rule(const char *folder)
 {
@@ -54,6 +81,7 @@ static void tell_rule(const char *folder)
 	if (map_set_read(slice_of(folder), &wrong, &set) == 0) {
 		struct compile_plan plan = { .directory = slice_of(folder) };
 		compile_check(set, &plan, &wrong);
+		tell_unserved(set);
 		map_set_close(set);
 	}
 	if (wrong.count) {

@@ -16,14 +16,32 @@ static void local_line(void *arg, struct slice line, struct import_at at)
 	import_put(arg, MAP_DOMAINS, import_key(line, false, &value), SLICE("mailbox"), at);
 }
 
+/* "192.0.2" is a network of whole octets. */
+static struct slice network_of(struct import *im, struct slice key)
+{
+	static const char *const rest[] = { ".0.0.0/8", ".0.0/16", ".0/24", "" };
+	size_t dots = 0;
+	for (size_t i = 0; i < key.n; i++) {
+		if (!text_is_digit((unsigned char)key.p[i]) && key.p[i] != '.')
+			return SLICE_NONE;
+		dots += key.p[i] == '.';
+	}
+	return dots < 4 ? import_text(im, "%.*s%s", SLICE_FMT(key), rest[dots]) : SLICE_NONE;
+}
+
+/* Domains, and the networks that may relay: "192.0.2.9", "192.0.2", "[192.0.2.9]", "IPv6:2001:db8::1". */
 static void relay_line(void *arg, struct slice line, struct import_at at)
 {
 	struct import *im = arg;
+	struct slice name = line.n > 2 && line.p[0] == '[' ? slice(line.p + 1, line.n - 2) : line;
+	struct slice network = scan_word(&name, SLICE("IPv6:")) ? name : network_of(im, name);
 	struct net_ip ip;
 	unsigned prefix;
 	const char *why;
-	if (net_range_parse(line, &ip, &prefix, &why))
-		import_put(im, MAP_CLIENTS, line, SLICE("*"), at);
+	if (!network.p && net_range_parse(name, &ip, &prefix, &why))
+		network = name;
+	if (network.p)
+		import_put(im, MAP_CLIENTS, network, slice_ends(network, SLICE("/8")) || slice_ends(network, SLICE("/16")) ? SLICE("wide, *") : SLICE("*"), at);
 	else if (!import_has(im, MAP_DOMAINS, line))
 		import_put(im, MAP_DOMAINS, line, SLICE("relay mx recipients=ask"), at);
 }
@@ -50,7 +68,9 @@ static void virtuser_line(void *arg, struct slice line, struct import_at at)
 	}
 	if (key.n && key.p[0] == '@' && !import_has(im, MAP_DOMAINS, slice_skip(key, 1)))
 		import_put(im, MAP_DOMAINS, slice_skip(key, 1), SLICE("mailbox"), at);
-	if (slice_find(value, '%') < value.n)
+	if (slice_find_slice(key, SLICE("+*")) < key.n || (key.n && key.p[0] == '+'))
+		import_lost(im, at, "%.*s: a pattern of subaddresses; those of an address lead where it leads", SLICE_FMT(key));
+	else if (slice_find(value, '%') < value.n)
 		import_lost(im, at, "%.*s: a target made of pieces of the address", SLICE_FMT(key));
 	else if (slice_starts(value, SLICE("error:")))
 		import_put(im, MAP_ALIASES, key, error_text(im, value), at);
@@ -95,19 +115,6 @@ static struct slice access_action(struct import *im, struct slice value)
 	return SLICE_NONE;
 }
 
-/* "192.0.2" is a network of whole octets. */
-static struct slice network_of(struct import *im, struct slice key)
-{
-	static const char *const rest[] = { ".0.0.0/8", ".0.0/16", ".0/24", "" };
-	size_t dots = 0;
-	for (size_t i = 0; i < key.n; i++) {
-		if (!text_is_digit((unsigned char)key.p[i]) && key.p[i] != '.')
-			return SLICE_NONE;
-		dots += key.p[i] == '.';
-	}
-	return dots < 4 ? import_text(im, "%.*s%s", SLICE_FMT(key), rest[dots]) : SLICE_NONE;
-}
-
 static void access_line(void *arg, struct slice line, struct import_at at)
 {
 	struct import *im = arg;
@@ -117,7 +124,9 @@ static void access_line(void *arg, struct slice line, struct import_at at)
 	if (slice_eq_nocase(value, SLICE("RELAY"))) {
 		if (network.p && !from && !to)
 			import_put(im, MAP_CLIENTS, network, slice_ends(network, SLICE("/8")) || slice_ends(network, SLICE("/16")) ? SLICE("wide, *") : SLICE("*"), at);
-		else if (to && !import_has(im, MAP_DOMAINS, name))
+		else if (to && import_has(im, MAP_DOMAINS, name))
+			return;
+		else if (to)
 			import_put(im, MAP_DOMAINS, name, SLICE("relay mx recipients=ask"), at);
 		else
 			import_lost(im, at, "%.*s RELAY: names of clients can be made up; name networks in clients", SLICE_FMT(key));
@@ -227,11 +236,13 @@ struct dot_qmail {
 	struct import *im;
 	struct buf targets;
 	bool lost;
+	size_t lines;
 };
 
 static void dot_qmail_line(void *arg, struct slice line, struct import_at at)
 {
 	struct dot_qmail *d = arg;
+	d->lines++;
 	bool address = line.p[0] == '&' || text_is_alnum((unsigned char)line.p[0]);
 	if (!address) {
 		import_lost(d->im, at, "%.*s: a delivery instruction; give it a line in recipients", SLICE_FMT(slice_head(line, 100)));
@@ -245,7 +256,7 @@ static void dot_qmail_line(void *arg, struct slice line, struct import_at at)
 /* alias/.qmail-NAME, where a colon stands for a dot and "default" for everybody else. */
 static void dot_qmail_file(struct import *im, const char *folder, const char *file)
 {
-	struct dot_qmail d = { im, BUF_INIT(1 << 20), false };
+	struct dot_qmail d = { .im = im, .targets = BUF_INIT(1 << 20) };
 	struct slice name = import_text(im, "%s", file + 7);
 	char *path = import_path(im, import_text(im, "%s/%s", folder, file));
 	for (size_t i = 0; i < name.n; i++)
@@ -256,6 +267,8 @@ static void dot_qmail_file(struct import *im, const char *folder, const char *fi
 		import_lost(im, (struct import_at){ path, 0 }, "everybody else: catch-all= of a domain does that");
 	else if (d.targets.n)
 		import_put(im, MAP_ALIASES, name, buf_slice(&d.targets), (struct import_at){ path, 1 });
+	else if (!d.lines)
+		import_lost(im, (struct import_at){ path, 0 }, "no instruction: qmail delivers as usual where the file is empty, and drops the mail where it has comments alone; use :refuse: TEXT");
 	buf_free(&d.targets);
 }
 
@@ -292,6 +305,8 @@ void import_qmail(struct import *im)
 		}
 	}
 	dot_qmail_folder(im, *control ? "alias" : "../alias");
+	if (import_exists(im, SLICE("users/assign")))
+		import_lost(im, (struct import_at){ "users/assign", 0 }, "which address is which user's: give each its line in recipients");
 	static const char *const others[] = { "badmailfrom", "percenthack", "doublebounceto" };
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (import_exists(im, import_text(im, "%s%s", control, others[i])))

@@ -149,8 +149,8 @@ match from any mail-from "@bad.example" for any reject
     'mail-virtuals': 'info@example.org alice\n@example.net bob\n', 'mail-secrets': 'ourlabel user:password\n',
 }
 SENDMAIL = {
-    'local-host-names': '# local-host-names - include all aliases for your machine here.\nexample.org\nmail.example.org\n', 'relay-domains': 'inner.example\n192.0.2.9\n',
-    'virtusertable': 'info@hosted.example\talice\nold@hosted.example\terror:nouser No such user here\n@whole.example\t%1@example.org\n@catch.example\tbob\nx@p.example %2@y\n',
+    'local-host-names': '# local-host-names - include all aliases for your machine here.\nexample.org\nmail.example.org\n', 'relay-domains': 'inner.example\n192.0.2.9\n198.51.100\n[192.0.2.8]\n',
+    'virtusertable': 'info@hosted.example\talice\nold@hosted.example\terror:nouser No such user here\n@whole.example\t%1@example.org\n@catch.example\tbob\nx@p.example %2@y\njoe+*@hosted.example joe\n',
     'mailertable': 'inner.example\tesmtp:[192.0.2.42]\n.far.example\trelay:gw.example\nuu.example\tuucp-new:uu\n',
     'access': 'Connect:192.0.2.77\tREJECT\nFrom:spam@bad.example\tERROR:5.7.1:550 go\nTo:list@example.org\tREJECT\nConnect:10.1\tRELAY\nConnect:host.example RELAY\nbad.example\tDISCARD\n',
     'aliases': 'mailer-daemon: postmaster\npostmaster: root\nroot: alice\n', 'sendmail.mc': "dnl define(`SMART_HOST', `no')\ndefine(`SMART_HOST', `smart.example.net')dnl\n",
@@ -159,7 +159,7 @@ SENDMAIL = {
 QMAIL = {
     'control/me': 'mail.example.org\n', 'control/locals': 'example.org\n', 'control/rcpthosts': 'example.org\nbackup.example\n', 'control/virtualdomains': 'virt.example:joe\n',
     'control/smtproutes': 'backup.example:192.0.2.43:26\n:smart.example.net\n', 'control/databytes': '20000000\n',
-    'alias/.qmail-postmaster': '&alice@example.org\n', 'alias/.qmail-first:last': 'bob@example.org\n', 'alias/.qmail-prog': '|preline /usr/bin/x\n',
+    'alias/.qmail-postmaster': '&alice@example.org\n', 'alias/.qmail-first:last': 'bob@example.org\n', 'alias/.qmail-prog': '|preline /usr/bin/x\n', 'alias/.qmail-null': '#\n', 'users/assign': '=joe:joe:1:1:/home/joe:::\n.\n',
 }
 
 with Porter('import', start=False) as p:
@@ -205,11 +205,12 @@ with Porter('import', start=False) as p:
     check('import opensmtpd lists the match that rejects', 'access has to be written by hand' in said, said)
     to, said = imported(p, 'sendmail', put(base / 'mail', SENDMAIL), domains=['example.org mailbox', 'inner.example relay mx recipients=ask', 'whole.example alias-of example.org', 'catch.example mailbox'],
         aliases=['info@hosted.example alice', 'old@hosted.example :refuse: No such user here', '@catch.example bob', 'postmaster root'], routes=['inner.example [192.0.2.42]', '.far.example mx:gw.example', '* smart.example.net'],
-        access=['192.0.2.77 refuse', 'from:spam@bad.example refuse 550 go', 'to:list@example.org refuse'], clients=['192.0.2.9 *', '10.1.0.0/16 wide, *'])
-    check('import sendmail lists DISCARD, pieces of addresses, and names of clients', all(x in said for x in ('DISCARD', 'pieces', 'made up', 'genericstable', 'uucp-new')), said)
+        access=['192.0.2.77 refuse', 'from:spam@bad.example refuse 550 go', 'to:list@example.org refuse'], clients=['192.0.2.9 *', '198.51.100.0/24 *', '192.0.2.8 *', '10.1.0.0/16 wide, *'])
+    check('import sendmail lists DISCARD, pieces of addresses, and names of clients', all(x in said for x in ('DISCARD', 'pieces', 'made up', 'genericstable', 'uucp-new', 'joe+*')), said)
+    check('and domains that have addresses and are not served', 'nobody looks at these:\nhosted.example\n' in said, said)
     to, said = imported(p, 'qmail', put(base / 'qmail', QMAIL), domains=['example.org mailbox', 'virt.example mailbox', 'backup.example relay mx recipients=ask'],
         routes=['backup.example [192.0.2.43]:26', '* smart.example.net:25'], aliases=['postmaster alice@example.org', 'first.last bob@example.org'])
-    check('import qmail lists the program', 'delivery instruction' in said, said)
+    check('import qmail lists the program, the file that drops mail, and users', all(x in said for x in ('delivery instruction', '.qmail-null:0: no instruction', 'users/assign')), said)
     check('an import never overwrites', p.ctl('import', '--to', to, 'qmail', base / 'qmail').returncode != 0)
 
     # -- sync from a command ------------------------------------------------------------------------------------------------------------
