@@ -19,6 +19,7 @@ struct exim {
 	struct import *im;
 	struct option lists[MAX_LISTS];   /* "domainlist NAME = ..." and macros */
 	size_t list_count;
+	struct slice hostname;            /* "@" in lists */
 	enum { MAIN, ROUTERS, OTHER } section;
 	struct slice router;
 	struct option options[MAX_OPTIONS];
@@ -99,6 +100,8 @@ static void take_domain(struct exim *x, struct slice item, struct slice value, s
 	if (scan_word(&rest, SLICE("lsearch;")) || scan_word(&rest, SLICE("lsearch*;")) || item.p[0] == '/') {
 		struct file_items f = { x, value, take_domain };
 		import_lines(x->im, item.p[0] == '/' ? item : rest, false, file_line, &f);
+	} else if (slice_eq(item, SLICE("@")) && x->hostname.n) {
+		take_domain(x, x->hostname, value, at);
 	} else if (item.p[0] == '@' || item.p[0] == '!' || item.p[0] == '^' || slice_find(item, '$') < item.n || slice_find(item, ';') < item.n) {
 		import_lost(x->im, at, "the domain %.*s is computed", SLICE_FMT(slice_head(item, 100)));
 	} else if (slice_find(item, '.') == item.n && !slice_eq(item, SLICE("localhost"))) {
@@ -250,8 +253,10 @@ static void main_line(struct exim *x, struct slice line, struct import_at at)
 	struct slice value, name = slice_trim(slice_cut(line, '=', &value));
 	if (slice_eq(name, SLICE("message_size_limit")))
 		import_advise(x->im, "porter.conf: size-limit %.*s", SLICE_FMT(slice_trim(value)));
-	else if (slice_eq(name, SLICE("primary_hostname")))
-		import_advise(x->im, "porter.conf: hostname %.*s", SLICE_FMT(slice_trim(value)));
+	else if (slice_eq(name, SLICE("primary_hostname"))) {
+		x->hostname = keep(x, slice_trim(value));
+		import_advise(x->im, "porter.conf: hostname %.*s", SLICE_FMT(x->hostname));
+	}
 }
 
 static void conf_line(void *arg, struct slice line, struct import_at at)

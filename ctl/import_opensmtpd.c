@@ -10,7 +10,8 @@
 enum { MAX_TABLES = 100, MAX_ACTIONS = 100, MAX_WORDS = 60 };
 
 struct table {
-	struct slice name, file, items;   /* a file, or "a, b, c" */
+	struct slice name, file, items;   /* a file, or "a, b, c" or "a = x, b = y" */
+	bool aliases_read;
 };
 
 struct action {
@@ -64,8 +65,10 @@ static struct slice braces(struct opensmtpd *o, struct slice *in)
 {
 	struct buf b = BUF_INIT(64 << 10);
 	struct slice word;
-	while (next_word(in, &word) && !slice_eq(word, SLICE("}")))
-		buf_addf(&b, "%s%.*s", b.n ? " " : "", SLICE_FMT(word));
+	while (next_word(in, &word) && !slice_eq(word, SLICE("}"))) {
+		bool quoted = in->p == word.p + word.n + 1 && (slice_find(word, ' ') < word.n || slice_find(word, ',') < word.n);
+		buf_addf(&b, "%s%s%.*s%s", b.n ? " " : "", quoted ? "\"" : "", SLICE_FMT(word), quoted ? "\"" : "");
+	}
 	struct slice s = keep(o, buf_slice(&b));
 	buf_free(&b);
 	return s;
@@ -90,7 +93,7 @@ static void read_table(struct opensmtpd *o, struct slice rest, struct import_at 
 	}
 }
 
-static const struct table *find_table(const struct opensmtpd *o, struct slice name)
+static struct table *find_table(struct opensmtpd *o, struct slice name)
 {
 	if (name.n > 2 && name.p[0] == '<')
 		name = slice(name.p + 1, name.n - 2);
@@ -109,8 +112,14 @@ static void each(struct opensmtpd *o, struct slice name, struct import_at at, vo
 		return import_lost(o->im, at, "the table %.*s is not known", SLICE_FMT(name));
 	if (t && t->file.n)
 		return import_lines(o->im, t->file, false, line, o);
-	while (next_word(&items, &word))
+	while (next_word(&items, &word)) {
+		struct slice rest = items, sign, value;
+		if (next_word(&rest, &sign) && slice_eq(sign, SLICE("=")) && next_word(&rest, &value)) {
+			items = rest;
+			word = import_text(o->im, "%.*s %.*s", SLICE_FMT(word), SLICE_FMT(value));
+		}
 		line(o, word, at);
+	}
 }
 
 static void read_action(struct opensmtpd *o, struct slice rest, struct import_at at)
@@ -209,6 +218,8 @@ static void virtual_line(void *arg, struct slice line, struct import_at at)
 	struct slice value, key = import_key(line, true, &value), targets;
 	if (key.n && key.p[0] == '@' && value.n && value.p[0] == '@')
 		return import_lost(o->im, at, "%.*s: a whole domain for another; alias-of in domains does that", SLICE_FMT(key));
+	if (!value.n)
+		return import_lost(o->im, at, "%.*s leads nowhere", SLICE_FMT(slice_head(key, 200)));
 	targets = import_targets(o->im, value, at);
 	if (targets.p && !import_has(o->im, MAP_ALIASES, key))
 		import_put(o->im, MAP_ALIASES, key, targets, at);
@@ -222,9 +233,13 @@ static void deliver_locally(struct opensmtpd *o, const struct action *a, struct 
 	if (a->virtual_users.n)
 		each(o, a->virtual_users, at, virtual_line);
 	if (a->aliases.n) {
-		const struct table *t = find_table(o, a->aliases);
-		if (t && t->file.n)
+		struct table *t = find_table(o, a->aliases);
+		if (t && t->file.n && !t->aliases_read)
 			import_aliases_file(o->im, t->file, SLICE(""));
+		else if (!t || !t->file.n)
+			each(o, a->aliases, at, virtual_line);
+		if (t)
+			t->aliases_read = true; /* several actions may name it */
 	}
 	if (slice_eq(a->kind, SLICE("lmtp")))
 		import_advise(o->im, "recipients: each address of %.*s with lmtp:%s%.*s", SLICE_FMT(domains), a->argument.n && a->argument.p[0] == '/' ? "unix:" : "", SLICE_FMT(a->argument));

@@ -134,6 +134,7 @@ table aliases file:/etc/mail-aliases
 table domains file:/etc/mail-domains
 table virtuals file:/etc/mail-virtuals
 table secrets file:/etc/mail-secrets
+table inline { "sales@example.org" = alice, "both@example.org" = "alice, bob@far.example" }
 listen on lo
 action "local_mail" mbox alias <aliases>
 action "domain_mail" maildir junk virtual <virtuals>
@@ -141,6 +142,8 @@ action "outbound" relay host smtp+tls://ourlabel@smart.example.net:587 auth <sec
 action "mx2" relay backup
 match from any for domain <domains> action "domain_mail"
 match from any for domain "backup.example" action "mx2"
+action "more" maildir virtual <inline>
+match from any for domain "more.example" action "more"
 match from src { 192.0.2.0/24 } for any action "outbound"
 match for local action "local_mail"
 match from any mail-from "@bad.example" for any reject
@@ -193,14 +196,14 @@ with Porter('import', start=False) as p:
     check('import aliases takes aliases(5)', r.returncode == 0 and 'support alice, bob, carol' in entries(to, 'aliases'), r.stdout + r.stderr)
 
     to, said = imported(p, 'exim', put(base / 'exim', EXIM),
-        domains=['example.org mailbox', 'lists.example.org mailbox', 'inner.example relay mx recipients=ask', 'backup.example relay mx recipients=ask'],
+        domains=['mail.example.org mailbox', 'example.org mailbox', 'lists.example.org mailbox', 'inner.example relay mx recipients=ask', 'backup.example relay mx recipients=ask'],
         aliases=['postmaster alice', 'alice alice@elsewhere.example'], routes=['inner.example [192.0.2.41]:25', '.partner.example gw.partner.example:2525'],
         clients=['127.0.0.1 *', '192.0.2.0/24 *', '2001:db8::1 *'])
     check('import exim lists the router that is computed, and localhost as a name', 'computed' in said and 'localhost' in said, said)
     imported(p, 'exim', put(base / 'debian-exim', DEBIAN_EXIM), domains=['example.org mailbox', 'relay.example relay mx recipients=ask'], clients=['192.0.2.0/24 *'],
              routes=['* smart.example.net:587'])
-    to, said = imported(p, 'opensmtpd', put(base / 'opensmtpd', OPENSMTPD), domains=['example.org mailbox', 'example.net mailbox', 'backup.example relay mx recipients=ask'],
-        aliases=['info@example.org alice', '@example.net bob', 'postmaster root'], routes=['* smart.example.net:587 tls=encrypt credentials=ourlabel'],
+    to, said = imported(p, 'opensmtpd', put(base / 'opensmtpd', OPENSMTPD), domains=['example.org mailbox', 'example.net mailbox', 'backup.example relay mx recipients=ask', 'more.example mailbox'],
+        aliases=['info@example.org alice', '@example.net bob', 'postmaster root', 'sales@example.org alice', 'both@example.org alice, bob@far.example'], routes=['* smart.example.net:587 tls=encrypt credentials=ourlabel'],
         clients=['192.0.2.0/24 *'], credentials=['ourlabel hop "user" "password"'])
     check('import opensmtpd lists the match that rejects', 'access has to be written by hand' in said, said)
     to, said = imported(p, 'sendmail', put(base / 'mail', SENDMAIL), domains=['example.org mailbox', 'inner.example relay mx recipients=ask', 'whole.example alias-of example.org', 'catch.example mailbox'],
