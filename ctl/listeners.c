@@ -140,6 +140,8 @@ void listeners_close(struct parent *p)
 {
 	for (size_t i = 0; p->listeners && i < p->listeners->count; i++)
 		close(p->listeners->rows[i].fd);
+	if (p->listeners)
+		mem_free(p->listeners->rows);
 	mem_free(p->listeners);
 	p->listeners = NULL;
 }
