@@ -25,7 +25,7 @@ struct script {
 	struct buf text;               /* of rows from `send` on */
 	struct loop_timer *timer;
 	struct arena mem;              /* of one reply */
-	bool pipeline, ended, freed, busy, body_sent;
+	bool pipeline, ended, freed, busy, body_sent, leaves; /* leaves: it said 421 */
 	size_t left;                   /* input behind the reply that is being told */
 	uint64_t steps, timed;         /* of the cursors; where they stood when the timer was set, 0: it isn't */
 };
@@ -263,6 +263,12 @@ void script_drained(struct script *s)
 
 /* -- replies ----------------------------------------------------------------------------------------------------------------------- */
 
+/* More replies to the same command (LMTP, PRDR): what they say of their recipients counts, also behind a 421 for another one. */
+static bool is_followed(const struct script *s)
+{
+	return s->reply < s->send && !s->rows[s->reply].is.command.p && !s->rows[s->reply].is.body;
+}
+
 /* One reply for the row under the cursor. */
 static void tell(struct script *s, const struct mail_reply *r)
 {
@@ -286,7 +292,8 @@ static void tell(struct script *s, const struct mail_reply *r)
 	s->reply++;
 	s->steps++;
 	row.on_reply(s->arg, row.index, good, r);
-	if (r->code == 421)
+	s->leaves |= r->code == 421;
+	if (s->leaves && !is_followed(s))
 		end(s, SCRIPT_SHUTDOWN, "421", r);
 }
 

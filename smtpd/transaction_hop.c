@@ -307,7 +307,7 @@ static void print_place(const struct hop *h, const struct hop_content_done *d, s
 		buf_addf(out, "[%.*s]", SLICE_FMT(d->facts.address));
 }
 
-/* What each got, for the case that it can't be the one answer of all. */
+/* What each got, for the case that it can't be the one answer of all: also of a hop that answered for some, and then was not heard any more. */
 static void remember(struct hop *h, const struct hop_content_done *d)
 {
 	struct outcome *l = transaction_outcome(h->base.transaction);
@@ -317,7 +317,6 @@ static void remember(struct hop *h, const struct hop_content_done *d)
 			addresses[i] = h->taken[i].address;
 		outcome_expect_late(l, addresses, h->count);
 		mem_free(addresses);
-		return;
 	}
 	bool each = transaction_is_each(h->base.transaction);
 	l->mixed |= d->mixed;

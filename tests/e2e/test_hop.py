@@ -31,7 +31,8 @@ def dot(message):
 
 one = Sink(rcpt=refuse, dot=dot, mail=lambda s: '550 5.1.1 I do not know that sender' if s == 'unknown@out.test' else '421 4.3.2 I am leaving' if s == 'over@out.test' else None)
 two = Sink(rcpt=refuse, dot=dot, offer=())
-three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else None)
+says_once = {}                                     # by LMTP, of a recipient at the dot
+three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else says_once.pop(m.recipients[0], None))
 dead, backup, all_taking = free_port(), Sink(rcpt=refuse), Sink()
 asked = {}
 
@@ -187,6 +188,15 @@ with p.start():
     check('the retry of the one who has it is a 250 without a second copy', [x[0] for x in r] == [250, 452] and end[0] == 250 and len(three.messages) == k + 1, (r, end))
     r, end = talk(p, 'mixed@out.test', ['full9@lmtp.test'], each)
     check('and the other one gets its own refusal', end[0] == 552, end)
+    for what, reply, first in (('hangs up', 'close', True), ('talks nonsense', '999 what', True), ('says 421 of the other one', '421 4.3.2 I am leaving', False)):
+        kept, lost = f'u-{reply[:3]}@lmtp.test', f'v-{reply[:3]}@lmtp.test'
+        says_once[lost] = reply
+        both = [kept, lost] if first else [lost, kept]
+        _, end = talk(p, f'{reply[:3]}@out.test', both, mail)
+        r, again = talk(p, f'{reply[:3]}@out.test', [kept], mail)
+        _, other = talk(p, f'{reply[:3]}@out.test', [lost], mail)
+        copies = [a for m in three.messages for a in m.recipients if a in both]
+        check(f'LMTP: who was taken before a hop {what} has no second copy, and the other one gets his', (end[0], again[0], other[0]) == (451, 250, 250) and sorted(copies) == sorted(both), (end, r, again, other, copies))
     r, end = talk(p, 'mixed@out.test', ['u9@lmtp.test', 'v9@lmtp.test'], each)
     check('an alarm without Message-ID that says the same again is delivered again', [x[0] for x in r] == [250, 250] and end[0] == 250 and three.messages[-1].recipients == ['u9@lmtp.test', 'v9@lmtp.test'], (r, end))
     each = b'Message-ID: <each@out.test>\r\n' + each

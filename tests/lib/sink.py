@@ -132,10 +132,15 @@ class Sink:
         # what is remembered is so before the reply is said: whoever heard it may look
         with self.lock:
             self.messages.append(message)
-        said = False
+        said = closes = False
         try:
             if self.lmtp:
-                replies = [self._decide('dot', Message(message.sender, [r], message.content), '250 2.0.0 taken') for r in message.recipients]
+                replies = []
+                try:
+                    for r in message.recipients:
+                        replies.append(self._decide('dot', Message(message.sender, [r], message.content), '250 2.0.0 taken'))
+                except EOFError:               # those before hear theirs
+                    closes = True
                 message.recipients = [r for r, reply in zip(message.recipients, replies) if reply[0] == '2']
                 good = bool(message.recipients)
             else:
@@ -147,6 +152,8 @@ class Sink:
             said = True
             for reply in replies:
                 sock.sendall((reply + '\r\n').encode())
+            if closes:
+                raise EOFError
         finally:
             if not said:
                 with self.lock:
