@@ -167,3 +167,16 @@ size_t mail_header_end(struct slice message)
 	}
 	return 0;
 }
+
+bool mail_header_waives_tls(struct slice message)
+{
+	struct mail_field f;
+	bool waives = false;
+	unsigned count = 0;
+	for (enum mail_field_kind kind; (kind = mail_field_next(&message, &f)) != MAIL_FIELD_END;)
+		if (kind == MAIL_FIELD && slice_eq_nocase(f.name, SLICE("TLS-Required"))) {
+			waives = slice_eq_nocase(slice_trim(f.value), SLICE("No"));
+			count++;
+		}
+	return waives && count == 1;
+}

@@ -43,6 +43,9 @@ size_t mail_header_count(const struct mail_header *h, struct slice name);
 struct slice mail_field_unfold(const struct mail_field *f, struct arena *mem);
 int mail_unfold(struct buf *out, struct slice value);
 
+/* TLS-Required: No (RFC 8689, 5), once: the sender would rather have the message go without what the recipient's domain demands of TLS. */
+bool mail_header_waives_tls(struct slice message);
+
 /* True when the name is a token of RFC 5322 (printable ASCII without colon). */
 bool mail_field_name_is_good(struct slice name);
 

@@ -126,7 +126,7 @@ static void got_hosts(void *arg, const struct hosts_answer *a)
 	struct tls_policy_host hosts[HOSTS_MAX_TARGETS];
 	for (size_t i = 0; i < t->found.count; i++)
 		hosts[i] = (struct tls_policy_host){ t->found.targets[i].host, t->found.targets[i].canonical, net_address_port(&t->found.targets[i].address), t->found.targets[i].secure };
-	struct tls_policy_question q = { t->found.domain, a->by_mx, a->secure, hosts, t->found.count, slice_of(t->word), t->require };
+	struct tls_policy_question q = { t->found.domain, a->by_mx, a->secure, hosts, t->found.count, slice_of(t->word), t->require, false };
 	if (!t->c->json)
 		printf("MX records %s, %s by DNSSEC\n", a->by_mx ? "are there" : "are not there (the domain's own addresses)", a->secure ? "proven" : "not proven");
 	tls_policy_find(t->policy, &q, decided, t);

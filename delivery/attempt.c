@@ -34,7 +34,7 @@ static void choose(struct attempt *a)
 	const char *why = hops_choose(a->hops, e->route, &a->mem, &a->choice);
 	buf_init(&a->place_key, ATTEMPT_MAX_KEY);
 	buf_add(&a->place_key, e->place);
-	buf_addf(&a->place_key, " %d ", (e->flags & HOP_REQUIRETLS) != 0);
+	buf_addf(&a->place_key, " %d%d ", attempt_requires_tls(a), attempt_waives_tls(a));
 	buf_add(&a->place_key, e->route);
 	if (buf_full(&a->place_key))
 		why = "the route is too long";

@@ -36,7 +36,7 @@ static void peer_key(struct attempt *a, const struct hosts_target *t, struct buf
 {
 	buf_init(out, ATTEMPT_MAX_KEY);
 	net_address_print(out, &t->address);
-	buf_addf(out, " %.*s %s%d%d ", SLICE_FMT(t->host), attempt_choice(a)->how, (a->envelope.flags & HOP_REQUIRETLS) != 0, a->lmtp);
+	buf_addf(out, " %.*s %s%d%d ", SLICE_FMT(t->host), attempt_choice(a)->how, attempt_requires_tls(a), a->lmtp);
 	buf_add(out, a->envelope.route);
 }
 

@@ -57,7 +57,7 @@ bool attempt_may_serve(struct attempt *a)
 	struct mail_status s = MAIL_STATUS_OK;
 	if (holds_utf8(a) && !o->utf8)
 		s = MAIL_STATUS(MAIL_NEVER, 550, 6, 7, "The next hop does not take SMTPUTF8");
-	else if (a->envelope.flags & HOP_REQUIRETLS && !(tls && tls->verified && o->require_tls))
+	else if (attempt_requires_tls(a) && !(tls && tls->verified && o->require_tls))
 		s = MAIL_STATUS(MAIL_NEVER, 550, 7, 30, "The next hop does not support REQUIRETLS");
 	else if (o->size_limit && a->envelope.size > o->size_limit)
 		s = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "Message too large for the next hop");
@@ -164,9 +164,9 @@ static void say_mail(struct attempt *a)
 {
 	const struct hop_envelope *e = &a->envelope;
 	struct client_mail m = {
-		.reverse_path = e->reverse_path, .size = e->size, .utf8 = needs_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS, .prdr = e->flags & HOP_PRDR,
+		.reverse_path = e->reverse_path, .size = e->size, .utf8 = needs_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS && client_tls_info(a->link->client), .prdr = e->flags & HOP_PRDR,
 		.eight_bit = true, /* declared wherever it is offered: what the content holds is known too late, and saying so costs nothing (6152, 3) */
-		.ret = e->flags & HOP_RETURN_FULL ? 'F' : e->flags & HOP_RETURN_HEADERS ? 'H' : 0, .envelope_id = e->envelope_id,
+		.ret = e->flags & HOP_RETURN_FULL && !(e->flags & HOP_REQUIRETLS) ? 'F' : e->flags & (HOP_RETURN_FULL | HOP_RETURN_HEADERS) ? 'H' : 0, /* 8689, 5 */ .envelope_id = e->envelope_id,
 		.by_mode = !e->deliver_by_s ? 0 : e->flags & HOP_BY_RETURN ? 'R' : 'N', .by_trace = e->flags & HOP_BY_TRACE, .by_s = time_left_s(a),
 		.priority = e->priority ? e->priority - HOP_PRIORITY_BASE : 0
 	};

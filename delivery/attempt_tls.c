@@ -38,6 +38,18 @@ static void got_policy(void *arg, const struct tls_policy_answer *answer)
 	attempt_let_go(a);
 }
 
+/* RFC 8689, 5: what comes back to a sender says REQUIRETLS where it can, and goes all the same where it can't. */
+bool attempt_requires_tls(const struct attempt *a)
+{
+	return a->envelope.flags & HOP_REQUIRETLS && a->envelope.reverse_path.n;
+}
+
+/* RFC 8689, 5.1: not where REQUIRETLS is asked for. */
+bool attempt_waives_tls(const struct attempt *a)
+{
+	return a->envelope.flags & HOP_WAIVE_TLS && !(a->envelope.flags & HOP_REQUIRETLS);
+}
+
 /* An MTA-STS policy is a domain's, whether it has MX records or (so an attacker may say) none. */
 void attempt_ask_policy(struct attempt *a, const struct hosts_answer *found)
 {
@@ -48,7 +60,7 @@ void attempt_ask_policy(struct attempt *a, const struct hosts_answer *found)
 		hosts[i] = (struct tls_policy_host){ a->targets[i].host, a->targets[i].canonical, net_address_port(&a->targets[i].address), a->targets[i].secure };
 	a->policy_domain = of_domain ? arena_copy(&a->mem, found->domain) : SLICE_NONE;
 	struct tls_policy_question q = { .domain = a->policy_domain, .by_mx = found->by_mx, .mx_secure = found->secure, .hosts = hosts, .count = a->target_count,
-		.route_tls = a->choice.tls.n ? a->choice.tls : a->hops->tls, .require_tls = a->envelope.flags & HOP_REQUIRETLS };
+		.route_tls = a->choice.tls.n ? a->choice.tls : a->hops->tls, .require_tls = attempt_requires_tls(a), .waived = attempt_waives_tls(a) };
 	a->policy_query = tls_policy_find(hops_policy(a->hops), &q, got_policy, a);
 	mem_free(hosts);
 }
@@ -74,9 +86,15 @@ bool attempt_may_go_plain(const struct attempt *a)
 
 static void note(struct attempt *a, const struct tls_choice *c, enum tls_report_result result)
 {
+	struct buf ip = BUF_INIT(64);
+	if (attempt_waives_tls(a)) /* RFC 8460, 3: no reports on reports */
+		return;
+	struct net_ip to = net_ip_of(&a->targets[a->next].address);
+	net_ip_print(&ip, &to);
 	struct tls_report_event e = { .domain = a->policy_domain, .policy = c->policy, .policy_text = c->policy_text, .host = a->targets[a->next].host,
-		.result = result };
+		.ip = buf_slice(&ip), .result = result };
 	tls_report_note(a->hops->report, &e, clock_wall_s());
+	buf_free(&ip);
 }
 
 static bool is_testing(const struct tls_choice *c)

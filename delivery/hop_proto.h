@@ -43,14 +43,15 @@ enum {
 enum hop_flag {
 	HOP_8BIT = 1,          /* the client declared BODY=8BITMIME (what the content really holds is found out at the dot) */
 	HOP_UTF8 = 2,          /* SMTPUTF8: a hop without it is a 550 5.6.7 */
-	HOP_REQUIRETLS = 4,    /* RFC 8689: a hop that does not offer it over verified TLS is a 550 5.7.30 */
+	HOP_REQUIRETLS = 4,    /* RFC 8689: a hop that does not offer it over verified TLS is a 550 5.7.30, save for the null reverse-path (5) */
 	HOP_PRDR = 8,          /* the asker can use a reply for each recipient: ask a hop that offers PRDR for them */
 	HOP_RETURN_FULL = 16,  /* RET=FULL, RET=HDRS (RFC 3461), to hops that speak DSN */
 	HOP_RETURN_HEADERS = 32,
 	HOP_BY_RETURN = 64,    /* deliver_by_s is a limit: a hop that does not take it over is a 550 (RFC 2852, by-mode R) */
-	HOP_BY_TRACE = 128
+	HOP_BY_TRACE = 128,
+	HOP_WAIVE_TLS = 256    /* TLS-Required: No: what DANE and MTA-STS demand is not asked for; a route's demand holds, and so does HOP_REQUIRETLS */
 };
-enum { HOP_FLAGS = 255, HOP_PRIORITY_BASE = 10 };
+enum { HOP_FLAGS = 511, HOP_PRIORITY_BASE = 10 };
 
 struct hop_envelope {
 	struct slice transaction;

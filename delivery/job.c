@@ -351,7 +351,7 @@ static void copy_job(struct running *j, const struct job *from)
 	j->is = (struct job_request){
 		.envelope = { .transaction = arena_copy(mem, from->id), .place = arena_copy(mem, from->place), .route = arena_copy(mem, from->route),
 			.reverse_path = arena_copy(mem, from->reverse_path), .envelope_id = arena_copy(mem, from->envelope_id),
-			.flags = (from->eight_bit ? HOP_8BIT : 0u) | (from->utf8 ? HOP_UTF8 : 0u) | (from->require_tls ? HOP_REQUIRETLS : 0u) |
+			.flags = (from->eight_bit ? HOP_8BIT : 0u) | (from->utf8 ? HOP_UTF8 : 0u) | (from->require_tls ? HOP_REQUIRETLS : 0u) | (from->waive_tls ? HOP_WAIVE_TLS : 0u) |
 				(from->return_full ? HOP_RETURN_FULL : 0u) | (from->return_headers ? HOP_RETURN_HEADERS : 0u) |
 				(from->deliver_by_return ? HOP_BY_RETURN : 0u) | (from->deliver_by_trace ? HOP_BY_TRACE : 0u),
 			.deliver_by_s = (uint64_t)from->deliver_by_s, .priority = from->priority ? (uint8_t)(from->priority + HOP_PRIORITY_BASE) : 0 },

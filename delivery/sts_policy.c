@@ -3,6 +3,8 @@
 #include "base/text.h"
 #include "delivery/sts.h"
 
+static const uint64_t MOST_AGE_S = 9999999999; /* ten digits; more than STS_MAX_AGE_S is as much as that */
+
 /* "key: value" lines that end with LF or CRLF; what isn't known is skipped (RFC 8461, 3.2). */
 static bool next_field(struct slice *text, struct slice *key, struct slice *value)
 {
@@ -46,13 +48,13 @@ bool sts_parse(struct slice text, struct arena *mem, struct sts_policy *out)
 	*out = (struct sts_policy){ .mode = STS_NONE };
 	while (next_field(&text, &key, &value)) {
 		if (slice_eq(key, SLICE("version"))) {
-			version = slice_eq(value, SLICE("STSv1"));
+			version = version || slice_eq(value, SLICE("STSv1")); /* 3.2: of fields that come twice the first counts */
 			if (!version)
 				return false;
 		} else if (slice_eq(key, SLICE("mode"))) {
 			mode = mode || read_mode(value, &out->mode);
 		} else if (slice_eq(key, SLICE("max_age"))) {
-			age = age || scan_uint_all(value, UINT32_MAX, &out->max_age_s);
+			age = age || scan_uint_all(value, MOST_AGE_S, &out->max_age_s);
 		} else if (slice_eq(key, SLICE("mx"))) {
 			if (!is_host_pattern(value) || out->mx_count == STS_MAX_MX)
 				return false;

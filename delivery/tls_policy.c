@@ -34,7 +34,7 @@ struct tls_policy_query {
 	struct tls_policy *policy;
 	struct arena mem;
 	struct slice domain;
-	bool by_mx, mx_secure, require_tls;
+	bool by_mx, mx_secure, require_tls, waived;
 	struct slice word;         /* what route or setting say */
 	struct host *hosts;
 	size_t count, waiting;
@@ -172,7 +172,7 @@ static struct tls_choice decide(struct tls_policy_query *q, const struct host *h
 		return verified(q, "sts");
 	if (is_word(q, "encrypt"))
 		return encrypted(q, TLS_USE_MUST, "encrypt");
-	return q->kept.mode == STS_TESTING ? tested(q) : encrypted(q, TLS_USE_MAY, "opportunistic");
+	return q->kept.mode == STS_TESTING ? tested(q) : encrypted(q, TLS_USE_MAY, q->waived ? "waived" : "opportunistic");
 }
 
 /* The domain's policy as its report has it (RFC 8460, 4.4). */
@@ -313,6 +313,8 @@ static void ask_tlsa(struct tls_policy_query *q, struct host *h)
 static bool wants_tlsa(const struct tls_policy_query *q, const struct host *h)
 {
 	struct net_ip ip;
+	if (q->waived)
+		return false;
 	bool named = h->is.name.n && !net_ip_parse(h->is.name, &ip) && h->is.name.p[0] != '[';
 	return q->policy->setup.dane && named && (h->is.secure || h->is.canonical.n) && (!q->by_mx || q->mx_secure) && (q->require_tls || !is_word(q, "none"));
 }
@@ -327,7 +329,7 @@ static size_t first_same(const struct tls_policy_query *q, size_t i)
 
 static void ask(struct tls_policy_query *q)
 {
-	bool sts = q->policy->setup.sts && q->domain.n && (q->require_tls || !is_word(q, "none"));
+	bool sts = q->policy->setup.sts && q->domain.n && !q->waived && (q->require_tls || !is_word(q, "none"));
 	q->waiting = 1; /* ourselves, so that no answer ends it early */
 	for (size_t i = 0; i < q->count; i++) {
 		q->hosts[i].same = first_same(q, i);
@@ -353,6 +355,7 @@ struct tls_policy_query *tls_policy_find(struct tls_policy *p, const struct tls_
 	q->count = asked->count < TLS_POLICY_MAX_HOSTS ? asked->count : TLS_POLICY_MAX_HOSTS;
 	q->domain = arena_copy(&q->mem, asked->domain);
 	q->word = arena_copy(&q->mem, asked->route_tls.n ? asked->route_tls : p->setup.standard);
+	q->waived = asked->waived && (is_word(q, "may") || is_word(q, "encrypt"));
 	q->hosts = mem_new_array(q->count ? q->count : 1, sizeof *q->hosts);
 	for (size_t i = 0; i < q->count; i++) {
 		q->hosts[i].owner = q;

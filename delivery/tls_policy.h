@@ -18,7 +18,7 @@
  *	4. opportunistic: any TLS that is offered, else none
  *
  * REQUIRETLS (RFC 8689) demands 2, 3 or `verify` whatever else is said. A host whose TLSA records can't be looked up is not used now: an attacker who
- * breaks DNS gains a delay. A host that is an alias has the TLSA records of the name behind it, else its own (RFC 7672, 2.2.2). */
+ * breaks DNS gains a delay. TLS-Required: No, of the same RFC, waives 2 and 3. A host that is an alias has the TLSA records of the name behind it, else its own (RFC 7672, 2.2.2). */
 struct tls_policy;
 struct tls_context;
 
@@ -47,6 +47,7 @@ struct tls_policy_question {
 	size_t count;
 	struct slice route_tls;    /* the route's word, "" none */
 	bool require_tls;
+	bool waived;               /* the sender asks for neither 2 nor 3; the route's word holds */
 };
 
 enum tls_use { TLS_USE_NEVER, TLS_USE_MAY, TLS_USE_MUST };
@@ -55,7 +56,7 @@ struct tls_choice {
 	enum tls_use use;
 	struct tls_context *context; /* NULL where use is TLS_USE_NEVER; tls_hold keeps it behind the call */
 	struct slice base;         /* whose TLSA records these are, for SNI; "" where there are none */
-	const char *how;           /* "none", "opportunistic", "encrypt", "verify", "dane", "dane-unusable", "sts", "sts-testing": in the log as policy=HOW */
+	const char *how;           /* "none", "opportunistic", "encrypt", "verify", "dane", "dane-unusable", "sts", "sts-testing", "waived": in the log as policy=HOW */
 	struct mail_status status;
 	enum tls_report_policy policy; /* the domain's own policy, for its report */
 	struct slice policy_text;  /* its lines */

@@ -180,6 +180,22 @@ static void add_time(struct buf *out, const char *name, int64_t t)
 	buf_free(&text);
 }
 
+/* The patterns once more, where readers look for them. */
+static void add_mx_hosts(struct buf *out, struct slice lines)
+{
+	const char *before = "";
+	buf_add_cstr(out, ",\"mx-host\":[");
+	while (lines.n) {
+		struct slice line = slice_trim(slice_cut(lines, '\n', &lines));
+		if (!slice_starts(line, SLICE("mx: ")))
+			continue;
+		buf_add_cstr(out, before);
+		text_add_json(out, slice_skip(line, 4));
+		before = ",";
+	}
+	buf_add_byte(out, ']');
+}
+
 static void add_policy(struct buf *out, const struct tls_report_day *d)
 {
 	static const char *const names[] = { "no-policy-found", "tlsa", "sts" };
@@ -198,6 +214,8 @@ static void add_policy(struct buf *out, const struct tls_report_day *d)
 	}
 	buf_add_byte(out, ',');
 	add_member(out, "policy-domain", get(d->domain, sizeof d->domain));
+	if (d->policy == TLS_REPORT_STS)
+		add_mx_hosts(out, get(d->policy_text, sizeof d->policy_text));
 	buf_add_byte(out, '}');
 }
 
@@ -210,7 +228,7 @@ static void add_failures(struct buf *out, const struct tls_report_day *d)
 		add_member(out, "result-type", slice_of(results[f->result <= TLS_REPORT_WEBPKI ? f->result : TLS_REPORT_VALIDATION]));
 		buf_add_byte(out, ',');
 		if (f->ip[0]) {
-			add_member(out, "sending-mta-ip", get(f->ip, sizeof f->ip));
+			add_member(out, "receiving-ip", get(f->ip, sizeof f->ip));
 			buf_add_byte(out, ',');
 		}
 		add_member(out, "receiving-mx-hostname", get(f->host, sizeof f->host));

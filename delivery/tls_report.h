@@ -27,7 +27,7 @@ struct tls_report_event {
 	struct slice domain;             /* whose policy it is */
 	enum tls_report_policy policy;
 	struct slice policy_text;        /* lines: TLSA records, or the STS policy */
-	struct slice host, ip;           /* the receiving host, our own address ("" not known) */
+	struct slice host, ip;           /* the receiving host, its address ("" not known) */
 	enum tls_report_result result;
 };
 

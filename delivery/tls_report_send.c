@@ -30,7 +30,7 @@ static void add_head(const struct report *r, struct slice to, const char *bounda
 	buf_addf(out, "From: <%s>\nTo: <%.*s>\nDate: ", r->from, SLICE_FMT(to));
 	mail_date_print(out, clock_wall_s(), 0);
 	buf_addf(out, "\nMessage-ID: <%s>\nSubject: Report Domain: %s Submitter: %s Report-ID: <%s>\nTLS-Report-Domain: %s\nTLS-Report-Submitter: %s\n"
-	              "MIME-Version: 1.0\nAuto-Submitted: auto-generated\nContent-Type: multipart/report; report-type=\"tlsrpt\";\n\tboundary=\"%s\"\n\n",
+	              "TLS-Required: No\nMIME-Version: 1.0\nAuto-Submitted: auto-generated\nContent-Type: multipart/report; report-type=\"tlsrpt\";\n\tboundary=\"%s\"\n\n",
 	         r->id, r->domain, r->host, r->id, r->domain, r->host, boundary);
 }
 

@@ -116,7 +116,7 @@ static void send_job(struct attempt *a, struct ipc *to, struct slice place, stru
 	struct buf payload = BUF_INIT(MAX_JOB);
 	struct job j = {
 		.id = e->id, .place = place, .route = e->recipients[a->picked[0]].route, .reverse_path = e->reverse_path, .envelope_id = e->envelope_id,
-		.return_full = e->return_full, .return_headers = e->return_headers, .utf8 = e->utf8, .eight_bit = e->eight_bit, .require_tls = e->require_tls,
+		.return_full = e->return_full, .return_headers = e->return_headers, .utf8 = e->utf8, .eight_bit = e->eight_bit, .require_tls = e->require_tls, .waive_tls = e->waive_tls,
 		.ask_host = e->report && e->evidence.grade == EVIDENCE_SPF, .priority = e->priority, .deliver_by_s = e->deliver_by_s,
 		.deliver_by_return = e->deliver_by_return, .deliver_by_trace = e->deliver_by_trace, .content_offset = a->message.content_offset, .content_length = a->message.content_length,
 		.recipients = recipients, .recipient_count = count

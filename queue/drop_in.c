@@ -288,6 +288,7 @@ static void take_one(struct drop_round *r, struct dropped *d)
 	struct envelope e = { .id = unique_slice(&id), .arrived_s = clock_wall_s(), .evidence = evidence_of(q, d), .reverse_path = d->drop.reverse_path,
 		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .return_headers = d->drop.return_headers, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
 		              .client = SLICE("local"), .transaction = unique_slice(&id), .recipient_count = d->drop.recipient_count };
+	e.waive_tls = mail_header_waives_tls(buf_slice(&d->content));
 	e.sign = may_be_signed(q, d, &e.evidence);
 	e.expires_s = queue_expiry(e.arrived_s);
 	e.recipients = ARENA_ARRAY(&d->mem, struct envelope_recipient, d->drop.recipient_count ? d->drop.recipient_count : 1);

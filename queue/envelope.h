@@ -11,7 +11,7 @@
 /* What a queued message carries beside its content (RFC 5321 envelope, RFC 3461 DSN, and who the sender was proven to be).
  * envelope_admit is the only way in: a message enters the queue only if its failure can be reported to a proven reverse-path. */
 #define ENVELOPE_PLACE_LOCAL SLICE("local:")
-enum { ENVELOPE_VERSION = 2, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
+enum { ENVELOPE_VERSION = 3, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
 
 /* NOTIFY of RFC 3461, 4.1. None set: the client said nothing, which means FAILURE and DELAY. */
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
@@ -45,6 +45,7 @@ struct envelope {
 	struct slice envelope_id;         /* ENVID, decoded */
 	bool return_full, return_headers; /* RET=FULL, RET=HDRS: passed on to DSN-speaking hops; our own reports carry headers only */
 	bool utf8, eight_bit, require_tls;
+	bool waive_tls;                   /* TLS-Required: No of a sender whom we know; REQUIRETLS outdoes it (RFC 8689) */
 	int8_t priority;                  /* MT-PRIORITY -9..9 (RFC 6710) */
 	int64_t deliver_by_s;             /* DELIVERBY deadline (RFC 2852), 0 none */
 	bool deliver_by_return;           /* by-mode R: fail at the deadline; N: notify and go on */

@@ -20,7 +20,7 @@ static const struct record_row job_rows[] = {
 	RECORD_ROW(13, RECORD_FLAG, job, deliver_by_return),                  RECORD_ROW(14, RECORD_UINT64, job, content_offset),
 	RECORD_ROW(15, RECORD_UINT64, job, content_length),                   RECORD_ROW_MAX(16, RECORD_BYTES, job, route, MAX_TEXT),
 	RECORD_ROW_MAX(17, RECORD_BYTES, job, sign_keys, MAX_TEXT),           RECORD_ROW(18, RECORD_FLAG, job, return_headers),
-	RECORD_ROW(19, RECORD_FLAG, job, deliver_by_trace),
+	RECORD_ROW(19, RECORD_FLAG, job, deliver_by_trace),                   RECORD_ROW(20, RECORD_FLAG, job, waive_tls),
 };
 
 static const struct record_row recipient_rows[] = {

@@ -50,7 +50,7 @@ struct job {
 	struct slice envelope_id;     /* ENVID, decoded */
 	bool return_full, return_headers; /* RET=FULL, RET=HDRS */
 	bool utf8, eight_bit;         /* the message needs SMTPUTF8; it is 8BITMIME */
-	bool require_tls;             /* RFC 8689 */
+	bool require_tls, waive_tls;  /* RFC 8689 */
 	struct slice sign_domain;     /* made by the queue itself: DKIM-sign it as this domain; "" not (queue/job_sign.h) */
 	struct slice sign_keys;       /* and with these keys, as a line of `signers` has them */
 	bool ask_host;                /* ask JOB_HOST before a host is dialled */

@@ -145,7 +145,7 @@ static struct envelope envelope_of(struct telling *t, const struct unique *id, s
 	int64_t now = clock_wall_s();
 	*to = queue_address(t->queue, t->told.envelope.reverse_path, &t->mem);
 	return (struct envelope){ .id = unique_slice(id), .arrived_s = now, .expires_s = queue_expiry(now), .evidence = t->told.envelope.evidence, .report = true,
-		                  .reverse_path = SLICE(""), .utf8 = !slice_is_ascii(to->address), .client = SLICE("local"), .transaction = t->told.envelope.transaction, .sign = true,
+		                  .reverse_path = SLICE(""), .utf8 = !slice_is_ascii(to->address), .require_tls = t->told.envelope.require_tls, .client = SLICE("local"), .transaction = t->told.envelope.transaction, .sign = true,
 		                  .recipients = to, .recipient_count = 1 };
 }
 

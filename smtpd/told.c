@@ -116,7 +116,7 @@ void told_taken(struct peer *queue, const struct session_facts *f, const struct 
 {
 	const struct transaction_facts *t = f->transaction;
 	struct envelope e = { .id = unique_slice(&t->id), .evidence = t->evidence, .reverse_path = t->sender, .envelope_id = t->envelope_id, .return_full = t->return_full, .utf8 = t->utf8,
-		              .eight_bit = t->eight_bit, .client = slice_of(f->ip_text), .transaction = unique_slice(&t->id), .message_id = message_id };
+		              .eight_bit = t->eight_bit, .require_tls = t->require_tls, .client = slice_of(f->ip_text), .transaction = unique_slice(&t->id), .message_id = message_id };
 	size_t interested = t->sender.n && !t->quarantine.n ? count_interested(t) : 0;
 	if (!interested)
 		return;

@@ -46,10 +46,10 @@ class Authority:
 
 
 class FakeMX:
-    """Takes every message; messages: [(inside TLS, content)]. starttls: its answer to the word; 'broken': what follows is no TLS. names: the hosts that clients named (SNI)."""
+    """Takes every message; messages: [(inside TLS, content)]; mails: its MAIL line. starttls: its answer to the word; 'broken': what follows is no TLS. names: the hosts that clients named (SNI)."""
 
     def __init__(self, address, port, cert=None, login=None, starttls='220 go', offer=('REQUIRETLS',)):
-        self.starttls, self.offer, self.names = starttls, offer, []
+        self.starttls, self.offer, self.names, self.mails = starttls, offer, [], []
         self.cert, self.messages, self.sessions, self.login, self.tried = cert, [], 0, login, []
         self.listener = socket.create_server((address, port), backlog=20)
         threading.Thread(target=self._serve, daemon=True).start()
@@ -65,12 +65,14 @@ class FakeMX:
     def _session(self, c):
         self.sessions += 1
         secure = good = False
+        mail = b''
         try:
             c.settimeout(20)
             f = c.makefile('rb')
             c.sendall(b'220 fake ESMTP\r\n')
             while line := f.readline():
                 verb = line.strip().upper()
+                mail = line.strip() if verb.startswith(b'MAIL') else mail
                 if verb.startswith((b'EHLO', b'HELO')):
                     c.sendall(b'250-fake\r\n250-PIPELINING\r\n' + (b'250-STARTTLS\r\n' if self.cert and not secure else b'') + (b'250-AUTH PLAIN LOGIN\r\n' if self.login and secure else b'') +
                               b''.join(f'250-{w}\r\n'.encode() for w in self.offer) + b'250 8BITMIME\r\n')
@@ -100,6 +102,7 @@ class FakeMX:
                     content = b''
                     while (line := f.readline()) not in (b'.\r\n', b''):
                         content += line
+                    self.mails.append(mail.decode())
                     self.messages.append((secure, content))
                     c.sendall(b'250 taken\r\n')
                 elif verb == b'QUIT':
@@ -117,10 +120,10 @@ class FakeMX:
 
 
 class Https:
-    """Serves pages {(host, path): (status, type, body)} by the certificate of each host (SNI)."""
+    """Serves pages {(host, path): (status, type, body)} by the certificate of each host (SNI). posted: [(path, type, body)], answered by what stands in answers, then 201."""
 
     def __init__(self, port, certs):
-        self.pages, self.asked = {}, []
+        self.pages, self.asked, self.posted, self.answers = {}, [], [], []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -134,6 +137,11 @@ class Https:
                     self.send_header('Location', body)
                 self.end_headers()
                 self.wfile.write(body.encode())
+
+            def do_POST(self):
+                outer.posted.append((self.path, self.headers['Content-Type'], self.rfile.read(int(self.headers['Content-Length']))))
+                self.send_response(outer.answers.pop(0) if outer.answers else 201)
+                self.end_headers()
 
             def log_message(self, *_):
                 pass

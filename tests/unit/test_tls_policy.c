@@ -135,13 +135,15 @@ struct row {
 	const char *want;
 };
 
+static bool waived;
+
 static const char *decide(struct world *w, const struct row *r)
 {
 	struct tls_policy_setup setup = { w->loop, w->dns, w->sts, true, slice_of(r->standard) };
 	struct tls_policy *p = tls_policy_new(&setup);
 	struct slice canonical, name = slice_cut(slice_of(r->host), '>', &canonical);
 	struct tls_policy_host host = { name, canonical, 25, r->host_secure };
-	struct tls_policy_question q = { slice_of(r->domain), true, r->mx_secure, &host, 1, slice_of(r->word), r->require };
+	struct tls_policy_question q = { slice_of(r->domain), true, r->mx_secure, &host, 1, slice_of(r->word), r->require, waived };
 	w->said[0] = '\0';
 	tls_policy_find(p, &q, decided, w);
 	loop_run(w->loop);
@@ -309,9 +311,33 @@ static int start(void **state)
 	return error;
 }
 
+/* RFC 8689, 5: not what a route demands, nor against REQUIRETLS. */
+static void what_the_recipients_domain_demands_can_be_waived(void **state)
+{
+	static const struct row rows[] = {
+		{ "plain.test", "mx.plain.test", "", "may", true, true, false, "waived may" },
+		{ "plain.test", "dane.a.test", "", "may", true, true, false, "waived may" },
+		{ "plain.test", "broken.a.test", "", "may", true, true, false, "waived may" },
+		{ "plain.test", "dane.a.test", "", "encrypt", true, true, false, "encrypt must" },
+		{ "plain.test", "dane.a.test", "dane", "may", true, true, false, "dane must" },
+		{ "plain.test", "dane.a.test", "verify", "may", true, true, false, "dane must" },
+		{ "plain.test", "dane.a.test", "", "verify", true, true, false, "dane must" },
+		{ "plain.test", "dane.a.test", "none", "may", true, true, false, "none never" },
+	};
+	struct world w;
+	(void)state;
+	open_world(&w, true);
+	waived = true;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		assert_string_equal(decide(&w, &rows[i]), rows[i].want);
+	waived = false;
+	close_world(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_the_recipients_domain_demands_can_be_waived),
 		cmocka_unit_test(policies_are_read_as_the_rfc_says),
 		cmocka_unit_test(records_are_read_as_the_rfc_says),
 		cmocka_unit_test(each_world_gets_its_policy),

@@ -50,9 +50,9 @@ static void a_day_is_told_when_it_is_over(void **state)
 	assert_string_equal(json.p,
 		"{\"organization-name\":\"Example \\\"Inc\\\"\",\"date-range\":{\"start-datetime\":\"2025-11-25T00:00:00Z\",\"end-datetime\":\"2025-11-25T23:59:59Z\"},"
 		"\"contact-info\":\"tls@example.test\",\"report-id\":\"1@mx\",\"policies\":[{\"policy\":{\"policy-type\":\"sts\",\"policy-string\":[\"version: STSv1\","
-		"\"mode: enforce\",\"mx: mx.a.test\"],\"policy-domain\":\"a.test\"},\"summary\":{\"total-successful-session-count\":5,\"total-failure-session-count\":3},"
-		"\"failure-details\":[{\"result-type\":\"certificate-expired\",\"sending-mta-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":2},"
-		"{\"result-type\":\"certificate-host-mismatch\",\"sending-mta-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":1}]}]}\n");
+		"\"mode: enforce\",\"mx: mx.a.test\"],\"policy-domain\":\"a.test\",\"mx-host\":[\"mx.a.test\"]},\"summary\":{\"total-successful-session-count\":5,\"total-failure-session-count\":3},"
+		"\"failure-details\":[{\"result-type\":\"certificate-expired\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":2},"
+		"{\"result-type\":\"certificate-host-mismatch\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":1}]}]}\n");
 	buf_free(&json);
 	tls_report_free(r);
 	mem_free(d);
