@@ -67,6 +67,7 @@ static int run_check(struct ctl *c, int argc, char **argv)
 	if (settings == -ENOENT)
 		return CTL_CONFIG;
 	bool good = check_maps(c, settings == 0, &wrong, &entries) && settings == 0;
+	good = maps_check_sync(c, &wrong) && good;
 	ctl_complain(&wrong);
 	size_t count = wrong.count;
 	complaint_free(&wrong);
@@ -119,7 +120,7 @@ static int run_settings(struct ctl *c, int argc, char **argv)
 
 const struct ctl_command ctl_house_commands[] = {
 	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them, which it has when the command ends; with --no-prove only to see whether and how fast it works.", run_compile },
-	{ "check", "", "Reads porter.conf and the text maps as they stand and tells everything that is wrong.", run_check },
+	{ "check", "", "Reads porter.conf, the text maps and the file sync as they stand and tells everything that is wrong.", run_check },
 	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts, and whether bounces of mail that was never sent here rise (joe-job): twenty or more in the last hour, and more than five times the mean of an hour in the week before.", run_status },
 	{ "reload", "", "Reads porter.conf again: new processes serve, the old ones end with their last session.", run_reload },
 	{ "stop", "", "Ends the running server in order.", run_stop },

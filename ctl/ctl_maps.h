@@ -28,6 +28,9 @@ bool maps_is_ourselves(const struct maps_own *o, struct slice place);
 /* "ADDRESS", "<ADDRESS>" as people type it. False: told on standard error. */
 bool maps_read_path(struct ctl *c, const char *text, struct mail_path *out);
 
+/* The file sync, whose lines say where maps come from; that there is none is fine. False: told. */
+bool maps_check_sync(struct ctl *c, struct complaints *wrong);
+
 /* DIRECTORY/NAME of a text map, in c->mem. */
 char *maps_path(struct ctl *c, struct slice name);
 #endif

@@ -25,19 +25,57 @@
 
 enum { MAX_RESULT = 1 << 30 };
 
+/* Told here, and by a running porterd to the postmaster. name "": of no map in particular. */
+static int alert(struct ctl *c, struct slice name, const char *why)
+{
+	struct buf text = BUF_INIT(1000), reply = BUF_INIT(4096);
+	buf_addf(&text, "sync%s%.*s: %s; %s", name.n ? " " : "", SLICE_FMT(name), why, name.n ? "the map stays as it is" : "no map is fetched");
+	const char *words[] = { "alert", arena_cstr(&c->mem, buf_slice(&text)) };
+	ctl_ask(c, "parent", words, 2, &reply); /* that none runs, or does not know the word, is fine: it is told here, too */
+	int code = ctl_fail(CTL_DATA, "%s", words[1]);
+	buf_free(&text);
+	buf_free(&reply);
+	return code;
+}
+
 static struct map_text *read_sync(struct ctl *c, struct buf *text, int *code)
 {
 	struct complaints wrong = { BUF_INIT(1 << 20), 0 };
 	struct map_text *t = NULL;
 	char *path = maps_path(c, SLICE("sync"));
 	int error = ctl_read_file(path, 1 << 20, text);
-	if (error)
-		*code = ctl_fail(CTL_NO_INPUT, "%s: %s; it says where maps come from, see porter-maps(5)", path, strerror(-error));
-	else if (!map_text_read(buf_slice(text), SLICE("sync"), sync_source_key, NULL, false, &wrong, &t))
-		*code = CTL_DATA;
+	bool good = !error && map_text_read(buf_slice(text), SLICE("sync"), sync_source_key, NULL, false, &wrong, &t);
 	ctl_complain(&wrong);
 	complaint_free(&wrong);
-	return t;
+	if (error)
+		*code = ctl_fail(CTL_NO_INPUT, "%s: %s; it says where maps come from, see porter-maps(5)", path, strerror(-error));
+	else if (!good)
+		*code = alert(c, SLICE(""), "a line of the file sync can't be read");
+	return good ? t : NULL;
+}
+
+/* porterctl check: the lines, not what comes. */
+bool maps_check_sync(struct ctl *c, struct complaints *wrong)
+{
+	struct buf text;
+	struct map_text *t = NULL;
+	size_t before = wrong->count;
+	int error = ctl_read_file(maps_path(c, SLICE("sync")), 1 << 20, &text);
+	if (error && error != -ENOENT)
+		complaint_add(wrong, SLICE("sync"), 0, "it can't be read: %s", strerror(-error));
+	if (error)
+		return wrong->count == before;
+	map_text_read(buf_slice(&text), SLICE("sync"), sync_source_key, NULL, false, wrong, &t);
+	for (size_t i = 0; i < map_text_count(t); i++) {
+		const struct map_entry *e = map_text_at(t, i);
+		struct sync_source s = { .name = e->key };
+		const char *why = sync_source_read(e->value, &c->mem, &s);
+		if (why)
+			complaint_add(wrong, SLICE("sync"), e->line, "%.*s: %s", SLICE_FMT(e->key), why);
+	}
+	map_text_free(t);
+	buf_free(&text);
+	return wrong->count == before;
 }
 
 /* A command ----------------------------------------------------------------------------------------------------------------------------- */
@@ -94,7 +132,11 @@ static const char *collect(int fd, pid_t pid, struct buf *out)
 		}
 		usleep(10000);
 	}
-	return why ? why : !WIFEXITED(status) ? "it was killed" : WEXITSTATUS(status) ? "it ended with an error" : NULL;
+	if (why || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		return why;
+	static char ended[60];
+	snprintf(ended, sizeof ended, WIFEXITED(status) ? "it ended with exit code %d" : "it was killed by signal %d", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	return ended;
 }
 
 static const char *run_command(const struct sync_source *s, struct buf *out)
@@ -203,25 +245,15 @@ static const char *judge(struct ctl *c, struct map_set *set, const struct sync_s
 
 /* One map ------------------------------------------------------------------------------------------------------------------------------- */
 
-static int alert(struct ctl *c, struct slice name, const char *why)
-{
-	struct buf text = BUF_INIT(400), reply = BUF_INIT(4096);
-	buf_addf(&text, "sync %.*s: %s; the map stays as it is", SLICE_FMT(name), why);
-	const char *words[] = { "alert", arena_cstr(&c->mem, buf_slice(&text)) };
-	ctl_ask(c, "parent", words, 2, &reply); /* that none runs, or does not know the word, is fine: it is told here, too */
-	int code = ctl_fail(CTL_DATA, "%s", words[1]);
-	buf_free(&text);
-	buf_free(&reply);
-	return code;
-}
-
 static int take(struct ctl *c, const struct sync_source *s, struct slice text, bool force)
 {
 	struct edit e;
 	struct comparing x = { NULL, 0, 0 };
 	int code;
-	if (!edit_begin(c, &e, &code))
+	if (!edit_begin(c, &e, &code)) {
+		alert(c, s->name, "the maps can't be edited just now");
 		return code;
+	}
 	const char *why = judge(c, e.set, s, text, force, &x);
 	uint64_t now = x.new ? map_text_count(x.new) : 0;
 	map_text_free(x.new);
@@ -247,7 +279,7 @@ static int sync_one(struct ctl *c, const struct map_entry *e, bool force)
 	struct buf text = BUF_INIT(MAX_RESULT);
 	const char *why = sync_source_read(e->value, &c->mem, &s);
 	if (why)
-		return ctl_fail(CTL_DATA, "sync:%u: %.*s: %s", e->line, SLICE_FMT(e->key), why);
+		return alert(c, s.name, why);
 	buf_addf(&text, "# by porterctl sync %.*s; changes made here are lost\n", SLICE_FMT(s.name));
 	why = s.is_ldap ? run_ldap(c, &s, &text) : run_command(&s, &text);
 	int code = why ? alert(c, s.name, why) : take(c, &s, buf_slice(&text), force);

@@ -328,6 +328,17 @@ with Porter('maps') as p:
     p.ctl('sync', 'inner')
     check('a synchronised map that fails is an alert in status', 'sync inner' in json.dumps(p.status()), json.dumps(p.status())[:500])
 
+    p.map('sync', 'inner command every=soon /nowhere/list\nother exec /x\n')
+    r = p.ctl('check')
+    check('check reads the file sync, too', r.returncode == 65 and 'sync:1: inner' in r.stderr and 'sync:2: other' in r.stderr, r.stderr)
+    p.ctl('sync', '--due')
+    check('a line of it that is wrong is an alert as well', 'sync other' in json.dumps(p.status()), json.dumps(p.status())[:500])
+    p.map('sync', 'inner command /x\ninner command /y\n')
+    check('and so is a file that can not be read', p.ctl('sync', '--due').returncode == 65 and 'a line of the file sync' in json.dumps(p.status()), json.dumps(p.status())[:500])
+    p.map('sync', 'inner command /bin/false\n')
+    check('a command that fails is told with its exit code', 'exit code 1;' in p.ctl('sync', 'inner').stderr)
+    p.map('sync', '')
+
     # -- maps removed under the running server ----------------------------------------------------------------------------------------
     (p.etc / 'aliases').unlink()
     r = p.ctl('compile')
