@@ -65,8 +65,8 @@ bool maps_check_sync(struct ctl *c, struct complaints *wrong)
 		complaint_add(wrong, SLICE("sync"), 0, "it can't be read: %s", strerror(-error));
 	if (error)
 		return wrong->count == before;
-	map_text_read(buf_slice(&text), SLICE("sync"), sync_source_key, NULL, false, wrong, &t);
-	for (size_t i = 0; i < map_text_count(t); i++) {
+	bool readable = map_text_read(buf_slice(&text), SLICE("sync"), sync_source_key, NULL, false, wrong, &t);
+	for (size_t i = 0; readable && i < map_text_count(t); i++) {
 		const struct map_entry *e = map_text_at(t, i);
 		struct sync_source s = { .name = e->key };
 		const char *why = sync_source_read(e->value, &c->mem, &s);
@@ -75,7 +75,7 @@ bool maps_check_sync(struct ctl *c, struct complaints *wrong)
 	}
 	map_text_free(t);
 	buf_free(&text);
-	return wrong->count == before;
+	return readable && wrong->count == before;
 }
 
 /* A command ----------------------------------------------------------------------------------------------------------------------------- */

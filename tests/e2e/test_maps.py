@@ -336,6 +336,9 @@ with Porter('maps') as p:
     p.map('sync', 'inner command /x\ninner command /y\n')
     check('and so is a file that can not be read', p.ctl('sync', '--due').returncode == 65 and 'a line of the file sync' in json.dumps(p.status()), json.dumps(p.status())[:500])
     p.map('sync', 'inner command /bin/false\n')
+    r = p.ctl('check')
+    check('which check tells with its lines', r.returncode == 65 and 'sync:2:' in r.stderr, r.stderr)
+    p.map('sync', 'inner command /bin/false\n')
     check('a command that fails is told with its exit code', 'exit code 1;' in p.ctl('sync', 'inner').stderr)
     p.map('sync', '')
 
