@@ -99,23 +99,19 @@ static bool read_password(char line[PASSWORD_MAX + 2])
 	return good;
 }
 
-/* The login's line gets a new hash and verifier. 0, or an exit code, told. */
-static int set_password(struct edit *e, const char *login)
+/* The login's line gets a new hash and verifier; 0, or an exit code, told. */
+static int set_password(struct edit *e, const char *login, char password[PASSWORD_MAX + 2])
 {
 	struct slice key, value;
 	uint32_t line;
-	char password[PASSWORD_MAX + 2];
 	enum answer a = edit_find(e, MAP_CREDENTIALS, login, &key, &line, &value);
 	if (a == UNSURE)
 		return CTL_USAGE;
 	if (a == FOUND && slice_starts(value, SLICE("hop ")))
 		return ctl_fail(CTL_USAGE, "%s is what we say to a next hop; edit credentials for that", login);
-	if (!read_password(password))
-		return CTL_DATA;
 	struct buf made = BUF_INIT(1000);
 	const char *why = NULL;
 	int error = password_make(slice_of(password), &made, &why);
-	mem_wipe(password, sizeof password);
 	if (!error)
 		error = a == FOUND ? edit_replace(e, MAP_CREDENTIALS, line, buf_slice(&made)) : edit_add(e, MAP_CREDENTIALS, slice_of(login), buf_slice(&made));
 	buf_free(&made);
@@ -132,6 +128,7 @@ static void add_option(struct buf *value, const char *name, const char *text)
 
 static int user_add(struct ctl *c, int argc, char **argv)
 {
+	char password[PASSWORD_MAX + 2];
 	const char *quota = ctl_value(&argc, argv, "--quota"), *size = ctl_value(&argc, argv, "--size"), *place = ctl_value(&argc, argv, "--place");
 	bool passwd = ctl_flag(&argc, argv, "--passwd");
 	struct edit e;
@@ -140,6 +137,8 @@ static int user_add(struct ctl *c, int argc, char **argv)
 	int code;
 	if (argc != 1 || argv[0][0] == '-')
 		return ctl_fail(CTL_USAGE, "user add [--quota SIZE] [--size SIZE] [--place PLACE] [--passwd] ADDRESS");
+	if (passwd && !read_password(password)) /* before the lock is taken: nobody else shall wait for somebody at a keyboard */
+		return CTL_DATA;
 	if (!edit_begin(c, &e, &code))
 		return code;
 	enum answer a = edit_find(&e, MAP_RECIPIENTS, argv[0], &key, &line, &value);
@@ -155,9 +154,10 @@ static int user_add(struct ctl *c, int argc, char **argv)
 	if (why)
 		code = ctl_fail(CTL_USAGE, "%s", why);
 	else if (passwd)
-		code = set_password(&e, argv[0]);
+		code = set_password(&e, argv[0], password);
 	else
 		code = 0;
+	mem_wipe(password, sizeof password);
 	if (!code)
 		note_unserved(&e, MAP_RECIPIENTS, key);
 	if (!code)
@@ -200,11 +200,17 @@ static int user_passwd(struct ctl *c, int argc, char **argv)
 {
 	struct edit e;
 	int code;
+	char password[PASSWORD_MAX + 2];
 	if (argc != 1)
 		return ctl_fail(CTL_USAGE, "user passwd LOGIN; the password is asked for, or read from standard input");
+	if (!ctl_settings(c))
+		return CTL_CONFIG;
+	if (!read_password(password))
+		return CTL_DATA;
 	if (!edit_begin(c, &e, &code))
 		return code;
-	code = set_password(&e, argv[0]);
+	code = set_password(&e, argv[0], password);
+	mem_wipe(password, sizeof password);
 	return code ? give_up(&e, code) : edit_finish(&e);
 }
 

@@ -159,6 +159,8 @@ with Porter('maps') as p:
     check('the password is in no file', 'secret word' not in line)
     check('a password is never taken from the arguments', p.ctl('user', 'passwd', 'carol@example.test', 'secret').returncode == 64 and (p.etc / 'credentials').read_text() == line)
 
+    meanwhile = []
+
     def on_terminal():
         pid, fd = pty.fork()
         if pid == 0:
@@ -175,12 +177,16 @@ with Porter('maps') as p:
                     break
                 said += got
             if sent < said.count(b': '):
+                if not sent:
+                    meanwhile.append(p.ctl('alias', 'add', 'meanwhile@example.test', 'alice').returncode)
                 sent += 1
                 os.write(fd, b'another word\n')
         os.close(fd)     # a hang-up ends it, if it still waits
         status = os.waitpid(pid, 0)[1]
         return status == 0 and b'another word' not in said
     check('user passwd asks twice on a terminal, without echo', on_terminal())
+    check('and while it asks others may edit', meanwhile == [0], meanwhile)
+    p.ctl('alias', 'del', 'meanwhile@example.test')
     check('alias add makes an alias', p.ctl('alias', 'add', 'team@example.test', 'alice', 'carol').returncode == 0 and soon(lambda: rcpt(p, 'team@example.test') == 250))
     before = (p.etc / 'recipients').read_text()
     r = p.ctl('user', 'del', 'carol@example.test')
