@@ -6,20 +6,33 @@
 #include "base/inflate.h"
 #include "base/json.h"
 #include "base/mail_mime.h"
+#include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "ctl/tables.h"
 
-enum { MAX_FILE = 32 << 20, MAX_JSON = 16 << 20, REPORT_MEM = 64 << 20, MAX_PIECES = 8 };
+enum { MAX_FILE = 32 << 20, MAX_JSON = 16 << 20, REPORT_MEM = 64 << 20, MAX_PIECES = 8, MAX_POLICIES = 10000, MAX_FAILURES = 20000 };
 
-/* What is known of the place that is being read; a policy or failure is told when the next one begins. */
+/* Members of JSON objects come in any order, so a report is read whole before it is told. */
+struct policy {
+	struct slice type, domain, good, bad;
+};
+struct failure {
+	uint64_t policy, place;
+	struct slice result, host, ip, count, reason;
+};
 struct report {
 	struct ctl *c;
-	struct slice organisation, start, type, domain, good, bad, result, host, count;
-	int failure;                   /* its place; -1 before the first */
+	struct slice organisation, start;
+	struct policy *policies;       /* by their place */
+	size_t policy_count;
+	struct failure *failures;      /* in the order in which they stand */
+	size_t failure_count;
 	size_t told;
 	struct buf out;
 };
+
+/* -- telling -------------------------------------------------------------------------------------------------------------------------------- */
 
 static void add_shown(struct buf *out, struct slice s)
 {
@@ -32,55 +45,75 @@ static void add_json(struct buf *out, const char *name, struct slice value)
 	text_add_json(out, value);
 }
 
-static void tell_json(struct report *r, bool failure)
+static void add_number(struct buf *out, const char *name, struct slice value)
 {
-	buf_addf(&r->out, "%s{\"organization\":", r->told ? ",\n" : "");
-	text_add_json(&r->out, r->organisation);
-	add_json(&r->out, "start", r->start);
-	add_json(&r->out, "domain", r->domain);
-	add_json(&r->out, "policy", r->type);
-	add_json(&r->out, failure ? "result" : "good", failure ? r->result : r->good);
-	add_json(&r->out, failure ? "host" : "bad", failure ? r->host : r->bad);
-	if (failure)
-		add_json(&r->out, "count", r->count);
-	buf_add_byte(&r->out, '}');
-	r->told++;
+	uint64_t n = 0;
+	scan_uint_all(value, UINT64_MAX / 2, &n);
+	buf_addf(out, ",\"%s\":%llu", name, (unsigned long long)n);
 }
 
-static void tell_text(struct report *r, bool failure)
+static void begin_json(struct report *r, const struct policy *p)
 {
-	const struct slice line[] = { r->start, r->domain, r->type, failure ? r->count : r->good, failure ? r->result : r->bad, failure ? r->host : r->organisation };
-	static const char *const between[] = { "  ", "  ", "  ", " ", " ", "\n" }, *const good[] = { "  ", "  ", "  good ", " bad ", "  from ", "\n" };
-	if (failure)
-		buf_add_cstr(&r->out, "    ");
-	for (size_t i = failure ? 3 : 0; i < 6; i++) {
-		add_shown(&r->out, i == 0 ? slice_head(line[i], 10) : line[i]);
-		buf_add_cstr(&r->out, (failure ? between : good)[i]);
+	buf_add_cstr(&r->out, r->told ? ",\n{\"organization\":" : "{\"organization\":");
+	text_add_json(&r->out, r->organisation);
+	add_json(&r->out, "start", r->start);
+	add_json(&r->out, "domain", p->domain);
+	add_json(&r->out, "policy", p->type);
+}
+
+static void tell_policy(struct report *r, const struct policy *p)
+{
+	if (r->c->json) {
+		begin_json(r, p);
+		add_number(&r->out, "good", p->good);
+		add_number(&r->out, "bad", p->bad);
+		buf_add_byte(&r->out, '}');
+	} else {
+		const struct slice words[] = { slice_head(r->start, 10), p->domain, p->type, p->good, p->bad, r->organisation };
+		static const char *const before[] = { "", "  ", "  ", "  good ", " bad ", "  from " };
+		for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+			buf_add_cstr(&r->out, before[i]);
+			add_shown(&r->out, words[i]);
+		}
+		buf_add_byte(&r->out, '\n');
 	}
 	r->told++;
 }
 
-static void tell(struct report *r, bool failure)
+static void tell_failure(struct report *r, const struct policy *p, const struct failure *f)
 {
-	if (r->c->json)
-		tell_json(r, failure);
-	else
-		tell_text(r, failure);
+	if (r->c->json) {
+		begin_json(r, p);
+		add_json(&r->out, "result", f->result);
+		add_json(&r->out, "host", f->host);
+		add_json(&r->out, "ip", f->ip);
+		add_json(&r->out, "reason", f->reason);
+		add_number(&r->out, "count", f->count);
+		buf_add_byte(&r->out, '}');
+	} else {
+		const struct slice words[] = { f->count, f->result, f->host, f->ip, f->reason };
+		for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+			if (i > 2 && !words[i].n)
+				continue;
+			buf_add_cstr(&r->out, i ? " " : "    ");
+			add_shown(&r->out, words[i]);
+		}
+		buf_add_byte(&r->out, '\n');
+	}
+	r->told++;
 }
 
-static void end_failure(struct report *r)
+static void tell_all(struct report *r)
 {
-	if (r->failure >= 0)
-		tell(r, true);
-	r->failure = -1;
-	r->result = r->host = r->count = SLICE_NONE;
+	for (size_t i = 0; i < r->policy_count; i++) {
+		tell_policy(r, &r->policies[i]);
+		for (size_t k = 0; k < r->failure_count; k++)
+			if (r->failures[k].policy == i)
+				tell_failure(r, &r->policies[i], &r->failures[k]);
+	}
 }
 
-static void end_policy(struct report *r)
-{
-	end_failure(r);
-	r->type = r->domain = r->good = r->bad = SLICE_NONE;
-}
+/* -- reading -------------------------------------------------------------------------------------------------------------------------------- */
 
 static size_t split(struct slice path, struct slice piece[MAX_PIECES])
 {
@@ -90,29 +123,48 @@ static size_t split(struct slice path, struct slice piece[MAX_PIECES])
 	return n;
 }
 
-static void on_failure(struct report *r, const struct slice *piece, struct slice value)
+static struct policy *policy_at(struct report *r, uint64_t place)
 {
-	uint64_t place = 0;
-	scan_uint_all(piece[3], 1000000, &place);
-	if ((int)place != r->failure)
-		end_failure(r);
-	r->failure = (int)place;
-	if (slice_eq(piece[4], SLICE("result-type")))
-		r->result = value;
-	else if (slice_eq(piece[4], SLICE("receiving-mx-hostname")))
-		r->host = value;
-	else if (slice_eq(piece[4], SLICE("failed-session-count")))
-		r->count = value;
+	while (r->policy_count <= place) {
+		r->policies = mem_grow(r->policies, r->policy_count + 1, sizeof *r->policies);
+		r->policies[r->policy_count++] = (struct policy){ .type = SLICE_NONE };
+	}
+	return &r->policies[place];
 }
 
-static void on_summary(struct report *r, struct slice name, struct slice value)
+static struct failure *failure_at(struct report *r, uint64_t policy, uint64_t place)
 {
-	if (slice_eq(name, SLICE("total-successful-session-count")))
-		r->good = value;
-	else if (slice_eq(name, SLICE("total-failure-session-count")))
-		r->bad = value;
-	if (r->good.n && r->bad.n)
-		tell(r, false);
+	struct failure *last = r->failure_count ? &r->failures[r->failure_count - 1] : NULL;
+	if (last && last->policy == policy && last->place == place)
+		return last;
+	r->failures = mem_grow(r->failures, r->failure_count + 1, sizeof *r->failures);
+	r->failures[r->failure_count] = (struct failure){ .policy = policy, .place = place };
+	return &r->failures[r->failure_count++];
+}
+
+static void on_failure(struct failure *f, struct slice name, struct slice value)
+{
+	const struct {
+		struct slice name;
+		struct slice *to;
+	} known[] = { { SLICE("result-type"), &f->result }, { SLICE("receiving-mx-hostname"), &f->host }, { SLICE("receiving-ip"), &f->ip }, { SLICE("failed-session-count"), &f->count },
+		{ SLICE("failure-reason-code"), &f->reason } };
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (slice_eq(name, known[i].name))
+			*known[i].to = value;
+}
+
+static void on_policy(struct policy *p, struct slice part, struct slice name, struct slice value)
+{
+	bool policy = slice_eq(part, SLICE("policy")), summary = slice_eq(part, SLICE("summary"));
+	if (policy && slice_eq(name, SLICE("policy-type")))
+		p->type = value;
+	else if (policy && slice_eq(name, SLICE("policy-domain")))
+		p->domain = value;
+	else if (summary && slice_eq(name, SLICE("total-successful-session-count")))
+		p->good = value;
+	else if (summary && slice_eq(name, SLICE("total-failure-session-count")))
+		p->bad = value;
 }
 
 static bool on_value(void *arg, struct slice path, enum json_kind kind, struct slice value)
@@ -120,23 +172,18 @@ static bool on_value(void *arg, struct slice path, enum json_kind kind, struct s
 	struct report *r = arg;
 	struct slice piece[MAX_PIECES];
 	size_t n = split(path, piece);
+	uint64_t policy, place;
 	(void)kind;
 	if (slice_eq(path, SLICE("organization-name")))
 		r->organisation = value;
 	else if (slice_eq(path, SLICE("date-range.start-datetime")))
 		r->start = value;
-	if (n < 4 || !slice_eq(piece[0], SLICE("policies")))
+	if (n < 4 || !slice_eq(piece[0], SLICE("policies")) || !scan_uint_all(piece[1], MAX_POLICIES, &policy))
 		return true;
-	if (slice_eq(piece[2], SLICE("policy")) && slice_eq(piece[3], SLICE("policy-type"))) {
-		end_policy(r);
-		r->type = value;
-	} else if (slice_eq(piece[2], SLICE("policy")) && slice_eq(piece[3], SLICE("policy-domain"))) {
-		r->domain = value;
-	} else if (slice_eq(piece[2], SLICE("summary"))) {
-		on_summary(r, piece[3], value);
-	} else if (n == 5 && slice_eq(piece[2], SLICE("failure-details"))) {
-		on_failure(r, piece, value);
-	}
+	if (n == 5 && slice_eq(piece[2], SLICE("failure-details")) && r->failure_count < MAX_FAILURES && scan_uint_all(piece[3], MAX_FAILURES, &place))
+		on_failure(failure_at(r, policy, place), piece[4], value);
+	else if (n == 4)
+		on_policy(policy_at(r, policy), piece[2], piece[3], value);
 	return true;
 }
 
@@ -147,12 +194,12 @@ static bool try_report(struct report *r, struct slice data)
 	struct arena mem = ARENA_INIT(REPORT_MEM);
 	size_t before = r->told;
 	r->organisation = r->start = SLICE_NONE;
-	r->failure = -1;
-	end_policy(r);
+	r->policy_count = r->failure_count = 0;
 	bool good = inflate_any(data, &json) == 0;
-	struct slice numbers = buf_slice(&json); /* views of numbers live as long as json */
-	good = good && json_each(numbers, &mem, on_value, r) == 0;
-	end_policy(r);
+	struct slice text = buf_slice(&json); /* views of numbers live as long as json */
+	good = good && json_each(text, &mem, on_value, r) == 0;
+	if (good)
+		tell_all(r);
 	arena_free(&mem);
 	buf_free(&json);
 	return good && r->told > before;
@@ -194,7 +241,7 @@ static bool take_file(struct report *r, const char *path)
 
 static int run(struct ctl *c, int argc, char **argv)
 {
-	struct report r = { .c = c, .out = BUF_INIT(256 << 20), .failure = -1 };
+	struct report r = { .c = c, .out = BUF_INIT(256 << 20) };
 	bool good = true;
 	if (argc == 0 || ctl_unknown_option(argc, argv))
 		return ctl_fail(CTL_USAGE, "porterctl tls-reports FILE... (mails, .json or .json.gz; - is standard input)");
@@ -206,6 +253,8 @@ static int run(struct ctl *c, int argc, char **argv)
 		buf_add_cstr(&r.out, "]\n");
 	ctl_print(buf_slice(&r.out));
 	buf_free(&r.out);
+	mem_free(r.policies);
+	mem_free(r.failures);
 	return good ? 0 : CTL_DATA;
 }
 

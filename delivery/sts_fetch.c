@@ -63,14 +63,26 @@ static void keep(int folder, const char *domain, struct slice id, struct slice t
 	buf_free(&b);
 }
 
-static void tell_kept(int folder, const char *name)
+/* What is over goes, or the folder would grow by each domain that was ever written to. */
+static bool is_over(struct slice text, uint64_t fetched_s)
+{
+	struct sts_policy *p = MEM_NEW(struct sts_policy);
+	struct arena mem = ARENA_INIT(STS_MAX_TEXT);
+	bool over = !sts_parse(text, &mem, p) || fetched_s + p->max_age_s < (uint64_t)clock_wall_s();
+	arena_free(&mem);
+	mem_free(p);
+	return over;
+}
+
+/* True: it is kept. */
+static bool tell_kept(int folder, const char *name)
 {
 	struct buf b = BUF_INIT(MAX_FILE);
 	uint64_t fetched;
 	int fd;
 	ssize_t n = 1;
 	if (!is_domain(slice_of(name)) || file_open(folder, name, O_RDONLY | O_NOFOLLOW, 0, &fd))
-		return;
+		return false;
 	while (n > 0) {
 		char *room = buf_room(&b, 4096);
 		n = room ? read(fd, room, 4096) : -1;
@@ -79,9 +91,13 @@ static void tell_kept(int folder, const char *name)
 	}
 	file_close(&fd);
 	struct slice text = buf_slice(&b), line = slice_cut(text, '\n', &text);
-	if (n == 0 && scan_word(&line, SLICE("sts1 ")) && scan_uint(&line, INT64_MAX, &fetched) && scan_byte(&line, ' '))
+	bool good = n == 0 && scan_word(&line, SLICE("sts1 ")) && scan_uint(&line, INT64_MAX / 2, &fetched) && scan_byte(&line, ' '), over = good && is_over(text, fetched);
+	if (over)
+		file_unlink(folder, name);
+	else if (good)
 		tell(slice_of(name), line, text, (int64_t)fetched);
 	buf_free(&b);
+	return good && !over;
 }
 
 static int tell_all(int folder)
@@ -89,8 +105,8 @@ static int tell_all(int folder)
 	DIR *d = fdopendir(folder);
 	struct dirent *e;
 	size_t told = 0;
-	while (d && (e = readdir(d)) && told++ < MAX_KEPT)
-		tell_kept(dirfd(d), e->d_name);
+	while (d && told < MAX_KEPT && (e = readdir(d)))
+		told += tell_kept(dirfd(d), e->d_name);
 	if (d)
 		closedir(d);
 	return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """DANE and MTA-STS towards next hops, in a signed world of DNS on loopback; each downgrade is tried, none succeeds."""
-import re, sys, time
+import os, re, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -114,6 +114,9 @@ try:
     drop = p.spool / 'drop'
     drop.mkdir(exist_ok=True)
     drop.chmod(0o1733)
+    over = p.dir / 'sts/over.plain'
+    over.write_text('sts1 1000000000 1\nversion: STSv1\nmode: enforce\nmx: mx.over.plain\nmax_age: 86400\n')
+    os.chown(over, (p.dir / 'sts').stat().st_uid, (p.dir / 'sts').stat().st_gid)
     counts = bytearray((p.spool / 'tls-report').read_bytes())
     size = int.from_bytes(counts[12:16], 'little')                       # all of today becomes yesterday
     for at in range(32, len(counts) - size + 1, size):
@@ -124,6 +127,7 @@ try:
     p.set({'dns-resolvers': again.resolver, 'dns-trust-anchor': again.anchor})
     p.start()
     report = p.wait_log(r'tls-report .*domain=danebad\.test')
+    check('policies whose time is over are gone, the others stay', p.wait(lambda: not over.exists()) and 'sts.plain' in kept(), kept())
     check('a day that is over is reported to who asks for it', report)
     end = time.monotonic() + PATIENCE * SLOW
     while not [f for f in drop.iterdir() if not f.name.startswith('tmp.')] and time.monotonic() < end:

@@ -8,7 +8,11 @@ def traces(form):
         p.set({'log': 'here'})
         r = p.ctl('check')
         check(f'{form}: a log that is nowhere is refused, with its line', r.returncode == 78 and 'porter.conf:' in r.stderr and 'log' in r.stderr, r.stderr)
-        p.set({'log': p.dir / 'log.txt'})
+        for value in ('localhost', '127.0.0.1:53', '127.0.0.1@53 9.9.9.9@x'):
+            p.set({'log': p.dir / 'log.txt', 'dns-resolvers': value})
+            r = p.ctl('check')
+            check(f'{form}: a resolver that is no address is refused, too: {value}', r.returncode == 78 and 'dns-resolvers' in r.stderr, r.stderr)
+        p.set({'dns-resolvers': None})
         p.start()
         with p.talk() as t:
             t.deliver(b'Message-ID: <one@outside.test>\r\nSubject: 1\r\n\r\nx\r\n', ['friends@example.test'], 'first@outside.test')
