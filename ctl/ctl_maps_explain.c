@@ -86,23 +86,6 @@ static void ask_hop(struct question *q, const struct leaf *l)
 		q->unasked = true;
 }
 
-/* A system user's ~/.forward: what it names stands in the leaf's place, as in smtpd/transaction. */
-static void follow_forward(struct question *q, size_t at, const struct mailbox_asked *asked)
-{
-	struct resolved fresh, *old = &q->resolved;
-	resolve_targets(q->set, &old->leaves[at], asked->forward, asked->forward_count, false, &q->c->mem, &fresh);
-	if (fresh.status.fate != MAIL_OK) {
-		q->reply = fresh.status;
-		return;
-	}
-	struct leaf *list = ARENA_ARRAY(&q->c->mem, struct leaf, old->count - 1 + fresh.count);
-	memcpy(list, old->leaves, at * sizeof *list);
-	memcpy(list + at, fresh.leaves, fresh.count * sizeof *list);
-	memcpy(list + at + fresh.count, old->leaves + at + 1, (old->count - at - 1) * sizeof *list);
-	old->leaves = list;
-	old->count += fresh.count - 1;
-}
-
 struct forwards {
 	struct slice users[MAX_FORWARDS]; /* whose ~/.forward was followed: met again they are mailboxes */
 	size_t count;
@@ -132,7 +115,9 @@ static bool ask_mailbox(struct question *q, size_t at, struct forwards *f)
 		return false;
 	}
 	f->users[f->count++] = l->place;
-	follow_forward(q, at, &asked);
+	struct mail_status status = resolve_forward(q->set, &q->resolved, at, asked.forward, asked.forward_count, &q->c->mem);
+	if (status.fate != MAIL_OK)
+		q->reply = status;
 	return true;
 }
 

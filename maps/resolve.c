@@ -9,6 +9,8 @@
 
 enum { MAX_PENDING = 2000, MAX_DOMAIN_HOPS = 8 };
 
+#define NO_OWNER MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, its postmaster has to name one")
+
 /* One address ----------------------------------------------------------------------------------------------------------------------- */
 
 static void push(struct resolver *r, struct pending *parent, struct slice key, struct slice owner, bool plain, const struct resolve_step *cause)
@@ -255,7 +257,8 @@ static void settle_list(struct resolver *r)
 	for (size_t i = 0; i < out->count; i++) {
 		struct leaf *l = &out->leaves[i];
 		if (l->kind != LEAF_HOP || out->count == 1) {
-			l->forward_owner = l->kind == LEAF_HOP ? l->owner : SLICE("");
+			if (l->kind == LEAF_HOP)
+				l->forward_owner = l->owner;
 			l->owner = SLICE("");       /* alone, it is passed through */
 			continue;
 		}
@@ -263,7 +266,7 @@ static void settle_list(struct resolver *r)
 			if (p->locals == 1)
 				l->owner = p->only;
 		if (!l->owner.n)
-			return resolve_fail(r, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, its postmaster has to name one"));
+			return resolve_fail(r, NO_OWNER);
 	}
 }
 
@@ -315,9 +318,10 @@ void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bo
 	walk(&r);
 }
 
-void resolve_targets(struct map_set *maps, const struct leaf *system, const struct slice *targets, size_t count, bool want_steps, struct arena *mem, struct resolved *out)
+/* As a line of aliases whose key is the leaf's address. */
+static void resolve_targets(struct map_set *maps, const struct leaf *system, const struct slice *targets, size_t count, struct arena *mem, struct resolved *out)
 {
-	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
+	struct resolver r = { .maps = maps, .mem = mem, .out = out };
 	struct slice local, domain;
 	memset(out, 0, sizeof *out);
 	out->failed = SLICE("");
@@ -328,7 +332,7 @@ void resolve_targets(struct map_set *maps, const struct leaf *system, const stru
 		out->status = RESOLVE_DOUBT;
 		return;
 	}
-	*first = (struct pending){ .key = system->address, .cause = system->cause, .owner = SLICE("") };
+	*first = (struct pending){ .key = system->address, .cause = system->cause, .owner = system->forward_owner };
 	for (size_t i = count; i-- > 0;) {
 		struct slice t = targets[i];
 		if (!t.n)
@@ -339,4 +343,48 @@ void resolve_targets(struct map_set *maps, const struct leaf *system, const stru
 			follow_target(&r, first, t, system->address, system->domain, SLICE(""), system->cause);
 	}
 	walk(&r);
+}
+
+/* A transaction has one next hop: what is alone in it could never be delivered if it wanted two. */
+static bool is_one_hop(const struct leaf *leaves, size_t count)
+{
+	const struct leaf *first = NULL;
+	for (size_t i = 0; i < count; i++) {
+		if (leaves[i].kind != LEAF_HOP || leaves[i].owner.n)
+			continue;
+		if (first && !(slice_eq(first->place, leaves[i].place) && slice_eq(first->route, leaves[i].route)))
+			return false;
+		first = &leaves[i];
+	}
+	return true;
+}
+
+static void give_owners(struct leaf *leaves, size_t count)
+{
+	for (size_t i = 0; count > 1 && i < count; i++)
+		if (leaves[i].kind == LEAF_HOP && !leaves[i].owner.n) {
+			leaves[i].owner = leaves[i].forward_owner;
+			leaves[i].forward_owner = SLICE("");
+		}
+}
+
+struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, size_t at, const struct slice *targets, size_t count, struct arena *mem)
+{
+	struct resolved fresh;
+	resolve_targets(maps, &r->leaves[at], targets, count, mem, &fresh);
+	if (fresh.status.fate != MAIL_OK)
+		return fresh.status;
+	size_t others = r->count - at - 1, all = at + fresh.count + others;
+	struct leaf *list = ARENA_ARRAY(mem, struct leaf, all);
+	if (!list)
+		return RESOLVE_TOO_LARGE;
+	memcpy(list, r->leaves, at * sizeof *list);
+	memcpy(list + at, fresh.leaves, fresh.count * sizeof *list);
+	memcpy(list + at + fresh.count, r->leaves + at + 1, others * sizeof *list);
+	give_owners(list, all);
+	if (!is_one_hop(list, all))
+		return NO_OWNER;
+	r->leaves = list;
+	r->count = all;
+	return MAIL_STATUS_OK;
 }

@@ -41,7 +41,7 @@ struct leaf {
 	uint64_t quota_bytes, quota_messages; /* 0: none */
 	uint64_t size_limit;     /* 0: none of its own */
 	struct slice owner;      /* LEAF_HOP as part of a list: the owner's address; then it is queued under the owner. Else "" */
-	struct slice forward_owner; /* LEAF_HOP alone, whose alias names an owner: who hears of reports on mail of unproven senders. Else "" */
+	struct slice forward_owner; /* LEAF_HOP alone, whose alias names an owner: who hears of reports on mail of unproven senders. LEAF_SYSTEM: the alias's owner. Else "" */
 	bool withheld;           /* LEAF_HOP: never from a map. A report that may go to nobody (smtpd/returns): the queue keeps it as a dead letter */
 	bool relayed;            /* LEAF_HOP: the domain is one that `domains` relays (else an alias led outside) */
 	bool ask;                /* LEAF_HOP: relayed with recipients=ask */
@@ -70,8 +70,8 @@ struct map_set;   /* maps/map.h: one open generation, or the text as it stands *
  * one leaf is a LEAF_HOP by routes (or "mx:DOMAIN"), and the caller decides who may relay. steps are only kept if want_steps. */
 void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out);
 
-/* The same for what a system user's ~/.forward names (delivery/mailbox_proto.h): targets as in a line of aliases whose key is the leaf's
- * address; a target that is the user's own name, or resolves to the same LEAF_SYSTEM, is that leaf itself. */
-void resolve_targets(struct map_set *maps, const struct leaf *system, const struct slice *targets, size_t count, bool want_steps,
-                     struct arena *mem, struct resolved *out);
+/* What a system user's ~/.forward names (delivery/mailbox_proto.h) stands in place of that user's leaf, r->leaves[at]: targets as in a line of aliases whose key is the leaf's
+ * address; a target that is the user's own name, or resolves to the same LEAF_SYSTEM, is that leaf itself. MAIL_OK, or the reply for RCPT: then r is as before. The whole may be a
+ * list now: of an alias that names an owner; else remote leaves are passed through beside mailboxes, as far as they are behind one next hop. */
+struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, size_t at, const struct slice *targets, size_t count, struct arena *mem);
 #endif

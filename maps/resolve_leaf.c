@@ -141,7 +141,8 @@ void resolve_add_mailbox(struct resolver *r, struct pending *p, struct slice add
 	struct slice local, domain;
 	if (map_mailbox_parse(value, r->mem, &m) || !map_key_split(address, &local, &domain))
 		return resolve_fail(r, RESOLVE_DOUBT);
-	struct leaf leaf = { .kind = m.kind, .address = address, .domain = domain, .place = m.place, .route = SLICE(""), .owner = SLICE(""), .forward_owner = SLICE(""), .cause = cause };
+	struct leaf leaf = { .kind = m.kind, .address = address, .domain = domain, .place = m.place, .route = SLICE(""), .owner = SLICE(""), .cause = cause };
+	leaf.forward_owner = leaf.kind == LEAF_SYSTEM ? p->owner : SLICE("");
 	leaf.quota_bytes = m.quota_given ? m.quota_bytes : d->quota_bytes;
 	leaf.quota_messages = m.messages_given ? m.quota_messages : d->quota_messages;
 	leaf.size_limit = m.size_given ? m.size_limit : d->size_limit;

@@ -175,26 +175,13 @@ void transaction_hand_over(struct destination *d, const struct destination_kind 
 void transaction_forwarded(struct destination *d, const struct slice *targets, size_t count)
 {
 	struct transaction *t = d->transaction;
-	struct resolved *old = &t->adding->resolved, fresh;
-	struct leaf *leaf = &old->leaves[t->leaf_at];
 	struct slice *copies = ARENA_ARRAY(&t->mem, struct slice, count);
 	for (size_t i = 0; copies && i < count; i++)
 		copies[i] = arena_copy(&t->mem, targets[i]);
-	if (!copies) {
-		transaction_asked(d, TOO_MUCH);
+	struct mail_status status = copies ? resolve_forward(t->session->smtpd->maps, &t->adding->resolved, t->leaf_at, copies, count, &t->mem) : TOO_MUCH;
+	if (status.fate != MAIL_OK) {
+		transaction_asked(d, status);
 		return;
 	}
-	resolve_targets(t->session->smtpd->maps, leaf, copies, count, false, &t->mem, &fresh);
-	size_t others = old->count - t->leaf_at - 1;
-	struct leaf *list = fresh.status.fate == MAIL_OK ? ARENA_ARRAY(&t->mem, struct leaf, t->leaf_at + fresh.count + others) : NULL;
-	if (!list) {
-		transaction_asked(d, fresh.status.fate == MAIL_OK ? TOO_MUCH : fresh.status);
-		return;
-	}
-	memcpy(list, old->leaves, t->leaf_at * sizeof *list);
-	memcpy(list + t->leaf_at, fresh.leaves, fresh.count * sizeof *list);
-	memcpy(list + t->leaf_at + fresh.count, leaf + 1, others * sizeof *list);
-	old->leaves = list;
-	old->count = t->leaf_at + fresh.count + others;
 	ask_leaves(t);
 }

@@ -4,6 +4,7 @@ import os, shutil, stat, subprocess, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import SLOW, Porter, check, finish, skip
+from sink import Sink
 
 USERS = {'ann': 61100, 'ben': 61101, 'shut': 61102, 'gone': 61103}
 
@@ -74,6 +75,23 @@ def forwards(top, p):
         code = p.send(b'Subject: much\r\n\r\nx\r\n', to='ben@example.test')
         check(f'{what} in it: 451, and one line', code == 451 and p.log_text().count('forward-refused') == before + 1, (code, p.log_text()[-800:]))
 
+    hop, other = Sink(), Sink()
+    p.map('domains', f'example.test mailbox\nhop.test relay [127.0.0.1]:{hop.port} recipients=ask\nother.test relay [127.0.0.1]:{other.port} recipients=ask\n')
+    p.map('aliases', 'both@example.test ben@example.test ann@example.test\nlist@example.test owner=bob@example.test ben@example.test ann@example.test\n')
+    p.compile()
+    for user, there in (('ben', 'u@hop.test'), ('ann', 'v@other.test')):
+        (top / f'{user}x/.forward').write_text(there)
+        shutil.chown(top / f'{user}x/.forward', USERS[user], USERS[user])
+    with p.talk() as t:
+        t.say('EHLO c.test'), t.say('MAIL FROM:<a@outside.test>')
+        alone = t.say('RCPT TO:<both@example.test>')
+    check('an alias of which two users forward to two hops can\'t be passed through: it wants an owner', alone[0] == 451 and 'owner' in str(alone), alone)
+    code = p.send(b'Subject: list\r\n\r\nx\r\n', to='list@example.test')
+    check('one that names an owner is a list: each hop gets its copy, in the owner\'s name',
+          code == 250 and p.wait(lambda: [(m.sender, m.recipients) for m in hop.messages + other.messages] == [('bob@example.test', ['u@hop.test']), ('bob@example.test', ['v@other.test'])]),
+          (code, [(m.sender, m.recipients) for m in hop.messages + other.messages]))
+    told = p.ctl('explain', 'both@example.test')
+    check('porterctl explain says the same', 'This list has no owner' in told.stdout, told.stdout)
 
 def main():
     top = Path(tempfile.mkdtemp(prefix='porter-users-'))
