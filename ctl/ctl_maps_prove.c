@@ -8,8 +8,11 @@
 #include "ctl/ctl_maps_probe.h"
 #include "ctl/tables.h"
 #include "delivery/mailbox_settings.h"
+#include "maps/access.h"
 #include "maps/compile.h"
 #include "maps/prove.h"
+#include "smtpd/check.h"
+#include "smtpd/filter_settings.h"
 #include "smtpd/smtpd_settings.h"
 
 enum { SHOWN = 50 };
@@ -19,8 +22,7 @@ struct proving {
 	struct maps_own *own;
 	struct buf findings;        /* --json: the array's elements */
 	uint64_t shown[3];
-	uint64_t hidden;
-	bool quiet;
+	uint64_t hidden, notes;
 };
 
 static const char *const grades[] = { [PROVE_NOTE] = "note", [PROVE_UNSURE] = "unsure", [PROVE_REFUTED] = "refuted" };
@@ -72,6 +74,48 @@ static void on_progress(void *arg, const char *what, uint64_t done, uint64_t tot
 	const struct proving *p = arg;
 	if (total > 20000)
 		ctl_progress(p->c, what, done, total);
+}
+
+/* A by-pass of what is no check spares nobody anything, and is easily mistyped. */
+static bool names_service(struct slice list, struct slice name)
+{
+	while (list.n) {
+		struct slice item = slice_cut(list, ' ', &list);
+		if (slice_eq(slice_head(item, slice_find(item, '=')), name))
+			return true;
+	}
+	return false;
+}
+
+static bool is_check(struct slice name)
+{
+	static const char *const others[] = { "spf", "dmarc", "author", "harvest", "pre-greeting", "rate" };
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (slice_eq(name, slice_of(others[i])))
+			return true;
+	for (size_t i = 0; check_kinds[i]; i++)
+		if (slice_eq(name, slice_of(check_kinds[i]->name)))
+			return true;
+	return names_service(filter_settings.milters, name) || names_service(filter_settings.policy_services, name);
+}
+
+static bool see_access(void *arg, const struct map_entry *e)
+{
+	struct proving *p = arg;
+	struct access a;
+	if (access_parse(e->value, &a))
+		return true;
+	for (size_t i = 0; i < a.by_pass_count; i++) {
+		if (is_check(a.by_pass[i]))
+			continue;
+		struct buf text = BUF_INIT(400);
+		buf_addf(&text, "by-pass %.*s: there is no check, milter or policy service of this name", SLICE_FMT(a.by_pass[i]));
+		struct prove_finding f = { PROVE_NOTE, SLICE("access"), e->line, e->key, buf_slice(&text), SLICE("") };
+		on_found(p, &f);
+		p->notes++;
+		buf_free(&text);
+	}
+	return true;
 }
 
 /* The last table of rule.md: each leak, and what closes it here. */
@@ -164,6 +208,8 @@ static int run_prove(struct ctl *c, int argc, char **argv)
 		                   .files = true, .is_ourselves = is_ourselves, .found = on_found, .progress = on_progress, .arg = &p };
 	struct prove_summary sum;
 	enum prove_grade worst = prove_run(&plan, &sum);
+	map_each(set, MAP_ACCESS, see_access, &p);
+	sum.notes += p.notes;
 	if (probe) {
 		enum prove_grade probed = maps_probe(c, set, on_found, &p, &sum);
 		worst = probed > worst ? probed : worst;

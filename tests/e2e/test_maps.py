@@ -67,6 +67,10 @@ with Porter('maps') as p:
     refuted('a system user who does not exist', {'recipients': '\nx@example.test system:nobodyofthisname\n'}, 'no system user')
     refuted('a trusted range that is too wide', {'clients': '\n10.0.0.0/8 *\n'}, 'wide')
     refuted('credentials of a route that are not there', {'routes': '\nfar.test mx credentials=ghost\n'}, 'credentials names ghost')
+    rc, got = prove_with({'access': '\n192.0.2.1 by-pass dnsbls, by-pass spf, by-pass greylist\n'})
+    said = [f for f in got['findings'] if f['map'] == 'access']
+    check('prove notes a by-pass of what is no check', rc == 0 and len(said) == 1 and 'dnsbls' in said[0]['text'] and said[0]['grade'] == 'note', got)
+
     def with_settings(settings, *argv):
         conf = (p.etc / 'porter.conf').read_text()
         p.set(settings)
