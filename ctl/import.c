@@ -1,8 +1,10 @@
 /* What all imports share: putting, losing, reading lines; and aliases(5), which all of them have. */
 #include "ctl/import.h"
 
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -251,8 +253,21 @@ struct slice import_targets(struct import *im, struct slice value, struct import
 
 struct aliases_file {
 	struct import *im;
-	struct slice domain;
+	struct slice domain, origin;
 };
+
+static struct slice at_origin(struct import *im, struct slice targets, struct slice origin)
+{
+	struct buf out = BUF_INIT(1 << 20);
+	struct slice item;
+	while (map_item(&targets, ',', &item)) {
+		bool bare = slice_find(item, '@') == item.n && !strchr("|/:\"\\", item.p[0]);
+		add_target(&out, bare ? import_text(im, "%.*s@%.*s", SLICE_FMT(item), SLICE_FMT(origin)) : item);
+	}
+	struct slice s = arena_copy(&im->c->mem, buf_slice(&out));
+	buf_free(&out);
+	return s;
+}
 
 static void alias_line(void *arg, struct slice line, struct import_at at)
 {
@@ -265,13 +280,35 @@ static void alias_line(void *arg, struct slice line, struct import_at at)
 	struct slice targets = import_targets(f->im, value, at);
 	if (!targets.p)
 		return;
+	if (f->origin.n)
+		targets = at_origin(f->im, targets, f->origin);
 	if (f->domain.n && slice_find(key, '@') == key.n)
-		key = import_text(f->im, "%.*s@%.*s", SLICE_FMT(key), SLICE_FMT(f->domain));
+		key = import_text(f->im, "%.*s@%.*s", SLICE_FMT(slice_eq(key, SLICE("*")) ? SLICE("") : key), SLICE_FMT(f->domain));
 	import_put(f->im, MAP_ALIASES, key, targets, at);
 }
 
 void import_aliases_file(struct import *im, struct slice name, struct slice domain)
 {
-	struct aliases_file f = { im, domain };
+	struct aliases_file f = { im, domain, SLICE_NONE };
 	import_lines(im, name, true, alias_line, &f);
+}
+
+void import_domain_file(struct import *im, struct slice name, struct slice domain, struct slice origin)
+{
+	struct aliases_file f = { im, domain, origin };
+	import_lines(im, name, true, alias_line, &f);
+}
+
+bool import_folder(struct import *im, struct slice name, void (*each)(void *arg, const char *file), void *arg)
+{
+	struct dirent **all;
+	int n = scandir(import_path(im, name), &all, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		if (all[i]->d_name[0] != '.')
+			each(arg, all[i]->d_name);
+		free(all[i]);
+	}
+	if (n >= 0)
+		free(all);
+	return n >= 0;
 }

@@ -46,6 +46,10 @@ struct slice import_key(struct slice line, bool colon, struct slice *value);
 
 /* aliases(5): "NAME: TARGET, ..."; domain "" leaves bare keys bare. */
 void import_aliases_file(struct import *im, struct slice name, struct slice domain);
+/* The same for a domain of its own, where "*" is everybody else; bare targets are at origin. */
+void import_domain_file(struct import *im, struct slice name, struct slice domain, struct slice origin);
+/* Calls each for the files in a folder, by name. False: there is no such folder. */
+bool import_folder(struct import *im, struct slice name, void (*each)(void *arg, const char *file), void *arg);
 /* One target list of somebody else's, to the form of our aliases; SLICE_NONE: told. */
 struct slice import_targets(struct import *im, struct slice value, struct import_at at);
 

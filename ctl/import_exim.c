@@ -19,7 +19,7 @@ struct exim {
 	struct import *im;
 	struct option lists[MAX_LISTS];   /* "domainlist NAME = ..." and macros */
 	size_t list_count;
-	struct slice hostname;            /* "@" in lists */
+	struct slice hostname, origin;    /* "@" in lists; where bare addresses are, if named */
 	enum { MAIN, ROUTERS, OTHER } section;
 	struct slice router;
 	struct option options[MAX_OPTIONS];
@@ -94,9 +94,27 @@ static void file_line(void *arg, struct slice line, struct import_at at)
 	f->take(f->x, import_key(line, true, &value), f->value, at);
 }
 
+/* Files of a folder that are named as domains are. */
+struct domain_folder {
+	struct exim *x;
+	struct slice value, folder;
+	struct import_at at;
+};
+
+static void take_domain(struct exim *x, struct slice item, struct slice value, struct import_at at);
+
+static void domain_of_folder(void *arg, const char *file)
+{
+	const struct domain_folder *f = arg;
+	take_domain(f->x, keep(f->x, slice_of(file)), f->value, f->at);
+}
+
 static void take_domain(struct exim *x, struct slice item, struct slice value, struct import_at at)
 {
 	struct slice rest = item;
+	struct domain_folder folder = { x, value, SLICE_NONE, at };
+	if (scan_word(&rest, SLICE("dsearch;")) && import_folder(x->im, rest, domain_of_folder, &folder))
+		return;
 	if (scan_word(&rest, SLICE("lsearch;")) || scan_word(&rest, SLICE("lsearch*;")) || item.p[0] == '/') {
 		struct file_items f = { x, value, take_domain };
 		import_lines(x->im, item.p[0] == '/' ? item : rest, false, file_line, &f);
@@ -171,6 +189,26 @@ static bool lookup_file(struct slice data, struct slice *file, bool *whole_addre
 	return file->n && file->p[0] == '/' && slice_find(*file, '$') == file->n;
 }
 
+/* "lsearch{/etc/virtual/$domain}" (or $domain_data) names a folder with a file of aliases for each domain. */
+static bool lookup_folder(struct slice data, struct slice *folder)
+{
+	size_t at = slice_find_slice(data, SLICE("lsearch"));
+	struct slice rest = slice_skip(data, at);
+	slice_cut(rest, '{', &rest);
+	size_t slash = slice_find_slice(rest, SLICE("/$domain"));
+	*folder = slice_head(rest, slash);
+	return slash < rest.n && folder->n && folder->p[0] == '/' && slice_find(*folder, '$') == folder->n && slice_find(*folder, '}') == folder->n;
+}
+
+static void aliases_of_domain(void *arg, const char *file)
+{
+	const struct domain_folder *f = arg;
+	struct exim *x = f->x;
+	struct slice domain = keep(x, slice_of(file));
+	take_domain(x, domain, SLICE("mailbox"), f->at);
+	import_domain_file(x->im, import_text(x->im, "%s/%s", import_path(x->im, f->folder), file), domain, x->origin.n ? x->origin : x->hostname);
+}
+
 /* Macros begin with a capital letter and have no dot; Debian's are defined where update-exim4.conf runs. */
 static bool is_macro(struct slice host)
 {
@@ -209,8 +247,11 @@ static void router_done(struct exim *x)
 		return;
 	const struct option *driver = option(x, "driver"), *data = option(x, "data"), *list = option(x, "route_list"), *file = option(x, "file");
 	struct slice name = driver ? driver->value : SLICE(""), aliases;
+	struct domain_folder folder = { x, SLICE_NONE, SLICE_NONE, x->router_at };
 	bool whole = false;
-	if (slice_eq(name, SLICE("redirect")) && data && lookup_file(data->value, &aliases, &whole))
+	if (slice_eq(name, SLICE("redirect")) && data && lookup_folder(data->value, &folder.folder) && import_folder(x->im, folder.folder, aliases_of_domain, &folder))
+		x->router = SLICE("");
+	else if (slice_eq(name, SLICE("redirect")) && data && lookup_file(data->value, &aliases, &whole))
 		import_aliases_file(x->im, aliases, SLICE(""));
 	else if (slice_eq(name, SLICE("redirect")) && file)
 		import_advise(x->im, "router %.*s: a user's own forwards (%.*s): recipients with system:USER read ~/.forward", SLICE_FMT(x->router), SLICE_FMT(file->value));
@@ -253,6 +294,8 @@ static void main_line(struct exim *x, struct slice line, struct import_at at)
 	struct slice value, name = slice_trim(slice_cut(line, '=', &value));
 	if (slice_eq(name, SLICE("message_size_limit")))
 		import_advise(x->im, "porter.conf: size-limit %.*s", SLICE_FMT(slice_trim(value)));
+	else if (slice_eq(name, SLICE("qualify_domain")) || slice_eq(name, SLICE("qualify_recipient")))
+		x->origin = keep(x, slice_trim(value));
 	else if (slice_eq(name, SLICE("primary_hostname"))) {
 		x->hostname = keep(x, slice_trim(value));
 		import_advise(x->im, "porter.conf: hostname %.*s", SLICE_FMT(x->hostname));
@@ -264,6 +307,8 @@ static void conf_line(void *arg, struct slice line, struct import_at at)
 	struct exim *x = arg;
 	struct slice rest = line;
 	if (scan_word(&rest, SLICE("begin")) && scan_blanks(&rest)) {
+		if (x->section == MAIN)
+			lists_done(x);             /* its own domains first: bare addresses are in the first of them */
 		router_done(x);
 		x->section = slice_eq(slice_trim(rest), SLICE("routers")) ? ROUTERS : OTHER;
 	} else if (x->section == MAIN) {
@@ -340,7 +385,8 @@ void import_exim(struct import *im, const char *file)
 			found = true;
 		}
 	router_done(&x);
-	lists_done(&x);
+	if (x.section == MAIN)
+		lists_done(&x);
 	if (!file && import_exists(im, SLICE("update-exim4.conf.conf"))) {
 		import_lines(im, SLICE("update-exim4.conf.conf"), false, debian_line, &x);
 		if (import_exists(im, SLICE("hubbed_hosts")))

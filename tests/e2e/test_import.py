@@ -115,13 +115,18 @@ localuser:
 computed:
   driver = redirect
   data = ${if eq{$domain}{x}{a}{b}}
+virtual:
+  driver = redirect
+  domains = dsearch;/etc/mail/virtual
+  data = ${lookup{$local_part}lsearch*{/etc/mail/virtual/$domain_data}}
+  no_more
 begin transports
 remote_smtp:
   driver = smtp
 begin retry
 *                      *           F,2h,15m; G,16h,1h,1.5; F,4d,6h
 ''',
-    'mail-aliases-of-exim': 'postmaster: alice\nalice: alice@elsewhere.example\n',
+    'mail-aliases-of-exim': 'postmaster: alice\nalice: alice@elsewhere.example\n', 'virtual/v1.example': 'info: alice, bob@far.example\n*: alice\n', 'virtual/v2.example': 'x: x@v1.example\n',
 }
 DEBIAN_EXIM = {
     'update-exim4.conf.conf': "dc_eximconfig_configtype='smarthost'\ndc_other_hostnames='example.org;www.example.org'\ndc_local_interfaces='127.0.0.1 ; ::1'\n"
@@ -196,9 +201,10 @@ with Porter('import', start=False) as p:
     check('import aliases takes aliases(5)', r.returncode == 0 and 'support alice, bob, carol' in entries(to, 'aliases'), r.stdout + r.stderr)
 
     to, said = imported(p, 'exim', put(base / 'exim', EXIM),
-        domains=['mail.example.org mailbox', 'example.org mailbox', 'lists.example.org mailbox', 'inner.example relay mx recipients=ask', 'backup.example relay mx recipients=ask'],
-        aliases=['postmaster alice', 'alice alice@elsewhere.example'], routes=['inner.example [192.0.2.41]:25', '.partner.example gw.partner.example:2525'],
+        domains=['mail.example.org mailbox', 'example.org mailbox', 'lists.example.org mailbox', 'inner.example relay mx recipients=ask', 'backup.example relay mx recipients=ask', 'v1.example mailbox', 'v2.example mailbox'],
+        aliases=['postmaster alice', 'alice alice@elsewhere.example', 'info@v1.example alice@mail.example.org, bob@far.example', '@v1.example alice@mail.example.org', 'x@v2.example x@v1.example'], routes=['inner.example [192.0.2.41]:25', '.partner.example gw.partner.example:2525'],
         clients=['127.0.0.1 *', '192.0.2.0/24 *', '2001:db8::1 *'])
+    check('the first domain of an import of Exim is its own', entries(to, 'domains')[0] == 'mail.example.org mailbox', entries(to, 'domains'))
     check('import exim lists the router that is computed, and localhost as a name', 'computed' in said and 'localhost' in said, said)
     imported(p, 'exim', put(base / 'debian-exim', DEBIAN_EXIM), domains=['example.org mailbox', 'relay.example relay mx recipients=ask'], clients=['192.0.2.0/24 *'],
              routes=['* smart.example.net:587'])
