@@ -81,7 +81,8 @@ static char *path_of(struct reading *r, struct slice name)
 	return path;
 }
 
-static void read_map(struct reading *r, unsigned id, bool must_exist)
+/* named: the line of domains that names it, and so it has to be there; 0: it may be absent. */
+static void read_map(struct reading *r, unsigned id, uint32_t named)
 {
 	struct map_one *m = &r->set->maps[id];
 	struct slice name = slice_of(m->name);
@@ -91,8 +92,8 @@ static void read_map(struct reading *r, unsigned id, bool must_exist)
 	int error = read_file(r, path, MAX_FILE, file);
 	struct stat link;
 	m->absent = error == -ENOENT;
-	if (error == -ENOENT && must_exist)
-		return complain(r, SLICE("domains"), 0, "recipients= names a map that is not there", name);
+	if (error == -ENOENT && named)
+		return complain(r, SLICE("domains"), named, "recipients= names a map that is not there", name);
 	if (error && (error != -ENOENT || lstat(path, &link) == 0)) { /* a link to what is not mounted, say, is no empty map */
 		complaint_add(r->wrong, name, 0, "it can't be read: %s", error == -ENOENT ? "it is a link that leads nowhere" : why_unreadable(error));
 		r->bad = true;
@@ -262,7 +263,7 @@ static void read_named(struct reading *r)
 			complain(r, SLICE("domains"), e->line, "too many maps are named, or the name is too long", d.recipients);
 			continue;
 		}
-		read_map(r, (unsigned)r->set->count - 1, true);
+		read_map(r, (unsigned)r->set->count - 1, e->line);
 	}
 }
 
@@ -272,7 +273,7 @@ int map_set_read(struct slice directory, struct complaints *wrong, struct map_se
 	r.set->files = mem_new_array(MAP_MAX, sizeof *r.set->files);
 	for (unsigned id = 0; id < MAP_FIXED; id++) {
 		map_set_add(r.set, map_kinds[id].name);
-		read_map(&r, id, false);
+		read_map(&r, id, 0);
 	}
 	if (r.set->maps[MAP_DOMAINS].text)
 		read_named(&r);

@@ -265,8 +265,12 @@ static void settle_list(struct resolver *r)
 		for (const struct pending *p = r->nodes[i]; !l->owner.n && p; p = p->parent)
 			if (p->locals == 1)
 				l->owner = p->only;
-		if (!l->owner.n)
-			return resolve_fail(r, NO_OWNER);
+		if (l->owner.n)
+			continue;
+		resolve_fail(r, NO_OWNER);
+		if (!out->failed.n)
+			out->failed_cause = l->cause; /* all of it is to blame; the way to one that needs an owner */
+		return;
 	}
 }
 

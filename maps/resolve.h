@@ -59,7 +59,7 @@ struct resolved {
 	struct leaf *leaves;
 	size_t count;
 	struct slice failed;         /* the address on the way that the reply is about; "" where it is about them all */
-	const struct resolve_step *failed_cause;
+	const struct resolve_step *failed_cause; /* the way there, with want_steps */
 	struct resolve_step *const *steps; /* every look-up in order */
 	size_t step_count;
 };

@@ -119,7 +119,7 @@ static void check_failed(struct map_set *set)
 		assert_int_equal(mail_path_parse_address(slice_of(rows_failed[i][0]), &mem, &path, &why), 0);
 		resolve_path(set, &path, true, &mem, &r);
 		assert_true(slice_eq(r.failed, slice_of(rows_failed[i][1])));
-		assert_int_equal(r.failed_cause != NULL, r.failed.n != 0);
+		assert_int_equal(r.failed_cause != NULL, r.status.fate != MAIL_OK);
 		for (size_t k = 0; k < r.step_count; k++)
 			for (size_t n = 0; n < r.steps[k]->key.n; n++)
 				assert_true((unsigned char)r.steps[k]->key.p[n] >= ' '); /* no note's key, as it is stored */
