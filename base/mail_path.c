@@ -8,7 +8,7 @@
 #include "base/scan.h"
 #include "base/text.h"
 
-enum { MAX_LOCAL = 64, MAX_DOMAIN = 255, MAX_LABEL = 63, MAX_ROUTE = 1024 };
+enum { MAX_LOCAL = MAIL_PATH_MAX_LOCAL, MAX_DOMAIN = 255, MAX_LABEL = 63, MAX_ROUTE = 1024 };
 
 static bool is_atext(unsigned char c)
 {
@@ -27,7 +27,7 @@ static const char *read_dot_string(struct slice *in, struct slice *out)
 	if (!scan_while(in, is_dot_string_byte, MAX_LOCAL + 1, &s))
 		return "a local-part is missing";
 	if (s.n > MAX_LOCAL)
-		return "the local-part is longer than 64 bytes";
+		return "the local-part is longer than 255 bytes";
 	if (s.p[0] == '.' || s.p[s.n - 1] == '.' || slice_find_slice(s, SLICE("..")) < s.n)
 		return "a dot at the edge of the local-part, or two in a row";
 	*out = s;
@@ -49,7 +49,7 @@ static const char *read_quoted(struct slice *in, struct arena *mem, struct slice
 		if (c < 0x20 || c == 0x7f)
 			return "a control byte in the quoted local-part";
 		if (n == sizeof text)
-			return "the local-part is longer than 64 bytes";
+			return "the local-part is longer than 255 bytes";
 		text[n++] = (char)c;
 	}
 	if (!at.n)
@@ -111,6 +111,25 @@ static const char *read_domain(struct slice *in, struct arena *mem, struct slice
 	return out->p ? NULL : "the path is too long";
 }
 
+static bool needs_quotes(struct slice local)
+{
+	if (!local.n || local.p[0] == '.' || local.p[local.n - 1] == '.' || slice_find_slice(local, SLICE("..")) < local.n)
+		return true;
+	for (size_t i = 0; i < local.n; i++)
+		if (!is_dot_string_byte((unsigned char)local.p[i]))
+			return true;
+	return false;
+}
+
+bool mail_path_fits(const struct mail_path *p)
+{
+	size_t n = p->local_part.n + 1 + p->domain.n;
+	bool quoted = needs_quotes(p->local_part);
+	for (size_t i = 0; quoted && i < p->local_part.n; i++)
+		n += p->local_part.p[i] == '"' || p->local_part.p[i] == '\\';
+	return p->local_part.n <= MAX_LOCAL && n + 2 * quoted <= MAIL_PATH_MAX_TEXT;
+}
+
 static const char *read_address(struct slice *in, struct arena *mem, struct mail_path *out)
 {
 	struct slice from = *in;
@@ -122,6 +141,8 @@ static const char *read_address(struct slice *in, struct arena *mem, struct mail
 	why = read_domain(in, mem, &out->domain);
 	if (why)
 		return why;
+	if (!mail_path_fits(out))
+		return "the path is too long";
 	struct slice text = slice(from.p, from.n - in->n);
 	out->utf8 = !slice_is_ascii(text);
 	if (out->utf8 && !text_is_utf8(text))
@@ -202,16 +223,6 @@ int mail_path_parse_address(struct slice s, struct arena *mem, struct mail_path 
 	}
 	*out = p;
 	return 0;
-}
-
-static bool needs_quotes(struct slice local)
-{
-	if (!local.n || local.p[0] == '.' || local.p[local.n - 1] == '.' || slice_find_slice(local, SLICE("..")) < local.n)
-		return true;
-	for (size_t i = 0; i < local.n; i++)
-		if (!is_dot_string_byte((unsigned char)local.p[i]))
-			return true;
-	return false;
 }
 
 int mail_path_print(struct buf *out, const struct mail_path *p)

@@ -4,10 +4,14 @@
 #include "base/arena.h"
 #include "base/slice.h"
 
+/* RFC 5321, 4.5.3.1 says what must be taken (64 bytes of local-part), and asks for more where it can be: addresses with SRS, VERP and BATV tags are longer. As text, quotes included, an
+ * address is no longer than one of 64 bytes that all need a backslash. */
+enum { MAIL_PATH_MAX_LOCAL = 255, MAIL_PATH_MAX_TEXT = 2 * 64 + 2 + 1 + 255 };
+
 /* A reverse-path or forward-path, as carried by MAIL and RCPT (RFC 5321, 4.1.2; UTF-8 by RFC 6531).
  * The null reverse-path "<>" has an empty local_part and an empty domain. "<postmaster>" (RCPT, any case) has an empty domain. */
 struct mail_path {
-	struct slice local_part;  /* octets, quoting removed, <= 64 (4.5.3.1.1) */
+	struct slice local_part;  /* octets, quoting removed, <= MAIL_PATH_MAX_LOCAL */
 	struct slice domain;      /* lower case A-labels or U-labels as sent, or "[literal]", <= 255 (4.5.3.1.2) */
 	bool utf8;                /* holds bytes outside ASCII: needs SMTPUTF8 */
 };
@@ -23,6 +27,9 @@ int mail_path_parse_address(struct slice s, struct arena *mem, struct mail_path 
 /* "local@domain", the local-part quoted where it must be; "" for the null path. */
 struct buf;
 int mail_path_print(struct buf *out, const struct mail_path *p);
+
+/* Would it be read back? For addresses that are made here. */
+bool mail_path_fits(const struct mail_path *p);
 
 bool mail_path_is_null(const struct mail_path *p);
 #endif

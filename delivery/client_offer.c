@@ -3,6 +3,7 @@
 #include "delivery/client_offer.h"
 
 #include "base/mail_param.h"
+#include "base/mail_path.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "queue/envelope.h"
@@ -66,10 +67,29 @@ static void add_by(struct buf *out, const struct client_mail *m)
 	buf_addf(out, " BY=%lld;%c%s", (long long)s, m->by_mode, m->by_trace ? "T" : "");
 }
 
+/* Whatever it is, it ends at our ">": what can't stand there as it is (a map's key, say, whose local-part has no quotes) is quoted. */
+static void add_path(struct buf *out, struct slice text)
+{
+	struct arena mem = ARENA_INIT(64 << 10);
+	struct mail_path p;
+	const char *why;
+	size_t at = slice_rfind(text, '@');
+	bool good = !text.n || mail_path_parse_address(text, &mem, &p, &why) == 0;
+	if (good || at == text.n) {
+		for (size_t i = 0; i < text.n; i++)
+			if (good || !strchr(" <>\"\\\r\n", text.p[i] ? text.p[i] : ' '))
+				buf_add_byte(out, text.p[i]);
+	} else {
+		p = (struct mail_path){ .local_part = slice_head(text, at), .domain = slice_skip(text, at + 1) };
+		mail_path_print(out, &p);
+	}
+	arena_free(&mem);
+}
+
 void client_offer_mail(struct buf *out, const struct client_mail *m, const struct client_offer *o)
 {
 	buf_add(out, SLICE("MAIL FROM:<"));
-	buf_add(out, m->reverse_path);
+	add_path(out, m->reverse_path);
 	buf_add_byte(out, '>');
 	if (o->size && m->size)
 		buf_addf(out, " SIZE=%llu", (unsigned long long)m->size);
@@ -110,7 +130,7 @@ static void add_notify(struct buf *out, unsigned notify)
 void client_offer_rcpt(struct buf *out, struct slice address, struct slice original, unsigned notify, bool utf8, const struct client_offer *o)
 {
 	buf_add(out, SLICE("RCPT TO:<"));
-	buf_add(out, address);
+	add_path(out, address);
 	buf_add_byte(out, '>');
 	if (!o->dsn)
 		return;

@@ -2,6 +2,7 @@
 #include "maps/resolve_inside.h"
 
 #include "base/buf.h"
+#include "base/mail_path.h"
 #include "maps/map_key.h"
 #include "maps/map_set.h"
 
@@ -135,6 +136,18 @@ static struct slice maildir_place(struct resolver *r, struct slice local, struct
 	return place;
 }
 
+/* As a command may hold it: a key's local-part has no quotes, and what stands in it would be read as the end of the path. */
+static struct slice path_text(struct resolver *r, struct slice key)
+{
+	struct mail_path p = { .utf8 = false };
+	struct buf b = BUF_INIT(MAIL_PATH_MAX_TEXT);
+	struct slice text = SLICE_NONE;
+	if (map_key_split(key, &p.local_part, &p.domain) && mail_path_print(&b, &p) == 0)
+		text = arena_copy(r->mem, buf_slice(&b));
+	buf_free(&b);
+	return text;
+}
+
 void resolve_add_mailbox(struct resolver *r, struct pending *p, struct slice address, const struct map_domain *d, struct slice value, const struct resolve_step *cause)
 {
 	struct map_mailbox m;
@@ -148,7 +161,9 @@ void resolve_add_mailbox(struct resolver *r, struct pending *p, struct slice add
 	leaf.size_limit = m.size_given ? m.size_limit : d->size_limit;
 	if (leaf.kind == LEAF_MAILDIR && !leaf.place.n)
 		leaf.place = maildir_place(r, local, domain);
-	if (!leaf.place.p)
+	if (leaf.kind == LEAF_LMTP)
+		leaf.address = path_text(r, address);
+	if (!leaf.place.p || !leaf.address.p)
 		return resolve_fail(r, RESOLVE_DOUBT);
 	resolve_add_leaf(r, p, &leaf);
 }
@@ -178,11 +193,11 @@ static struct slice mx_place(struct resolver *r, struct slice domain)
 
 void resolve_add_hop(struct resolver *r, struct pending *p, struct slice address, struct slice domain, const struct map_domain *relay, const struct resolve_step *cause)
 {
-	struct leaf leaf = { .kind = LEAF_HOP, .address = address, .domain = domain, .place = relay ? relay->target : SLICE("mx:"), .route = SLICE(""), .owner = p->owner,
+	struct leaf leaf = { .kind = LEAF_HOP, .address = path_text(r, address), .domain = domain, .place = relay ? relay->target : SLICE("mx:"), .route = SLICE(""), .owner = p->owner,
 		             .forward_owner = SLICE(""), .relayed = relay != NULL, .ask = relay && relay->ask, .size_limit = relay ? relay->size_limit : 0 };
 	struct map_entry e;
 	enum answer answer = look_route(r, address, domain, relay != NULL, &e, &cause);
-	if (answer == UNSURE)
+	if (answer == UNSURE || !leaf.address.p)
 		return resolve_fail(r, RESOLVE_DOUBT);
 	if (answer == FOUND) {
 		struct map_route route;

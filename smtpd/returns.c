@@ -85,7 +85,7 @@ static bool withhold(struct returns_state *s, const struct mail_path *to, struct
 	struct buf place = BUF_INIT(300), address = BUF_INIT(1024);
 	struct leaf *leaf = ARENA_NEW(mem, struct leaf);
 	buf_addf(&place, "mx:%.*s", SLICE_FMT(to->domain));
-	buf_addf(&address, "%.*s@%.*s", SLICE_FMT(to->local_part), SLICE_FMT(to->domain));
+	mail_path_print(&address, to);
 	if (leaf && r->resolved.status.fate == MAIL_OK && r->resolved.count == 1 && r->resolved.leaves[0].kind == LEAF_HOP)
 		*leaf = r->resolved.leaves[0];
 	else if (leaf)
@@ -173,14 +173,15 @@ static enum check_step read_address(struct returns_state *s)
 static void on_made(void *arg, int error, struct slice out, unsigned number)
 {
 	struct returns_state *s = arg;
-	struct buf b = BUF_INIT(1024);
+	struct buf local = BUF_INIT(1024), text = BUF_INIT(1024);
 	(void)number;
 	s->question = NULL;
-	bool good = !error && out.n == 32 && srs_print(&s->plan, (const uint8_t *)out.p, &b) == 0;
-	buf_addf(&b, "@%.*s", SLICE_FMT(check_recipient(s->c)->path.domain));
-	if (good && !buf_full(&b))
-		check_set_forward_sender(s->c, buf_slice(&b));
-	buf_free(&b);
+	bool good = !error && out.n == 32 && srs_print(&s->plan, (const uint8_t *)out.p, &local) == 0;
+	struct mail_path path = { .local_part = buf_slice(&local), .domain = check_recipient(s->c)->path.domain };
+	if (good && mail_path_fits(&path) && mail_path_print(&text, &path) == 0)
+		check_set_forward_sender(s->c, buf_slice(&text)); /* too long: as it was */
+	buf_free(&local);
+	buf_free(&text);
 	check_answer(s->c, good ? CHECK_GO_ON : refuse(s, NOT_NOW));
 }
 

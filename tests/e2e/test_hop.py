@@ -266,6 +266,15 @@ with p.start():
         with p.talk() as t:
             end = t.deliver(mail + word + b'\r\n', ['good@relay.test'], 'a@out.test')
             check(f'a 421 or 521 behind the dot is a {code}, and the session goes on', (end, t.say('NOOP')[0]) == (code, 250), end)
+    for sink, domain in ((one, 'relay.test'), (three, 'lmtp.test')):
+        for local in ('"victim@outside.test> orcpt=rfc822;x"', '"a b"', '"a@b"', r'"a\"b\\c"', r'"\"a\""', '"<>"'):
+            codes = [r[0] for r in talk(p, 'a@out.test', [f'{local}@{domain}'], mail)[0]]
+            told = f'RCPT TO:<{local}@{domain}>'
+            check(f'a quoted local-part comes to {domain} in its quotes, and ends no path: {local}', codes == [250] and told in sink.rcpts and 'RCPT TO:<victim' not in '\n'.join(sink.rcpts), (codes, sink.rcpts[-2:]))
+    before = len(one.messages)
+    with login(p) as t:
+        code = t.deliver(mail, ['"victim@outside.test> orcpt=rfc822;x"@relay.test'], 'alice@example.test')
+    check('also out of the queue', code == 250 and p.wait(lambda: len(one.messages) > before) and one.messages[-1].recipients == ['"victim@outside.test> orcpt=rfc822;x"@relay.test'], (code, one.rcpts[-3:]))
     # what `ask` remembers
     p.wait(lambda: len(made_up(one)) >= 2)
     check('a hop is asked about a made-up recipient once for each of its domains, though many of its recipients were taken', sorted(r.partition('@')[2] for r in made_up(one)) == ['also.test>', 'relay.test>'], made_up(one))

@@ -55,6 +55,15 @@ def srs(p, sink):
     check('it is no address for anything but reports', code == 550, lines)
     code, again = forward(p, sink, 'SRS0=abcd=EF=first.test=carl@one.test')
     check('a forward of a forward is SRS1', code == 250 and re.fullmatch(r'SRS1=\w{4}=one\.test==abcd=EF=first\.test=carl@srs\.test', again or '') is not None, again)
+    long = 'bounces+' + 'x' * 100 + '-fwd=list.test@proven.test'
+    for sender in ('"a b> SIZE=1"@proven.test', long, 'y' * 64 + '@proven.test'):
+        code, path = forward(p, sink, sender)
+        check(f'the address of a forward is one, whatever the sender\'s is: {sender[:20]}', code == 250 and re.fullmatch(r'"?SRS0=\w{4}=\w\w=proven\.test=.*"?@srs\.test', path or '') is not None and
+              ('"' in sender) == (path[0] == '"'), (code, path))
+        code, lines = report(p, path)
+        check('and a report to it comes back', code == 250 and f'RCPT TO:<{sender}>' in sink.rcpts[-1], (lines, sink.rcpts[-1:]))
+    code, path = forward(p, sink, 'z' * 240 + '@proven.test')
+    check('one that would be too long for anybody is left as it was', (code, path) == (250, 'z' * 240 + '@proven.test'), (code, path))
     code, plain = forward(p, sink, 'alice@example.test')
     check('our own senders keep their path', plain == 'alice@example.test', (code, plain))
 

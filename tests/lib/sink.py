@@ -12,6 +12,11 @@ class Message:
         self.sender, self.recipients, self.content, self.mail, self.peer = sender, recipients, content, line, peer
 
 
+def path(line):
+    """Between the angle brackets, of which quotes may hold more."""
+    return re.search(r'<((?:"(?:\\.|[^"\\])*")?[^">]*)>', line)[1]
+
+
 class Sink:
     def __init__(self, rcpt=None, dot=None, mail=None, greet=None, offer=('PIPELINING', '8BITMIME', 'SMTPUTF8', 'SIZE 10000000', 'DSN'), lmtp=False, host='127.0.0.1', port=0,
                  family=socket.AF_INET):
@@ -86,13 +91,13 @@ class Sink:
             elif verb.startswith('HELO'):
                 sock.sendall(b'250 sink.test\r\n')
             elif verb.startswith('MAIL FROM:'):
-                sender, recipients, mail = re.search('<(.*?)>', line)[1], [], line
+                sender, recipients, mail = path(line), [], line
                 with self.lock:
                     self.mails.append(sender)
                 if not self._say(sock, 'mail', sender, '250 2.1.0 ok'):
                     sender = None
             elif verb.startswith('RCPT TO:'):
-                address = re.search('<(.*?)>', line)[1]
+                address = path(line)
                 with self.lock:
                     self.rcpts.append(line)
                 if sender is None:

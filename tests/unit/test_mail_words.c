@@ -62,7 +62,7 @@ static void paths_are_read_whole_or_not_at_all(void **state)
 
 static void lengths_of_paths_have_limits(void **state)
 {
-	static const struct { size_t local, label_count; bool good; } rows[] = { { 64, 1, true }, { 65, 1, false }, { 1, 127, true }, { 1, 128, true }, { 1, 129, false }, { 1, 4000, false } };
+	static const struct { size_t local, label_count; bool good; } rows[] = { { 64, 1, true }, { 65, 1, true }, { 255, 1, true }, { 256, 1, false }, { 255, 64, true }, { 255, 66, false }, { 1, 127, true }, { 1, 128, true }, { 1, 129, false }, { 1, 4000, false } };
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct buf b = BUF_INIT(20000);
