@@ -52,7 +52,8 @@ bool maps_open(struct ctl *c, bool text, struct map_set **out, int *code)
 	if (error == -EACCES)       /* secrets are for root */
 		error = map_set_open(maps, "", n, &c->mem, out, &why);
 	if (error)
-		*code = ctl_fail(CTL_DATA, "generation %llu can't be opened: %s: %s", (unsigned long long)n, why, strerror(-error));
+		*code = ctl_fail(CTL_DATA, "generation %llu can't be opened: %s: %s", (unsigned long long)n, why,
+		                 error == -EBADMSG ? "it is damaged, or of another version; porterctl compile makes a new generation" : strerror(-error));
 	return error == 0;
 }
 

@@ -332,6 +332,9 @@ with Porter('maps') as p:
     os.rename(p.dir / 'maps/new', p.dir / 'maps/current')
     p.ctl('reload')
     check('a damaged generation is not taken: the old one serves, with an alert', soon(lambda: 'damaged' in json.dumps(p.status())) and rcpt(p, 'alice@example.test') == 250)
+    damaged.write_bytes(b'not one of ours')
+    r = p.ctl('lookup', 'recipients', 'alice@example.test')
+    check('and lookup says what to do', r.returncode == 65 and 'damaged, or of another version; porterctl compile' in r.stderr, r.stderr)
     check('and the next compile mends it', p.ctl('compile').returncode == 0 and os.readlink(p.dir / 'maps/current') == '901' and soon(lambda: p.status()['maps'] == 901))
 
     # -- a source that fails is an alert of the running server --------------------------------------------------------------------------
