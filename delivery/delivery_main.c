@@ -139,7 +139,9 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 
 static void on_helper_done(void *arg, uint64_t id, int status)
 {
-	unix_helper_done(((struct self *)arg)->helper, id, status);
+	struct self *s = arg;
+	unix_helper_done(s->helper, id, status);
+	tls_report_house_done(s->report, id, status);
 }
 
 static int set_up(struct self *s)

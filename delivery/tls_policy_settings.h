@@ -7,6 +7,7 @@ struct tls_policy_settings {
 	struct slice standard;
 	bool dane, sts;
 	struct slice sts_directory, sts_connect, report_from;
+	uint64_t report_retry_s;
 };
 extern struct tls_policy_settings tls_policy_settings;
 extern struct setting_table tls_policy_setting_table;

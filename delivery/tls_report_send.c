@@ -101,13 +101,11 @@ int tls_report_main(int argc, char **argv)
 {
 	struct buf payload = BUF_INIT(IPC_MAX_PAYLOAD);
 	struct ipc_message m = { .fd = -1 };
-	if (argc < WORDS + 1 || ipc_receive_blocking(STDIN_FILENO, 10000, &m, &payload) || m.payload.n > MAX_JSON)
-		return 75;
+	if (argc != WORDS + 1 || ipc_receive_blocking(STDIN_FILENO, 10000, &m, &payload) || m.payload.n > MAX_JSON)
+		return TLS_REPORT_AGAIN;
 	struct report r = { argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], argv[6], argv[7], BUF_INIT(MAX_JSON * 2) };
-	bool good = deflate_gzip(m.payload, &r.gz) == 0;
-	for (int i = WORDS; good && i < argc; i++)
-		tell(&r, argv[i]);
+	int error = deflate_gzip(m.payload, &r.gz) == 0 ? tell(&r, argv[WORDS]) : -ENOMEM;
 	buf_free(&r.gz);
 	buf_free(&payload);
-	return good ? 0 : 75;
+	return !error ? 0 : error == -EINVAL ? TLS_REPORT_NOWHERE : TLS_REPORT_AGAIN;
 }

@@ -36,12 +36,12 @@ add('route', 'plain', own)
 add('back', 'plain', ca.leaf('mx.back.plain'))
 add('backnone', 'plain', None, offer=())
 plain += ['_mta-sts.sts.plain. TXT "v=STSv1; id=1;"', f'_smtp._tls.sts.plain. TXT "v=TLSRPTv1; rua=https://localhost:{https_port}/up"']
-signed.append('_smtp._tls.dane.test. TXT "v=TLSRPTv1; rua=mailto:reports@dane.test"')
+signed.append('_smtp._tls.dane.test. TXT "v=TLSRPTv1; rua=mailto:nowhere,mailto:reports@dane.test"')
 web = Https(https_port, {'mta-sts.sts.plain': ca.leaf('mta-sts.sts.plain'), 'localhost': ca.leaf('localhost')})
 web.pages['mta-sts.sts.plain', '/.well-known/mta-sts.txt'] = (200, 'text/plain', 'version: STSv1\r\nmode: enforce\r\nmx: mx.sts.plain\r\nmx: *.more.plain\r\nmax_age: 9999999999\r\n')
 world = dnsworld.World(p.dir / 'dns', '\n'.join(signed), insecure={'plain.': '\n'.join(plain)})
 p.set({'dns-resolvers': world.resolver, 'dns-trust-anchor': world.anchor, 'hop-port': port, 'tls-roots': ca.cert, 'mta-sts-connect': f'127.0.0.1:{https_port}', 'queue-retry-first': '1h',
-       'evidence': 'no', 'tls-report-from': 'tls-reports@example.test'})
+       'evidence': 'no', 'tls-report-retry': '1s', 'tls-report-from': 'tls-reports@example.test'})
 p.map('routes', 'route.plain mx tls=verify')
 p.map('aliases', 'postmaster alice@example.test\nabuse alice@example.test\npass@example.test x@dane.test\n')
 users = {getpass.getuser(), '_porter'}
@@ -109,8 +109,10 @@ try:
         day = int.from_bytes(counts[at:at + 4], 'little')
         counts[at:at + 4] = (day - 1 if day else 0).to_bytes(4, 'little')
     (p.spool / 'tls-report').write_bytes(counts)
+    web.answers += [503, 404]
     p.start()
-    check('a report goes to a web server that asks for it', p.wait(lambda: web.posted), p.log_text()[-1500:])
+    check('a report goes to a web server that asks for it; one that is not taken goes again', p.wait(lambda: len(web.posted) >= 3), (len(web.posted), p.log_text()[-1500:]))
+    check('the same report', len({gzip.decompress(x[2]) for x in web.posted}) == 1 and p.wait_log('tls-report-waits .*domain=sts.plain'), web.posted)
     path, kind, body = web.posted[0] if web.posted else ('', '', b'')
     report = json.loads(gzip.decompress(body)) if body else {}
     check('as RFC 8460 says', (path, kind) == ('/up', 'application/tlsrpt+gzip') and report['policies'][0]['policy']['policy-domain'] == 'sts.plain', (path, kind, report))
@@ -127,6 +129,8 @@ try:
     p.wait(lambda: [m for m in servers['dane'].messages if b'TLS-Report-Domain: dane.test' in m[1]])
     mine = [m for m in servers['dane'].messages if b'TLS-Report-Domain: dane.test' in m[1]]
     check('a report by mail reaches the host whose TLS it is about', sent and len(mine) == 1, p.log_text()[-2000:])
+    check('a place that is none is not tried again', 'to=mailto:nowhere' in p.log_text() and not re.search('tls-report-waits .*nowhere', p.log_text()))
+    check('what was taken is not told again', len(web.posted) == 3 and len(mine) == 1, len(web.posted))
     m = email.message_from_bytes(mine[0][1], policy=email.policy.default) if mine else None
     check('as a message of its own kind', m and m.get_content_type() == 'multipart/report' and m['TLS-Required'] == 'No' and
           [x.get_content_type() for x in m.iter_parts()] == ['text/plain', 'application/tlsrpt+gzip'], mine)
