@@ -77,8 +77,7 @@ static void take_answer(struct question *q, struct mail_status answer)
 static void ask_hop(struct question *q, const struct leaf *l)
 {
 	const struct explain_hop_question ask = { l, &q->from, q->size, q->evidence.grade };
-	bool queued = l->kind == LEAF_HOP && (l->owner.n || (q->evidence.grade >= EVIDENCE_CLIENT && !l->ask));
-	if (queued || q->no_hops)
+	if (resolve_is_queued(l, q->evidence.grade >= EVIDENCE_CLIENT) || q->no_hops)
 		return;
 	if (explain_hop_can(q->c, l))
 		take_answer(q, explain_hop(q->c, &ask, NULL));
@@ -116,8 +115,7 @@ static bool ask_mailbox(struct question *q, size_t at, struct forwards *f)
 	}
 	f->users[f->count++] = l->place;
 	struct mail_status status = resolve_forward(q->set, &q->resolved, at, asked.forward, asked.forward_count, &q->c->mem);
-	if (status.fate != MAIL_OK)
-		q->reply = status;
+	take_answer(q, status.fate == MAIL_OK ? resolve_one_first(q->resolved.leaves, q->resolved.count, q->evidence.grade >= EVIDENCE_CLIENT) : status);
 	return true;
 }
 

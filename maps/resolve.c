@@ -249,6 +249,30 @@ static void resolve_one(struct resolver *r, struct pending *p)
 
 /* The whole ------------------------------------------------------------------------------------------------------------------------- */
 
+bool resolve_is_queued(const struct leaf *l, bool authenticated)
+{
+	return l->kind == LEAF_HOP && (l->owner.n || l->withheld || (authenticated && !l->ask));
+}
+
+static bool goes_first(const struct leaf *l, bool authenticated)
+{
+	return l->kind == LEAF_LMTP || l->kind == LEAF_PROGRAM || (l->kind == LEAF_HOP && !resolve_is_queued(l, authenticated));
+}
+
+struct mail_status resolve_one_first(const struct leaf *leaves, size_t count, bool authenticated)
+{
+	const struct leaf *first = NULL;
+	for (size_t i = 0; i < count; i++) {
+		const struct leaf *l = &leaves[i];
+		if (!goes_first(l, authenticated))
+			continue;
+		if (first && !(first->kind == l->kind && slice_eq(first->place, l->place) && slice_eq(first->route, l->route)))
+			return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, or leads to several LMTP servers or programs, of which one message can reach one: its postmaster has to mend it");
+		first = l;
+	}
+	return MAIL_STATUS_OK;
+}
+
 /* rule.md, "Aliases that fan out": several leaves of which one is remote are a list; it has an owner, named, or the one local mailbox that an address on the
  * way leads to. */
 static void settle_list(struct resolver *r)
@@ -272,6 +296,9 @@ static void settle_list(struct resolver *r)
 			out->failed_cause = l->cause; /* all of it is to blame; the way to one that needs an owner */
 		return;
 	}
+	struct mail_status status = resolve_one_first(out->leaves, out->count, true);
+	if (status.fate != MAIL_OK)
+		resolve_fail(r, status);
 }
 
 static struct slice first_key(struct resolver *r, const struct mail_path *path, const struct resolve_step **cause)
@@ -349,20 +376,6 @@ static void resolve_targets(struct map_set *maps, const struct leaf *system, con
 	walk(&r);
 }
 
-/* A transaction has one next hop: what is alone in it could never be delivered if it wanted two. */
-static bool is_one_hop(const struct leaf *leaves, size_t count)
-{
-	const struct leaf *first = NULL;
-	for (size_t i = 0; i < count; i++) {
-		if (leaves[i].kind != LEAF_HOP || leaves[i].owner.n)
-			continue;
-		if (first && !(slice_eq(first->place, leaves[i].place) && slice_eq(first->route, leaves[i].route)))
-			return false;
-		first = &leaves[i];
-	}
-	return true;
-}
-
 static void give_owners(struct leaf *leaves, size_t count)
 {
 	for (size_t i = 0; count > 1 && i < count; i++)
@@ -386,8 +399,6 @@ struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, siz
 	memcpy(list + at, fresh.leaves, fresh.count * sizeof *list);
 	memcpy(list + at + fresh.count, r->leaves + at + 1, others * sizeof *list);
 	give_owners(list, all);
-	if (!is_one_hop(list, all))
-		return NO_OWNER;
 	r->leaves = list;
 	r->count = all;
 	return MAIL_STATUS_OK;

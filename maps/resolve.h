@@ -70,8 +70,15 @@ struct map_set;   /* maps/map.h: one open generation, or the text as it stands *
  * one leaf is a LEAF_HOP by routes (or "mx:DOMAIN"), and the caller decides who may relay. steps are only kept if want_steps. */
 void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out);
 
+/* A remote leaf that the queue takes: of a list, or from a sender who is authenticated, so that a failure can be reported to him. */
+bool resolve_is_queued(const struct leaf *l, bool authenticated);
+
+/* What can't be prepared (a next hop that is not queued, an LMTP server, a program) commits first, so a message has one such place at most; a recipient that wants two could never be
+ * served. MAIL_OK, or the reply for RCPT. */
+struct mail_status resolve_one_first(const struct leaf *leaves, size_t count, bool authenticated);
+
 /* What a system user's ~/.forward names (delivery/mailbox_proto.h) stands in place of that user's leaf, r->leaves[at]: targets as in a line of aliases whose key is the leaf's
  * address; a target that is the user's own name, or resolves to the same LEAF_SYSTEM, is that leaf itself. MAIL_OK, or the reply for RCPT: then r is as before. The whole may be a
- * list now: of an alias that names an owner; else remote leaves are passed through beside mailboxes, as far as they are behind one next hop. */
+ * list now: of an alias that names an owner; else remote leaves are passed through beside mailboxes, and resolve_one_first says whether they can be. */
 struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, size_t at, const struct slice *targets, size_t count, struct arena *mem);
 #endif

@@ -17,7 +17,7 @@ static bool goes_to(const struct recipient *r, const struct leaf *leaf)
 static bool is_queued(const struct transaction *t, const struct leaf *leaf)
 {
 	const struct transaction_facts *f = transaction_session(t)->transaction;
-	return leaf->kind == LEAF_HOP && (leaf->owner.n || leaf->withheld || (f->evidence.grade >= EVIDENCE_CLIENT && !leaf->ask));
+	return resolve_is_queued(leaf, f->evidence.grade >= EVIDENCE_CLIENT);
 }
 
 /* What can't be prepared is there once in a transaction: one next hop (its own destination sees to that), or one program. */

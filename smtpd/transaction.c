@@ -179,6 +179,8 @@ void transaction_forwarded(struct destination *d, const struct slice *targets, s
 	for (size_t i = 0; copies && i < count; i++)
 		copies[i] = arena_copy(&t->mem, targets[i]);
 	struct mail_status status = copies ? resolve_forward(t->session->smtpd->maps, &t->adding->resolved, t->leaf_at, copies, count, &t->mem) : TOO_MUCH;
+	if (status.fate == MAIL_OK)
+		status = resolve_one_first(t->adding->resolved.leaves, t->adding->resolved.count, t->facts.evidence.grade >= EVIDENCE_CLIENT);
 	if (status.fate != MAIL_OK) {
 		transaction_asked(d, status);
 		return;

@@ -245,9 +245,20 @@ static struct destination *alone_of(const struct transaction *t)
 	return n == 1 ? one : NULL;
 }
 
+/* Of each rank one is asked: a second one would be passed over, and 250 said for what it never got. */
+static bool ranks_are_single(const struct transaction *t)
+{
+	unsigned of[DESTINATION_RANKS] = { 0 };
+	for (size_t i = 0; i < t->destination_count; i++)
+		if (takes_part(t->destinations[i]) && ++of[rank_of(t->destinations[i])] > 1)
+			return false;
+	return true;
+}
+
 /* Who is alone is asked to prepare and commit with one question. */
 void transaction_deliver(struct transaction *t)
 {
+	assert(ranks_are_single(t));
 	t->worst = MAIL_STATUS_OK;
 	t->state = DECIDING;
 	transaction_each_begin(t);

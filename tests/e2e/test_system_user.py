@@ -77,7 +77,7 @@ def forwards(top, p):
 
     hop, other = Sink(), Sink()
     p.map('domains', f'example.test mailbox\nhop.test relay [127.0.0.1]:{hop.port} recipients=ask\nother.test relay [127.0.0.1]:{other.port} recipients=ask\n')
-    p.map('aliases', 'both@example.test ben@example.test ann@example.test\nlist@example.test owner=bob@example.test ben@example.test ann@example.test\n')
+    p.map('aliases', 'both@example.test ben@example.test ann@example.test\nruns@example.test run@example.test ben@example.test\nlist@example.test owner=bob@example.test ben@example.test ann@example.test\n')
     p.compile()
     for user, there in (('ben', 'u@hop.test'), ('ann', 'v@other.test')):
         (top / f'{user}x/.forward').write_text(there)
@@ -90,6 +90,8 @@ def forwards(top, p):
     check('one that names an owner is a list: each hop gets its copy, in the owner\'s name',
           code == 250 and p.wait(lambda: [(m.sender, m.recipients) for m in hop.messages + other.messages] == [('bob@example.test', ['u@hop.test']), ('bob@example.test', ['v@other.test'])]),
           (code, [(m.sender, m.recipients) for m in hop.messages + other.messages]))
+    code, before = p.send(b'Subject: runs\r\n\r\nx\r\n', to='runs@example.test'), len(hop.messages)
+    check('a program beside a forward to a hop: both commit first, and a 250 would be said for one of them', (code, before) == (451, 1), (code, before))
     told = p.ctl('explain', 'both@example.test')
     check('porterctl explain says the same', 'This list has no owner' in told.stdout, told.stdout)
 
@@ -99,7 +101,7 @@ def main():
     try:
         make_homes(top)
         subprocess.run(['mount', '--bind', top / 'passwd', '/etc/passwd'], check=True)
-        recipients = 'alice@example.test\nbob@example.test\n' + ''.join(f'{user}@example.test system:{user}x\n' for user in USERS)
+        recipients = 'alice@example.test\nbob@example.test\nrun@example.test program:/bin/true\n' + ''.join(f'{user}@example.test system:{user}x\n' for user in USERS)
         with Porter('system-user', maps={'=recipients': recipients}) as p:
             deliveries(top, p)
             forwards(top, p)

@@ -296,6 +296,20 @@ static void what_the_rule_refuses_leaves_the_old_generation(void **state)
 	assert_int_equal(manifest_current(maps), 1);
 }
 
+/* Each commits first and alone: a 250 would be said for one of them. */
+static void an_alias_of_two_programs_or_lmtp_servers_is_refused(void **state)
+{
+	(void)state;
+	struct compile_result r;
+	kit_put("recipients", SLICE("p@example.test program:/bin/true\nq@example.test program:/bin/true x\ni@example.test lmtp:127.0.0.1:2003\nk@example.test lmtp:127.0.0.1:2003\n"
+	                            "j@example.test lmtp:127.0.0.1:2004\nm@example.test\n"));
+	kit_put("aliases", SLICE("a@example.test p@example.test i@example.test\nb@example.test p@example.test q@example.test\nc@example.test i@example.test j@example.test\n"));
+	assert_int_equal(compile(&r), -EINVAL);
+	assert_true(told("aliases:1: ") && told("aliases:2: ") && told("aliases:3: "));
+	kit_put("aliases", SLICE("a@example.test p@example.test m@example.test\nb@example.test i@example.test k@example.test, m@example.test\nc@example.test owner=m@example.test i@example.test x@far.test\n"));
+	assert_int_equal(compile(&r), 0);
+}
+
 static bool everybody_reads(const char *file)
 {
 	char path[300];
@@ -389,7 +403,8 @@ int main(void)
 		ONE(a_million_errors_are_counted_and_fifty_shown), ONE(duplicates_name_both_lines_whatever_their_case_or_script), ONE(case_counts_where_the_domain_says_so),
 		ONE(include_cycles_are_refused), ONE(lists_in_files_are_included), ONE(continuation_lines_join), ONE(every_flipped_byte_is_seen_by_verify),
 		ONE(truncated_and_foreign_files_are_refused_when_opened), ONE(another_version_and_byte_order_are_refused), ONE(two_compiles_at_once_are_told),
-		ONE(what_the_rule_refuses_leaves_the_old_generation), ONE(a_full_disk_leaves_the_old_generation), ONE(old_generations_go_and_rollback_returns),
+		ONE(what_the_rule_refuses_leaves_the_old_generation),
+		ONE(an_alias_of_two_programs_or_lmtp_servers_is_refused), ONE(a_full_disk_leaves_the_old_generation), ONE(old_generations_go_and_rollback_returns),
 		ONE(a_set_outlives_its_folder), ONE(the_umask_of_who_compiles_closes_no_generation),
 	};
 	return cmocka_run_group_tests_name("maps_bad", tests, NULL, NULL);
