@@ -135,7 +135,7 @@ static const char *dmarc_word(const struct dmarc_verdict *v)
 	return v->result == DMARC_FAIL ? "found" : dmarc_result_name(v->result);
 }
 
-static void dmarc_json(struct buf *out, const struct dmarc_verdict *v)
+static void dmarc_json(struct buf *out, const struct dmarc_verdict *v, const struct slice *answers)
 {
 	buf_addf(out, "{\"dmarc\":{\"result\":\"%s\",\"policy\":\"%s\",\"published\":\"%s\"", dmarc_result_name(v->result), dmarc_policy_name(v->policy),
 	         dmarc_policy_name(v->published));
@@ -149,7 +149,10 @@ static void dmarc_json(struct buf *out, const struct dmarc_verdict *v)
 		buf_add_cstr(out, i ? "," : "");
 		text_add_json(out, v->record.rua[i]);
 	}
-	buf_add_cstr(out, "]}}\n");
+	buf_add_cstr(out, "]}");
+	if (answers)
+		buf_addf(out, ",\"dns\":[%.*s]", SLICE_FMT(*answers));
+	buf_add_cstr(out, "}\n");
 }
 
 static void dmarc_words(struct buf *out, const struct dmarc_verdict *v)
@@ -174,8 +177,9 @@ int auth_dmarc(struct auth_tool *t)
 	struct dmarc *d = dmarc_start(dns, auth_domain(t->o.words[0]), t->suffixes);
 	dmarc_judge(d, &nobody, on_dmarc, &k);
 	loop_run(t->loop);
+	struct slice seen = buf_slice(&answers.text);
 	if (t->ctl->json)
-		dmarc_json(&t->out, dmarc_verdict(d));
+		dmarc_json(&t->out, dmarc_verdict(d), t->o.trace ? &seen : NULL);
 	else
 		dmarc_words(&t->out, dmarc_verdict(d));
 	if (t->o.trace && !t->ctl->json)

@@ -73,6 +73,7 @@ def what_the_options_do(tmp, resolver):
     check('a name that is not in the zone file does not exist', told('spf', 'other.test', '--client', '192.0.2.9', *zone)['spf']['result'] == 'none')
     out = auth('spf', 'x.test', '--client', '203.0.113.5', *zone, '--trace')
     check('--trace goes step by step', out.returncode == 0 and all(w in out.stdout.decode() for w in ('ip4:192.0.2.0/24', 'include:inc.x.test', '-all')), out.stdout)
+    check('and with --json, also of a policy', [a['name'] for a in told('dmarc', 'sub.x.test', *zone, '--trace')['dns']] == ['_dmarc.sub.x.test', '_dmarc.x.test', '_dmarc.test', 'sub.x.test'], told('dmarc', 'sub.x.test', *zone, '--trace'))
     check('a key of 512 bits fails', told('dkim', tmp / 'weak', *zone)['dkim'][0]['result'] == 'fail')
     check('and passes with --lax', told('dkim', tmp / 'weak', *zone, '--lax')['dkim'][0]['result'] == 'pass')
     (tmp / 'late').write_bytes(auth('sign', tmp / 'plain', *by(tmp), '--now', NOW, '--expires', '1d').stdout)
