@@ -267,6 +267,9 @@ static int pause_or_resume(struct ctl *c, int argc, char **argv, const char *wor
 	if (c->json)
 		return ctl_ask_and_print(c, "queue", words, 2);
 	int code = ctl_ask(c, "queue", words, 2, &reply);
+	struct slice said = buf_slice(&reply);
+	if (!code && slice_find_slice(said, SLICE("\"saved\":false")) < said.n)
+		ctl_fail(0, "it could not be written down: a restart will forget it");
 	buf_free(&reply);
 	if (code)
 		return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer (is porterd running?)");
@@ -465,7 +468,7 @@ const struct ctl_command ctl_queue_commands[] = {
 	{ "queue remove", QUERY " [--all] [--dry-run]", "Removes messages without a report.", run_remove },
 	{ "queue bounce", QUERY " [--all] [--dry-run]", "Gives messages up now: the failure is reported, if the gate allows it.", run_bounce },
 	{ "queue reroute", "NEXT-HOP " QUERY " [--all] [--dry-run]", "Sends messages to another next hop from now on.", run_reroute },
-	{ "queue pause", "[DESTINATION]", "Tries nothing to this destination until it is resumed or the queue is restarted: DOMAIN (by its mail hosts), or HOST:PORT, [ADDRESS]:PORT, lmtp:... as in routes. Without one, lists what is paused.", run_pause },
+	{ "queue pause", "[DESTINATION]", "Tries nothing to this destination until it is resumed, over restarts as well: DOMAIN (by its mail hosts), or HOST:PORT, [ADDRESS]:PORT, lmtp:... as in routes. Without one, lists what is paused.", run_pause },
 	{ "queue resume", "DESTINATION", "Goes on with a paused destination.", run_resume },
 	{ "dead list", QUERY " " QUEUE_LIST_USAGE, "Lists the dead letters: messages whose failure was not reported, since the sender was not proven, and those that a filter held back.", run_dead_list },
 	{ "dead show", "ID [--body] [--json]", "Shows a dead letter.", run_dead_show },

@@ -185,6 +185,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->attacks = setup->attacks;
 	report_gate_account(q->gate, setup->attacks);
 	queue_load_gate(q);
+	paused_load(q);
 	q->files = worker_new(l, READERS, "queue-files");
 	q->timer = loop_timer_new(l, on_timer, q);
 	q->second = loop_timer_new(l, queue_on_second, q);

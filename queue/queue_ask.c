@@ -267,17 +267,12 @@ static int dead(struct queue *q, bool release, const struct slice *words, size_t
 static int pause_place(struct queue *q, bool paused, struct slice place, struct buf *answer)
 {
 	schedule_pause(q->schedule, place, paused);
+	int error = paused_save(q);
 	queue_wake(q);
 	buf_addf(answer, "{\"place\":");
 	text_add_json(answer, place);
-	buf_addf(answer, ",\"paused\":%s}\n", paused ? "true" : "false");
+	buf_addf(answer, ",\"paused\":%s,\"saved\":%s}\n", paused ? "true" : "false", error ? "false" : "true");
 	return 0;
-}
-
-static bool add_line(void *arg, struct slice place)
-{
-	buf_addf(arg, "%.*s\n", SLICE_FMT(place));
-	return true;
 }
 
 int queue_question(struct queue *q, const struct slice *words, size_t count, struct buf *answer)
@@ -297,7 +292,7 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
 		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
 	if (count == 1 && slice_eq(words[0], SLICE("paused"))) {
-		schedule_each_paused(q->schedule, add_line, answer);
+		paused_list(q, answer);
 		return 0;
 	}
 	if (slice_eq(words[0], SLICE("survey")))

@@ -165,6 +165,11 @@ void rolls_free(struct queue *q);
 /* survey.c: what the schedule knows of all messages, piece by piece, for porterctl. words: where to begin ("0 0"; then what the last answer said) */
 int queue_survey(struct queue *q, const struct slice *words, size_t count, struct buf *answer);
 
+/* paused.c */
+void paused_list(struct queue *q, struct buf *out);       /* a line for each destination */
+int paused_save(struct queue *q);
+void paused_load(struct queue *q);
+
 /* drop_in.c */
 void drop_prepare(struct queue *q);                       /* the folder, at start */
 void drop_scan(struct queue *q);

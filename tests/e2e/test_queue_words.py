@@ -90,6 +90,12 @@ with p:
     check('a next hop as routes has it', r.returncode == 0 and f'{place} is paused; 1 recipient waits for it' in r.stdout, r)
     check('what is paused is listed', sorted(queue('pause').stdout.split()) == sorted(['mx:slow.test', place]) and sorted(json.loads(queue('pause', '--json').stdout)) == sorted(['mx:slow.test', place]),
           queue('pause', '--json').stdout)
+    p.ctl('reload')
+    p.wait(lambda: queue('pause').returncode == 0 and queue('pause').stdout)
+    check('a reload keeps it', len(queue('pause').stdout.split()) == 2, queue('pause'))
+    p.stop()
+    p.start()
+    check('and a restart', len(queue('pause').stdout.split()) == 2, queue('pause'))
     before = len(hop.rcpts)
     queue('retry', ident)
     check('resumed it goes on', 'resumed' in queue('resume', place).stdout and queue('retry', ident).returncode == 0 and p.wait(lambda: len(hop.rcpts) > before), hop.rcpts)
