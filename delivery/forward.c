@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,18 +30,44 @@ static struct slice next_item(struct slice *line)
 	return slice_trim(item);
 }
 
-/* Pipes and files, quoted or not, and what is no address for other reasons. */
+/* Programs, files, :include:, quoted or not. */
+static bool is_no_name(struct slice item)
+{
+	while (item.n && (item.p[0] == '"' || item.p[0] == '\\'))
+		item = slice_skip(item, 1);
+	return item.n == 0 || memchr("|/:", item.p[0], 3);
+}
+
+/* "Name <address>": the address. */
+static struct slice without_name(struct slice item)
+{
+	size_t open = slice_rfind(item, '<');
+	return !is_no_name(item) && open < item.n && item.p[item.n - 1] == '>' ? slice_trim(slice(item.p + open + 1, item.n - open - 2)) : item;
+}
+
+/* Comments, several words: nothing that could be looked up, so that nobody is said to be unknown for it. */
+static bool has_more_than_an_address(struct slice item)
+{
+	bool quoted = false;
+	for (size_t i = 0; i < item.n; i++) {
+		if (item.p[i] == '\\')
+			i++;
+		else if (item.p[i] == '"')
+			quoted = !quoted;
+		else if (!quoted && memchr(" <>()", item.p[i], 5))
+			return true;
+	}
+	return quoted;
+}
+
 static bool is_refused(struct slice item)
 {
-	struct slice bare = item;
-	while (bare.n && (bare.p[0] == '"' || bare.p[0] == '\\'))
-		bare = slice_skip(bare, 1);
-	if (bare.n == 0 || bare.p[0] == '|' || bare.p[0] == '/' || bare.p[0] == ':')
+	if (is_no_name(item))
 		return true;
 	for (size_t i = 0; i < item.n; i++)
 		if ((unsigned char)item.p[i] < ' ' || item.p[i] == 0x7f)
 			return true;
-	return false;
+	return has_more_than_an_address(item);
 }
 
 static int add_item(struct slice item, struct arena *mem, struct slice *items, size_t *count)
@@ -63,7 +90,7 @@ int forward_parse(struct slice text, struct arena *mem, struct slice **items, si
 		if (line.n && line.p[0] == '#')
 			continue;
 		while (line.n && error == 0) {
-			struct slice item = next_item(&line);
+			struct slice item = without_name(next_item(&line));
 			if (item.n && !is_refused(item))
 				error = add_item(item, mem, list, &n);
 			else if (item.n && refused++ == 0)

@@ -66,6 +66,11 @@ def forwards(top, p):
     check('and nothing is written there', not Path('/tmp/everything').exists())
     forward.write_text('"|/usr/bin/vacation ben"\n')
     check('where nothing is left of it the home\'s Maildir has the message', p.send(b'Subject: home\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(mail_of(top / 'benx')) == held + 1)
+    forward.write_text('Al <alice@example.test>\nbob (at home), |cat <bob>\n')
+    before, count = len(p.messages('alice')), p.log_text().count('forward-refused')
+    code = p.send(b'Subject: named\r\n\r\nx\r\n', to='ben@example.test')
+    check('an address with a name in front is taken, one with a comment is refused like a pipe, and makes nobody unknown',
+          (code, len(p.messages('alice')), p.log_text().count('forward-refused')) == (250, before + 1, count + 1), (code, p.log_text()[-800:]))
     forward.write_text('|x\n' * 20000)
     before = p.log_text().count('forward-refused')
     check('of 20,000 such items there is one line', p.send(b'Subject: many\r\n\r\nx\r\n', to='ben@example.test') == 250 and p.log_text().count('forward-refused') == before + 1)
