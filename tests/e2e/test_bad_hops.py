@@ -96,7 +96,7 @@ def main():
         slow = threading.Thread(target=lambda: heard.update(silent=rcpt(p, 'x@silent.test')))
         slow.start()
         check('while one hop is silent others are served', rcpt(p, 'good@unknown.test')[0][0] == 250)
-        p.set({'dns-resolvers': f'127.0.0.1:{deaf.getsockname()[1]}'})
+        p.set({'dns-resolvers': f'127.0.0.1@{deaf.getsockname()[1]}'})
         check('a resolver that never answers is 451', p.ctl('reload').returncode == 0 and p.wait(lambda: rcpt(p, 'x@nohost.test')[0][0] == 451), p.log_text()[-500:])
         silent.close()          # (how long it may be silent: unit/test_attempt)
         slow.join(80 * SLOW)
