@@ -1,5 +1,6 @@
 /* `porterctl auth reports`: aggregate reports that others sent (RFC 9990), out of mails, Maildirs or plain files, summed up by domain and source. */
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/dmarc_report.h"
+#include "base/hash.h"
 #include "base/inflate.h"
 #include "base/mail_date.h"
 #include "base/mail_mime.h"
@@ -14,7 +16,7 @@
 #include "base/text.h"
 #include "ctl/ctl_auth.h"
 
-enum { MAX_FILE = 32 << 20, MAX_SOURCES = 20000, MAX_REPORTS = 20000 };
+enum { MAX_FILE = 32 << 20, MAX_SOURCES = 20000, MAX_REPORTS = 20000, SLOTS = 1 << 16 /* more than twice the sources */, MAX_TOLD = 50 };
 
 struct source {
 	struct slice domain, ip, from;
@@ -26,8 +28,12 @@ struct summing {
 	struct source *sources;
 	struct slice *known;           /* reports */
 	size_t count, reports, files, bad;
+	uint32_t slots[SLOTS];         /* the source + 1; 0 free */
+	struct hash_key key;
 	int64_t begin_s, end_s;
 	struct buf told;               /* the reports themselves */
+	const char *path;              /* the file at hand */
+	size_t told_bad;               /* what looked like a report and was none */
 };
 
 static struct slice keep(struct summing *k, struct slice s)
@@ -35,14 +41,29 @@ static struct slice keep(struct summing *k, struct slice s)
 	return arena_copy(&k->t->mem, s);
 }
 
+static size_t first_slot(struct summing *k, struct slice domain, const struct dmarc_report_row *row)
+{
+	struct buf name = BUF_INIT(8192);
+	buf_addf(&name, "%.*s\n%.*s\n%.*s", SLICE_FMT(domain), SLICE_FMT(row->header_from), SLICE_FMT(row->source_ip));
+	for (size_t i = 0; i < name.n; i++)
+		name.p[i] = text_lower_byte(name.p[i]);
+	size_t at = (size_t)(hash_bytes(&k->key, buf_slice(&name)) % SLOTS);
+	buf_free(&name);
+	return at;
+}
+
 static struct source *find_source(struct summing *k, struct slice domain, const struct dmarc_report_row *row)
 {
-	for (size_t i = 0; i < k->count; i++)
-		if (slice_eq(k->sources[i].ip, row->source_ip) && slice_eq_nocase(k->sources[i].domain, domain) && slice_eq_nocase(k->sources[i].from, row->header_from))
-			return &k->sources[i];
+	size_t at = first_slot(k, domain, row);
+	for (; k->slots[at]; at = (at + 1) % SLOTS) {
+		struct source *s = &k->sources[k->slots[at] - 1];
+		if (slice_eq(s->ip, row->source_ip) && slice_eq_nocase(s->domain, domain) && slice_eq_nocase(s->from, row->header_from))
+			return s;
+	}
 	if (k->count == MAX_SOURCES)
 		return NULL;
 	k->sources = mem_grow(k->sources, k->count + 1, sizeof *k->sources);
+	k->slots[at] = (uint32_t)k->count + 1;
 	k->sources[k->count] = (struct source){ .domain = keep(k, domain), .ip = keep(k, row->source_ip), .from = keep(k, row->header_from) };
 	return &k->sources[k->count++];
 }
@@ -103,10 +124,13 @@ static bool try_report(struct summing *k, struct slice data)
 	struct buf xml = BUF_INIT(DMARC_REPORT_MAX_XML);
 	struct arena mem = ARENA_INIT(256 << 20);
 	struct dmarc_report r;
-	const char *why;
-	bool good = inflate_any(data, &xml) == 0 && dmarc_report_read(buf_slice(&xml), &mem, &r, &why) == 0;
+	const char *why = NULL;
+	int error = inflate_any(data, &xml);
+	bool good = !error && dmarc_report_read(buf_slice(&xml), &mem, &r, &why) == 0;
 	if (good && k->reports < MAX_REPORTS)
 		add_report(k, &r);
+	if (!good && k->told_bad++ < MAX_TOLD)
+		fprintf(stderr, "porterctl: auth: %s: %s\n", k->path, why ? why : error == -E2BIG ? "it is larger than 64 MiB when unpacked" : "it can't be unpacked");
 	arena_free(&mem);
 	buf_free(&xml);
 	return good;
@@ -153,6 +177,7 @@ static void take_text(struct summing *k, struct slice text)
 
 static int take_file(struct summing *k, const char *path)
 {
+	k->path = path;
 	struct buf text = BUF_INIT(0);
 	int error = ctl_read_file(path, MAX_FILE, &text);
 	if (error)
@@ -213,6 +238,10 @@ static void tell_words(struct summing *k)
 {
 	struct buf *out = &k->t->out;
 	struct slice domain = SLICE("");
+	if (!k->reports) {
+		buf_addf(out, "no reports in %zu files\n", k->files);
+		return;
+	}
 	buf_addf(out, "%zu reports in %zu files, ", k->reports, k->files);
 	mail_date_print_iso(out, k->begin_s);
 	buf_add_cstr(out, " to ");
@@ -238,20 +267,24 @@ static void tell_words(struct summing *k)
 
 int auth_reports(struct auth_tool *t)
 {
-	struct summing k = { .t = t, .told = BUF_INIT(64 << 20) };
+	struct summing *k = MEM_NEW(struct summing);
+	k->t = t;
+	k->key = hash_key_random();
+	buf_init(&k->told, 64 << 20);
 	int code = t->o.word_count ? 0 : ctl_fail(CTL_USAGE, "auth: a file or folder of reports is missing; --help tells");
 	for (size_t i = 0; i < t->o.word_count && !code; i++) {
 		char *path = arena_cstr(&t->mem, t->o.words[i]);
 		struct stat st;
-		code = stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? take_folder(&k, path, false) : take_file(&k, path);
+		code = stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? take_folder(k, path, false) : take_file(k, path);
 	}
 	if (!code) {
-		if (k.count)
-			qsort(k.sources, k.count, sizeof *k.sources, by_count);
-		(t->ctl->json ? tell_json : tell_words)(&k);
+		if (k->count)
+			qsort(k->sources, k->count, sizeof *k->sources, by_count);
+		(t->ctl->json ? tell_json : tell_words)(k);
 	}
-	mem_free(k.sources);
-	mem_free(k.known);
-	buf_free(&k.told);
+	mem_free(k->sources);
+	mem_free(k->known);
+	buf_free(&k->told);
+	mem_free(k);
 	return code;
 }

@@ -176,7 +176,8 @@ static void on_tag(void *arg, int error, struct slice out, unsigned number)
 		return;
 	}
 	struct mail_path tagged = { .local_part = buf_slice(&local), .domain = t->reverse_path.domain, .utf8 = t->reverse_path.utf8 };
-	check_change_sender(s->c, &tagged);
+	if (mail_path_fits(&tagged)) /* too long: as it was */
+		check_change_sender(s->c, &tagged);
 	buf_free(&local);
 	enum check_step step = sign_now(s);
 	if (step != CHECK_WAIT)

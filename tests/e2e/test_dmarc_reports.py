@@ -57,6 +57,11 @@ def valid(p, reports):
     (p.dir / 'others').mkdir()
     check('another\'s report that the schema takes', schema(p, 'others/1.xml', OTHERS) == '', schema(p, 'others/1.xml', OTHERS))
     found = json.loads(subprocess.run([BUILD / 'porterctl', 'auth', 'reports', p.dir / 'others', '--json'], capture_output=True, timeout=60).stdout)
+    (p.dir / 'others/2.xml').write_text('<feedback><x>')
+    (p.dir / 'others/3.xml.gz').write_bytes(b'\x1f\x8b rubbish')
+    out = subprocess.run([BUILD / 'porterctl', 'auth', 'reports', p.dir / 'others'], capture_output=True, text=True, timeout=60)
+    check('what looks like a report and is none is named, with the reason', '2.xml: elements are left open' in out.stderr and '3.xml.gz: it can\'t be unpacked' in out.stderr and
+          '1 reports in 3 files' in out.stdout, (out.stdout, out.stderr))
     check('is read in whatever order it stands', found['reports'][0]['messages'] == 4 and found['reports'][0]['policy'] == 'quarantine' and
           found['sources'][0]['source'] == '2001:db8::7', found)
 
