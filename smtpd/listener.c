@@ -37,7 +37,12 @@ enum listener_kind listener_kind(const struct listener *l)
 
 struct slice listener_name(const struct listener *l)
 {
-	return names[l->kind];
+	return listener_kind_name(l->kind);
+}
+
+struct slice listener_kind_name(enum listener_kind kind)
+{
+	return names[kind];
 }
 
 static void send_away(struct listener *l, int fd, const struct net_address *peer, const char *why)

@@ -11,6 +11,7 @@ struct listener *listener_new(struct smtpd *d, struct slice name, struct slice a
 void listener_free(struct listener *l);
 enum listener_kind listener_kind(const struct listener *l);
 struct slice listener_name(const struct listener *l);
+struct slice listener_kind_name(enum listener_kind kind);
 
 /* A session for a user of this system, whose connection fd is taken. */
 void listener_take_local(struct smtpd *d, struct slice user, int fd);

@@ -14,6 +14,7 @@
 #include "smtpd/dialog.h"
 #include "smtpd/harvest.h"
 #include "smtpd/judge.h"
+#include "smtpd/listener.h"
 #include "smtpd/returns.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
@@ -155,6 +156,9 @@ static void greet(void *arg)
 		send_away(s, MAIL_STATUS(MAIL_NEVER, 554, 5, 1, "Wait for the greeting before you speak"));
 		return;
 	}
+	if (!local) /* whose line says who it is */
+		log_event(LOG_INFO, "session", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)),
+		          LOG_STR("listener", listener_kind_name(s->facts.listener)), LOG_END);
 	hello_greet(s);
 }
 

@@ -1,5 +1,5 @@
 """porterctl trace, send and top: the life of a message out of the log, a test message with its dialogue, a live picture."""
-import json, os, subprocess
+import json, os, re, subprocess
 from porter import BUILD, SLOW, Porter, check, finish
 
 
@@ -21,6 +21,7 @@ def traces(form):
         r = p.ctl('trace', 'first@outside.test')
         lines = r.stdout.splitlines()
         check(f'{form}: both deliveries and the reply of one message are told', r.returncode == 0 and sum('delivered' in l for l in lines) == 2 and sum('taken' in l and '250' in l for l in lines) == 1, r.stdout)
+        check(f'{form}: from the greeting on', re.search(r'"event":"session"|info session ', lines[0]) is not None, r.stdout)
         check(f'{form}: and nothing of the session\'s other message', 'second@outside.test' not in r.stdout and 'third@' not in r.stdout, r.stdout)
         check(f'{form}: in time order', lines == sorted(lines, key=lambda l: l.removeprefix('{"time":"')[:27]), r.stdout)
         check(f'{form}: an address in any letters is the same', p.ctl('trace', 'First@OUTSIDE.test').stdout == r.stdout, p.ctl('trace', 'First@OUTSIDE.test').stdout)
