@@ -6,11 +6,11 @@
 #include "base/slice.h"
 
 /* Messages between the processes of one house, over a stream socket pair: a frame is
- * {u32 length of payload, u16 type, u16 flags, u64 id} and the payload, fields as base/field writes them; a frame may carry one
- * descriptor. A peer that sends nonsense (length past the ceiling, a descriptor announced and missing, field errors that the
- * receiver reports by returning -EPROTO) is cut off: on_close is called once, nothing else happens.
- * Sending never blocks: what the socket does not take is kept, up to a ceiling, past which the peer counts as gone. Sending to a dead peer fails; what it had sent before is still handed
- * on, then comes on_close. */
+ * {u32 length of payload, u16 type, u16 flags, u64 id} and the payload, fields as base/field writes them; a frame may carry one descriptor. A peer that sends
+ * nonsense (length past the ceiling, a descriptor announced and missing, field errors that the receiver reports by returning -EPROTO) is cut off: on_close is called
+ * once, nothing else happens.
+ * Sending never blocks: what the socket does not take is kept, up to a ceiling, past which the peer counts as gone. Sending to a dead peer fails; what it had sent
+ * before is still handed on, then comes on_close. */
 enum { IPC_MAX_PAYLOAD = 4 << 20 };
 
 struct ipc;

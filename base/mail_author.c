@@ -28,8 +28,10 @@ static size_t find(struct slice s, struct slice what)
 static bool is_plain_charset(struct slice name)
 {
 	static const struct slice heads[] = {
-		SLICE_INIT("utf-8"), SLICE_INIT("utf8"), SLICE_INIT("us-ascii"), SLICE_INIT("ascii"), SLICE_INIT("ansi"), SLICE_INIT("iso-8859"), SLICE_INIT("iso8859"), SLICE_INIT("latin"), SLICE_INIT("windows-"),
-		SLICE_INIT("cp125"), SLICE_INIT("cp8"), SLICE_INIT("koi8"), SLICE_INIT("gb"), SLICE_INIT("big5"), SLICE_INIT("shift"), SLICE_INIT("sjis"), SLICE_INIT("euc-"), SLICE_INIT("iso-2022-"),
+		SLICE_INIT("utf-8"), SLICE_INIT("utf8"), SLICE_INIT("us-ascii"), SLICE_INIT("ascii"), SLICE_INIT("ansi"), SLICE_INIT("iso-8859"), SLICE_INIT("iso8859"),
+		SLICE_INIT("latin"), SLICE_INIT("windows-"),
+		SLICE_INIT("cp125"), SLICE_INIT("cp8"), SLICE_INIT("koi8"), SLICE_INIT("gb"), SLICE_INIT("big5"), SLICE_INIT("shift"), SLICE_INIT("sjis"), SLICE_INIT("euc-"),
+		SLICE_INIT("iso-2022-"),
 		SLICE_INIT("ks_c"), SLICE_INIT("ksc"), SLICE_INIT("tis"), SLICE_INIT("mac"), SLICE_INIT("viscii"), SLICE_INIT("unknown"), SLICE_INIT("x-unknown"), SLICE_INIT("default"),
 	};
 	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)

@@ -4,8 +4,8 @@
 #include "base/arena.h"
 #include "base/slice.h"
 
-/* RFC 5321, 4.5.3.1 says what must be taken (64 bytes of local-part), and asks for more where it can be: addresses with SRS, VERP and BATV tags are longer. As text, quotes included, an
- * address is no longer than one of 64 bytes that all need a backslash. */
+/* RFC 5321, 4.5.3.1 says what must be taken (64 bytes of local-part), and asks for more where it can be: addresses with SRS, VERP and BATV tags are longer. As text,
+ * quotes included, an address is no longer than one of 64 bytes that all need a backslash. */
 enum { MAIL_PATH_MAX_LOCAL = 255, MAIL_PATH_MAX_TEXT = 2 * 64 + 2 + 1 + 255 };
 
 /* A reverse-path or forward-path, as carried by MAIL and RCPT (RFC 5321, 4.1.2; UTF-8 by RFC 6531).

@@ -174,8 +174,8 @@ static bool decode_four(const char *p, char *to)
 }
 
 #ifdef __x86_64__
-/* Sixteen digits that stand together are twelve octets, as often as there are such; how many digits. What a digit is worth is looked up by its upper half, which the lower half has to suit (Mula, Lemire: Faster Base64
- * Encoding and Decoding using AVX2 Instructions). */
+/* Sixteen digits that stand together are twelve octets, as often as there are such; how many digits. What a digit is worth is looked up by its upper half, which the
+ * lower half has to suit (Mula, Lemire: Faster Base64 Encoding and Decoding using AVX2 Instructions). */
 __attribute__((target("ssse3"))) static size_t decode_sixteens(const char *p, size_t n, char **to)
 {
 	const __m128i low_suits = _mm_setr_epi8(0x15, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x13, 0x1a, 0x1b, 0x1b, 0x1b, 0x1a);

@@ -7,7 +7,8 @@
 #include "base/hash.h"
 #include "base/slice.h"
 
-/* Tables of fixed size that processes share: memory of the parent's, or a file of the spool that lives over restarts. A table begins with a head; its sets of entries have a lock each. */
+/* Tables of fixed size that processes share: memory of the parent's, or a file of the spool that lives over restarts. A table begins with a head; its sets of
+ * entries have a lock each. */
 struct house;
 
 /* The file that the parent handed over, such as "shared:harvest", mapped. NULL: there is none, it is shorter than `least`, or it can't be mapped. */

@@ -125,7 +125,8 @@ static void json_list(struct buf *out, const char *key, const struct attack_top 
 
 static void write_json(const struct attack_report *r, const struct attack_names *names, struct buf *out)
 {
-	buf_addf(out, "{\"since\":%lld,\"until\":%lld,\"attempts\":%llu,\"spared_messages\":%llu,\"spared_bytes\":%llu,\"withheld\":%llu,\"kinds\":{", (long long)r->since_s, (long long)r->until_s,
+	buf_addf(out, "{\"since\":%lld,\"until\":%lld,\"attempts\":%llu,\"spared_messages\":%llu,\"spared_bytes\":%llu,\"withheld\":%llu,\"kinds\":{",
+	         (long long)r->since_s, (long long)r->until_s,
 	         (unsigned long long)r->attempts, (unsigned long long)r->spared_messages, (unsigned long long)r->spared_bytes, (unsigned long long)attack_withheld(r));
 	for (unsigned k = 0; k < ATTACK_KINDS; k++) {
 		buf_addf(out, "%s\"%.*s\":{", k ? "," : "", SLICE_FMT(attack_name((enum attack_kind)k)));
@@ -153,7 +154,8 @@ static void add_chart(struct buf *out, const struct attack_report *r)
 	for (size_t i = 0; i < n; i++) {
 		unsigned height = (unsigned)(columns[i] * CHART_HEIGHT / most);
 		if (columns[i])
-			buf_addf(out, "<rect x=\"%zu\" y=\"%u\" width=\"%zu\" height=\"%u\"/>", i * CHART_WIDTH / n, CHART_HEIGHT - height, CHART_WIDTH / n - (CHART_WIDTH / n > 2), height ? height : 1);
+			buf_addf(out, "<rect x=\"%zu\" y=\"%u\" width=\"%zu\" height=\"%u\"/>", i * CHART_WIDTH / n, CHART_HEIGHT - height, CHART_WIDTH / n - (CHART_WIDTH / n > 2),
+			         height ? height : 1);
 	}
 	buf_addf(out, "<path d=\"M0 %dH%d\"/></svg>\n<p class=\"axis\"><span>", CHART_HEIGHT + 1, CHART_WIDTH);
 	mail_date_print(out, r->since_s, 0);
@@ -182,7 +184,8 @@ static void html_list(struct buf *out, const char *title, const struct attack_to
 
 static void write_html(const struct attack_report *r, const struct attack_names *names, struct buf *out)
 {
-	buf_add_cstr(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Attacks</title>\n"
+	buf_add_cstr(out,
+	             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Attacks</title>\n"
 	                  "<style>body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 Georgia,serif;color:#1d2126;background:#fbfaf7}svg{width:100%}rect{fill:#b3261e}path{stroke:#555}"
 	                  "table{border-collapse:collapse;width:100%}td{border-top:1px solid #d5d2c9;padding:.3rem .5rem;vertical-align:top}.n{text-align:right;font-variant-numeric:tabular-nums}"
 	                  ".sum{font-size:1.2rem}.axis{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;margin:.2rem 0;font-size:.85rem;color:#555}"

@@ -1,5 +1,5 @@
-/* `porterctl auth dns DOMAIN`: what a domain should publish for mail, and beside it what it does publish. One question after another. Where a configuration is, the records of its own keys
- * and its host name are what should be. */
+/* `porterctl auth dns DOMAIN`: what a domain should publish for mail, and beside it what it does publish. One question after another. Where a configuration is, the
+ * records of its own keys and its host name are what should be. */
 #include "ctl/ctl_auth.h"
 
 #include <stdio.h>

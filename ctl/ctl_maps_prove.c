@@ -204,7 +204,8 @@ static int run_prove(struct ctl *c, int argc, char **argv)
 	if (error)
 		return code;
 	struct proving p = { .c = c, .own = maps_own_new(c), .findings = BUF_INIT(8 << 20) };
-	struct prove_plan plan = { .set = set, .size_limit = smtpd_settings.size_limit, .mail_root = mailbox_settings.mail_root, .mail_user = mailbox_settings.mail_user, .hop_user = SLICE("_porter"),
+	struct prove_plan plan = { .set = set, .size_limit = smtpd_settings.size_limit, .mail_root = mailbox_settings.mail_root, .mail_user = mailbox_settings.mail_user,
+	                           .hop_user = SLICE("_porter"),
 		                   .files = true, .is_ourselves = is_ourselves, .found = on_found, .progress = on_progress, .arg = &p };
 	struct prove_summary sum;
 	enum prove_grade worst = prove_run(&plan, &sum);

@@ -130,7 +130,8 @@ static void read_action(struct opensmtpd *o, struct slice rest, struct import_at
 	struct action *a = &o->actions[o->action_count++];
 	*a = (struct action){ .name = keep(o, name), .kind = keep(o, word) };
 	bool more = next_word(&rest, &word);
-	static const char *const words[] = { "userbase", "alias", "virtual", "host", "backup", "auth", "user", "tls", "src", "helo", "mail-from", "ttl", "wrapper", "junk", "rcpt-to", "verify" };
+	static const char *const words[] = { "userbase", "alias", "virtual", "host", "backup", "auth", "user", "tls", "src", "helo", "mail-from", "ttl", "wrapper", "junk",
+	                                     "rcpt-to", "verify" };
 	while (more) {
 		struct slice value = SLICE_NONE;
 		size_t k = 0;

@@ -281,7 +281,8 @@ static void print_kept(struct listing *l)
 
 static int read_sort(const char *text, enum sort *out)
 {
-	static const char *const names[] = { [SORT_AGE] = "age", [SORT_SIZE] = "size", [SORT_NEXT] = "next", [SORT_ATTEMPTS] = "attempts", [SORT_SENDER] = "sender", [SORT_RECIPIENT] = "recipient",
+	static const char *const names[] = { [SORT_AGE] = "age", [SORT_SIZE] = "size", [SORT_NEXT] = "next", [SORT_ATTEMPTS] = "attempts", [SORT_SENDER] = "sender",
+	                                     [SORT_RECIPIENT] = "recipient",
 		                             [SORT_PLACE] = "place" };
 	for (size_t i = SORT_AGE; text && i < sizeof names / sizeof *names; i++)
 		if (strcmp(names[i], text) == 0) {

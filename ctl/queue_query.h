@@ -3,8 +3,8 @@
 #include "ctl/ctl.h"
 #include "queue/spool.h"
 
-/* Which messages of the spool a command is about, and the walk over them. porterctl reads the spool by itself, in several threads, so that it works when nothing runs and a million messages
- * never stop the queue's loop. Where a query asks for nothing that stands in files alone, queue_survey.h is faster. */
+/* Which messages of the spool a command is about, and the walk over them. porterctl reads the spool by itself, in several threads, so that it works when nothing
+ * runs and a million messages never stop the queue's loop. Where a query asks for nothing that stands in files alone, queue_survey.h is faster. */
 struct queue_query {
 	struct slice sender, recipient, domain, place, reason;       /* "" any; parts of the text count, letters folded; a reason with * or ? is a pattern for all of it; sender <> is the null path */
 	struct slice evidence;

@@ -3,8 +3,8 @@
 #include "ctl/queue_query.h"
 #include "queue/taken.h"
 
-/* Messages as the running queue's schedule knows them, without a look at their files (queue/survey.c): for summaries, and for acts on queries that ask for nothing but destination, age and whether they are held.
- * The age is told by the id, which was made when the message came. */
+/* Messages as the running queue's schedule knows them, without a look at their files (queue/survey.c): for summaries, and for acts on queries that ask for nothing
+ * but destination, age and whether they are held. The age is told by the id, which was made when the message came. */
 
 /* The query asks for nothing that stands in files alone. */
 bool queue_survey_serves(const struct queue_query *q);

@@ -79,7 +79,8 @@ int rndr_house_begin(struct ctl *c, struct loop *l, struct rndr_check *check, st
 	buf_free(&answer);
 	if (code) {
 		mem_free(h);
-		return ctl_fail(code < 0 ? CTL_UNAVAILABLE : code, "the running Porter does not catch for this check: %s", code < 0 ? "it does not answer" : "it catches for others already, or is an older one");
+		return ctl_fail(code < 0 ? CTL_UNAVAILABLE : code, "the running Porter does not catch for this check: %s",
+		                code < 0 ? "it does not answer" : "it catches for others already, or is an older one");
 	}
 	h->next = loop_timer_new(l, ask, h);
 	loop_timer_set(h->next, ASK_MS);

@@ -8,7 +8,8 @@
 
 /* A message of a local program on its way: to an smtpd by run-directory/submit, or, while nobody serves, into the drop folder. Results are exit codes of sysexits.h;
  * what is said on standard error tells who is told nothing else. */
-enum { SENDMAIL_USAGE = 64, SENDMAIL_DATA = 65, SENDMAIL_NO_USER = 67, SENDMAIL_UNAVAILABLE = 69, SENDMAIL_SOFTWARE = 70, SENDMAIL_IO = 74, SENDMAIL_LATER = 75, SENDMAIL_NO_PERMISSION = 77,
+enum { SENDMAIL_USAGE = 64, SENDMAIL_DATA = 65, SENDMAIL_NO_USER = 67, SENDMAIL_UNAVAILABLE = 69, SENDMAIL_SOFTWARE = 70, SENDMAIL_IO = 74, SENDMAIL_LATER = 75,
+       SENDMAIL_NO_PERMISSION = 77,
 	SENDMAIL_CONFIG = 78 };
 
 int sendmail_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -130,7 +130,8 @@ static void end_current(struct web_checks *w, enum web_state state, struct slice
 	r->note[text.n] = '\0';
 	w->finished++;
 	keep(w, r);
-	log_event(LOG_INFO, "rndr-check", LOG_CSTR("id", r->id), LOG_CSTR("domain", r->domain), LOG_CSTR("state", state == WEB_FINISHED ? "finished" : "failed"), LOG_STR("note", text), LOG_END);
+	log_event(LOG_INFO, "rndr-check", LOG_CSTR("id", r->id), LOG_CSTR("domain", r->domain), LOG_CSTR("state", state == WEB_FINISHED ? "finished" : "failed"),
+	          LOG_STR("note", text), LOG_END);
 	tell_watchers(w, r, NULL);
 	consent_free(w->consent);
 	rndr_check_free(w->check);

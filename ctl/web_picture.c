@@ -34,7 +34,8 @@ static void way_line(struct buf *out, const struct web_row *row, unsigned way, i
 static void markers(struct buf *out)
 {
 	for (int v = RNDR_REFUSED; v <= RNDR_BOUNCED; v++)
-		buf_addf(out, "<marker id=\"head-%s\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path class=\"%s head\" d=\"M0 0L8 4L0 8z\"/></marker>\n",
+		buf_addf(out,
+		         "<marker id=\"head-%s\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\"><path class=\"%s head\" d=\"M0 0L8 4L0 8z\"/></marker>\n",
 		         CLASSES[v], CLASSES[v]);
 }
 

@@ -29,7 +29,8 @@ void header_rules_free(struct header_rules *r); /* NULL is fine */
 void header_rules_begin(struct header_rules *r, uint64_t limit_ms);
 bool header_rules_are_spent(const struct header_rules *r); /* that was reached */
 
-/* Looks at one field, whose value is unfolded. FOUND: *out is the action of the first rule behind *from that matches, and *from is behind it. UNSURE: a pattern reached its limit, or the message its. */
+/* Looks at one field, whose value is unfolded. FOUND: *out is the action of the first rule behind *from that matches, and *from is behind it. UNSURE: a pattern
+ * reached its limit, or the message its. */
 enum answer header_rules_look(struct header_rules *r, struct slice name, struct slice value, size_t *from, const struct access **out);
 bool header_rules_is_news(struct header_rules *r, size_t from); /* the rule before `from` is asked about for the first time in this message */
 uint32_t header_rules_line(const struct header_rules *r, size_t from); /* of the rule before `from` in the text map */

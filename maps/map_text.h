@@ -9,15 +9,15 @@ struct map_text;
 /* How a map's raw key becomes its canonical one: NULL, or what is wrong with it. */
 typedef const char *(*map_key_reader)(void *arg, struct slice raw, struct arena *mem, struct slice *out);
 
-/* Reads file (its content, which outlives the map) named `name` in complaints. colon: the key may end in one (aliases(5)). Duplicate keys are errors that name both lines. False: complaints were added. key NULL: the map is a
- * list in the order of its lines; keys are "%08u" of the line, values the whole line. */
+/* Reads file (its content, which outlives the map) named `name` in complaints. colon: the key may end in one (aliases(5)). Duplicate keys are errors that name both
+ * lines. False: complaints were added. key NULL: the map is a list in the order of its lines; keys are "%08u" of the line, values the whole line. */
 bool map_text_read(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out);
 /* The same; also where false is returned, *out has what could be read, so that its values' errors are told together with those of the keys. */
 bool map_text_read_part(struct slice file, struct slice name, map_key_reader key, void *arg, bool colon, struct complaints *wrong, struct map_text **out);
 void map_text_free(struct map_text *t);
 
-/* Where a line's key ends: at the first blank outside of quotes, or (colon) at one; and where its comment begins: at a '#' at its start or behind a blank, as in porter.conf. Quotes protect
- * both, with \" inside of them. line.n: it has none. */
+/* Where a line's key ends: at the first blank outside of quotes, or (colon) at one; and where its comment begins: at a '#' at its start or behind a blank, as in
+ * porter.conf. Quotes protect both, with \" inside of them. line.n: it has none. */
 size_t map_text_key_end(struct slice line, bool colon);
 size_t map_text_comment(struct slice line);
 

@@ -4,8 +4,9 @@
 #include "base/slice.h"
 #include "maps/map.h"
 
-/* What a login that doesn't exist is checked against, so that neither its time nor its answer tells it from those that do: a hash that somebody has. Logins that were imported may have bcrypt,
- * yescrypt or SHA-512-crypt hashes, each with its own cost; a model stands for all of one kind and cost, and is chosen as often as these are found among the first logins of the map. */
+/* What a login that doesn't exist is checked against, so that neither its time nor its answer tells it from those that do: a hash that somebody has. Logins that
+ * were imported may have bcrypt, yescrypt or SHA-512-crypt hashes, each with its own cost; a model stands for all of one kind and cost, and is chosen as often as
+ * these are found among the first logins of the map. */
 enum { PASSWORD_MODELS = 16, PASSWORD_MODELS_LOOK = 10000 };
 
 struct password_models {

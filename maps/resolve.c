@@ -53,7 +53,8 @@ static struct slice primary_domain(struct resolver *r, const struct resolve_step
 	return resolve_look(r, MAP_DOMAINS, SLICE(MAP_NOTE_PRIMARY), &e, cause) == FOUND ? e.value : SLICE("");
 }
 
-/* Bare targets are in the alias's own domain; those of an alias that is bare itself, in the first mailbox domain. One that names an address on the way here means the mailbox of that name. */
+/* Bare targets are in the alias's own domain; those of an alias that is bare itself, in the first mailbox domain. One that names an address on the way here means
+ * the mailbox of that name. */
 static void follow_target(struct resolver *r, struct pending *p, struct slice target, struct slice at_key, struct slice domain, struct slice owner,
                           const struct resolve_step *cause)
 {

@@ -166,9 +166,9 @@ static void send_digest(struct digest *d)
 		write_attacks(&text, r);
 	if (withheld)
 		write_withheld(&text, withheld);
+	struct slice subject = d->fresh ? SLICE("Dead letters and attacks of the last day") : r->attempts ? SLICE("Attacks of the last day") : SLICE("Reports withheld on the last day");
 	if (text.n)
-		own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), d->fresh ? SLICE("Dead letters and attacks of the last day") : r->attempts ? SLICE("Attacks of the last day") : SLICE("Reports withheld on the last day"), buf_slice(&text),
-		                                     SLICE("a digest of ours") });
+		own_mail_send(q, &(struct own_mail){ slice_of(q->postmaster_text), subject, buf_slice(&text), SLICE("a digest of ours") });
 	buf_free(&text);
 	mem_free(r);
 }

@@ -21,9 +21,10 @@
 #include "maps/senders.h"
 #include "queue/drop.h"
 #include "queue/queue_inside.h"
+#include "queue/sent.h"
 #include "queue/usage.h"
 
-enum { MAX_FILES = 100, MAX_DROPPED = 128 << 20, MAX_NAME = 64, MAX_USER = 64 };
+enum { MAX_FILES = 100, MAX_DROPPED = 128 << 20, MAX_NAME = 64, MAX_USER = 64, MAX_MESSAGE_ID = 990 };
 
 struct dropped {
 	char name[MAX_NAME + 1], user[MAX_USER + 1];
@@ -262,6 +263,19 @@ static struct evidence evidence_of(struct queue *q, struct dropped *d)
 	return (struct evidence){ EVIDENCE_LOCAL, name, SLICE("the sendmail command, by a user who may use this reverse-path") };
 }
 
+/* As its header section has it; sendmail has put one there if nobody else did. */
+static struct slice message_id_of(struct dropped *d)
+{
+	struct slice content = buf_slice(&d->content), id = SLICE("");
+	struct arena mem = ARENA_INIT(8 << 20);
+	struct mail_header h;
+	const struct mail_field *f = mail_header_parse(slice_head(content, mail_header_end(content)), SIZE_MAX, &mem, &h) == 0 ? mail_header_find(&h, SLICE("Message-ID"), 0) : NULL;
+	if (f)
+		id = arena_copy(&d->mem, slice_head(slice_trim(mail_field_unfold(f, &mem)), MAX_MESSAGE_ID));
+	arena_free(&mem);
+	return id;
+}
+
 /* Is From one that this user may write? If not, or if nobody can tell, nothing is signed. */
 static bool may_be_signed(struct queue *q, struct dropped *d, const struct evidence *e)
 {
@@ -286,10 +300,12 @@ static void take_one(struct drop_round *r, struct dropped *d)
 	}
 	struct unique id = unique_new();
 	struct envelope e = { .id = unique_slice(&id), .arrived_s = clock_wall_s(), .evidence = evidence_of(q, d), .reverse_path = d->drop.reverse_path,
-		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .return_headers = d->drop.return_headers, .utf8 = d->drop.utf8, .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
+		              .envelope_id = d->drop.envelope_id, .return_full = d->drop.return_full, .return_headers = d->drop.return_headers, .utf8 = d->drop.utf8,
+		              .eight_bit = !slice_is_ascii(buf_slice(&d->content)),
 		              .client = SLICE("local"), .transaction = unique_slice(&id), .recipient_count = d->drop.recipient_count };
 	e.waive_tls = mail_header_waives_tls(buf_slice(&d->content));
 	e.sign = may_be_signed(q, d, &e.evidence);
+	e.message_id = message_id_of(d);
 	e.expires_s = queue_expiry(e.arrived_s);
 	e.recipients = ARENA_ARRAY(&d->mem, struct envelope_recipient, d->drop.recipient_count ? d->drop.recipient_count : 1);
 	for (size_t i = 0; e.recipients && i < d->drop.recipient_count; i++) {
@@ -298,6 +314,8 @@ static void take_one(struct drop_round *r, struct dropped *d)
 	}
 	r->open++;
 	log_event(LOG_INFO, "dropped-in", LOG_STR("id", e.id), LOG_CSTR("user", d->user), LOG_STR("from", e.reverse_path), LOG_UINT("recipients", e.recipient_count), LOG_END);
+	if (e.evidence.grade >= EVIDENCE_LOCAL)
+		sent_note(q, &e);
 	queue_post(q, &e, &d->content, on_taken, t);
 }
 

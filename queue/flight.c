@@ -1,5 +1,6 @@
-/* Slots in shared memory. A slot is its owner's from the moment that it has set the slot's word to its own number; everybody else leaves it alone, save the queue process, when the owner
- * is dead. The slots that were used last are used first, and the words of all lie together: few pages are touched, also by who looks for the dead. */
+/* Slots in shared memory. A slot is its owner's from the moment that it has set the slot's word to its own number; everybody else leaves it alone, save the queue
+ * process, when the owner is dead. The slots that were used last are used first, and the words of all lie together: few pages are touched, also by who looks for the
+ * dead. */
 #include "queue/flight.h"
 
 #include <stdatomic.h>

@@ -5,14 +5,14 @@
 #include <stdint.h>
 #include "base/slice.h"
 
-/* What is under way in mailboxes alone, and in the queue: a table of fixed size in the parent's shared memory, mapped by every smtpd and by the queue process. A delivery to mailboxes asks nobody but
- * the mailbox process, and one to the queue shall not pay a sync of the ledger, so neither can wait for the ledger: an smtpd puts the record that the ledger would need (a LEDGER_NOTE) into a slot before
- * it asks for the commit, and wipes it when the client has heard the 250, or was told otherwise. When an smtpd dies the queue process finds its slots, and notes them. That costs a few stores into
- * memory, and lives over the end of any process but the parent. A record that is too long is several, each in a slot of its own. A slot that
- * is missing, since all are taken, is a second copy at worst.
+/* What is under way in mailboxes alone, and in the queue: a table of fixed size in the parent's shared memory, mapped by every smtpd and by the queue process. A
+ * delivery to mailboxes asks nobody but the mailbox process, and one to the queue shall not pay a sync of the ledger, so neither can wait for the ledger: an smtpd
+ * puts the record that the ledger would need (a LEDGER_NOTE) into a slot before it asks for the commit, and wipes it when the client has heard the 250, or was told
+ * otherwise. When an smtpd dies the queue process finds its slots, and notes them. That costs a few stores into memory, and lives over the end of any process but
+ * the parent. A record that is too long is several, each in a slot of its own. A slot that is missing, since all are taken, is a second copy at worst.
  *
- * What has left the queue can't be looked for afterwards: so the queue process marks the slot itself when the message is its own, before it says so. Where it died in between, the message is still in the spool
- * when the next one starts. An smtpd that can't know how its question ended leaves the slot to the queue process. */
+ * What has left the queue can't be looked for afterwards: so the queue process marks the slot itself when the message is its own, before it says so. Where it died
+ * in between, the message is still in the spool when the next one starts. An smtpd that can't know how its question ended leaves the slot to the queue process. */
 struct flight;
 struct house;
 

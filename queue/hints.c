@@ -1,5 +1,5 @@
-/* What those who ask must know of the ledger: which pairs of reverse-path and leaf may have an entry. A bit is told before its entry is written. What an asker still has in hand is told to
- * nobody as long as it lives; when its channel is lost, that may stand open, and what it had in queue/flight (reclaim.c). */
+/* What those who ask must know of the ledger: which pairs of reverse-path and leaf may have an entry. A bit is told before its entry is written. What an asker still
+ * has in hand is told to nobody as long as it lives; when its channel is lost, that may stand open, and what it had in queue/flight (reclaim.c). */
 #include <string.h>
 
 #include "base/mem.h"

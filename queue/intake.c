@@ -14,6 +14,7 @@
 #include "queue/attacks.h"
 #include "queue/flight.h"
 #include "queue/queue_inside.h"
+#include "queue/sent.h"
 
 enum { MAX_WAITING = 256 << 20, MAX_PUT_MEMORY = 16 << 20, MAX_STATUS = 8 << 10 };
 
@@ -188,28 +189,6 @@ static void log_taken(const struct envelope *e, uint64_t size)
 	          LOG_STR("who", e->evidence.who), LOG_STR("message-id", e->message_id), LOG_END);
 }
 
-/* What a report on it will name: its Message-ID, without what may stand beside that; else our own trace field (smtpd/returns_ids). */
-static void add_sent_name(const struct envelope *e, struct slice host, struct buf *out)
-{
-	struct slice id = slice_skip(e->message_id, slice_find(e->message_id, '<'));
-	size_t end = slice_find(id, '>');
-	if (end < id.n && end > 1)
-		buf_add(out, slice_head(id, end + 1));
-	else if (e->transaction.n)
-		buf_addf(out, "<%.*s@%.*s>", SLICE_FMT(e->transaction), SLICE_FMT(host));
-}
-
-static void note_sent(struct queue *q, const struct envelope *e)
-{
-	struct buf payload = BUF_INIT(MAX_STATUS), name = BUF_INIT(MAX_STATUS);
-	add_sent_name(e, q->host, &name);
-	struct slice id = buf_slice(&name);
-	if (id.n && queue_put_texts(&payload, &id, 1) == 0)
-		ledger_ask(q->ledger, QUEUE_SENT, buf_slice(&payload), NULL, NULL);
-	buf_free(&payload);
-	buf_free(&name);
-}
-
 static void take_published(struct queue *q, const struct part *part)
 {
 	const struct envelope *e = part->put.envelope;
@@ -227,7 +206,7 @@ static void take_published(struct queue *q, const struct part *part)
 	q->counts.taken++;
 	log_taken(e, part->put.content_length);
 	queue_take_in(q, e);
-	note_sent(q, e);
+	sent_note(q, e);
 }
 
 static void all_published(struct putting *w)

@@ -148,8 +148,9 @@ static int put_back(struct ledger *l, struct slice key, const struct outcome *o)
 	return error;
 }
 
-/* What is told is closed: the client has its answer, so the next message of this sender need not travel alone. A refusal is forgotten: who comes again hears it from the hop. Who has it
- * is told so once more if this answer is lost on its way, too; without a Message-ID a repeat can't be told from an alarm that says the same every day. */
+/* What is told is closed: the client has its answer, so the next message of this sender need not travel alone. A refusal is forgotten: who comes again hears it from
+ * the hop. Who has it is told so once more if this answer is lost on its way, too; without a Message-ID a repeat can't be told from an alarm that says the same
+ * every day. */
 static int close_outcome(struct ledger *l, struct slice key, struct outcome *o)
 {
 	if (o->fate == LEDGER_REFUSED || o->id.n == 0)
@@ -181,7 +182,8 @@ static int decide_one(struct ledger *l, const struct ledger_decide *m, struct sl
 	out->fate = o.fate == LEDGER_LOST ? LEDGER_DONE : (enum ledger_fate)o.fate;
 	out->name = arena_copy(mem, o.name);
 	if (o.fate == LEDGER_REFUSED && o.code >= 400 && o.enhanced.n == 2) {
-		out->status = (struct mail_status){ o.code >= 500 ? MAIL_NEVER : MAIL_LATER, (uint16_t)o.code, { (uint8_t)o.enhanced.p[0], (uint8_t)o.enhanced.p[1] }, arena_copy(mem, o.text) };
+		out->status = (struct mail_status){ o.code >= 500 ? MAIL_NEVER : MAIL_LATER, (uint16_t)o.code, { (uint8_t)o.enhanced.p[0], (uint8_t)o.enhanced.p[1] },
+		                                    arena_copy(mem, o.text) };
 	}
 	return o.fate == LEDGER_LOST ? 0 : close_outcome(l, k, &o);
 }

@@ -1,5 +1,6 @@
-/* Who waits too long. Delays and the end of the time are told when a message is tried; but one that waits behind thousands for a place that takes minutes for each, or rests, is not tried for days. So every message is passed
- * within about a minute, a few a second, and one whose moment has come is looked at: read, given up or told of, and put back where it was. */
+/* Who waits too long. Delays and the end of the time are told when a message is tried; but one that waits behind thousands for a place that takes minutes for each,
+ * or rests, is not tried for days. So every message is passed within about a minute, a few a second, and one whose moment has come is looked at: read, given up or
+ * told of, and put back where it was. */
 #include <string.h>
 
 #include "base/clock.h"

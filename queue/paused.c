@@ -1,4 +1,5 @@
-/* Which destinations the postmaster has paused, in the spool's file `paused`, a line for each: a restart or a reload for some other reason must not let go what an act of theirs holds. */
+/* Which destinations the postmaster has paused, in the spool's file `paused`, a line for each: a restart or a reload for some other reason must not let go what an
+ * act of theirs holds. */
 #include <fcntl.h>
 #include <unistd.h>
 

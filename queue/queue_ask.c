@@ -40,7 +40,8 @@ static int status(struct queue *q, struct buf *out)
 	         (unsigned long long)q->counts.taken, (unsigned long long)q->counts.done, (unsigned long long)q->counts.failed, (unsigned long long)q->counts.later,
 	         (unsigned long long)q->counts.reports, (unsigned long long)withheld, (unsigned long long)q->counts.dead, (unsigned long long)q->counts.damaged,
 	         (unsigned long long)q->counts.dropped_in);
-	buf_addf(out, "\"free_bytes\":%llu,\"read_only\":%s,\"full\":%s,\"ledger\":{\"outcomes\":%llu,\"sent\":%llu,\"seen\":%llu,\"asked\":%llu,\"begun_anew\":%llu,\"since\":%lld},\"paused\":[",
+	buf_addf(out,
+	         "\"free_bytes\":%llu,\"read_only\":%s,\"full\":%s,\"ledger\":{\"outcomes\":%llu,\"sent\":%llu,\"seen\":%llu,\"asked\":%llu,\"begun_anew\":%llu,\"since\":%lld},\"paused\":[",
 	         (unsigned long long)q->state.free_bytes, q->state.read_only ? "true" : "false", q->state.full ? "true" : "false", (unsigned long long)l.outcomes,
 	         (unsigned long long)l.sent, (unsigned long long)l.seen, (unsigned long long)l.asked, (unsigned long long)l.begun_anew, (long long)l.since_s);
 	schedule_each_paused(q->schedule, add_paused, out);

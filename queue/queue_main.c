@@ -84,7 +84,8 @@ int queue_main(struct house *h)
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	house_restrict(h, &plan);
 	struct queue_setup setup = { .spool_path = arena_cstr(&h->mem, general_settings.spool_directory), .host = general_settings.hostname,
-		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert, .attacks = attacks_take(h), .flight = flight_take(h), .usage = usage_take(h),
+		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert,
+		                     .attacks = attacks_take(h), .flight = flight_take(h), .usage = usage_take(h),
 		                     .on_idle = on_idle, .arg = &self };
 	self.patience = loop_timer_new(h->loop, end_now, &self);
 	error = error ? error : queue_new(h->loop, &setup, &self.queue);

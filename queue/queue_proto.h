@@ -221,7 +221,8 @@ struct ask_looked {
 
 /* -- what the schedule knows, for porterctl ---------------------------------------------------------------------------------------------- */
 
-/* The question "survey SIZE AT ANEW" (of struct schedule_cursor; zeros at first) is answered by this record, behind which a roll (queue/roll.h) stands whose entries have no marks and no order. */
+/* The question "survey SIZE AT ANEW" (of struct schedule_cursor; zeros at first) is answered by this record, behind which a roll (queue/roll.h) stands whose entries
+ * have no marks and no order. */
 struct survey_head {
 	uint64_t size, at, anew;     /* for the next question */
 	bool more;

@@ -1,6 +1,6 @@
-/* What askers had in queue/flight when they died, or have left there: it goes into the ledger, where a retry is decided by it. What was for the queue counts once its slot is marked; where an earlier process of
- * ours died between a message's name and the mark, its file is in the spool when we start, before anything leaves it. Until all who live have said who they are, nobody is told that nothing is known of a
- * recipient whom a slot names. */
+/* What askers had in queue/flight when they died, or have left there: it goes into the ledger, where a retry is decided by it. What was for the queue counts once
+ * its slot is marked; where an earlier process of ours died between a message's name and the mark, its file is in the spool when we start, before anything leaves
+ * it. Until all who live have said who they are, nobody is told that nothing is known of a recipient whom a slot names. */
 #include <errno.h>
 
 #include "base/log.h"

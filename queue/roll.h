@@ -5,11 +5,13 @@
 #include "queue/spool.h"
 #include "queue/taken.h"
 
-/* The roll of one of queue/'s folders, rolls/XX: what the schedule must know of each message there, beside the marks by which its file is known to be the one of which that was true (inode, size, time of its
- * last change, which nobody can set). At start a message whose marks still hold is taken from the roll, any other is read: so a roll may be old, torn, of another spool or another version, or missing, and may
- * be thrown away at any time; what is in doubt is read. It is never synced. Nothing is delivered by it: an attempt reads the message itself.
+/* The roll of one of queue/'s folders, rolls/XX: what the schedule must know of each message there, beside the marks by which its file is known to be the one of
+ * which that was true (inode, size, time of its last change, which nobody can set). At start a message whose marks still hold is taken from the roll, any other is
+ * read: so a roll may be old, torn, of another spool or another version, or missing, and may be thrown away at any time; what is in doubt is read. It is never
+ * synced. Nothing is delivered by it: an attempt reads the message itself.
  *
- * Who calls: rolls.c writes them, while the queue runs and at its end; scan.c reads them at start. What the schedule knows is told to porterctl in the same form (survey.c).
+ * Who calls: rolls.c writes them, while the queue runs and at its end; scan.c reads them at start. What the schedule knows is told to porterctl in the same form
+ * (survey.c).
  *
  * The file: a head {magic and version, count, length and checksum of what follows}, then one field for each message, in order of ids. */
 enum { ROLL_MAX = 64 << 20, ROLL_NAME = 2 };

@@ -1,7 +1,9 @@
-/* Who writes the rolls (queue/roll.h). A folder's turn: a worker lists its files and their marks, the loop adds what the schedule knows of each, a worker writes. The marks are older than what is added, and a message
- * about which something is being written is left out, so a roll never says of a file what is not true of it: where the file changed in between, its marks don't hold any more.
+/* Who writes the rolls (queue/roll.h). A folder's turn: a worker lists its files and their marks, the loop adds what the schedule knows of each, a worker writes.
+ * The marks are older than what is added, and a message about which something is being written is left out, so a roll never says of a file what is not true of it:
+ * where the file changed in between, its marks don't hold any more.
  *
- * Some folders have their turn each second, all of them at an orderly end, as long as it has patience. A folder with few messages has no roll: it is read faster than a roll is worth. */
+ * Some folders have their turn each second, all of them at an orderly end, as long as it has patience. A folder with few messages has no roll: it is read faster
+ * than a roll is worth. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* What lies in the spool at start. First the reports of made/, which a crash may have left beside messages that know of them or don't. Then each of queue/'s folders is one job for a worker,
- * which reads every message that its roll (queue/roll.h) doesn't know as it is, and keeps of it what the schedule must know. We serve meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan
- * is over, so that nothing is taken in twice. */
+/* What lies in the spool at start. First the reports of made/, which a crash may have left beside messages that know of them or don't. Then each of queue/'s folders
+ * is one job for a worker, which reads every message that its roll (queue/roll.h) doesn't know as it is, and keeps of it what the schedule must know. We serve
+ * meanwhile; what is put in is in the schedule at once, and what is settled stays in its table until the scan is over, so that nothing is taken in twice. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -106,7 +106,8 @@ struct schedule_counts {
 };
 void schedule_count(const struct schedule *s, struct schedule_counts *out);
 
-/* Some messages, about `most`. Begin with a zeroed cursor; true: there are more. The cursor begins anew, counting `anew`, where the table has grown meanwhile: what was told is told again. */
+/* Some messages, about `most`. Begin with a zeroed cursor; true: there are more. The cursor begins anew, counting `anew`, where the table has grown meanwhile: what
+ * was told is told again. */
 struct schedule_cursor {
 	uint64_t size, at, anew;
 };

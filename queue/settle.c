@@ -145,7 +145,8 @@ static void write_again(void *arg)
 	write_events(arg);
 }
 
-/* An event that can't be written must not be forgotten: the item stays out until it can. One that only puts off may be: on a full disk, where what goes out makes room, nothing would go out any more. */
+/* An event that can't be written must not be forgotten: the item stays out until it can. One that only puts off may be: on a full disk, where what goes out makes
+ * room, nothing would go out any more. */
 static void events_written(struct spool_append *s)
 {
 	struct attempt *a = (struct attempt *)((char *)s - offsetof(struct attempt, append));

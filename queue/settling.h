@@ -6,8 +6,9 @@
 
 /* A message of which no recipient is out, from its reading to its end or to the schedule. Between settling.c, settling_report.c and settle.c alone.
  *
- * A report is made once. It is published into made/, where nobody delivers it; then the message notes it (EVENT_REPORTED), durably; then it goes into the queue. A crash before the note
- * leaves a report that is removed at start, and made again; one after the note leaves a report that goes into the queue at start (scan.c). So there is neither a second one nor none. */
+ * A report is made once. It is published into made/, where nobody delivers it; then the message notes it (EVENT_REPORTED), durably; then it goes into the queue. A
+ * crash before the note leaves a report that is removed at start, and made again; one after the note leaves a report that goes into the queue at start (scan.c). So
+ * there is neither a second one nor none. */
 #define SETTLING_SENT_AS "sent as " /* and the report's id: the note's text */
 
 struct made_report {

@@ -1,4 +1,5 @@
-/* The checksum of a message's content: against bit rot and whoever edits files of the spool by mistake, not against people. Made when the content is put in, asked for before it is delivered. */
+/* The checksum of a message's content: against bit rot and whoever edits files of the spool by mistake, not against people. Made when the content is put in, asked
+ * for before it is delivered. */
 #include <errno.h>
 #include <unistd.h>
 

@@ -7,8 +7,8 @@
 #include "queue/envelope.h"
 #include "queue/journal.h"
 
-/* What the schedule must know of a message: its waiting recipients by place, who its turns go by, whether it is held or its reports are due. Made from a file by taken_from, kept in rolls
- * (queue/roll.h), given to the schedule by queue_take. */
+/* What the schedule must know of a message: its waiting recipients by place, who its turns go by, whether it is held or its reports are due. Made from a file by
+ * taken_from, kept in rolls (queue/roll.h), given to the schedule by queue_take. */
 struct taken_group {
 	struct slice place;
 	uint32_t recipients;

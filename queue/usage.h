@@ -7,13 +7,13 @@
 #include "base/slice.h"
 #include "base/setting.h"
 
-/* What each user has handed in: messages and recipients of the last hour and of the last day, and the limits of settings user-*. A user is a login, or "unix:NAME" behind the
- * sendmail command. The counts lie in a table of fixed size, a file of the spool that all smtpd processes map, so they live over restarts; each set of eight entries has a lock that
- * is stolen from a process that died holding it, and in a full set the user who was seen longest ago goes.
+/* What each user has handed in: messages and recipients of the last hour and of the last day, and the limits of settings user-*. A user is a login, or "unix:NAME"
+ * behind the sendmail command. The counts lie in a table of fixed size, a file of the spool that all smtpd processes map, so they live over restarts; each set of
+ * eight entries has a lock that is stolen from a process that died holding it, and in a full set the user who was seen longest ago goes.
  *
- * "The last hour" slides: this clock hour's count, and of the one before as much as of it lies within sixty minutes. A message counts when its content is complete, whether or not it can
- * be delivered then. smtpd's check `usage` asks at MAIL and RCPT, so that nothing is sent in vain, and at the dot, where it takes what it allows in one step; the queue (drop_in.c) when it
- * takes a file in. */
+ * "The last hour" slides: this clock hour's count, and of the one before as much as of it lies within sixty minutes. A message counts when its content is complete,
+ * whether or not it can be delivered then. smtpd's check `usage` asks at MAIL and RCPT, so that nothing is sent in vain, and at the dot, where it takes what it
+ * allows in one step; the queue (drop_in.c) when it takes a file in. */
 enum usage_what { USAGE_MESSAGES, USAGE_RECIPIENTS, USAGE_WHATS };
 enum usage_window { USAGE_HOUR, USAGE_DAY, USAGE_WINDOWS };
 enum { USAGE_MAX_NAME = 96, USAGE_ENTRIES = 8192 };

@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 
+#include "base/general_settings.h"
 #include "base/mem.h"
 #include "queue/envelope.h"
 #include "queue/queue_proto.h"
+#include "queue/sent.h"
 #include "smtpd/peer.h"
 
 enum { MAX_MEMORY = 8 << 20, MAX_TOLD = 2 << 20, MAX_TOLD_RECIPIENTS = 1000 };
@@ -112,12 +114,40 @@ static size_t count_interested(const struct transaction_facts *t)
 	return n < MAX_TOLD_RECIPIENTS ? n : MAX_TOLD_RECIPIENTS;
 }
 
+/* Who has it may refuse it later: to another server inside, by LMTP, or in a program. What goes abroad the queue has. */
+static bool may_come_back(const struct recipient *r)
+{
+	for (size_t k = 0; k < r->resolved.count; k++) {
+		enum leaf_kind kind = r->resolved.leaves[k].kind;
+		if (kind == LEAF_LMTP || kind == LEAF_PROGRAM || (kind == LEAF_HOP && r->resolved.class != RESOLVE_FOREIGN))
+			return true;
+	}
+	return false;
+}
+
+static void tell_sent(struct peer *queue, const struct transaction_facts *t, struct slice message_id)
+{
+	struct buf name = BUF_INIT(2048), payload = BUF_INIT(4096);
+	bool any = false;
+	for (size_t i = 0; i < t->recipient_count && !any; i++)
+		any = may_come_back(t->recipients[i]);
+	if (any)
+		sent_name(&name, message_id, unique_slice(&t->id), general_settings.hostname);
+	struct slice id = buf_slice(&name);
+	if (id.n && !buf_full(&name) && queue_put_texts(&payload, &id, 1) == 0)
+		peer_tell(queue, QUEUE_SENT, 0, buf_slice(&payload));
+	buf_free(&payload);
+	buf_free(&name);
+}
+
 void told_taken(struct peer *queue, const struct session_facts *f, const struct message *m, struct slice message_id)
 {
 	const struct transaction_facts *t = f->transaction;
 	struct envelope e = { .id = unique_slice(&t->id), .evidence = t->evidence, .reverse_path = t->sender, .envelope_id = t->envelope_id, .return_full = t->return_full, .utf8 = t->utf8,
 		              .eight_bit = t->eight_bit, .require_tls = t->require_tls, .client = slice_of(f->ip_text), .transaction = unique_slice(&t->id), .message_id = message_id };
 	size_t interested = t->sender.n && !t->quarantine.n ? count_interested(t) : 0;
+	if (t->evidence.grade >= EVIDENCE_CLIENT && t->sender.n)
+		tell_sent(queue, t, message_id);
 	if (!interested)
 		return;
 	e.recipients = mem_new_array(interested, sizeof *e.recipients);

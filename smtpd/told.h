@@ -4,8 +4,9 @@
 #include "smtpd/facts.h"
 #include "smtpd/message.h"
 
-/* What the queue is told of a transaction that was answered 250: recipients who were delivered to inside of it though success was to be told (NOTIFY=SUCCESS), and mailboxes that have a
- * vacation text. What comes of it is the queue's to decide (queue/told.c, the gate); nobody waits for it, and a crash loses at most a courtesy. */
+/* What the queue is told of a transaction that was answered 250: recipients who were delivered to inside of it though success was to be told (NOTIFY=SUCCESS), and
+ * mailboxes that have a vacation text; and the name of what our own people handed in, where a report on it may come back. What comes of it is the queue's to decide
+ * (queue/told.c, the gate); nobody waits for it, and a crash loses at most a courtesy. */
 struct peer;
 
 /* From the queue: whose mailboxes have a vacation text. 0 or -EPROTO. */

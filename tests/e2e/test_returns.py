@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Forwards and what comes back: SRS reverse-paths, ARC seals at pass-through, reports to SRS addresses, and null reverse-paths for a sole-sender domain."""
-import base64, json, re, subprocess, sys, time
+import base64, getpass, json, os, re, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -132,6 +132,8 @@ def sole_sender(p, sink):
     for what, text in (('what a listed client gives no Message-ID', b'Subject: printer\r\n\r\nx\r\n'), ('what has a comment beside it', b'Subject: odd\r\nMessage-ID: <ours-2@example.test> (by hand)\r\n\r\nx\r\n')):
         with p.talk(source='127.0.0.2') as t:
             check(f'also {what}', t.deliver(text, ['x@far.test'], 'alice@sole.test') == 250)
+    with p.talk(source='127.0.0.2') as t:
+        check('also what was passed through to a server inside', t.deliver(b'Subject: in\r\nMessage-ID: <inner-1@sole.test>\r\n\r\nx\r\n', ['x@inner.test'], 'alice@sole.test') == 250)
     check('all of it arrives', p.wait(lambda: any(b'Subject: odd' in m.content for m in sink.messages) and any(b'Subject: printer' in m.content for m in sink.messages)))
     time.sleep(.5)
     check('a report on something else is taken and tagged, as long as the ledger is young', say('alice@sole.test', b'Subject: false\r\n\r\nMessage-ID: <never@sole.test>\r\n') == 250
@@ -139,6 +141,8 @@ def sole_sender(p, sink):
     real = (b'Subject: true\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\nsorry\r\n--b\r\nContent-Type: text/rfc822-headers\r\n\r\n'
             b'Message-ID: <ours-1@example.test>\r\nSubject: out\r\n--b--\r\n')
     check('one on what was sent is not tagged', say('alice@sole.test', real) == 250 and not tagged(b'true'))
+    check('nor one on what was passed through, when the server inside can\'t keep it after all', say('alice@sole.test', real.replace(b'ours-1@example', b'inner-1@sole').replace(b'true', b'inside')) == 250 and
+          not tagged(b'inside'))
     away = b'From: ann@proven.test\r\nAuto-Submitted: auto-replied (vacation)\r\nIn-Reply-To: <%s@example.test>\r\nSubject: %s\r\n\r\naway\r\n'
     read = (b'From: ann@proven.test\r\nContent-Type: multipart/report;\r\n report-type="disposition-notification"; boundary=b\r\nSubject: %s\r\n\r\n--b\r\n\r\nread\r\n--b\r\n'
             b'Content-Type: message/disposition-notification\r\n\r\nOriginal-Message-ID: <%s@example.test>\r\n--b--\r\n')
@@ -165,6 +169,8 @@ def old_ledger(p, sink):
     p.stop()
     aged = subprocess.run([BUILD / 'e2e/ledger_age', p.spool / 'ledger', str(15 * 86400)], capture_output=True, text=True, timeout=60)
     check('the ledger is made two weeks older', aged.returncode == 0, aged.stderr)
+    r = subprocess.run([BUILD / 'sendmail', '-C', str(p.etc), '-i', '-f', 'alice@sole.test', 'x@far.test'], input=b'From: alice@sole.test\nMessage-ID: <dropped-1@sole.test>\nSubject: dropped\n\nx\n',
+                       capture_output=True, timeout=60)
     p.start()
 
     def say(to, text):
@@ -175,6 +181,8 @@ def old_ledger(p, sink):
             return codes + [t.reply()[0]]
     forged = b'Subject: forged\r\n\r\nMessage-ID: <never@sole.test>\r\n'
     check('then a report on something else is refused at the dot', say('alice@sole.test', forged) == [250, 354, 550])
+    check('one on what waited in the drop folder is taken', r.returncode == 0 and p.wait(lambda: any(b'Subject: dropped' in m.content for m in sink.messages)) and
+          say('alice@sole.test', b'Subject: real\r\nReferences: <dropped-1@sole.test>\r\n\r\nx\r\n') == [250, 354, 250], r)
     check('one that names nothing, too', say('alice@sole.test', b'Subject: nothing\r\n\r\nx\r\n') == [250, 354, 550])
     check('one on what was sent is taken', say('alice@sole.test', b'Subject: real\r\nReferences: <ours-1@example.test>\r\n\r\nx\r\n') == [250, 354, 250])
     head = next(m.content for m in sink.messages if b'Subject: printer' in m.content).partition(b'\r\n\r\n')[0]
@@ -243,11 +251,12 @@ def batv(p, sink):
 
 
 def main():
+    me = getpass.getuser() if os.geteuid() else 'root'
     zone_file = BUILD / 't' / f'returns-{free_port()}.zone'
     zone_file.parent.mkdir(parents=True, exist_ok=True)
     sink = Sink()
     with Dns(ZONE) as d:
-        maps = {'domains': 'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv\nboth.test mailbox sole-sender srs batv', 'aliases': 'fwd@srs.test ann@far.test\nfwd@both.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir\nalice@both.test maildir', '=senders': 'alice@example.test alice@example.test, alice@tagged.test, alice@both.test',
+        maps = {'domains': f'srs.test mailbox srs\nsole.test mailbox sole-sender\ntagged.test mailbox batv\nboth.test mailbox sole-sender srs batv\ninner.test relay [127.0.0.1]:{sink.port} recipients=ask', 'aliases': 'fwd@srs.test ann@far.test\nfwd@both.test ann@far.test\nowned@srs.test ann@far.test, owner=carol@srs.test', 'recipients': 'carol@srs.test maildir\nalice@sole.test maildir\nalice@tagged.test maildir\nalice@both.test maildir', '=senders': f'alice@example.test alice@example.test, alice@tagged.test, alice@both.test\nunix:{me} alice@sole.test',
                 'clients': '127.0.0.2 sole.test', 'routes': f'* [127.0.0.1]:{sink.port}'}
         with Porter('returns', settings={'dns-resolvers': d.resolver, 'evidence': 'yes', 'arc-seal': 'srs.test', 'sole-sender-replies': 'yes'}, maps=maps) as p:
             out = p.ctl('dkim', 'new', 'srs.test', '--only', 'rsa', '--sign')
