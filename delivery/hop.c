@@ -102,10 +102,10 @@ static struct hop_content_done done_as_ours(const struct hop_content_done *d)
 	return ours;
 }
 
-static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f, bool accept_all)
+static void answer_rcpt(struct hop_peer *p, uint64_t id, struct mail_status s, const struct hop_facts *f, bool accept_all, bool about_recipient)
 {
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ as_ours(s), *f, accept_all });
+	hop_put_rcpt_done(&b, &(struct hop_rcpt_done){ as_ours(s), *f, accept_all, about_recipient });
 	hop_answer(p, HOP_RCPT_DONE, id, &b);
 }
 
@@ -140,11 +140,12 @@ static void on_rcpt(void *arg, size_t index, const struct mail_status *s, struct
 	uint64_t id = r->id;
 	(void)reply;
 	r->id = 0;
-	if (attempt_heard(t->attempt, index))
+	bool heard = attempt_heard(t->attempt, index);
+	if (heard)
 		ask_learn(cache, t->place, r->address, s);
 	if (r->ask && s->fate == MAIL_OK)
 		ask_probe(t->peer, &t->envelope, r->address);
-	answer_rcpt(t->peer, id, *s, f, ask_takes_all(cache, t->place, r->address));
+	answer_rcpt(t->peer, id, *s, f, ask_takes_all(cache, t->place, r->address), heard && (s->fate == MAIL_OK || ask_is_unknown(s)));
 }
 
 static void count_fate(struct hop *h, const struct hop_content_done *d)
@@ -232,11 +233,11 @@ static int rcpt(struct hop_peer *p, struct ipc_message *m)
 		return -EPROTO;
 	struct passing *t = find(p, r.transaction);
 	if (!t || t->count == HOP_MAX_RECIPIENTS) {
-		answer_rcpt(p, m->id, t ? MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients") : MAIL_STATUS_UNSURE("The transaction is gone"), &no_facts, false);
+		answer_rcpt(p, m->id, t ? MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too many recipients") : MAIL_STATUS_UNSURE("The transaction is gone"), &no_facts, false, false);
 		return 0;
 	}
 	if (is_known_bad(t, r.recipient.address, &s)) {
-		answer_rcpt(p, m->id, s, &no_facts, false);
+		answer_rcpt(p, m->id, s, &no_facts, false, false);
 		return 0;
 	}
 	if (t->count == t->room) {
@@ -272,7 +273,7 @@ static void answer_open(struct passing *t)
 {
 	for (size_t i = 0; i < t->count; i++)
 		if (t->rcpts[i].id)
-			answer_rcpt(t->peer, t->rcpts[i].id, MAIL_STATUS_UNSURE("The transaction was given up"), &no_facts, false);
+			answer_rcpt(t->peer, t->rcpts[i].id, MAIL_STATUS_UNSURE("The transaction was given up"), &no_facts, false, false);
 }
 
 static int abort_one(struct hop_peer *p, struct ipc_message *m)

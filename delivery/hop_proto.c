@@ -78,6 +78,7 @@ static const struct part rcpt_done_parts[] = {
 	{ 1, PART_STATUS, true, AT(hop_rcpt_done, status) },
 	{ 2, PART_RECORD, true, AT(hop_rcpt_done, facts), .inner = &facts_record },
 	{ 3, PART_BOOL, false, AT(hop_rcpt_done, accept_all) },
+	{ 4, PART_BOOL, false, AT(hop_rcpt_done, about_recipient) },
 };
 static const struct record rcpt_done_record = RECORD(hop_rcpt_done, rcpt_done_parts);
 

@@ -94,6 +94,7 @@ struct hop_rcpt_done {
 	struct mail_status status;
 	struct hop_facts facts;
 	bool accept_all;              /* it took a made-up recipient of this domain lately: its word is worth nothing */
+	bool about_recipient;         /* the hop's own answer to that RCPT: a good one, or that it knows no such recipient */
 };
 
 /* Where the content is. Exactly the message: our fields in front, nothing behind. Inline: CRLF line ends. A file: `length` bytes from offset, CRLF or,

@@ -68,9 +68,7 @@ static void note_word(struct hop *h, const struct hop_rcpt_done *d)
 {
 	struct ask_note note = { h->candidate_address, h->place, d->status, d->accept_all };
 	struct buf b = BUF_INIT(16 << 10);
-	bool about_sender = d->status.enhanced[1] == 7 || d->status.enhanced[1] == 8; /* 3463, 3.2 */
-	bool unknown = d->status.fate == MAIL_NEVER && d->status.enhanced[0] == 1 && !about_sender;
-	if (h->candidate_leaf->ask && !d->facts.down && d->facts.host.n && (d->status.fate == MAIL_OK || unknown) && ask_put_note(&b, &note) == 0)
+	if (h->candidate_leaf->ask && d->about_recipient && ask_put_note(&b, &note) == 0)
 		peer_tell(transaction_smtpd(h->base.transaction)->queue, ASK_NOTE, 0, buf_slice(&b));
 	buf_free(&b);
 }

@@ -33,7 +33,7 @@ one = Sink(rcpt=refuse, dot=dot, mail=lambda s: '550 5.1.1 I do not know that se
 two = Sink(rcpt=refuse, dot=dot, offer=())
 says_once = {}                                     # by LMTP, of a recipient at the dot
 three = Sink(lmtp=True, rcpt=refuse, dot=lambda m: '552 5.2.2 full' if m.recipients[0].startswith('full') else says_once.pop(m.recipients[0], None))
-dead, backup, all_taking = free_port(), Sink(rcpt=refuse), Sink()
+dead, backup, all_taking = free_port(), Sink(rcpt=refuse, mail=lambda s: '550 5.1.1 I do not know that sender' if s == 'unknown@out.test' else None), Sink()
 asked = {}
 
 
@@ -242,6 +242,7 @@ with p.start():
     # backup MX: known good while the hop is down
     r, end = talk(p, 'a@out.test', ['known@back.test'], mail)
     check('a hop says that a recipient is good', end and end[0] == 250, (r, end))
+    talk(p, 'unknown@out.test', ['known@back.test'])       # whom it refuses has no say about a recipient
     backup.stop()
     time.sleep(.3)
     r, _ = talk(p, 'a@out.test', ['known@back.test'])

@@ -90,7 +90,7 @@ static void the_answers_of_a_transaction_come_back(void **state)
 	struct buf b = BUF_INIT(100000);
 	struct arena mem = ARENA_INIT(0);
 	struct mail_status each[2] = { MAIL_STATUS_OK, MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "No such user") };
-	struct hop_rcpt_done r = { MAIL_STATUS_OK, facts, true };
+	struct hop_rcpt_done r = { MAIL_STATUS_OK, facts, true, true };
 	struct hop_late late = { SLICE("T"), { MAIL_STATUS_UNSURE("Mixed"), true, each, 2, facts } };
 	(void)state;
 	assert_int_equal(hop_put_rcpt_done(&b, &r), 0);
