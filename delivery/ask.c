@@ -106,7 +106,8 @@ static void remember(struct ask_cache *c, uint64_t hash, const struct mail_statu
 	memcpy(m->text, text.p ? text.p : "", m->length);
 }
 
-/* 5.1.7 and 5.1.8 are the sender's (3463, 3.2); 5.1.0 is of some address, and Postfix says it of senders. A stranger who is refused so must not make a recipient unknown to everybody. */
+/* 5.1.7 and 5.1.8 are the sender's (3463, 3.2); 5.1.0 is of some address, and Postfix says it of senders. A stranger who is refused so must not make a recipient
+ * unknown to everybody. */
 static bool is_of_sender(const struct mail_status *s)
 {
 	return s->enhanced[0] == 1 && (s->enhanced[1] == 0 || s->enhanced[1] == 7 || s->enhanced[1] == 8);

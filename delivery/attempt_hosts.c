@@ -95,7 +95,8 @@ static void dialled(void *arg, int fd, size_t index)
 		const struct tls_choice *choice = attempt_choice(a);
 		static const enum client_tls uses[] = { CLIENT_TLS_NEVER, CLIENT_TLS_MAY, CLIENT_TLS_MUST };
 		bool plain = a->plain_only && choice->use != TLS_USE_MUST;
-		struct client_plan plan = { .fd = fd, .lmtp = a->lmtp, .helo = a->hops->helo, .host = choice->base.n ? choice->base : t->host, .tls = plain ? CLIENT_TLS_NEVER : uses[choice->use],
+		struct client_plan plan = { .fd = fd, .lmtp = a->lmtp, .helo = a->hops->helo, .host = choice->base.n ? choice->base : t->host,
+		                            .tls = plain ? CLIENT_TLS_NEVER : uses[choice->use],
 			.context = choice->context, .login = a->choice.login, .password = a->choice.password };
 		l->client = client_new(a->hops->loop, &plan, &client_handler, a);
 		use_link(a, l, true);

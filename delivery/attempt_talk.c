@@ -164,9 +164,11 @@ static void say_mail(struct attempt *a)
 {
 	const struct hop_envelope *e = &a->envelope;
 	struct client_mail m = {
-		.reverse_path = e->reverse_path, .size = e->size, .utf8 = needs_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS && client_tls_info(a->link->client), .prdr = e->flags & HOP_PRDR,
+		.reverse_path = e->reverse_path, .size = e->size, .utf8 = needs_utf8(a), .require_tls = e->flags & HOP_REQUIRETLS && client_tls_info(a->link->client),
+		.prdr = e->flags & HOP_PRDR,
 		.eight_bit = true, /* declared wherever it is offered: what the content holds is known too late, and saying so costs nothing (6152, 3) */
-		.ret = e->flags & HOP_RETURN_FULL && !(e->flags & HOP_REQUIRETLS) ? 'F' : e->flags & (HOP_RETURN_FULL | HOP_RETURN_HEADERS) ? 'H' : 0, /* 8689, 5 */ .envelope_id = e->envelope_id,
+		.ret = e->flags & HOP_RETURN_FULL && !(e->flags & HOP_REQUIRETLS) ? 'F' : e->flags & (HOP_RETURN_FULL | HOP_RETURN_HEADERS) ? 'H' : 0, /* 8689, 5 */
+		.envelope_id = e->envelope_id,
 		.by_mode = !e->deliver_by_s ? 0 : e->flags & HOP_BY_RETURN ? 'R' : 'N', .by_trace = e->flags & HOP_BY_TRACE, .by_s = time_left_s(a),
 		.priority = e->priority ? e->priority - HOP_PRIORITY_BASE : 0
 	};

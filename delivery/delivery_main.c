@@ -205,7 +205,8 @@ int delivery_main(struct house *h)
 	self.hops.dane = tls_policy_settings.dane;
 	self.hops.report = tls_report_house_counts(self.report);
 	self.keeper = keeper_new(h->loop);
-	struct hop_setup setup = { .hops = &self.hops, .keeper = self.keeper, .window_max = (unsigned)delivery_settings.concurrency, .rate = delivery_settings.rate, .positive_s = delivery_settings.positive_s,
+	struct hop_setup setup = { .hops = &self.hops, .keeper = self.keeper, .window_max = (unsigned)delivery_settings.concurrency, .rate = delivery_settings.rate,
+	                           .positive_s = delivery_settings.positive_s,
 		.negative_s = delivery_settings.negative_s, .on_idle = on_idle, .arg = &self };
 	self.hop = hop_new(h->loop, &setup);
 	self.patience = loop_timer_new(h->loop, end_now, &self);

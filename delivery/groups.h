@@ -6,11 +6,11 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
-/* Houses of mail hosts: ten thousand domains may have their MX at one provider, whose patience is one. A host's house is its name without the first label ("mail.protection.big.example"
- * of "one-example.mail.protection.big.example"), an address is a house of its own. Which house a place leads to is learnt from the host that answered for it, so a place is free until
- * then. A house has a window, which grows with each success and is halved by 421, silence and hosts that are down, and a pace: its rate is at most the setting hop-rate, is halved
- * when the house says that messages come too fast (once for all that were on their way then), and grows by a tenth a minute of what it was, while messages are taken. Without a setting it is
- * free again at twice what was too fast.
+/* Houses of mail hosts: ten thousand domains may have their MX at one provider, whose patience is one. A host's house is its name without the first label
+ * ("mail.protection.big.example" of "one-example.mail.protection.big.example"), an address is a house of its own. Which house a place leads to is learnt from the
+ * host that answered for it, so a place is free until then. A house has a window, which grows with each success and is halved by 421, silence and hosts that are
+ * down, and a pace: its rate is at most the setting hop-rate, is halved when the house says that messages come too fast (once for all that were on their way then),
+ * and grows by a tenth a minute of what it was, while messages are taken. Without a setting it is free again at twice what was too fast.
  *
  * Both tables are of fixed size: a place that is forgotten is free once, a house is forgotten only while nothing is on its way there. Used by delivery/job alone. */
 enum { GROUP_NAME = 80 };

@@ -77,7 +77,8 @@ static bool holds(struct slice s, struct slice word)
 /* 421; 4.7.28 (mail flood), 4.4.5 and 4.3.2 (busy); and what hosts say with a 4.7.1 or 4.2.1, which stand for greylisting and full mailboxes just as well. */
 bool lane_is_too_fast(const struct mail_status *s)
 {
-	static const char *const words[] = { "rate limit", "rate-limit", "ratelimit", "throttl", "too fast", "too quickly", "too many mes", "too many mail", "too many email", "too much mail", "slow down" };
+	static const char *const words[] = { "rate limit", "rate-limit", "ratelimit", "throttl", "too fast", "too quickly", "too many mes", "too many mail",
+	                                     "too many email", "too much mail", "slow down" };
 	unsigned subject = s->enhanced[0], detail = s->enhanced[1];
 	if (s->fate != MAIL_LATER || subject == 5)
 		return false;

@@ -90,7 +90,8 @@ static int add_store(struct mailbox_stores *s, int folder, const char *mount_poi
 	struct syncer_store how = { m->store.fd, m->store.ordered, m->store.syncfs, m->store.file_us, m->store.syncfs_us };
 	m->syncer = syncer_new(s->loop, &how, name);
 	s->count++;
-	log_event(s->once ? LOG_DEBUG : LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("ordered", m->store.ordered), LOG_UINT("syncfs", m->store.syncfs),
+	log_event(s->once ? LOG_DEBUG : LOG_INFO, "store", LOG_CSTR("mount", mount_point), LOG_CSTR("way", way_names[m->store.way]), LOG_UINT("ordered", m->store.ordered),
+	          LOG_UINT("syncfs", m->store.syncfs),
 	          LOG_UINT("file_us", m->store.file_us), LOG_UINT("syncfs_us", m->store.syncfs_us), LOG_END);
 	return 0;
 }

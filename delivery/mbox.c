@@ -121,7 +121,8 @@ static int read_note(int fd, struct note *out)
 	return 0;
 }
 
-/* Ours: no Porter is at work, since we have the file's own lock, whoever has that pid by now. Another's, as liblockfile and procmail have it: its process has ended, or it names none and is old. */
+/* Ours: no Porter is at work, since we have the file's own lock, whoever has that pid by now. Another's, as liblockfile and procmail have it: its process has ended,
+ * or it names none and is old. */
 static bool is_left_behind(const struct note *note)
 {
 	if (note->ours)

@@ -5,12 +5,12 @@
 #include <sys/types.h>
 #include "base/slice.h"
 
-/* An mbox file (mboxrd): locked, appended to, and either kept or cut back. Locks as Debian's policy wants them: an fcntl lock (of the open file
- * description: our own threads exclude each other, too), then "FILE.lock", both without waiting; if one is taken both are let go and tried
- * again. The lock is held until mbox_close, so nobody reads what may still be cut back.
+/* An mbox file (mboxrd): locked, appended to, and either kept or cut back. Locks as Debian's policy wants them: an fcntl lock (of the open file description: our own
+ * threads exclude each other, too), then "FILE.lock", both without waiting; if one is taken both are let go and tried again. The lock is held until mbox_close, so
+ * nobody reads what may still be cut back.
  *
- * A crash: FILE.lock says from which length on the file is not promised. Who finds a Porter's lock and has the fcntl lock, which a living one would hold, cuts the file back first. Another
- * program's is broken when its process has ended, or when it names none and is five minutes old. */
+ * A crash: FILE.lock says from which length on the file is not promised. Who finds a Porter's lock and has the fcntl lock, which a living one would hold, cuts the
+ * file back first. Another program's is broken when its process has ended, or when it names none and is five minutes old. */
 struct mbox {
 	int folder, fd;
 	char name[256];       /* of the file in its folder */

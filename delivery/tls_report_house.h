@@ -5,7 +5,8 @@
 #include "delivery/tls_report.h"
 
 /* TLS reports in the delivery process: counts in the file "shared:tls-report"; days that are over are told to whom the domain names, by helpers of kind
- * "tls-report", one for each place, which write a mail into the queue's drop folder or post it. A place that could not be told is tried again, for a day (8460, 5.5); a restart forgets that. Without the setting tls-report-from nothing is sent. */
+ * "tls-report", one for each place, which write a mail into the queue's drop folder or post it. A place that could not be told is tried again, for a day (8460,
+ * 5.5); a restart forgets that. Without the setting tls-report-from nothing is sent. */
 struct tls_report_house;
 struct tls_report_house *tls_report_house_new(struct house *h, struct dns *d); /* before a chroot: takes the file */
 struct tls_report *tls_report_house_counts(struct tls_report_house *t);
@@ -13,7 +14,8 @@ struct tls_report *tls_report_house_counts(struct tls_report_house *t);
 void tls_report_house_done(struct tls_report_house *t, uint64_t id, int status);
 void tls_report_house_free(struct tls_report_house *t);
 
-/* The helper's main: words: drop folder, from, our host name, roots, domain, report-id, first and last second, place; the JSON comes in one frame on standard input. Its exit code is 0, or: */
+/* The helper's main: words: drop folder, from, our host name, roots, domain, report-id, first and last second, place; the JSON comes in one frame on standard input.
+ * Its exit code is 0, or: */
 enum { TLS_REPORT_TEXT = 1, TLS_REPORT_NOWHERE = 65 /* no such place can be */, TLS_REPORT_AGAIN = 75 };
 int tls_report_main(int argc, char **argv);
 #endif

@@ -7,9 +7,9 @@
 /* Checks: whatever has a say before Porter answers: SPF, DKIM, DMARC, DNS lists, greylisting, milters, policy services, header rules. Each kind is a row in
  * smtpd/checks.c; a session runs the rows in order at each stage, one after the other, and the first refusal answers. At most one question is open in a session.
  *
- * CHECK_CONNECT stands before the greeting, CHECK_RCPT behind the resolver's good answer, CHECK_DOT behind the last byte, before anything is delivered; CHECK_UNKNOWN where a command is
- * none of ours (facts->unknown_command), at any place outside of content; CHECK_ASKER where an unknown recipient is about to be counted for whoever asks: what can prove a domain
- * does so, and what anybody says is not the answer. */
+ * CHECK_CONNECT stands before the greeting, CHECK_RCPT behind the resolver's good answer, CHECK_DOT behind the last byte, before anything is delivered;
+ * CHECK_UNKNOWN where a command is none of ours (facts->unknown_command), at any place outside of content; CHECK_ASKER where an unknown recipient is about to be
+ * counted for whoever asks: what can prove a domain does so, and what anybody says is not the answer. */
 enum check_stage { CHECK_CONNECT, CHECK_HELO, CHECK_MAIL, CHECK_RCPT, CHECK_DATA, CHECK_DOT, CHECK_UNKNOWN, CHECK_ASKER };
 enum check_step {
 	CHECK_GO_ON,

@@ -1,4 +1,5 @@
-/* Sets of entries, found by a keyed hash of the address or network; an entry is one process's count of it, and lives while that is above zero. The sum in all has a row for each process. */
+/* Sets of entries, found by a keyed hash of the address or network; an entry is one process's count of it, and lives while that is above zero. The sum in all has a
+ * row for each process. */
 #include "smtpd/crowd.h"
 
 #include <string.h>

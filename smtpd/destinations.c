@@ -12,8 +12,8 @@ static bool goes_to(const struct recipient *r, const struct leaf *leaf)
 	return false;
 }
 
-/* What the queue takes: remote copies of a list of ours; a report that it keeps as a dead letter; and, for senders whose failure can be reported to them, what goes abroad. A relayed recipient that only the next hop
- * knows is asked there, whoever the sender is. */
+/* What the queue takes: remote copies of a list of ours; a report that it keeps as a dead letter; and, for senders whose failure can be reported to them, what goes
+ * abroad. A relayed recipient that only the next hop knows is asked there, whoever the sender is. */
 static bool is_queued(const struct transaction *t, const struct leaf *leaf)
 {
 	const struct transaction_facts *f = transaction_session(t)->transaction;

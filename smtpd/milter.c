@@ -1,5 +1,6 @@
-/* A milter in a session: each stage of the session moves the goal. The walk tells all steps up to it in one go, since most answers are `continue` and a filter reads one frame after the other; it stops
- * where an answer decides what is told (options, a piece of the body, the goal). Another answer while more was told leaves open which of the rest is answered at all: then the connection ends. */
+/* A milter in a session: each stage of the session moves the goal. The walk tells all steps up to it in one go, since most answers are `continue` and a filter reads
+ * one frame after the other; it stops where an answer decides what is told (options, a piece of the body, the goal). Another answer while more was told leaves open
+ * which of the rest is answered at all: then the connection ends. */
 #include "smtpd/milter_inside.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* What a milter's answers mean: its options, its verdict of a step, the changes that it wants before its verdict of the whole. What can't be is nonsense, and the milter is lost for this message. */
+/* What a milter's answers mean: its options, its verdict of a step, the changes that it wants before its verdict of the whole. What can't be is nonsense, and the
+ * milter is lost for this message. */
 #include "smtpd/milter_inside.h"
 
 #include <errno.h>

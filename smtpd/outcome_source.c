@@ -73,5 +73,6 @@ const struct ledger_source *outcome_source(struct outcome *l)
 
 struct ledger_source outcome_copy_source(struct arena *mem, const struct ledger_source *s)
 {
-	return (struct ledger_source){ arena_copy(mem, s->reverse_path), arena_copy(mem, s->digest), arena_copy(mem, s->message_id), arena_copy(mem, s->network), arena_copy(mem, s->domain) };
+	return (struct ledger_source){ arena_copy(mem, s->reverse_path), arena_copy(mem, s->digest), arena_copy(mem, s->message_id), arena_copy(mem, s->network),
+	                               arena_copy(mem, s->domain) };
 }

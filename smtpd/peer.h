@@ -15,7 +15,8 @@ struct peer_question;
  * by setting m->fd to -1. Return 0, or -EPROTO when the answer makes no sense: the peer is cut off. */
 typedef int (*peer_answer)(void *arg, struct ipc_message *m);
 
-/* unasked: messages that answer nothing that is open (late answers to cancelled questions among them: ignore unknown types), may be NULL. up: called when a channel came up, may be NULL. */
+/* unasked: messages that answer nothing that is open (late answers to cancelled questions among them: ignore unknown types), may be NULL. up: called when a channel
+ * came up, may be NULL. */
 struct peer *peer_new(struct loop *l, const char *name, int (*unasked)(void *arg, struct ipc_message *m), void (*up)(void *arg), void *arg);
 void peer_free(struct peer *p); /* open questions are dropped without a word; NULL is fine */
 void peer_attach(struct peer *p, int fd); /* takes fd */

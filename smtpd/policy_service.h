@@ -5,9 +5,9 @@
 #include "base/slice.h"
 #include "smtpd/check.h"
 
-/* Services that speak Postfix's policy protocol (SMTPD_POLICY_README): a question is lines `name=value` and an empty one, the answer `action=...` and an empty line. A process keeps a few
- * connections to each service over sessions. Actions that Porter has no place for (REDIRECT, FILTER, BCC) are answered 451 and told in the log: mail isn't taken in another way
- * than its administrator wants. DISCARD is a refusal: nothing is accepted and dropped. */
+/* Services that speak Postfix's policy protocol (SMTPD_POLICY_README): a question is lines `name=value` and an empty one, the answer `action=...` and an empty line.
+ * A process keeps a few connections to each service over sessions. Actions that Porter has no place for (REDIRECT, FILTER, BCC) are answered 451 and told in the
+ * log: mail isn't taken in another way than its administrator wants. DISCARD is a refusal: nothing is accepted and dropped. */
 enum { POLICY_MAX_ANSWER = 16 << 10 };
 
 enum policy_action {

@@ -1,5 +1,5 @@
-/* The check `signing`: DKIM on mail that our own people hand in, an ARC seal on what strangers send through us. The body's digest is made while content comes; at the dot, when the head is what
- * will leave, the keeper signs by every key of the author's domain. */
+/* The check `signing`: DKIM on mail that our own people hand in, an ARC seal on what strangers send through us. The body's digest is made while content comes; at
+ * the dot, when the head is what will leave, the keeper signs by every key of the author's domain. */
 #include <errno.h>
 
 #include "base/clock.h"

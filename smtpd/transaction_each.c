@@ -1,5 +1,6 @@
-/* A reply for each recipient (PRDR, draft-hall-prdr): the client asked for them at MAIL, so outcomes that differ need no second try. 353, one reply for each RCPT that was answered 250, in
- * order, and one for the message: 250 if anybody has it. Where nothing differs by recipient (a check refuses, a filter has added or diverted somebody), one reply is said, as without. */
+/* A reply for each recipient (PRDR, draft-hall-prdr): the client asked for them at MAIL, so outcomes that differ need no second try. 353, one reply for each RCPT
+ * that was answered 250, in order, and one for the message: 250 if anybody has it. Where nothing differs by recipient (a check refuses, a filter has added or
+ * diverted somebody), one reply is said, as without. */
 #include "base/log.h"
 #include "base/mail_reply.h"
 #include "smtpd/attack.h"

@@ -155,7 +155,8 @@ static void begin(struct hop *h)
 {
 	struct transaction *t = h->base.transaction;
 	const struct transaction_facts *f = transaction_facts(t);
-	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route, .reverse_path = h->forward && f->forward_sender.n ? f->forward_sender : f->sender, .envelope_id = f->envelope_id,
+	struct hop_envelope e = { .transaction = transaction_id(t), .place = h->place, .route = h->route,
+	                          .reverse_path = h->forward && f->forward_sender.n ? f->forward_sender : f->sender, .envelope_id = f->envelope_id,
 		                  .size = f->announced, .flags = flags_of(f), .budget_ms = smtpd_settings.hop_patience_s * 1000,
 		                  .deliver_by_s = (uint64_t)f->deliver_by_s, .priority = f->priority ? (uint8_t)(f->priority + HOP_PRIORITY_BASE) : 0 };
 	struct buf b = BUF_INIT(32 << 10);
@@ -404,5 +405,6 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_hop = {
-	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .said = said, .abort = abort_all
+	.name = "hop", .rank = RANK_HOP, .lf = false, .size = sizeof(struct hop), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen,
+	.deliver = deliver, .said = said, .abort = abort_all
 };

@@ -421,6 +421,7 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_mailbox = {
-	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .prepare = prepare,
+	.name = "mailbox", .rank = RANK_MAILBOX, .lf = true, .size = sizeof(struct mailboxes), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen,
+	.deliver = deliver, .prepare = prepare,
 	.goes_first = goes_first, .commit = commit, .said = said, .abort = abort_all
 };

@@ -222,8 +222,10 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 	q->ids[put->envelope_count] = unique_new();
 	*e = (struct envelope){ .id = unique_slice(&q->ids[put->envelope_count]), .hold_until_s = f->hold_until_s, .evidence = f->evidence, .reverse_path = owner.n ? owner : f->sender,
 		                .envelope_id = owner.n ? SLICE("") : f->envelope_id, .return_full = f->return_full, .return_headers = f->return_headers, .utf8 = f->utf8,
-		                .eight_bit = f->eight_bit || !slice_is_ascii(put->content), .require_tls = f->require_tls, .waive_tls = !owner.n && mail_header_waives_tls(buf_slice(&transaction_message(t)->head)), .priority = (int8_t)f->priority, .deliver_by_s = f->deliver_by_s,
-		                .deliver_by_return = f->deliver_by_return, .deliver_by_trace = f->deliver_by_trace, .client = slice_of(transaction_session(t)->ip_text), .transaction = transaction_id(t),
+		                .eight_bit = f->eight_bit || !slice_is_ascii(put->content), .require_tls = f->require_tls,
+		                .waive_tls = !owner.n && mail_header_waives_tls(buf_slice(&transaction_message(t)->head)), .priority = (int8_t)f->priority, .deliver_by_s = f->deliver_by_s,
+		                .deliver_by_return = f->deliver_by_return, .deliver_by_trace = f->deliver_by_trace, .client = slice_of(transaction_session(t)->ip_text),
+		                .transaction = transaction_id(t),
 		                .message_id = message_id };
 	e->recipients = ARENA_ARRAY(transaction_arena(t), struct envelope_recipient, q->count);
 	if (!e->recipients)
@@ -360,5 +362,6 @@ static void abort_all(struct destination *d)
 }
 
 const struct destination_kind destination_queue = {
-	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver, .prepare = prepare, .commit = commit, .said = said, .abort = abort_all
+	.name = "queue", .rank = RANK_QUEUE, .size = sizeof(struct queued), .ask = ask, .give_up = give_up, .has_any = has_any, .open_pen = open_pen, .deliver = deliver,
+	.prepare = prepare, .commit = commit, .said = said, .abort = abort_all
 };
