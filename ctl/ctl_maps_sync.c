@@ -300,15 +300,17 @@ static bool is_due(struct ctl *c, const struct map_entry *e)
 static int run_sync(struct ctl *c, int argc, char **argv)
 {
 	bool due = ctl_flag(&argc, argv, "--due"), force = ctl_flag(&argc, argv, "--force");
-	struct buf text;
+	struct buf text = BUF_INIT(0);
 	int code = 0;
 	if (due ? argc != 0 || force : argc != 1)
 		return ctl_fail(CTL_USAGE, "sync [--force] NAME, or sync --due");
 	if (!ctl_settings(c))
 		return CTL_CONFIG;
 	struct map_text *t = read_sync(c, &text, &code);
-	if (!t)
+	if (!t) {
+		buf_free(&text);
 		return code;
+	}
 	const struct map_entry *e = due ? NULL : map_text_find(t, slice_of(argv[0]));
 	if (e)
 		code = sync_one(c, e, force);

@@ -340,15 +340,15 @@ with Porter('maps') as p:
     # -- a source that fails is an alert of the running server --------------------------------------------------------------------------
     p.map('sync', 'inner command every=1h /nowhere/list')
     p.ctl('sync', 'inner')
-    check('a synchronised map that fails is an alert in status', 'sync inner' in json.dumps(p.status()), json.dumps(p.status())[:500])
+    check('a synchronised map that fails is an alert in status', p.wait(lambda: 'sync inner' in json.dumps(p.status())), json.dumps(p.status())[:500])
 
     p.map('sync', 'inner command every=soon /nowhere/list\nother exec /x\n')
     r = p.ctl('check')
     check('check reads the file sync, too', r.returncode == 65 and 'sync:1: inner' in r.stderr and 'sync:2: other' in r.stderr, r.stderr)
     p.ctl('sync', '--due')
-    check('a line of it that is wrong is an alert as well', 'sync other' in json.dumps(p.status()), json.dumps(p.status())[:500])
+    check('a line of it that is wrong is an alert as well', p.wait(lambda: 'sync other' in json.dumps(p.status())), json.dumps(p.status())[:500])
     p.map('sync', 'inner command /x\ninner command /y\n')
-    check('and so is a file that can not be read', p.ctl('sync', '--due').returncode == 65 and 'a line of the file sync' in json.dumps(p.status()), json.dumps(p.status())[:500])
+    check('and so is a file that can not be read', p.ctl('sync', '--due').returncode == 65 and p.wait(lambda: 'a line of the file sync' in json.dumps(p.status())), json.dumps(p.status())[:2000])
     r = p.ctl('check')
     check('which check tells with its lines', r.returncode == 65 and 'sync:2:' in r.stderr, r.stderr)
     p.map('sync', 'inner command /bin/false\n')
