@@ -1,6 +1,8 @@
 # Porter. `make help` lists the targets; README.md says the rest.
 SHELL   := /bin/bash
 BUILD   ?= build
+# In one spelling, since the lists of headers (.d) name files by it.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 RUN     ?= $(BUILD)/demo
 PREFIX  ?= /usr/local
 SYSCONF ?= /etc/porter
