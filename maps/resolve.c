@@ -366,9 +366,11 @@ static void resolve_targets(struct map_set *maps, const struct leaf *system, con
 	}
 	*first = (struct pending){ .key = system->address, .cause = system->cause, .owner = system->forward_owner };
 	for (size_t i = count; i-- > 0;) {
-		struct slice t = targets[i];
+		struct slice t = targets[i], key;
 		if (!t.n)
 			continue;
+		if (map_key_address(t, mem, &key) == NULL) /* "alice"@example.test is alice@example.test */
+			t = key;
 		if (slice_eq(t, system->place) || slice_eq_nocase(t, local) || slice_eq_nocase(t, system->address))
 			resolve_add_leaf(&r, first, system);
 		else

@@ -71,6 +71,9 @@ def forwards(top, p):
     code = p.send(b'Subject: named\r\n\r\nx\r\n', to='ben@example.test')
     check('an address with a name in front is taken, one with a comment is refused like a pipe, and makes nobody unknown',
           (code, len(p.messages('alice')), p.log_text().count('forward-refused')) == (250, before + 1, count + 1), (code, p.log_text()[-800:]))
+    forward.write_text('"alice"@example.test\n')
+    before = len(p.messages('alice'))
+    check('quotes that nobody needs change no address', p.send(b'Subject: quoted\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(p.messages('alice')) == before + 1, p.log_text()[-500:])
     forward.write_text('|x\n' * 20000)
     before = p.log_text().count('forward-refused')
     check('of 20,000 such items there is one line', p.send(b'Subject: many\r\n\r\nx\r\n', to='ben@example.test') == 250 and p.log_text().count('forward-refused') == before + 1)
