@@ -129,7 +129,7 @@ static void quit(void)
 	char key[120];
 	struct link *l;
 	struct loop_timer *patience = loop_timer_new(loop, out_of_patience, NULL), *soon = loop_timer_new(loop, wake, NULL);
-	snprintf(key, sizeof key, "%s 0 ", place);
+	snprintf(key, sizeof key, "%s 00 ", place); /* as delivery/attempt.c has it: neither REQUIRETLS nor waived */
 	loop_timer_set(patience, PATIENCE_MS);
 	while (pool_count(hops.pool)) {
 		if (!(l = pool_take_place(hops.pool, slice_of(key)))) { /* replies are still to come */
