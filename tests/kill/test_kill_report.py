@@ -18,6 +18,14 @@ def queue_pid(p):
     return (p.roles().get('queue') or [None])[0]
 
 
+def is_dead(pid):
+    """Gone, or waiting for its parent to look."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] in 'ZX'
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def lies(p):
     return [f for folder in ('queue/*', 'made') for f in p.spool.glob(folder + '/*') if f.is_file()]
 
@@ -32,7 +40,7 @@ def one(p, hop, call, n):
         # A content of its own: after a 451 in a crash, the same once more is the client's retry, which the ledger may know as done.
         code = p.send(f'Subject: {call} {n}\r\n\r\nhi\r\n'.encode(), to='no@far.test', sender='ann@remote.test')
         p.wait(lambda: queue_pid(p) != pid or (not lies(p) and (code != 250 or len(hop.messages) > before)))
-    killed = not Path(f'/proc/{pid}').exists()
+    killed = is_dead(pid)
     if killed:
         p.kill()            # a process that ends again and again is started ever later: not to be waited for here
         p.start()
