@@ -94,6 +94,7 @@ with Porter('queue-ctl', start=False, settings={'evidence': 'no'}) as p:
     acts(p, 'remove', '--place', 'd9.far.test', want=EACH)
     check('removed ones are gone', p.wait(lambda: status(p)['messages'] <= MESSAGES - EACH) and not listed(p, '--place', 'd9.far.test'), status(p))
     acts(p, 'remove', '--recipient', '@d8.far.test', want=EACH)
+    p.wait(lambda: len(listed(p, '--older', '1s', '--place', 'd5.far.test')) == EACH)    # they are as old in the end
     acts(p, 'hold', '--older', '1s', '--newer', '1h', '--place', 'd5.far.test', want=EACH)
     acts(p, 'reroute', '[127.0.0.1]:1', '--place', 'd6.far.test', want=EACH)
     check('rerouted ones are elsewhere', p.wait(lambda: len(listed(p, '--place', '[127.0.0.1]:1')) == EACH))
