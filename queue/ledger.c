@@ -1,9 +1,13 @@
 /* The ledger: questions are collected while a worker is busy; what has been collected becomes one transaction and, where somebody waits for its durability, one
  * sync. Between questions the worker looks through a part of the tables for what is too old. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "queue/ledger_inside.h"
 
@@ -137,8 +141,9 @@ static void done(void *arg)
 	struct ledger *l = arg;
 	l->busy = false;
 	l->clean_now = false;
-	if (l->doubt_now && l->failed)
-		l->doubt = true;
+	bool lost = l->anew || l->sent_lost;
+	l->doubt = l->doubt || lost || (l->doubt_now && l->failed);
+	l->doubt_now = l->sent_lost = false;
 	if (l->crowded && !l->crowded_now)
 		loop_timer_set(l->clean, CROWDED_MS);
 	l->crowded_now = l->crowded;
@@ -147,11 +152,6 @@ static void done(void *arg)
 	if (l->anew) {
 		l->anew = false;
 		l->counts.begun_anew++;
-		ledger_doubt_sent(l);
-	}
-	if (l->sent_lost) {
-		l->sent_lost = false;
-		ledger_doubt_sent(l);
 	}
 	if (l->pass_over) {
 		/* Bits of what was noted since the last pass ended stay: a pass of many parts may have gone by before it was written. */
@@ -162,7 +162,7 @@ static void done(void *arg)
 		l->pass_over = false;
 	}
 	finish_requests(l);
-	if (l->waiting || !l->loaded)
+	if (l->waiting || !l->loaded || lost)
 		start(l);
 }
 
@@ -254,22 +254,54 @@ void ledger_count(struct ledger *l, struct ledger_counts *out)
 void ledger_doubt_sent(struct ledger *l)
 {
 	l->doubt = true;
+	start(l);
 }
 
 /* "since", from when on the tables are complete, is the age of the key, which is made with the folder; later, where what was sent had to be cut, could not be noted, or the clock
- * was wrong. Beside it how long entries were kept then: what a shorter time has cut is not there for a longer one. */
+ * was wrong. Beside it how long entries were kept then: what a shorter time has cut is not there for a longer one; and the boot in which it is open, 0 once it is closed:
+ * notes of what was sent are not synced one by one, so that a machine that stopped meanwhile may have lost the last. */
 static const struct slice since_key = SLICE_INIT("since");
+enum { SINCE_LIFE = 1 + LEDGER_TIME, SINCE_BOOT = SINCE_LIFE + LEDGER_TIME, SINCE_ALL = SINCE_BOOT + LEDGER_TIME };
 
-int ledger_set_since(struct ledger *l, int64_t since_s)
+/* Not 0; the same until the machine starts again. Where it can't be read each is another. */
+static uint64_t this_boot(void)
+{
+	static uint64_t boot;
+	char text[36];
+	int fd = -1;
+	if (boot)
+		return boot;
+	ssize_t n = file_open(AT_FDCWD, "/proc/sys/kernel/random/boot_id", O_RDONLY, 0, &fd) == 0 ? read(fd, text, sizeof text) : -1;
+	file_close(&fd);
+	struct hash_key key = n == (ssize_t)sizeof text ? (struct hash_key){ 0 } : hash_key_random();
+	boot = hash_bytes(&key, slice(text, n > 0 ? (size_t)n : 0)) | 1;
+	return boot;
+}
+
+static int put_since(struct ledger *l, int64_t since_s, uint64_t boot)
 {
 	struct buf made = BUF_INIT(64);
 	buf_add_byte(&made, 0x7f);                         /* read as a time far ahead, so that cleaning leaves it */
 	ledger_add_time(&made, since_s);
 	ledger_add_time(&made, (int64_t)l->limits.sent_s);
+	ledger_add_time(&made, (int64_t)boot);
 	int error = ledger_store_put(l->store, TABLE_SENT, since_key, buf_slice(&made));
 	buf_free(&made);
 	l->since_s = since_s;
 	return error;
+}
+
+int ledger_set_since(struct ledger *l, int64_t since_s)
+{
+	return put_since(l, since_s, this_boot());
+}
+
+static void save_since(struct ledger *l, int64_t since_s, uint64_t boot)
+{
+	if (l->store && ledger_store_begin(l->store) == 0) {
+		put_since(l, since_s, boot);
+		ledger_store_end(l->store, true);
+	}
 }
 
 /* A clock that is behind what it was then can't tell an age. */
@@ -277,17 +309,14 @@ static void read_since(struct ledger *l)
 {
 	char value[LEDGER_MAX_VALUE];
 	size_t n;
-	int64_t now_s = clock_wall_s(), since_s = now_s, life_s = 0;
-	if (ledger_store_get(l->store, TABLE_SENT, since_key, value, &n) == 0 && n >= 1 + LEDGER_TIME) {
+	int64_t now_s = clock_wall_s(), since_s = now_s;
+	if (ledger_store_get(l->store, TABLE_SENT, since_key, value, &n) == 0 && n == SINCE_ALL) {
+		int64_t life_s = ledger_time_of(slice(value + SINCE_LIFE, LEDGER_TIME));
+		uint64_t boot = (uint64_t)ledger_time_of(slice(value + SINCE_BOOT, LEDGER_TIME));
 		since_s = ledger_time_of(slice(value + 1, LEDGER_TIME));
-		life_s = n >= 1 + 2 * LEDGER_TIME ? ledger_time_of(slice(value + 1 + LEDGER_TIME, LEDGER_TIME)) : (int64_t)l->limits.sent_s;
-		since_s = since_s > now_s ? now_s : life_s < (int64_t)l->limits.sent_s && now_s - life_s > since_s ? now_s - life_s : since_s;
+		since_s = since_s > now_s || (boot && boot != this_boot()) ? now_s : life_s < (int64_t)l->limits.sent_s && now_s - life_s > since_s ? now_s - life_s : since_s;
 	}
-	l->since_s = since_s;
-	if (ledger_store_begin(l->store) == 0) {
-		ledger_set_since(l, since_s);
-		ledger_store_end(l->store, true);
-	}
+	save_since(l, since_s, this_boot());
 }
 
 int ledger_open(struct loop *loop, const char *path, const struct ledger_limits *limits, void (*alert)(void *arg, struct slice text), void *arg, struct ledger **out)
@@ -335,6 +364,7 @@ void ledger_close(struct ledger *l)
 		finish_requests(l);
 	}
 	loop_timer_free(l->clean);
+	save_since(l, l->doubt || l->doubt_now || l->sent_lost || l->anew ? clock_wall_s() : l->since_s, 0);
 	ledger_store_close(l->store);
 	mem_free(l->folder);
 	mem_free(l);
