@@ -189,11 +189,13 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	q->files = worker_new(l, READERS, "queue-files");
 	q->timer = loop_timer_new(l, on_timer, q);
 	q->second = loop_timer_new(l, queue_on_second, q);
-	q->clock_offset_ms = clock_wall_us() / 1000 - (int64_t)clock_mono_ms();
+	clock_watch_begin(&q->clock);
+	queue_read_clock(q);
 	dead_letter_start(q);
 	queue_find_postmaster(q);
 	drop_prepare(q);
 	queue_look_at_disk(q);
+	q->looked.clock_doubt = !clock_watch_believes(&q->clock);
 	q->state = q->told_state = q->looked;
 	loop_timer_set(q->second, 1);
 	rolls_open(q);

@@ -1,6 +1,7 @@
 #ifndef QUEUE_QUEUE_INSIDE_H
 #define QUEUE_QUEUE_INSIDE_H
 #include <stdatomic.h>
+#include "base/clock.h"
 #include "base/heap.h"
 #include "base/ipc.h"
 #include "maps/map.h"
@@ -67,6 +68,7 @@ struct queue {
 	struct loop_timer *timer, *second;
 	struct queue_state state, told_state, looked;
 	uint64_t seconds;
+	unsigned looks;                  /* at the disk */
 	struct vacations *vacations;
 	struct feedback_reports *feedback; /* DMARC's; NULL before the first */
 	struct drops *drops;             /* drop_in.c */
@@ -82,8 +84,7 @@ struct queue {
 	struct rolls *rolls;
 	struct schedule_cursor lookout;
 	size_t acts;                     /* the postmaster's, being written: what the schedule knows and what the files say differ */
-	int64_t clock_offset_ms;         /* wall minus monotonic: when it leaps, the clock was set */
-	uint64_t believe_ms;             /* monotonic: until then nothing expires, since the clock leapt forward */
+	struct clock_watch clock;        /* while it is doubted nothing expires */
 	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
 	struct queue_counts counts;
 	bool unclaimed;                  /* slots in queue/flight may be of askers that are dead */
@@ -101,7 +102,8 @@ void peer_release(struct peer *p);
 void peer_send(struct peer *p, uint16_t type, uint64_t id, struct buf *record, int fd); /* frees record */
 void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_status s);
 int64_t queue_expiry(int64_t from_s);
-bool queue_believes_clock(struct queue *q);               /* asked before anything is over by it: false for an hour after it was set forward */
+void queue_read_clock(struct queue *q);                   /* at start: was it set while no queue ran? */
+bool queue_believes_clock(struct queue *q);               /* asked before anything is over by it */
 void queue_find_postmaster(struct queue *q);
 struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 

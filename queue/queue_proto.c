@@ -242,6 +242,7 @@ static const struct record_row state_rows[] = {
 	RECORD_ROW(1, RECORD_UINT64, queue_state, free_bytes),
 	RECORD_ROW(2, RECORD_FLAG, queue_state, read_only),
 	RECORD_ROW(3, RECORD_FLAG, queue_state, full),
+	RECORD_ROW(4, RECORD_FLAG, queue_state, clock_doubt),
 };
 
 int queue_put_state(struct buf *out, const struct queue_state *m)

@@ -238,6 +238,7 @@ struct queue_state {
 	uint64_t free_bytes;         /* above the reserve */
 	bool read_only;
 	bool full;                   /* queue-messages reached, or no inodes: 452 */
+	bool clock_doubt;            /* the clock was set forward: what is over by it may not be */
 };
 
 /* Writers: 0 or -EMSGSIZE. queue_put_put leaves content out: it is the last part of the payload, sent by queue_send_put without a copy. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -12,14 +13,29 @@
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
-enum { SECOND_MS = 1000, STATE_STEP = 1 << 20, LEAP_MS = 5 * 60 * 1000, DOUBT_MS = 3600 * 1000, DAY_MS = 86400 * 1000, GATE_MAX = 4 << 20 };
+enum { SECOND_MS = 1000, STATE_STEP = 1 << 20, MARK_S = 60, DAY_MS = 86400 * 1000, GATE_MAX = 4 << 20 };
 
 /* -- once a second ---------------------------------------------------------------------------------------------------------------------------- */
+
+/* What the clock said when a queue ran here last, by the minute: the time of the file "clock". One that has gone on for more than a day without us may have been
+ * set while nobody looked, and is taken for that; one that has gone back was. */
+static const char mark[] = "clock";
+
+static void mark_clock(int spool)
+{
+	int fd = -1;
+	struct timespec now = { .tv_sec = clock_wall_s() };
+	if (file_open(spool, mark, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600, &fd) == 0)
+		futimens(fd, (struct timespec[2]){ now, now });
+	file_close(&fd);
+}
 
 void queue_look_at_disk(void *arg)
 {
 	struct queue *q = arg;
 	struct statvfs v;
+	if (q->looks++ % MARK_S == 0)
+		mark_clock(q->setup.spool);
 	if (file_stat_store(q->setup.spool, &v))
 		return;
 	uint64_t free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
@@ -37,9 +53,10 @@ static void looked_at_disk(void *arg)
 	schedule_count(q->schedule, &c);
 	q->looking = false;
 	s->full = s->full || (queue_settings.most_messages && c.messages >= queue_settings.most_messages);
+	s->clock_doubt = !clock_watch_believes(&q->clock);
 	q->state = *s;
 	uint64_t step = s->free_bytes > told->free_bytes ? s->free_bytes - told->free_bytes : told->free_bytes - s->free_bytes;
-	if (step < STATE_STEP && !s->free_bytes == !told->free_bytes && s->read_only == told->read_only && s->full == told->full)
+	if (step < STATE_STEP && !s->free_bytes == !told->free_bytes && s->read_only == told->read_only && s->full == told->full && s->clock_doubt == told->clock_doubt)
 		return;
 	*told = *s;
 	for (struct peer *p = q->peers; p; p = p->next)
@@ -63,19 +80,14 @@ static bool bring_near(void *arg, struct message *m)
 /* Set back: nothing may wait for a time that will not come soon. Set forward: nothing expires by it until it has stood for an hour. */
 static void watch_clock(struct queue *q)
 {
-	int64_t offset = clock_wall_us() / 1000 - (int64_t)clock_mono_ms(), leap = offset - q->clock_offset_ms;
-	if (leap > -LEAP_MS && leap < LEAP_MS) {
-		q->clock_offset_ms += leap / 16; /* slewing is no leap */
+	int64_t leap = clock_watch_leap(&q->clock);
+	if (!leap)
 		return;
-	}
-	q->clock_offset_ms = offset;
 	queue_alert(q, "The clock was set %s by %lld s", leap < 0 ? "back" : "forward", (long long)(leap < 0 ? -leap : leap) / 1000);
 	if (leap <= -DAY_MS || leap >= DAY_MS)
 		ledger_doubt_sent(q->ledger); /* it has become older or younger than it is */
 	if (leap < 0)
 		schedule_each(q->schedule, bring_near, q);
-	else
-		q->believe_ms = clock_mono_ms() + DOUBT_MS;
 	queue_wake(q);
 }
 
@@ -83,7 +95,21 @@ static void watch_clock(struct queue *q)
 bool queue_believes_clock(struct queue *q)
 {
 	watch_clock(q);
-	return clock_mono_ms() >= q->believe_ms;
+	return clock_watch_believes(&q->clock);
+}
+
+void queue_read_clock(struct queue *q)
+{
+	struct stat st;
+	if (file_stat_at(q->setup.spool, mark, &st))
+		return; /* the first start */
+	int64_t gone_ms = (clock_wall_s() - (int64_t)st.st_mtim.tv_sec) * 1000;
+	if (gone_ms > DAY_MS) {
+		queue_alert(q, "The queue was away for %lld s by the clock: if that is wrong, set it within the hour; until then nothing ends by its time", (long long)gone_ms / 1000);
+		clock_watch_doubt(&q->clock);
+	}
+	if (gone_ms > DAY_MS || gone_ms < -DAY_MS)
+		ledger_doubt_sent(q->ledger);
 }
 
 void queue_save_gate(struct queue *q)

@@ -13,7 +13,7 @@
 #define ALONE MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in a transaction of its own")
 
 static struct ledger_hints hints;
-static struct queue_state spool = { .free_bytes = UINT64_MAX }; /* until it is told */
+static struct queue_state spool = { .free_bytes = UINT64_MAX, .clock_doubt = true }; /* until it is told */
 
 void outcome_begin(struct outcome *l, struct transaction *t)
 {
@@ -157,6 +157,12 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 bool outcome_queue_has_room(uint64_t size)
 {
 	return !spool.read_only && !spool.full && spool.free_bytes > size;
+}
+
+bool outcome_believes_clock(struct smtpd *d)
+{
+	clock_watch_leap(&d->clock);
+	return clock_watch_believes(&d->clock) && !spool.clock_doubt;
 }
 
 int outcome_from_queue(void *arg, struct ipc_message *m)

@@ -80,6 +80,9 @@ void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_
 /* As the queue last told of its spool: has it room for a message of that size? */
 bool outcome_queue_has_room(uint64_t size);
 
+/* False for an hour after the clock was set forward, as far as we or the queue know: then nothing is too old. */
+bool outcome_believes_clock(struct smtpd *d);
+
 /* Messages of the queue and of delivery that answer no question. */
 int outcome_from_queue(void *smtpd, struct ipc_message *m);
 int outcome_from_delivery(void *smtpd, struct ipc_message *m);

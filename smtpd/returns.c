@@ -15,6 +15,7 @@
 #include "queue/queue_proto.h"
 #include "smtpd/evidence_settings.h"
 #include "smtpd/message.h"
+#include "smtpd/outcome.h"
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 
@@ -31,7 +32,8 @@ struct returns_state {
 	bool proven;                 /* which kind of hash is under trial */
 	struct slice owner;          /* whose reports the transaction's forwards bring; "" the sender's, or nobody's */
 	struct slice batv_hash;      /* of the tag under trial */
-	bool folded, early;          /* which spelling of the tagged address is under trial; its tag was made later than now */
+	bool folded;                 /* which spelling of the tagged address is under trial */
+	enum srs_answer age;         /* of its tag */
 	struct buf text;             /* head and body, for the Message-IDs */
 	bool answers;                /* a report, or what has to name a message of ours like one */
 };
@@ -74,6 +76,7 @@ static enum check_step refuse(struct returns_state *s, struct mail_status status
 #define FORGED MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "There is no such address")
 #define OLD MAIL_STATUS(MAIL_NEVER, 550, 1, 1, "This address was valid for some weeks only")
 #define CLOCK MAIL_STATUS(MAIL_LATER, 451, 3, 0, "This address was made later than our clock is: one of them is wrong")
+#define SET MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Our clock was set forward: whether this address is too old can't be said before an hour has passed")
 #define NOT_NOW MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The address can't be checked just now")
 
 static bool try_key(struct returns_state *s);
@@ -108,7 +111,7 @@ static enum check_step go_back(struct returns_state *s)
 	struct smtpd *d = check_smtpd(s->c);
 	struct mail_path to = { .local_part = arena_copy(check_arena(s->c), s->found.local), .domain = arena_copy(check_arena(s->c), s->found.domain) };
 	if (s->found.age == SRS_OLD)
-		return refuse(s, OLD);
+		return refuse(s, outcome_believes_clock(d) ? OLD : SET);
 	if (s->found.age == SRS_EARLY)
 		return refuse(s, CLOCK);
 	if (!d->maps || !to.local_part.p || !to.domain.p)
@@ -253,7 +256,7 @@ static void on_tag(void *arg, int error, struct slice out, unsigned number)
 	if (error && error != -ENOENT)
 		check_answer(s->c, refuse(s, NOT_NOW));
 	else if (!error && out.n >= 3 && batv_matches(s->batv_hash, (const uint8_t *)out.p))
-		check_answer(s->c, s->early ? refuse(s, CLOCK) : CHECK_GO_ON);
+		check_answer(s->c, s->age == SRS_GOOD ? CHECK_GO_ON : refuse(s, s->age == SRS_EARLY ? CLOCK : SET));
 	else if (s->folded || !ask_tag(s, true))
 		check_answer(s->c, refuse(s, UNTAGGED));
 }
@@ -289,9 +292,9 @@ static bool ask_tag(struct returns_state *s, bool folded)
 	if (folded && slice_eq(local, to->local_part))
 		return false;
 	enum srs_answer a = batv_read(local, to->domain, clock_wall_s(), &number, &hash, &plain, data, &n);
-	if (a != SRS_GOOD && a != SRS_EARLY)
+	if (a != SRS_GOOD && a != SRS_EARLY && !(a == SRS_OLD && !outcome_believes_clock(check_smtpd(s->c))))
 		return false;
-	s->early = a == SRS_EARLY;
+	s->age = a;
 	s->batv_hash = arena_copy(&s->mem, hash);
 	s->question = keeper_mac(check_smtpd(s->c)->keeper, SLICE("batv"), (int)number, 1, slice(data, n), on_tag, s);
 	return true;

@@ -153,6 +153,7 @@ static struct dns *open_dns(struct smtpd *d)
 static void make_shared_things(struct smtpd *d)
 {
 	d->worker = worker_new(d->loop, WORKERS, "porter-files");
+	clock_watch_begin(&d->clock);
 	d->keeper = keeper_new(d->loop);
 	d->dns = open_dns(d);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/clock.h"
 #include "base/house.h"
 #include "base/loop.h"
 #include "base/slice.h"
@@ -33,6 +34,7 @@ struct smtpd {
 	struct keeper *keeper;
 	struct tls_context *tls;           /* NULL: no certificate, no STARTTLS */
 	struct dns *dns;
+	struct clock_watch clock;
 	size_t tellings;                   /* open ones of smtpd/evidence_tell */
 	struct harvest *harvest;
 	struct crowd *crowd;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The wall clock jumps while messages wait: forward, nothing expires or is told as delayed by it until it has stood for an hour; back, nothing waits for a time that won't come soon. Both are told."""
-import os, re, struct, subprocess
+"""The wall clock jumps while messages wait, or while nobody runs: forward, nothing expires, is told as delayed or is too old by it until it has stood for an hour; back, nothing waits for a time that won't come soon. Both are told."""
+import os, re, struct, subprocess, time
 from pathlib import Path
 from porter import Porter, check, finish, skip
 from sink import Sink
@@ -61,7 +61,29 @@ def tags(p, turn):
     turn(0)
     check('with the clock set right it is put off: nobody knows which of them was wrong', report() == 451)
     turn(430 * DAY)
-    check('and once it is old it is refused', report() == 550)
+    check('once it looks old it is put off, too: the clock was set', report() == 451)
+    hop.hooks['rcpt'] = lambda a: '450 4.2.0 later'
+    put_in(p, 'asleep@far.test')
+    p.stop()
+    turn(440 * DAY)
+    again(p, turn)
+    check('also by processes that never saw it set', p.wait_log(r'queue was away for \d+ s') and report() == 451)
+    goes_on(p, 'asleep@far.test', 'which end nothing by it, either')
+    check('and tell nobody', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
+    p.stop()
+    again(p, turn, 440 * DAY)
+    check('and once the clock has stood it is refused', p.wait(lambda: report() == 550))
+    check('and what waited too long ends', p.wait_log(r' failed .*asleep@far.test'))
+
+
+def again(p, turn, seen=None):
+    """Another start; the queue saw the clock last at what it is now, turned by so much."""
+    if seen:
+        os.utime(p.spool / 'clock', (time.time() + seen,) * 2)
+    os.environ.update(turn.environment)
+    p.start()
+    for name in turn.environment:
+        del os.environ[name]
 
 
 def main():
@@ -76,10 +98,12 @@ def main():
         with open(file, 'r+b' if file.exists() else 'wb') as f:
             f.write(struct.pack('=q', seconds))
     turn(0)
-    os.environ.update(LD_PRELOAD=str(library), TURN_FILE=str(file))
+    turn.environment = {'LD_PRELOAD': str(library), 'TURN_FILE': str(file)}
+    os.environ.update(turn.environment)
     with p:
         p.start()
-        del os.environ['LD_PRELOAD'], os.environ['TURN_FILE']
+        for name in turn.environment:
+            del os.environ[name]
         run(p, turn)
         tags(p, turn)
     finish()

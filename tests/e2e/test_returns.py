@@ -197,6 +197,9 @@ def old_ledger(p, sink):
     check('one to a tag answers mail of ours', say(tagged, forged) == [250, 354, 250])
     check('postmaster takes any', say('postmaster@sole.test', forged) == [250, 354, 250])
     check('other domains, too', say('alice@example.test', forged) == [250, 354, 250])
+    p.kill()
+    p.start()
+    check('a kill -9 makes it doubt nothing', [say('alice@sole.test', t)[2] for t in (forged, b'Subject: real\r\nReferences: <dropped-1@sole.test>\r\n\r\nx\r\n')] == [550, 250])
 
 
 def joe_job(p):
