@@ -48,18 +48,15 @@ static struct mail_status judge_one(const struct submitter *who, const struct ma
 	return MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later");
 }
 
-struct mail_status author_judge(const struct submitter *who, struct slice head, struct arena *mem)
+struct mail_status author_judge(const struct submitter *who, const struct mail_header *h, struct arena *mem)
 {
 	static const struct slice name = SLICE_INIT("From");
-	struct mail_header h;
 	struct mail_address *list = NULL;
 	size_t count = 0;
-	if (mail_header_parse(head, SIZE_MAX, mem, &h))
-		return MAIL_STATUS(MAIL_NEVER, 550, 6, 0, "The header section can't be read");
-	const struct mail_field *from = mail_header_find(&h, name, 0);
+	const struct mail_field *from = mail_header_find(h, name, 0);
 	if (!from)
 		return MAIL_STATUS_OK;
-	if (mail_header_count(&h, name) > 1)
+	if (mail_header_count(h, name) > 1)
 		return MAIL_STATUS(MAIL_NEVER, 550, 7, 1, "There is more than one From (RFC 5322, 3.6)");
 	if (mail_address_parse(from->value, MAX_AUTHORS, mem, &list, &count))
 		return unreadable();

@@ -1,6 +1,7 @@
 #ifndef MAPS_AUTHOR_H
 #define MAPS_AUTHOR_H
 #include "base/arena.h"
+#include "base/mail_header.h"
 #include "base/mail_status.h"
 #include "base/net.h"
 #include "base/slice.h"
@@ -18,6 +19,6 @@ struct submitter {
 	struct slice certificate;    /* SHA-256, lower-case hexadecimal; "" none */
 };
 
-/* head: the header section, CRLF. MAIL_OK, or the refusal, whose text lives in mem; MAIL_LATER where a map can't tell. */
-struct mail_status author_judge(const struct submitter *who, struct slice head, struct arena *mem);
+/* MAIL_OK, or the refusal, whose text lives in mem; MAIL_LATER where a map can't tell. */
+struct mail_status author_judge(const struct submitter *who, const struct mail_header *h, struct arena *mem);
 #endif

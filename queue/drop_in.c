@@ -282,7 +282,9 @@ static bool may_be_signed(struct queue *q, struct dropped *d, const struct evide
 	struct slice content = buf_slice(&d->content);
 	struct submitter who = { .maps = q->maps, .login = e->who };
 	struct arena mem = ARENA_INIT(8 << 20);
-	bool may = e->grade >= EVIDENCE_LOCAL && author_judge(&who, slice_head(content, mail_header_end(content)), &mem).fate == MAIL_OK;
+	struct mail_header h;
+	bool may = e->grade >= EVIDENCE_LOCAL && mail_header_parse(slice_head(content, mail_header_end(content)), SIZE_MAX, &mem, &h) == 0 &&
+	           author_judge(&who, &h, &mem).fate == MAIL_OK;
 	arena_free(&mem);
 	return may;
 }
