@@ -2,6 +2,8 @@
 #include "base/hash.h"
 
 #include <assert.h>
+#include <endian.h>
+#include <string.h>
 #include <sys/random.h>
 
 static inline uint64_t rotate(uint64_t v, unsigned bits)
@@ -13,24 +15,31 @@ struct state {
 	uint64_t a, b, c, d;
 };
 
-static inline void rounds(struct state *s, unsigned count)
+static inline void mix(struct state *s)
 {
-	while (count--) {
-		s->a += s->b, s->b = rotate(s->b, 13) ^ s->a, s->a = rotate(s->a, 32);
-		s->c += s->d, s->d = rotate(s->d, 16) ^ s->c;
-		s->a += s->d, s->d = rotate(s->d, 21) ^ s->a;
-		s->c += s->b, s->b = rotate(s->b, 17) ^ s->c, s->c = rotate(s->c, 32);
-	}
+	s->a += s->b, s->b = rotate(s->b, 13) ^ s->a, s->a = rotate(s->a, 32);
+	s->c += s->d, s->d = rotate(s->d, 16) ^ s->c;
+	s->a += s->d, s->d = rotate(s->d, 21) ^ s->a;
+	s->c += s->b, s->b = rotate(s->b, 17) ^ s->c, s->c = rotate(s->c, 32);
 }
 
 static inline void absorb(struct state *s, uint64_t word)
 {
 	s->d ^= word;
-	rounds(s, 2);
+	mix(s);
+	mix(s);
 	s->a ^= word;
 }
 
-static uint64_t little_endian(const char *p, size_t n)
+static uint64_t word_at(const char *p)
+{
+	uint64_t word;
+	memcpy(&word, p, sizeof word);
+	return le64toh(word);
+}
+
+/* Fewer than eight bytes. */
+static uint64_t rest_at(const char *p, size_t n)
 {
 	uint64_t word = 0;
 	for (size_t i = n; i-- > 0;)
@@ -42,12 +51,13 @@ uint64_t hash_bytes(const struct hash_key *key, struct slice s)
 {
 	struct state state = { key->k0 ^ 0x736f6d6570736575, key->k1 ^ 0x646f72616e646f6d,
 		               key->k0 ^ 0x6c7967656e657261, key->k1 ^ 0x7465646279746573 };
-	uint64_t length = (uint64_t)s.n << 56;
-	for (; s.n >= 8; s = slice_skip(s, 8))
-		absorb(&state, little_endian(s.p, 8));
-	absorb(&state, length | little_endian(s.p, s.n));
+	const char *p = s.p;
+	for (size_t left = s.n / 8; left--; p += 8)
+		absorb(&state, word_at(p));
+	absorb(&state, (uint64_t)s.n << 56 | rest_at(p, s.n % 8));
 	state.c ^= 0xff;
-	rounds(&state, 4);
+	for (int i = 0; i < 4; i++)
+		mix(&state);
 	return state.a ^ state.b ^ state.c ^ state.d;
 }
 

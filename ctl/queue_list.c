@@ -17,16 +17,15 @@ enum { MAX_COLUMNS = 16, SPARE_ROWS = 1000, PRINT_BUFFER = 64 << 10 };
 
 static void add_age(struct buf *out, int64_t s)
 {
-	if (s < 0)
-		s = 0;
-	if (s < 120)
-		buf_addf(out, "%llds", (long long)s);
-	else if (s < 7200)
-		buf_addf(out, "%lldm", (long long)s / 60);
-	else if (s < 172800)
-		buf_addf(out, "%lldh", (long long)s / 3600);
-	else
-		buf_addf(out, "%lldd", (long long)s / 86400);
+	static const struct {
+		int64_t below, unit;
+		char letter;
+	} units[] = { { 120, 1, 's' }, { 7200, 60, 'm' }, { 172800, 3600, 'h' }, { INT64_MAX, 86400, 'd' } };
+	size_t i = 0;
+	while (i + 1 < sizeof units / sizeof *units && s >= units[i].below)
+		i++;
+	buf_add_uint(out, s > 0 ? (uint64_t)(s / units[i].unit) : 0);
+	buf_add_byte(out, units[i].letter);
 }
 
 static void add_next(struct buf *out, const struct queue_row *row, int64_t now_s)

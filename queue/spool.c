@@ -25,10 +25,14 @@ bool spool_is_id(struct slice id)
 
 void spool_path(enum spool_folder where, struct slice id, char out[SPOOL_PATH])
 {
-	if (where == SPOOL_QUEUE)
-		snprintf(out, SPOOL_PATH, "%.2s/%.*s", id.p + id.n - 2, SLICE_FMT(id));
-	else
-		snprintf(out, SPOOL_PATH, "%.*s", SLICE_FMT(id));
+	size_t at = 0;
+	if (where == SPOOL_QUEUE) {
+		memcpy(out, id.p + id.n - 2, 2);
+		out[2] = '/';
+		at = 3;
+	}
+	memcpy(out + at, id.p, id.n);
+	out[at + id.n] = 0;
 }
 
 static int make_folder(int dir, const char *name, int *fd)

@@ -122,11 +122,18 @@ static int read_parts(const struct spool *s, int fd, struct slice id, struct buf
 	return error;
 }
 
+/* Reading leaves no mark: else the time of a file's last reading would be written to disk for each message of a list, and again after each attempt (relatime). A file that isn't ours has an owner to ask. */
+static int open_to_read(struct spool *s, enum spool_folder where, struct slice id, int *fd)
+{
+	int error = spool_open_message(s, where, id, O_RDONLY | O_NOATIME, fd);
+	return error == -EPERM ? spool_open_message(s, where, id, O_RDONLY, fd) : error;
+}
+
 int spool_read(struct spool *s, enum spool_folder where, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *out, const char **why)
 {
 	struct spool_message m = { .fd = -1 };
 	*why = NULL;
-	int error = spool_open_message(s, where, id, O_RDONLY, &m.fd);
+	int error = open_to_read(s, where, id, &m.fd);
 	*why = error == -ELOOP ? "a link" : error == -EACCES || error == -EPERM ? "owned by another user" : NULL;
 	if (*why)
 		return -EBADMSG;

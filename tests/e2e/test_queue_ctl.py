@@ -66,6 +66,14 @@ def lists(p):
     check('or a part', len(listed(p, '--reason', 'can be reached', '--place', 'd7.far')) == EACH)
 
 
+def leaves_no_mark(p):
+    """The time of a file's last reading, where it is older than its last change, would be written by whoever reads it plainly: 100,000 files by a list of as many."""
+    files = sorted(p.spool.glob('queue/*/*'))[:50]
+    for f in files:
+        os.utime(f, (1, f.stat().st_mtime))
+    check('a list reads its files without a mark on them', len(listed(p)) == MESSAGES and {f.stat().st_atime for f in files} == {1})
+
+
 def summaries(p):
     memory, files = json.loads(queue(p, 'summary', '--json')), json.loads(queue(p, 'summary', '--sender', 'flood', '--json'))
     check('the summary counts by destination', len(memory) == PLACES and all(r['all'] == EACH for r in memory), memory[:3])
@@ -81,6 +89,7 @@ with Porter('queue-ctl', start=False, settings={'evidence': 'no'}) as p:
     p.stop()
     fill(p)
     check('what nobody serves is listed and counted all the same', len(listed(p)) == MESSAGES and queue(p, 'summary').count(f' {EACH}') >= PLACES)
+    leaves_no_mark(p)
     p.start()
     p.wait_log('queue-scanned', 60)
     lists(p)

@@ -11,13 +11,14 @@ static void the_reference_vectors_hold(void **state)
 {
 	(void)state;
 	const struct hash_key key = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
-	char input[16];
-	for (int i = 0; i < 16; i++)
+	char input[63];
+	for (int i = 0; i < 63; i++)
 		input[i] = (char)i;
 	assert_int_equal(hash_bytes(&key, slice(input, 0)), 0x726fdb47dd0e0e31);
 	assert_int_equal(hash_bytes(&key, slice(input, 1)), 0x74f839c593dc67fd);
 	assert_int_equal(hash_bytes(&key, slice(input, 8)), 0x93f5f5799a932462);
 	assert_int_equal(hash_bytes(&key, slice(input, 15)), 0xa129ca6149be45e5);
+	assert_int_equal(hash_bytes(&key, slice(input, 63)), 0x958a324ceb064572);
 }
 
 static void two_random_keys_differ(void **state)
