@@ -167,19 +167,31 @@ static void send_up(struct house *h, uint16_t type, uint64_t id, struct buf *pay
 	buf_free(payload);
 }
 
+uint64_t house_question(const struct house *h)
+{
+	return h->question;
+}
+
+void house_answer(struct house *h, uint64_t question, int code, struct slice text)
+{
+	struct buf payload = BUF_INIT(PAYLOAD_MAX);
+	field_add_uint(&payload, HOUSE_TAG_NUMBER, code < 0 ? 255 : (uint64_t)code);
+	field_add(&payload, HOUSE_TAG_TEXT, text);
+	send_up(h, HOUSE_CTL_REPLY, question, &payload, -1);
+}
+
 static void answer_question(struct house *h, uint64_t id, const struct said *s)
 {
-	struct buf answer = BUF_INIT(ANSWER_MAX), payload = BUF_INIT(PAYLOAD_MAX);
+	struct buf answer = BUF_INIT(ANSWER_MAX);
+	h->question = id;
 	int code = h->handler->on_question ? h->handler->on_question(h->arg, s->words, s->word_count, &answer) : -ENOSYS;
-	if (buf_full(&answer)) {
-		buf_clear(&answer);
-		buf_add_cstr(&answer, "{\"error\":\"the answer is too large; narrow the question\"}");
-		code = 1;
-	}
-	field_add_uint(&payload, HOUSE_TAG_NUMBER, code < 0 ? 255 : (uint64_t)code);
-	field_add(&payload, HOUSE_TAG_TEXT, buf_slice(&answer));
+	if (code == HOUSE_LATER)
+		assert(answer.n == 0);
+	else if (buf_full(&answer))
+		house_answer(h, id, 1, SLICE("{\"error\":\"the answer is too large; narrow the question\"}"));
+	else
+		house_answer(h, id, code, buf_slice(&answer));
 	buf_free(&answer);
-	send_up(h, HOUSE_CTL_REPLY, id, &payload, -1);
 }
 
 struct house_wish {

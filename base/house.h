@@ -82,7 +82,7 @@ struct house {
 
 	struct ipc *parent;           /* from house_run on */
 	struct house_wish *wishes;    /* open HOUSE_CONNECTs */
-	uint64_t last_wish;
+	uint64_t last_wish, question;
 	const struct house_handler *handler;
 	void *arg;
 	int exit_code;
@@ -95,11 +95,16 @@ struct house_handler {
 	void (*on_file)(void *arg, struct slice name, int fd); /* takes fd; a file that changed (a certificate, keys) came again */
 	void (*on_drain)(void *arg);                 /* no new work; house_end when the last session ended. NULL: ends when the last peer has gone is the role's matter */
 	void (*on_stop)(void *arg);                  /* end in order, by house_end. NULL: ends at once */
-	/* porterctl's question; words[0] names it. Text (JSON) into answer; returns porterctl's exit code, or -ENOSYS: not mine. */
+	/* porterctl's question; words[0] names it. Text (JSON) into answer; returns porterctl's exit code, -ENOSYS: not mine, or HOUSE_LATER: house_answer will tell,
+	 * with what house_question says meanwhile. */
 	int (*on_question)(void *arg, const struct slice *words, size_t count, struct buf *answer);
 	void (*on_helper_done)(void *arg, uint64_t id, int status);
 	void (*on_local)(void *arg, struct slice user, int fd); /* takes fd; who is at its other end is proved by the kernel */
 };
+
+enum { HOUSE_LATER = -1000000 };
+uint64_t house_question(const struct house *h);          /* in on_question alone: this one's name */
+void house_answer(struct house *h, uint64_t question, int code, struct slice text);
 
 /* A child begins: reads everything up to HOUSE_GO from descriptor 3. 0 or -errno. */
 int house_begin(struct house *h);

@@ -33,6 +33,12 @@ void queue_alert(struct queue *q, const char *format, ...)
 		q->setup.alert(q->setup.arg, slice(text, n < 0 ? 0 : n < (int)sizeof text ? (size_t)n : sizeof text - 1));
 }
 
+void queue_answer(struct queue *q, uint64_t question, int code, struct slice text)
+{
+	if (q->setup.answer)
+		q->setup.answer(q->setup.arg, question, code, text);
+}
+
 void queue_set_aside(struct queue *q, const char *id, const char *why)
 {
 	int error = spool_move(q->spool, SPOOL_QUEUE, SPOOL_ASIDE, slice_of(id));
@@ -251,6 +257,7 @@ void queue_free(struct queue *q)
 		report_gate_free(q->gate);
 	vacation_free(q);
 	drop_free(q);
+	paused_free(q);
 	map_set_close(q->maps);
 	file_close(&q->setup.spool);
 	mem_free(q->host_text);

@@ -16,6 +16,7 @@ struct queue_setup {
 	struct slice postmaster;      /* address, or a bare name of the first mailbox domain */
 	const char *maps_directory;   /* of generations; NULL: none, then nothing local is delivered to */
 	void (*alert)(void *arg, struct slice text);
+	void (*answer)(void *arg, uint64_t question, int code, struct slice text); /* what queue_question left open */
 	void (*on_idle)(void *arg);   /* after queue_drain: nothing is under way and no peer is left */
 	void *arg;
 	struct attacks *attacks;      /* the account of attacks, stays the caller's; NULL: none */
@@ -40,8 +41,8 @@ void queue_stop(struct queue *q);   /* the same, without waiting for peers: what
 /* The scan at start is over. */
 bool queue_is_scanned(const struct queue *q);
 
-/* porterctl's question (queue/queue_ask.c): an exit code, or -ENOSYS. */
-int queue_question(struct queue *q, const struct slice *words, size_t count, struct buf *answer);
+/* porterctl's question (queue/queue_ask.c): an exit code, -ENOSYS, or HOUSE_LATER (base/house.h): what a disk has to do first is answered then. */
+int queue_question(struct queue *q, uint64_t question, const struct slice *words, size_t count, struct buf *answer);
 
 /* The role `queue` (queue/queue_main.c). */
 struct house;

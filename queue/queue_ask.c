@@ -265,18 +265,7 @@ static int dead(struct queue *q, bool release, const struct slice *words, size_t
 	return 0;
 }
 
-static int pause_place(struct queue *q, bool paused, struct slice place, struct buf *answer)
-{
-	schedule_pause(q->schedule, place, paused);
-	int error = paused_save(q);
-	queue_wake(q);
-	buf_addf(answer, "{\"place\":");
-	text_add_json(answer, place);
-	buf_addf(answer, ",\"paused\":%s,\"saved\":%s}\n", paused ? "true" : "false", error ? "false" : "true");
-	return 0;
-}
-
-int queue_question(struct queue *q, const struct slice *words, size_t count, struct buf *answer)
+int queue_question(struct queue *q, uint64_t question, const struct slice *words, size_t count, struct buf *answer)
 {
 	static const struct {
 		struct slice word;
@@ -291,7 +280,7 @@ int queue_question(struct queue *q, const struct slice *words, size_t count, str
 	if (slice_eq(words[0], SLICE("dead-release")) || slice_eq(words[0], SLICE("dead-drop")))
 		return dead(q, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
-		return pause_place(q, slice_eq(words[0], SLICE("pause")), words[1], answer);
+		return paused_set(q, question, slice_eq(words[0], SLICE("pause")), words[1]);
 	if (count == 1 && slice_eq(words[0], SLICE("paused"))) {
 		paused_list(q, answer);
 		return 0;

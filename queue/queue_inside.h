@@ -72,6 +72,7 @@ struct queue {
 	struct vacations *vacations;
 	struct feedback_reports *feedback; /* DMARC's; NULL before the first */
 	struct drops *drops;             /* drop_in.c */
+	struct pauses *pauses;           /* paused.c */
 	struct ledger_hints hints;
 	uint64_t waiting_bytes;          /* inline content in memory */
 	int64_t digest_day, letters_day;
@@ -93,6 +94,7 @@ struct queue {
 
 /* queue.c */
 void queue_alert(struct queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void queue_answer(struct queue *q, uint64_t question, int code, struct slice text); /* to a question that was left open */
 void queue_set_aside(struct queue *q, const char *id, const char *why); /* a damaged message: out of the queue, and told */
 void queue_wake(struct queue *q);                    /* something may be due */
 void queue_begin(struct queue *q);                   /* one more thing under way */
@@ -169,8 +171,9 @@ int queue_survey(struct queue *q, const struct slice *words, size_t count, struc
 
 /* paused.c */
 void paused_list(struct queue *q, struct buf *out);       /* a line for each destination */
-int paused_save(struct queue *q);
-void paused_load(struct queue *q);
+int paused_set(struct queue *q, uint64_t question, bool paused, struct slice place); /* HOUSE_LATER */
+void paused_load(struct queue *q);                       /* at start */
+void paused_free(struct queue *q);
 
 /* drop_in.c */
 void drop_prepare(struct queue *q);                       /* the folder, at start */

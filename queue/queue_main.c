@@ -65,7 +65,13 @@ static void on_stop(void *arg)
 
 static int on_question(void *arg, const struct slice *words, size_t count, struct buf *answer)
 {
-	return queue_question(((struct self *)arg)->queue, words, count, answer);
+	struct self *s = arg;
+	return queue_question(s->queue, house_question(s->house), words, count, answer);
+}
+
+static void on_answer(void *arg, uint64_t question, int code, struct slice text)
+{
+	house_answer(((struct self *)arg)->house, question, code, text);
 }
 
 static void on_alert(void *arg, struct slice text)
@@ -84,7 +90,7 @@ int queue_main(struct house *h)
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	house_restrict(h, &plan);
 	struct queue_setup setup = { .spool_path = arena_cstr(&h->mem, general_settings.spool_directory), .host = general_settings.hostname,
-		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert,
+		                     .postmaster = general_settings.postmaster, .maps_directory = arena_cstr(&h->mem, maps_settings.maps_directory), .alert = on_alert, .answer = on_answer,
 		                     .attacks = attacks_take(h), .flight = flight_take(h), .usage = usage_take(h),
 		                     .on_idle = on_idle, .arg = &self };
 	self.patience = loop_timer_new(h->loop, end_now, &self);
