@@ -123,14 +123,6 @@ bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, unsigned rou
 	return PKCS5_PBKDF2_HMAC((const char *)bytes(password), (int)password.n, bytes(salt), (int)salt.n, (int)rounds, EVP_sha256(), CRYPTO_SHA256, out) == 1;
 }
 
-void crypto_random(void *out, size_t n)
-{
-	for (size_t done = 0; done < n;) {
-		ssize_t got = getrandom((char *)out + done, n - done, 0);
-		need(got > 0 || errno == EINTR);
-		done += got > 0 ? (size_t)got : 0;
-	}
-}
 
 /* Keys ------------------------------------------------------------------------------------------------------------------------------ */
 

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "ctl/parent.h"
 
-enum { PAYLOAD_MAX = 2 << 20, MAX_WORDS = 64, QUICK_MS = 5000, WAIT_MIN_MS = 100, WAIT_MAX_MS = 30000, PARENT_FD = 3, MAX_ROLES = 16 };
+enum { PAYLOAD_MAX = 2 << 20, MAX_WORDS = 64, QUICK_MS = 5000, WAIT_MIN_MS = 100, WAIT_MAX_MS = 30000, PARENT_FD = 3 };
 
 /* A question of porterctl that this child was asked. */
 struct question {
@@ -261,27 +261,13 @@ static void unanswered(struct child *c)
 
 /* Start and end --------------------------------------------------------------------------------------------------------------------- */
 
-/* As /proc/self/exe is ours for as long as we run, whatever is installed meanwhile, a role's own program is the one that lay beside it at the start. */
 static int program_of(const struct child *c)
 {
-	static struct { bool sought; int fd; } programs[MAX_ROLES];
-	size_t i = (size_t)(c->role - roles);
-	const char *slash = strrchr(c->parent->program, '/');
-	char path[4200];
-	if (!c->role->program || !slash || i >= MAX_ROLES)
-		return -1;
-	if (!programs[i].sought) {
-		snprintf(path, sizeof path, "%.*s/%s", (int)(slash - c->parent->program), c->parent->program, c->role->program);
-		int low = open(path, O_PATH | O_CLOEXEC);
-		programs[i].fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, PARENT_FD + 1); /* out of the channel's place */
-		programs[i].sought = true;
-		if (low >= 0)
-			close(low);
-	}
-	return programs[i].fd;
+	int own = c->parent->programs[c->role - roles];
+	return own >= 0 ? own : c->parent->house;
 }
 
-static void exec_child(const struct child *c, int fd, int program)
+static void exec_child(const struct child *c, int fd)
 {
 	char role[64], index[32], log[32];
 	char *argv[] = { c->parent->program, role, index, log, NULL };
@@ -294,11 +280,8 @@ static void exec_child(const struct child *c, int fd, int program)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (fd == PARENT_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, PARENT_FD) < 0)
 		_exit(71);
-	if (program >= 0 && close_range(PARENT_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
-		execveat(program, "", argv, environ, AT_EMPTY_PATH);
-	close_range(PARENT_FD + 1, ~0u, 0);
-	execv("/proc/self/exe", argv);
-	execv(c->parent->program, argv);
+	close_range(PARENT_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+	programs_exec(program_of(c), argv);
 	_exit(72);
 }
 
@@ -317,10 +300,10 @@ static void wait_and_start(struct child *c)
 void child_start(struct child *c)
 {
 	struct parent *p = c->parent;
-	int fds[2], program = program_of(c), error = ipc_pair(fds);
+	int fds[2], error = ipc_pair(fds);
 	pid_t pid = error ? -1 : fork();
 	if (pid == 0)
-		exec_child(c, fds[1], program);
+		exec_child(c, fds[1]);
 	if (!error)
 		close(fds[1]);
 	if (pid < 0) {

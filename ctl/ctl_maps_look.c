@@ -332,7 +332,7 @@ static int run_rollback(struct ctl *c, int argc, char **argv)
 	char *maps = arena_cstr(&c->mem, maps_settings.maps_directory), *secrets = arena_cstr(&c->mem, maps_settings.secrets_directory);
 	uint64_t now = manifest_current(maps);
 	if (!to)
-		to = compile_previous(maps, now);
+		to = manifest_previous(maps, now);
 	if (!to)
 		return ctl_fail(CTL_NO_INPUT, "there is no generation before %llu", (unsigned long long)now);
 	int error = compile_rollback(maps, secrets, to);

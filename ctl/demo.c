@@ -23,8 +23,6 @@
 
 enum { PORT_MX = 2525, PORT_SUBMISSION = 2587, PORT_SUBMISSIONS = 2465, PORT_HTTP = 8025 };
 
-static const char demo_mark[] = "# The demo of Porter: example.test on loopback.\n";
-
 /* name, text; "%s" is not used: these are written as they stand. */
 static const struct {
 	const char *name, *text;
@@ -148,7 +146,7 @@ static int put_conf(const char *dir, const char *place, unsigned base)
 	struct buf text = BUF_INIT(8192);
 	unsigned mx = base ? base : PORT_MX, submission = base ? base + 1 : PORT_SUBMISSION, submissions = base ? base + 2 : PORT_SUBMISSIONS,
 		 http = base ? base + 3 : PORT_HTTP;
-	buf_add_cstr(&text, demo_mark);
+	buf_add_cstr(&text, DEMO_MARK);
 	buf_add_cstr(&text, "# porter.conf(5) and `porterctl settings` tell every setting.\n"
 	                    "hostname             mx.example.test\nlocal-domain         example.test\n");
 	buf_addf(&text, "run-directory        %s/run\nspool-directory      %s/spool\nmail-root            %s/mail\n", at, at, at);
@@ -220,34 +218,4 @@ int demo_make(const char *dir, unsigned port_base)
 		return 78;
 	}
 	return 0;
-}
-
-bool demo_is(const char *directory)
-{
-	char path[PATH_MAX], head[sizeof demo_mark];
-	snprintf(path, sizeof path, "%s/porter.conf", directory);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, head, sizeof demo_mark - 1);
-	if (fd >= 0)
-		close(fd);
-	return n == sizeof demo_mark - 1 && memcmp(head, demo_mark, sizeof demo_mark - 1) == 0;
-}
-
-void demo_print_hints(struct parent *p)
-{
-	struct net_address a;
-	const char *why;
-	struct slice first = smtpd_settings.listen_mx;
-	first = slice_cut(first, ' ', &(struct slice){ NULL, 0 });
-	if (!net_address_parse(first, 0, &a, &why))
-		return;
-	unsigned port = net_address_port(&a);
-	printf("Porter serves example.test on 127.0.0.1, port %u. Try, in another terminal:\n"
-	       "  printf 'Subject: hello\\r\\n\\r\\nFirst message\\r\\n' | curl -s smtp://127.0.0.1:%u --mail-from you@outside.test --mail-rcpt alice@example.test -T -\n"
-	       "  cat %.*s/example.test/alice/new/*\n"
-	       "  printf 'Subject: spam\\r\\n\\r\\nx\\r\\n' | curl -sS smtp://127.0.0.1:%u --mail-from victim@outside.test --mail-rcpt nobody@example.test -T -\n",
-	       port, port, SLICE_FMT(mailbox_settings.mail_root), port);
-	demo_print_more(p);
-	printf("Ctrl-C ends it.\n");
-	fflush(stdout);
 }

@@ -92,20 +92,3 @@ int demo_add_files(const char *dir)
 	int error = make_certificate(dir);
 	return error ? error : make_logins(dir);
 }
-
-static unsigned port_of(struct slice list)
-{
-	struct net_address a;
-	const char *why;
-	return net_address_parse(slice_cut(list, ' ', &list), 0, &a, &why) ? net_address_port(&a) : 0;
-}
-
-void demo_print_more(struct parent *p)
-{
-	unsigned submission = port_of(smtpd_settings.listen_submission), submissions = port_of(smtpd_settings.listen_submissions);
-	(void)p;
-	if (web_settings.listen_http.n)
-		printf("The RNDR check as a page: http://%.*s/\n", SLICE_FMT(web_settings.listen_http));
-	if (submission)
-		printf("Submission on port %u (STARTTLS) and %u (TLS), logins alice@example.test and bob@example.test, password porter-demo.\n", submission, submissions);
-}

@@ -1,10 +1,8 @@
 #ifndef CTL_DEMO_MORE_H
 #define CTL_DEMO_MORE_H
 #include "base/buf.h"
-#include "ctl/parent.h"
 
 /* What later parts of the house add to the demo: lines of porter.conf, files, hints. */
 void demo_add_conf(struct buf *conf, unsigned submission, unsigned submissions, unsigned http);
 int demo_add_files(const char *dir);
-void demo_print_more(struct parent *p);
 #endif

@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/proc.h"
 #include "ctl/parent.h"
-#include "maps/compile.h"
 #include "maps/manifest.h"
 #include "maps/maps_settings.h"
 
@@ -18,25 +16,20 @@ static const char *maps_directory(struct parent *p)
 	return arena_cstr(&p->mem, maps_settings.maps_directory);
 }
 
-static int verify(struct parent *p, uint64_t generation)
+/* The process that verifies has OpenSSL's tables in its memory, and a second's work; the parent has neither. */
+static pid_t begin_verify(struct parent *p, uint64_t generation)
 {
-	struct arena mem = ARENA_INIT(1 << 20);
-	const char *why = "";
-	int error = manifest_verify(maps_directory(p), arena_cstr(&p->mem, maps_settings.secrets_directory), generation, &mem, &why);
-	if (error)
-		log_event(LOG_ERROR, "maps-damaged", LOG_UINT("generation", generation), LOG_CSTR("file", why), LOG_ERRNO(error), LOG_END);
-	arena_free(&mem);
-	return error;
+	char number[24];
+	const char *words[] = { maps_directory(p), arena_cstr(&p->mem, maps_settings.secrets_directory), number, NULL };
+	snprintf(number, sizeof number, "%llu", (unsigned long long)generation);
+	return programs_run(p, "verify", words);
 }
 
-/* OpenSSL's tables stay in the memory of whoever has digested a file, and the parent digests nothing else. */
 static bool is_sound(struct parent *p, uint64_t generation)
 {
 	int status;
-	pid_t pid = fork();
-	if (pid == 0)
-		_exit(verify(p, generation) ? 1 : 0);
-	return pid > 0 && waitpid(pid, &status, 0) == pid ? status == 0 : verify(p, generation) == 0;
+	pid_t pid = begin_verify(p, generation);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 /* At start nobody serves yet: it may take its time. A damaged generation gives way to the one before. */
@@ -44,7 +37,7 @@ int generation_begin(struct parent *p)
 {
 	uint64_t current = manifest_current(maps_directory(p)), n = current;
 	while (n && !is_sound(p, n))
-		n = compile_previous(maps_directory(p), n);
+		n = manifest_previous(maps_directory(p), n);
 	if (!n) {
 		fprintf(stderr, "porterd: no usable maps in %s; make them with: porterctl -c %s compile\n", maps_directory(p), p->directory);
 		return -ENOENT;
@@ -57,9 +50,7 @@ int generation_begin(struct parent *p)
 
 static void start_verifier(struct parent *p, uint64_t generation)
 {
-	pid_t pid = fork();
-	if (pid == 0)
-		_exit(verify(p, generation) ? 1 : 0);
+	pid_t pid = begin_verify(p, generation);
 	if (pid < 0)
 		return parent_alert(p, SLICE("the new maps can't be verified just now, the old ones serve"));
 	p->verifier = pid;

@@ -1,6 +1,7 @@
 /* Short-lived processes: started by the parent because it alone can become another user; limited in time and memory; killed with all their children. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,11 +94,11 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 	int null = open("/dev/null", O_RDWR);
 	if (fd >= 0 ? dup2(fd, 0) < 0 : dup2(null, 0) < 0)
 		_exit(75);
-	if (!k->main && (dup2(null, 1) < 0 || dup2(errors, 2) < 0))
+	if (!k->ours && (dup2(null, 1) < 0 || dup2(errors, 2) < 0))
 		_exit(75);
-	close_range(3, ~0u, 0);
+	close_range(3, ~0u, k->ours ? CLOSE_RANGE_CLOEXEC : 0);
 	limit(RLIMIT_CORE, 0);
-	if (!k->main)
+	if (!k->ours)
 		parent = helper_guard(parent);
 	user = become(k, user, &home);
 	if (!user || proc_end_with(parent, SIGKILL))
@@ -112,7 +113,7 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 	limit(RLIMIT_CPU, seconds_of(k));
 	if (k->processes && was_root) /* of its user, whoever started them */
 		limit(RLIMIT_NPROC, *k->processes);
-	if (!k->main) {
+	if (!k->ours) {
 		signal(SIGPIPE, SIG_DFL);
 		execv(argv[0], argv);
 		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
@@ -123,17 +124,8 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 	snprintf(log, sizeof log, "--log=%s", log_form_name());
 	for (size_t i = 0; argv[i] && i < MAX_WORDS; i++)
 		own[i + 3] = argv[i];
-	execv("/proc/self/exe", own);
-	execv(p->program, own);
+	programs_exec(p->house, own);
 	_exit(75);
-}
-
-int helper_main(const char *kind, int argc, char **argv)
-{
-	for (size_t i = 0; i < helper_kind_count; i++)
-		if (helper_kinds[i].main && strcmp(helper_kinds[i].name, kind) == 0)
-			return helper_kinds[i].main(argc, argv);
-	return 64;
 }
 
 /* In the parent --------------------------------------------------------------------------------------------------------------------- */
@@ -143,7 +135,7 @@ static void too_long(void *arg)
 	struct helper *h = arg;
 	log_event(LOG_WARN, "helper-killed", LOG_CSTR("id", h->message), LOG_CSTR("kind", h->kind->name), LOG_UINT("pid", (uint64_t)h->pid),
 	          LOG_UINT("after_s", seconds_of(h->kind)), LOG_END);
-	if (!h->kind->main) {
+	if (!h->kind->ours) {
 		kill(h->pid, SIGTERM); /* its guard, who ends all of it */
 		return;
 	}
@@ -187,13 +179,13 @@ void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct sl
 	const struct helper_kind *k = find_kind(c, kind);
 	struct arena mem = ARENA_INIT(1 << 20);
 	char *argv[MAX_WORDS + 1] = { NULL };
-	bool good = k && count <= MAX_WORDS && (k->main || count > 0);
+	bool good = k && count <= MAX_WORDS && (k->ours || count > 0);
 	for (size_t i = 0; good && i < count; i++) {
 		argv[i] = slice_find(words[i], '\0') == words[i].n ? arena_cstr(&mem, words[i]) : NULL;
 		good = argv[i] != NULL;
 	}
 	const char *name = good ? (k->any_user ? arena_cstr(&mem, user) : k->user ? k->user : "") : NULL;
-	good = good && name && (!k->any_user || (*name && slice_find(user, '\0') == user.n)) && (k->main || argv[0][0] == '/');
+	good = good && name && (!k->any_user || (*name && slice_find(user, '\0') == user.n)) && (k->ours || argv[0][0] == '/');
 	int error = !good ? -EINVAL : count_helpers(c->parent) >= MAX_HELPERS ? -EAGAIN : start(c, id, k, name, message, argv, fd);
 	if (error) {
 		log_event(LOG_WARN, "helper-not-started", LOG_STR("id", message), LOG_CSTR("role", c->role->name), LOG_STR("kind", kind), LOG_STR("user", user), LOG_ERRNO(error), LOG_END);

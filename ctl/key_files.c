@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/crypto.h"
@@ -17,7 +18,7 @@
 #include "base/tls.h"
 #include "ctl/parent.h"
 
-enum { MAX_KEY_FILES = 5000, MADE_DAYS = 3650, MAC_PURPOSES = 2 };
+enum { MAX_KEY_FILES = 5000, MAC_PURPOSES = 2 };
 
 struct key_file {
 	char *name, *path;            /* "tls-key:0", where it lies */
@@ -44,28 +45,18 @@ static int put(const char *path, mode_t mode, struct slice text)
 	return error;
 }
 
-/* A self-signed certificate in place of the first pair, if neither of its files is there. */
-static void make_certificate(const struct tls_pair *pair, struct arena *mem)
+/* A self-signed certificate in place of the first pair, if neither of its files is there; made by another process, which knows how. */
+static void make_certificate(struct parent *p, const struct tls_pair *pair, struct arena *mem)
 {
-	const char *cert = arena_cstr(mem, pair->cert), *key = arena_cstr(mem, pair->key);
-	struct buf cert_pem = BUF_INIT(64 << 10), key_pem = BUF_INIT(64 << 10);
-	char folder[PATH_MAX];
-	if (access(cert, F_OK) == 0 || access(key, F_OK) == 0)
+	const char *words[] = { arena_cstr(mem, general_settings.hostname), arena_cstr(mem, pair->cert), arena_cstr(mem, pair->key), NULL };
+	int status = 0;
+	if (access(words[1], F_OK) == 0 || access(words[2], F_OK) == 0)
 		return;
-	int n = snprintf(folder, sizeof folder, "%.*s", (int)slice_rfind(pair->cert, '/'), pair->cert.p);
-	if (n > 0 && n < (int)sizeof folder)
-		mkdir(folder, 0755);
-	int error = tls_make_self_signed(general_settings.hostname, MADE_DAYS, &cert_pem, &key_pem);
-	error = error ? error : put(key, 0600, buf_slice(&key_pem));
-	error = error ? error : put(cert, 0644, buf_slice(&cert_pem));
-	if (key_pem.p)
-		mem_wipe(key_pem.p, key_pem.cap);
-	buf_free(&cert_pem);
-	buf_free(&key_pem);
-	if (error)
-		log_event(LOG_WARN, "certificate-not-made", LOG_CSTR("file", cert), LOG_ERRNO(error), LOG_END);
+	pid_t pid = programs_run(p, "certificate", words);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		log_event(LOG_WARN, "certificate-not-made", LOG_CSTR("file", words[1]), LOG_END);
 	else
-		log_event(LOG_INFO, "certificate-made", LOG_CSTR("file", cert), LOG_STR("host", general_settings.hostname), LOG_END);
+		log_event(LOG_INFO, "certificate-made", LOG_CSTR("file", words[1]), LOG_STR("host", general_settings.hostname), LOG_END);
 }
 
 static void make_macs(const char *path)
@@ -153,7 +144,7 @@ static void add_pairs(struct parent *p, struct key_files *k)
 	size_t count = 0;
 	char name[32];
 	if (tls_pairs(tls_settings.certificates, slice_of(p->directory), &mem, pairs, &count) == 0)
-		make_certificate(&pairs[0], &mem);
+		make_certificate(p, &pairs[0], &mem);
 	for (size_t i = 0; i < count; i++) {
 		snprintf(name, sizeof name, "tls-key:%zu", i); /* keys stand before certificates: the keeper hears first */
 		add(k, name, arena_cstr(&mem, pairs[i].key));

@@ -1,4 +1,4 @@
-/* porterd: the parent, every other process of the house, and the demo, by how it is called. */
+/* porterd: the parent. */
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
@@ -7,10 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/scan.h"
 #include "ctl/demo.h"
-#include "ctl/helper_kinds.h"
-#include "ctl/role_begin.h"
+#include "ctl/parent.h"
 
 enum { EX_USAGE = 64, EX_CONFIG = 78 };
 
@@ -25,39 +23,24 @@ static int usage(void)
 static void on_serving(struct parent *p)
 {
 	if (demo_is(p->directory))
-		demo_print_hints(p);
+		demo_print_hints();
 }
 
-static bool read_port(const char *text, unsigned *out)
+static void find_program(char program[PATH_MAX])
 {
-	uint64_t n;
-	if (!scan_uint_all(slice_of(text), 65532, &n) || !n)
-		return false;
-	*out = (unsigned)n;
-	return true;
+	ssize_t n = readlink("/proc/self/exe", program, PATH_MAX - 1);
+	snprintf(program + (n < 0 ? 0 : n), n < 0 ? PATH_MAX : 1, "%s", n < 0 ? "./porterd" : "");
 }
 
-static int run_demo(int argc, char **argv)
+/* A demo is made by the program beside us, which has the libraries that making it needs. */
+static int run_demo(char **argv)
 {
-	unsigned base = 0;
-	if (argc == 3 && strcmp(argv[1], "--port-base") == 0 && read_port(argv[2], &base))
-		return demo_make(argv[0], base);
-	return argc == 1 ? demo_make(argv[0], 0) : usage();
-}
-
-static int run_role(const char *name, const char *log)
-{
-	const struct role *r = role_find(name);
-	return r ? role_begin(r->name, r->main, log) : usage();
-}
-
-static int run_helper(const char *kind, int argc, char **argv)
-{
-	if (argc < 1)
-		return usage();
-	role_open_log(argv[0], "helper");
-	role_name_process(kind);
-	return helper_main(kind, argc - 1, argv + 1);
+	char program[PATH_MAX], house[PATH_MAX + 16];
+	find_program(program);
+	snprintf(house, sizeof house, "%.*s/porterd-house", (int)(strrchr(program, '/') - program), program);
+	execv(house, argv);
+	fprintf(stderr, "porterd: %s: %s\n", house, strerror(errno));
+	return EX_CONFIG;
 }
 
 static int run_parent(int argc, char **argv)
@@ -76,20 +59,14 @@ static int run_parent(int argc, char **argv)
 		fprintf(stderr, "porterd: %s: %s (name the configuration's directory with -c DIR)\n", conf, strerror(errno));
 		return EX_CONFIG;
 	}
-	ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-	if (n < 0)
-		snprintf(program, sizeof program, "porterd");
+	find_program(program);
 	return parent_run(directory, program, json, on_serving);
 }
 
 int main(int argc, char **argv)
 {
 	mallopt(M_ARENA_MAX, 1); /* threads write files and hash: they allocate too little for heaps of their own, which cost each process some 250 KiB */
-	if (argc >= 2 && strncmp(argv[1], "--role=", 7) == 0)
-		return run_role(argv[1] + 7, argc == 4 ? argv[3] : NULL);
-	if (argc >= 2 && strncmp(argv[1], "--helper=", 9) == 0)
-		return run_helper(argv[1] + 9, argc - 2, argv + 2);
 	if (argc >= 2 && strcmp(argv[1], "demo") == 0)
-		return run_demo(argc - 2, argv + 2);
+		return run_demo(argv);
 	return run_parent(argc - 1, argv + 1);
 }

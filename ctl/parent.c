@@ -382,7 +382,7 @@ int parent_run(char *directory, char *program, bool json, void (*on_serving)(str
 	proc_raise_descriptors(WANTED_DESCRIPTORS);
 	p->loop = loop_new();
 	p->patience = loop_timer_new(p->loop, out_of_patience, p);
-	if (begin(p) < 0) {
+	if (programs_open(p) < 0 || begin(p) < 0) {
 		log_place_say(p, "porterd: not started; the log says why\n");
 		submit_close(p);
 		control_close(p);

@@ -21,7 +21,7 @@
  *	ctl/connect.c     connections to Unix sockets for others
  *	ctl/submit.c      the socket of the sendmail command
  *	ctl/helpers.c     short-lived processes; a foreign program has a guard (ctl/helper_guard.c) */
-enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50 };
+enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50, PARENT_MAX_ROLES = 16 };
 
 struct parent;
 struct child {
@@ -55,6 +55,7 @@ struct parent {
 	struct loop *loop;
 	char *directory;             /* configuration, absolute */
 	char *program;               /* our own binary */
+	int house, programs[PARENT_MAX_ROLES]; /* opened at the start: porterd-house, and a program of a role's own or -1 */
 	struct arena mem;            /* settings: a new one at each reload */
 	struct slice conf;
 	unsigned epoch, processes;
@@ -143,9 +144,14 @@ void control_verified(struct parent *p, bool good); /* the verifier of new maps 
 int submit_open(struct parent *p);
 void submit_close(struct parent *p);
 
+/* programs.c: what is executed. 0, or -errno with a line on standard error */
+enum { PROGRAMS_MAX_WORDS = 8 };
+int programs_open(struct parent *p);
+void programs_exec(int program, char **argv);                                         /* returns when it fails */
+pid_t programs_run(struct parent *p, const char *kind, const char *const *words);     /* a helper (ctl/helper_mains.c) as who we are; words end with NULL */
+
 /* helpers.c */
 void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct slice user, struct slice message, const struct slice *words, size_t count, int fd);
 bool helper_reap(struct parent *p, pid_t pid, int status);
 void helper_child_gone(struct parent *p, struct child *c);
-int helper_main(const char *kind, int argc, char **argv); /* in the helper's process */
 #endif

@@ -1,6 +1,7 @@
 /* How a process of the house begins. It knows no role: a program of one role (ctl/main_porterd-*.c) links what that role needs, and nothing else. */
 #include "ctl/role_begin.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -48,4 +49,13 @@ int role_begin(const char *name, int (*role_main)(struct house *h), const char *
 	}
 	set_log_level(&house);
 	return role_main(&house);
+}
+
+int role_program(const char *name, int (*role_main)(struct house *h), int argc, char **argv)
+{
+	mallopt(M_ARENA_MAX, 1); /* as in porterd */
+	if (argc == 4 && strncmp(argv[1], "--role=", 7) == 0 && strcmp(argv[1] + 7, name) == 0)
+		return role_begin(name, role_main, argv[3]);
+	fprintf(stderr, "porterd-%s: a part of porterd(8), which starts it\n", name);
+	return EX_USAGE;
 }

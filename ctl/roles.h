@@ -7,13 +7,12 @@
 /* The processes of the house: one row for each. The parent starts them in this order and stops them in the reverse. */
 struct role {
 	const char *name;
-	int (*main)(struct house *h);
 	bool per_core;             /* as many as the setting smtpd-processes says */
 	const char *listeners;     /* blank-separated names of listeners that it gets */
 	const char *files;         /* names of files (ctl/files.c) that it gets; "tls-cert:" stands for all of that kind */
 	bool alone;                /* two of it must never run side by side: at reload the old one ends first */
 	bool (*wanted)(void);      /* by the settings; NULL: always */
-	const char *program;       /* a program of its own that lies beside ours; NULL, or not there: ours */
+	const char *program;       /* a program of its own, with no library that it doesn't need; NULL, or not there: porterd-house */
 };
 extern const struct role roles[];
 extern const size_t role_count;
@@ -24,6 +23,4 @@ struct role_link {
 };
 extern const struct role_link role_links[];
 extern const size_t role_link_count;
-
-const struct role *role_find(const char *name);
 #endif

@@ -261,8 +261,8 @@ static void drop_old(const struct compile_plan *plan, uint64_t newest)
 {
 	uint64_t keep = plan->keep < 2 ? 2 : plan->keep, n = newest;
 	for (uint64_t i = 1; i < keep && n; i++)
-		n = compile_previous(plan->maps_directory, n);
-	for (uint64_t old = n ? compile_previous(plan->maps_directory, n) : 0; old; old = compile_previous(plan->maps_directory, old)) {
+		n = manifest_previous(plan->maps_directory, n);
+	for (uint64_t old = n ? manifest_previous(plan->maps_directory, n) : 0; old; old = manifest_previous(plan->maps_directory, old)) {
 		const char *bases[] = { plan->maps_directory, plan->secrets_directory };
 		for (size_t i = 0; i < 2; i++) {
 			char path[MAX_PATH_TEXT], name[32];
@@ -404,18 +404,6 @@ int compile_maps(const struct compile_plan *plan, struct complaints *wrong, stru
 	arena_free(&c->mem);
 	mem_free(c);
 	return error;
-}
-
-uint64_t compile_previous(const char *maps_directory, uint64_t before)
-{
-	uint64_t best = 0, n;
-	DIR *d = opendir(maps_directory);
-	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-		if (is_number(e->d_name, &n) && n < before && n > best)
-			best = n;
-	if (d)
-		closedir(d);
-	return best;
 }
 
 int compile_rollback(const char *maps_directory, const char *secrets_directory, uint64_t generation)

@@ -31,7 +31,4 @@ bool compile_check(struct map_set *set, const struct compile_plan *plan, struct 
 
 /* Makes an existing generation the current one. 0, -ENOENT, -EBADMSG (its digests are wrong), -errno. */
 int compile_rollback(const char *maps_directory, const char *secrets_directory, uint64_t generation);
-
-/* The newest generation below `before` that is there; 0 none. */
-uint64_t compile_previous(const char *maps_directory, uint64_t before);
 #endif

@@ -1,6 +1,7 @@
 /* Manifests: lines for people, "NAME SIZE ENTRIES SHA256 SHA256-of-text [secret]", below a first line with the version. */
 #include "maps/manifest.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "base/scan.h"
 #include "base/text.h"
 
-enum { MAX_MANIFEST = 64 << 10, PIECE = 1 << 20 };
+enum { MAX_MANIFEST = 64 << 10 };
 
 static int read_all(const char *path, struct buf *out)
 {
@@ -126,49 +127,6 @@ int manifest_check_size(const char *path, const struct manifest_file *f)
 	return S_ISREG(st.st_mode) && (uint64_t)st.st_size == f->size ? 0 : -EBADMSG;
 }
 
-int manifest_digest_file(const char *path, uint64_t *size, uint8_t digest[CRYPTO_SHA256])
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	struct crypto_hash *h = crypto_sha256_new();
-	char *piece = mem_new(PIECE);
-	ssize_t n;
-	*size = 0;
-	while ((n = read(fd, piece, PIECE)) > 0) {
-		crypto_hash_add(h, slice(piece, (size_t)n));
-		*size += (uint64_t)n;
-	}
-	int error = n < 0 ? -errno : 0;
-	crypto_hash_end(h, digest);
-	mem_free(piece);
-	close(fd);
-	return error;
-}
-
-static int verify_one(const char *folder, uint64_t generation, const struct manifest_file *f, struct arena *mem, const char **why)
-{
-	struct buf path = BUF_INIT(4200);
-	buf_addf(&path, "%s/%llu/%.*s.db", folder, (unsigned long long)generation, SLICE_FMT(f->name));
-	char *file = arena_cstr(mem, buf_slice(&path));
-	buf_free(&path);
-	uint8_t digest[CRYPTO_SHA256];
-	uint64_t size = 0;
-	int error = file ? manifest_digest_file(file, &size, digest) : -ENAMETOOLONG;
-	*why = file;
-	return error ? error : size == f->size && memcmp(digest, f->digest, sizeof digest) == 0 ? 0 : -EBADMSG;
-}
-
-int manifest_verify(const char *directory, const char *secrets, uint64_t generation, struct arena *mem, const char **why)
-{
-	struct manifest m;
-	*why = "manifest";
-	int error = manifest_read(directory, generation, mem, &m);
-	for (size_t i = 0; !error && i < m.count; i++)
-		error = verify_one(m.files[i].secret ? secrets : directory, generation, &m.files[i], mem, why);
-	return error;
-}
-
 uint64_t manifest_current(const char *directory)
 {
 	char path[4200], target[32];
@@ -177,4 +135,16 @@ uint64_t manifest_current(const char *directory)
 		return 0;
 	ssize_t n = readlink(path, target, sizeof target);
 	return n > 0 && scan_uint_all(slice(target, (size_t)n), UINT64_MAX, &number) ? number : 0;
+}
+
+uint64_t manifest_previous(const char *directory, uint64_t before)
+{
+	uint64_t best = 0, n;
+	DIR *d = opendir(directory);
+	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
+		if (scan_uint_all(slice_of(e->d_name), UINT64_MAX, &n) && n < before && n > best)
+			best = n;
+	if (d)
+		closedir(d);
+	return best;
 }

@@ -36,4 +36,7 @@ int manifest_digest_file(const char *path, uint64_t *size, uint8_t digest[CRYPTO
 
 /* The number that DIRECTORY/current points to; 0: none. */
 uint64_t manifest_current(const char *directory);
+
+/* The newest generation below `before` that is there; 0 none. */
+uint64_t manifest_previous(const char *directory, uint64_t before);
 #endif

@@ -192,8 +192,19 @@ with Porter('processes') as p:
 
 with Porter('alone', start=False) as p:                                  # nothing lies beside it
     shutil.copy2(BUILD / 'porterd', p.dir / 'porterd')
+    r = subprocess.run([p.dir / 'porterd', '-c', p.etc], capture_output=True, text=True, timeout=PATIENCE * SLOW)
+    check('porterd without porterd-house beside it says what is missing', r.returncode == 78 and 'porterd-house should lie beside' in r.stderr, (r.returncode, r.stderr[-600:]))
+    shutil.copy2(BUILD / 'porterd-house', p.dir / 'porterd-house')
     p.process = subprocess.Popen(p._argv([p.dir / 'porterd', '-c', p.etc]), stdin=subprocess.DEVNULL, stdout=open(p.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
-    check('porterd alone is every role', wait_for(p.greets) and wait_for(lambda: p.send() == 250) and 'mailbox' in p.roles(), p.log_text()[-600:])
+    check('with it, it is every role', wait_for(p.greets) and wait_for(lambda: p.send() == 250) and 'mailbox' in p.roles(), p.log_text()[-600:])
+
+with Porter('own-programs') as p:
+    def libraries(pid):
+        return {m for m in ('libcrypto', 'libssl', 'libunbound', 'libdb', 'libldap', 'libcurl', 'libargon2') if m in Path(f'/proc/{pid}/maps').read_text()}
+    roles = {**p.roles(), 'parent': [p.process.pid]}
+    mine = {name: libraries(pids[0]) for name, pids in roles.items()}
+    check('a process loads only the libraries that its role needs', [mine[r] for r in ('parent', 'mailbox', 'keeper')] == [set(), set(), {'libcrypto'}] and
+          not mine['queue'] & {'libssl', 'libunbound'} and not mine['login'] & {'libssl', 'libunbound'}, mine)
 
 if os.geteuid() == 0 and subprocess.run(['unshare', '--mount', 'true'], capture_output=True).returncode == 0:
     with Porter('no-users', start=False) as p:

@@ -366,8 +366,8 @@ static void old_generations_go_and_rollback_returns(void **state)
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(compile(&r), 0);
 	assert_int_equal(r.generation, 6);
-	assert_int_equal(compile_previous(maps, 6), 5);
-	assert_int_equal(compile_previous(maps, 4), 0);
+	assert_int_equal(manifest_previous(maps, 6), 5);
+	assert_int_equal(manifest_previous(maps, 4), 0);
 	assert_int_equal(compile_rollback(maps, secrets, 5), 0);
 	assert_int_equal(manifest_current(maps), 5);
 	assert_int_equal(compile_rollback(maps, secrets, 2), -ENOENT);

@@ -1,0 +1,59 @@
+/* The programs beside porterd, as they lay there when it began: what is installed meanwhile serves from the next start on. porterd itself has few libraries,
+ * since what it doesn't load is neither in its memory nor in its reach. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ctl/parent.h"
+
+enum { LOWEST_FD = 4 }; /* out of the place of a child's channel */
+
+static int open_beside(const char *program, const char *name)
+{
+	char path[4200];
+	const char *slash = strrchr(program, '/');
+	snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - program) + 1 : 0, program, name);
+	int low = open(path, O_PATH | O_CLOEXEC);
+	int fd = low < 0 ? -errno : fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
+	if (low >= 0)
+		close(low);
+	return fd;
+}
+
+int programs_open(struct parent *p)
+{
+	for (size_t i = 0; i < role_count; i++)
+		p->programs[i] = roles[i].program ? open_beside(p->program, roles[i].program) : -1;
+	p->house = open_beside(p->program, "porterd-house");
+	if (p->house < 0)
+		fprintf(stderr, "porterd: porterd-house should lie beside %s: %s\n", p->program, strerror(-p->house));
+	return p->house < 0 ? p->house : 0;
+}
+
+void programs_exec(int program, char **argv)
+{
+	execveat(program, "", argv, environ, AT_EMPTY_PATH);
+}
+
+pid_t programs_run(struct parent *p, const char *kind, const char *const *words)
+{
+	char helper[64], log[32];
+	const char *argv[PROGRAMS_MAX_WORDS + 4] = { p->program, helper, log };
+	snprintf(helper, sizeof helper, "--helper=%s", kind);
+	snprintf(log, sizeof log, "--log=%s", log_form_name());
+	for (size_t i = 0; words[i] && i < PROGRAMS_MAX_WORDS; i++)
+		argv[i + 3] = words[i];
+	pid_t pid = fork();
+	if (pid)
+		return pid;
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	programs_exec(p->house, (char **)argv);
+	_exit(72);
+}
