@@ -36,11 +36,7 @@ def keys_and_records(p):
 
 def submit(p, subject, sender='alice@example.test'):
     with p.talk(port=p.submission) as t:
-        t.code('EHLO client.test')
-        t.starttls()
-        t.code('EHLO client.test')
-        import base64
-        code = t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        code = t.login()
         if code != 235:
             return code
         return t.deliver(f'From: {sender}\r\nTo: bob@example.test\r\nSubject: {subject}\r\n\r\nsigned  text \r\n'.encode(), ['bob@example.test'], sender)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The extensions of submission all the way through the queue: RFC 3461 (NOTIFY, RET, ENVID, ORCPT) to hops that speak DSN and to hops that don't, delay notices, DELIVERBY (RFC 2852),
 FUTURERELEASE (RFC 4865), MT-PRIORITY (RFC 6710)."""
-import base64, datetime, email, email.policy, re, threading, time
+import datetime, email, email.policy, re, threading, time
 from porter import Porter, Talk, check, finish
 from sink import Sink
 
@@ -31,10 +31,8 @@ p = Porter('dsn', settings={'queue-retry-first': '1s', 'queue-retry-most': '1s',
 
 def login():
     t = Talk(p, p.submission)
-    t.say('EHLO client.test')
-    t.starttls()
-    offered = t.say('EHLO client.test')[1]
-    t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0porter-demo'.encode()).decode())
+    t.login(USER)
+    offered = t.offered
     return t, offered
 
 

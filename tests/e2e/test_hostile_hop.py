@@ -1,6 +1,6 @@
 """Next hops that are enemies (security-kit T5, and S2's client half): at each stage of a conversation each kind of nonsense, for a stranger's mail and for what lies in the queue; and one whose reply comes too late. An answer comes in
 bounded time and is 451 or the hop's own, memory is bounded, the queue's message is whole and goes when the hop is honest again, and the log has one clean line for each connection that was lost."""
-import base64, json, re, socket, ssl, threading, time
+import json, re, socket, ssl, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from fakemx import Authority
@@ -83,10 +83,7 @@ def passed(p, enemy, name):
 
 def login(p):
     t = p.talk(port=p.submission, timeout=60)
-    t.say('EHLO c.test')
-    t.starttls()
-    t.say('EHLO c.test')
-    t.say('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+    t.login()
     return t
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Domains whose mail hosts are one house share its window and its pace; others don't wait for them."""
-import base64, sys, threading, time
+import sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -29,10 +29,7 @@ class Slow:
 
 def login(p):
     t = Talk(p, p.submission)
-    t.say('EHLO client.test')
-    t.starttls()
-    t.say('EHLO client.test')
-    t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+    t.login()
     return t
 
 

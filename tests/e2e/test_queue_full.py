@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A spool whose disk fills up: 452 before anything is sent, 451 at the dot where it came meanwhile, deliveries go on and free what they had, and mail is taken again. And a destination that the postmaster pauses. On a
 small tmpfs in a mount namespace of its own; as root."""
-import base64, os, subprocess, sys
+import os, subprocess, sys
 from porter import SLOW, Porter, Talk, check, finish, skip
 from sink import Sink
 
@@ -28,10 +28,7 @@ def said(p, *lines):
 def user_said(p):
     """The code of MAIL to one who has logged in."""
     with Talk(p, p.submission) as t:
-        t.say('EHLO client.test')
-        t.starttls()
-        t.say('EHLO client.test')
-        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
+        t.login()
         return t.code('MAIL FROM:<alice@example.test>')
 
 

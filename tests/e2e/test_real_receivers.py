@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The queue's mail to receivers that are not ours: Postfix, Exim, OpenSMTPD. What an authenticated user sends arrives, small and large; what they refuse, the user is told, once and in their words."""
-import base64, email, email.policy, re, threading, traceback
+import email, email.policy, re, threading, traceback
 from porter import Porter, Talk, check, finish, free_port, skip
 from servers import Exim, OpenSMTPD, Postfix
 
@@ -9,10 +9,7 @@ USER = 'alice@example.test'
 
 def login(p):
     t = Talk(p, p.submission, timeout=60)
-    t.say('EHLO client.test')
-    t.starttls()
-    t.say('EHLO client.test')
-    t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0porter-demo'.encode()).decode())
+    t.login(USER)
     return t
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Forwards and what comes back: SRS reverse-paths, ARC seals at pass-through, reports to SRS addresses, and null reverse-paths for a sole-sender domain."""
-import base64, getpass, json, os, re, subprocess, sys, time
+import getpass, json, os, re, subprocess, sys, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -20,6 +20,12 @@ def forward(p, sink, sender, to='fwd@srs.test'):
     code = p.send(b'From: <%s>\r\nSubject: forwarded\r\nMessage-ID: <1@x.test>\r\n\r\nhello\r\n' % sender.encode(), [to], sender)
     p.wait(lambda: len(sink.messages) > before or code != 250)
     return code, (paths(sink)[-1] if len(sink.messages) > before else None)
+
+
+def submit(p, content, to, sender):
+    with p.talk(port=p.submission) as t:
+        t.login()
+        return t.deliver(content, to, sender)
 
 
 def dead(p):
@@ -124,10 +130,7 @@ def sole_sender(p, sink):
     def tagged(subject):
         return any(b'Subject: ' + subject in m and b'unproven-report' in m for m in p.messages('alice', 'sole.test').values())
 
-    with p.talk(port=p.submission) as t:
-        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
-        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
-        code = t.deliver(b'From: alice@example.test\r\nMessage-ID: <ours-1@example.test>\r\nSubject: out\r\n\r\nx\r\n', ['x@far.test'], 'alice@example.test')
+    code = submit(p, b'From: alice@example.test\r\nMessage-ID: <ours-1@example.test>\r\nSubject: out\r\n\r\nx\r\n', ['x@far.test'], 'alice@example.test')
     check('something is sent', code == 250, code)
     for what, text in (('what a listed client gives no Message-ID', b'Subject: printer\r\n\r\nx\r\n'), ('what has a comment beside it', b'Subject: odd\r\nMessage-ID: <ours-2@example.test> (by hand)\r\n\r\nx\r\n')):
         with p.talk(source='127.0.0.2') as t:
@@ -159,10 +162,7 @@ def old_ledger(p, sink):
     """Once the ledger reaches back further than its window, what it doesn't know was not sent."""
     code, forwarded = forward(p, sink, 'ann@proven.test', 'fwd@both.test')
     before = len(sink.messages)
-    with p.talk(port=p.submission) as t:
-        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
-        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
-        sent = t.deliver(b'From: alice@both.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@both.test')
+    sent = submit(p, b'From: alice@both.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@both.test')
     p.wait(lambda: len(sink.messages) > before)
     tagged = sink.messages[-1].sender
     check('a sole-sender domain may have SRS and tags beside it', (code, sent) == (250, 250) and forwarded.startswith('SRS0=') and tagged.startswith('prvs='), (forwarded, tagged))
@@ -230,10 +230,7 @@ def batv(p, sink):
             return t.reply()[0]
 
     before = len(sink.messages)
-    with p.talk(port=p.submission) as t:
-        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
-        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
-        code = t.deliver(b'From: alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@tagged.test')
+    code = submit(p, b'From: alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'alice@tagged.test')
     p.wait(lambda: len(sink.messages) > before)
     path = sink.messages[-1].sender
     check('mail of a domain with BATV leaves with a tagged reverse-path', code == 250 and re.fullmatch(r'prvs=\d{4}[0-9a-f]{6}=alice@tagged\.test', path) is not None, (code, path))
@@ -242,10 +239,7 @@ def batv(p, sink):
     check('one to the plain address is not', say('alice@tagged.test') == 550)
     check('a report to the tag in other letters is taken, as remote hosts may fold them', [say(path.upper()), say(path.capitalize().replace('alice', 'Alice'))] == [250, 250], path)
     before = len(sink.messages)
-    with p.talk(port=p.submission) as t:
-        t.code('EHLO c'), t.starttls(), t.code('EHLO c')
-        t.code('AUTH PLAIN ' + base64.b64encode(b'\0alice@example.test\0porter-demo').decode())
-        code = t.deliver(b'From: Alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'Alice@Tagged.test')
+    code = submit(p, b'From: Alice@tagged.test\r\nSubject: tagged\r\n\r\nx\r\n', ['x@far.test'], 'Alice@Tagged.test')
     p.wait(lambda: len(sink.messages) > before)
     path = sink.messages[-1].sender
     check('so is one to the folded tag of a path with upper-case letters', code == 250 and say(path.lower()) == 250, (code, path))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is mended in submitted mail (RFC 6409, 8), and security-kit T2: whatever line ends a login sends, no bare CR or LF leaves, each line-initial dot is doubled, and the next command of a
 content is only ever its own login's."""
-import base64, re, sys
+import re, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -16,10 +16,7 @@ hop = Sink()
 
 def login(p):
     t = Talk(p, p.submission)
-    t.say('EHLO client.test')
-    t.starttls()
-    t.say('EHLO client.test')
-    t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0porter-demo'.encode()).decode())
+    t.login(USER)
     return t
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Limits of each user: messages and recipients by hour and day, a clear 4xx past them, counts that live over a restart, and porterctl user usage."""
-import base64, getpass, json, re, shutil, sys
+import getpass, json, re, shutil, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -9,10 +9,7 @@ from porter import BUILD, Porter, Talk, check, finish  # noqa: E402
 
 def login(p, user):
     t = Talk(p, p.submission)
-    t.say('EHLO client.test')
-    t.starttls()
-    t.say('EHLO client.test')
-    t.code('AUTH PLAIN ' + base64.b64encode(f'{user}\0{user}\0porter-demo'.encode()).decode())
+    t.login(user)
     return t
 
 

@@ -5,7 +5,7 @@ Authenticated clients send all the time to hops that take, put off or refuse wha
 started again, or one process of the queue's way (queue, delivery, mailbox, smtpd) is. At the end: every recipient that was promised by a 250 has its message, or its
 sender has the report, of which there is one; nothing is torn; a hop saw a message twice only where a kill came between, so that its first 250 may have been lost (RFC 1047), and these are
 counted, as are reports that the mailbox has twice for the same reason."""
-import base64, hashlib, os, random, re, sys, threading, time
+import hashlib, os, random, re, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -59,10 +59,7 @@ class Client(threading.Thread):
 
     def session(self):
         t = Talk(self.porter, self.porter.submission)
-        t.say('EHLO client.test')
-        t.starttls()
-        t.say('EHLO client.test')
-        return t if t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0{PASSWORD}'.encode()).decode()) == 235 else None
+        return t if t.login(USER, PASSWORD) == 235 else None
 
     def run(self):
         while not self.ending:

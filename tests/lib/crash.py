@@ -1,5 +1,5 @@
 """What the tests of rule.md's windows share: messages with a mark, a client that retries as RFC 5321 says, processes that are stopped and killed by role, calls of theirs that fail."""
-import base64, os, signal, time
+import os, signal, time
 from porter import PATIENCE, SLOW
 from traced import Traced
 
@@ -29,10 +29,7 @@ class Crash:
 
     def log_in(self, sender):
         t = self.porter.talk(port=self.porter.submission)
-        t.say('EHLO c.test')
-        t.starttls()
-        t.say('EHLO c.test')
-        t.say('AUTH PLAIN ' + base64.b64encode(b'\0' + sender.encode() + b'\0porter-demo').decode())
+        t.login(sender)
         t.say(f'MAIL FROM:<{sender}>')
         return t
 

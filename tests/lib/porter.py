@@ -6,7 +6,7 @@
     finish()
 
 A test prints `ok SENTENCE`, `not ok SENTENCE: why` or `skip SENTENCE: why`; finish() ends the script with the right code."""
-import atexit, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, tempfile, time, traceback
+import atexit, base64, json, os, re, shutil, signal, smtplib, socket, ssl, subprocess, sys, tempfile, time, traceback
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -390,6 +390,13 @@ class Talk:
         self.file.close()
         self.socket = context.wrap_socket(self.socket, server_hostname='mx.example.test')
         self.file = self.socket.makefile('rb')
+
+    def login(self, user='alice@example.test', password='porter-demo'):
+        """TLS and AUTH on a submission port; the code of AUTH. self.offered: what EHLO said behind TLS."""
+        self.say('EHLO client.test')
+        self.starttls()
+        self.offered = self.say('EHLO client.test')[1]
+        return self.code('AUTH PLAIN ' + base64.b64encode(f'\0{user}\0{password}'.encode()).decode())
 
     def deliver(self, content, to=('alice@example.test',), sender='someone@outside.test', ehlo='client.test'):
         """One transaction; the first refusal, or the last reply's code. RCPT refusals end it only if all are refused."""

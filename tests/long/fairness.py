@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """tests/long/fairness.py [MESSAGES]: one user's flood of MESSAGES (100,000) waits for a slow hop; a message of somebody else, to the same hop and to another, doesn't wait behind it: it is there
 before a hundred of the flood's, and in the long form within two seconds."""
-import base64, re, sys, threading, time
+import re, sys, threading, time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
@@ -66,10 +66,7 @@ def flood(p, messages):
 
 def submit(p, hop, ident, to):
     with Talk(p, p.submission) as t:
-        t.say('EHLO client.test')
-        t.starttls()
-        t.say('EHLO client.test')
-        t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0{PASSWORD}'.encode()).decode())
+        t.login(USER, PASSWORD)
         code = t.deliver(f'Message-ID: <{ident}>\r\nSubject: one\r\n\r\nx\r\n'.encode(), [to], USER, ehlo=None)
         return code, time.monotonic(), hop.flood
 

@@ -1,6 +1,6 @@
 """The founding rule's other side: each refusal of test_attack.py, driven by an authenticated sender. Every recipient that failed is told of exactly once: by the session's own reply, or
 in exactly one report to the sender, which two RFC 3464 parsers that aren't ours read alike (Python's email, and Mail::DeliveryStatus::BounceParser). A forged sender gets none."""
-import base64, email, email.policy, os, re, subprocess, sys, time
+import email, email.policy, os, re, subprocess, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from dns import Dns
 from porter import Porter, Talk, check, finish, free_port, skip
@@ -41,10 +41,7 @@ serial = 0
 
 def session():
     t = Talk(p, p.submission)
-    t.say('EHLO client.test')
-    t.starttls()
-    t.say('EHLO client.test')
-    if t.code('AUTH PLAIN ' + base64.b64encode(f'\0{USER}\0porter-demo'.encode()).decode()) != 235:
+    if t.login(USER) != 235:
         raise RuntimeError('no AUTH')
     return t
 
