@@ -13,11 +13,11 @@ SAN     ?=
 OPT     ?= -O2 -g
 
 # What building and serving need; what the tests need on top (mail servers are unpacked below build/, never installed).
-PACKAGES      := pkg-config libevent-dev libssl-dev libdb5.3-dev libunbound-dev libidn2-dev libunistring-dev libpsl-dev libcap-dev libseccomp-dev \
+PACKAGES      := pkg-config libevent-dev libssl-dev nettle-dev libdb5.3-dev libunbound-dev libidn2-dev libunistring-dev libpsl-dev libcap-dev libseccomp-dev \
                  libargon2-dev libpcre2-dev libcrypt-dev zlib1g-dev libcurl4-openssl-dev libldap-dev libpam0g-dev
 TEST_PACKAGES := libcmocka-dev python3 swaks msmtp curl openssl strace iproute2 xfsprogs btrfs-progs python3-dnspython python3-yaml python3-dkim python3-authres libmail-dkim-perl libxml2-utils mandoc nsd ldnsutils slapd
 
-LIBS_PC  := libevent libevent_pthreads libssl libcrypto libunbound libidn2 libpsl libcap libseccomp libargon2 libpcre2-8 zlib
+LIBS_PC  := libevent libevent_pthreads libssl libcrypto nettle libunbound libidn2 libpsl libcap libseccomp libargon2 libpcre2-8 zlib
 WARN     := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wformat=2 -Wno-format-nonliteral -Werror
 CFLAGS   := -std=gnu11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(OPT) $(WARN) -fstack-protector-strong -fno-strict-aliasing -fPIE -pthread $(SAN)
 ifeq ($(SAN),)

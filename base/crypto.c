@@ -11,7 +11,6 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -99,28 +98,10 @@ struct crypto_hash *crypto_hash_copy(const struct crypto_hash *h)
 	return (struct crypto_hash *)copy;
 }
 
-void crypto_sha256(struct slice s, uint8_t out[CRYPTO_SHA256])
-{
-	struct crypto_hash *h = crypto_sha256_new();
-	crypto_hash_add(h, s);
-	crypto_hash_end(h, out);
-}
-
-void crypto_hmac_sha256(struct slice key, struct slice s, uint8_t out[CRYPTO_SHA256])
-{
-	unsigned n = 0;
-	need(HMAC(EVP_sha256(), bytes(key), (int)key.n, bytes(s), s.n, out, &n) != NULL);
-}
-
 void crypto_hmac_sha1(struct slice key, struct slice s, uint8_t out[CRYPTO_SHA1])
 {
 	unsigned n = 0;
 	need(HMAC(EVP_sha1(), bytes(key), (int)key.n, bytes(s), s.n, out, &n) != NULL);
-}
-
-bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, unsigned rounds, uint8_t out[CRYPTO_SHA256])
-{
-	return PKCS5_PBKDF2_HMAC((const char *)bytes(password), (int)password.n, bytes(salt), (int)salt.n, (int)rounds, EVP_sha256(), CRYPTO_SHA256, out) == 1;
 }
 
 

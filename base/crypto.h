@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include "base/slice.h"
 
-/* Digests, keyed digests, signatures and random bytes (OpenSSL's EVP behind this file). */
+/* Digests, keyed digests, signatures (OpenSSL's EVP behind base/crypto.c, libnettle behind base/crypto_digest.c) and random bytes. */
 enum { CRYPTO_SHA256 = 32, CRYPTO_SHA1 = 20, CRYPTO_MAX_SIGNATURE = 1024 };
 
 /* An incremental SHA-256; crypto_hash_end frees it. SHA-1 is for old corpora and old protocols only. */

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -154,22 +155,23 @@ const struct ledger_keys *ledger_store_keys(const struct ledger_store *s)
 	return &s->keys;
 }
 
-static void hash_part(struct crypto_hash *h, struct slice s)
+static void add_part(struct buf *b, struct slice s)
 {
 	unsigned char n[4] = { (unsigned char)(s.n >> 24), (unsigned char)(s.n >> 16), (unsigned char)(s.n >> 8), (unsigned char)s.n };
-	crypto_hash_add(h, slice((const char *)n, sizeof n));
-	crypto_hash_add(h, s);
+	buf_add(b, slice((const char *)n, sizeof n));
+	buf_add(b, s);
 }
 
 void ledger_store_name(const struct ledger_store *s, unsigned char out[LEDGER_NAME], struct slice a, struct slice b, struct slice c)
 {
 	uint8_t digest[CRYPTO_SHA256];
-	struct crypto_hash *h = crypto_sha256_new();
-	crypto_hash_add(h, slice((const char *)s->keys.secret, sizeof s->keys.secret));
-	hash_part(h, a);
-	hash_part(h, b);
-	hash_part(h, c);
-	crypto_hash_end(h, digest);
+	struct buf parts = BUF_INIT(64 + a.n + b.n + c.n);
+	buf_add(&parts, slice((const char *)s->keys.secret, sizeof s->keys.secret));
+	add_part(&parts, a);
+	add_part(&parts, b);
+	add_part(&parts, c);
+	crypto_sha256(buf_slice(&parts), digest);
+	buf_free(&parts);
 	memcpy(out, digest, LEDGER_NAME);
 }
 

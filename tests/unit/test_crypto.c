@@ -49,6 +49,24 @@ static void a_digest_in_pieces_is_the_same(void **state)
 	assert_memory_equal(whole, copied, 32);
 }
 
+static void both_libraries_digest_alike(void **state)
+{
+	(void)state;
+	uint8_t at_once[CRYPTO_SHA256], in_pieces[CRYPTO_SHA256];
+	char text[300];
+	for (size_t n = 0; n <= sizeof text; n++) {
+		if (n)
+			text[n - 1] = (char)(n * 31);
+		crypto_sha256(slice(text, n), at_once);
+		struct crypto_hash *h = crypto_sha256_new();
+		crypto_hash_add(h, slice(text, n / 2));
+		crypto_hash_add(h, slice(text + n / 2, n - n / 2));
+		crypto_hash_end(h, in_pieces);
+		assert_memory_equal(at_once, in_pieces, CRYPTO_SHA256);
+	}
+	assert_false(crypto_pbkdf2_sha256(SLICE("p"), SLICE("s"), 0, at_once));
+}
+
 static void round_trip(struct crypto_key *key, bool ed25519)
 {
 	uint8_t digest[CRYPTO_SHA256];
@@ -117,7 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(digests_are_those_of_the_standards),
-		cmocka_unit_test(a_digest_in_pieces_is_the_same),
+		cmocka_unit_test(a_digest_in_pieces_is_the_same), cmocka_unit_test(both_libraries_digest_alike),
 		cmocka_unit_test(what_is_signed_verifies_and_a_changed_bit_does_not),
 		cmocka_unit_test(an_exponent_that_makes_verification_slow_is_no_key), cmocka_unit_test(nonsense_is_no_key),
 	};
