@@ -43,6 +43,8 @@ static bool read_port(const char *text, unsigned *out)
 static int run_demo(int argc, char **argv)
 {
 	unsigned base = 0;
+	if (argc && argv[0][0] == '-') /* --help: not a folder's name */
+		return usage();
 	if (argc == 3 && strcmp(argv[1], "--port-base") == 0 && read_port(argv[2], &base))
 		return demo_make(argv[0], base);
 	return argc == 1 ? demo_make(argv[0], 0) : usage();
