@@ -68,6 +68,13 @@ struct mail_status client_lost(struct slice text)
 	return (struct mail_status){ MAIL_LATER, 451, { 4, 2 }, text };
 }
 
+bool client_is_greeted_again(struct client *c, const struct mail_reply *r)
+{
+	if (r->code == 220 || r->code == 221)
+		client_end(c, CLIENT_CLOSED, client_lost(r->code == 220 ? SLICE("A second greeting") : SLICE("A goodbye that nobody asked for")));
+	return c->ended;
+}
+
 void client_end_refused(struct client *c, const struct mail_reply *r)
 {
 	struct arena mem = ARENA_INIT(16384);
@@ -198,6 +205,8 @@ void client_quit(struct client *c)
 
 static void tell(struct client *c, enum client_step step, size_t index, const struct mail_reply *r)
 {
+	if (client_is_greeted_again(c, r))
+		return;
 	c->handler->on_reply(c->arg, c, step, index, r);
 }
 

@@ -111,20 +111,12 @@ static void tls_answered(void *arg, size_t index, bool good, const struct mail_r
 	}
 }
 
-/* A server that greets twice is one reply behind from then on: each of our commands would get the answer to the one before. */
-static bool is_second_greeting(struct client *c, const struct mail_reply *r)
-{
-	if (r->code == 220)
-		client_end(c, CLIENT_CLOSED, client_lost(SLICE("A second greeting")));
-	return r->code == 220;
-}
-
 static void helo_answered(void *arg, size_t index, bool good, const struct mail_reply *r)
 {
 	struct client *c = arg;
 	(void)index;
 	c->offer = (struct client_offer){ 0 };
-	if (is_second_greeting(c, r))
+	if (client_is_greeted_again(c, r))
 		return;
 	if (good)
 		go_on(c);
@@ -145,7 +137,7 @@ static void ehlo_answered(void *arg, size_t index, bool good, const struct mail_
 {
 	struct client *c = arg;
 	(void)index;
-	if (is_second_greeting(c, r))
+	if (client_is_greeted_again(c, r))
 		return;
 	if (good) {
 		client_offer_read(r, &c->offer);

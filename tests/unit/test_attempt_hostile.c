@@ -18,12 +18,30 @@ static void two_greetings_get_no_content(void **state)
 		"s: 220 hi\\r\\n220 hi again\\r\\n\nwait 100",
 		"S: 220 hi\nC: EHLO\nS: 220 hi again\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 550 5.1.1 no\nC*\nS: 250 taken",
 		"S: 220 hi\nwait 100\nS: 220 hi again\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 taken",
+		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 220 hi again\nC: RCPT\nS: 250 of MAIL\nC: BDAT 8 LAST\nP: 8\nS: 250 of RCPT\nwait 100\nS: 554 5.7.1 of the content",
+		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 221 bye\nC: BDAT 8 LAST\nP: 8\nS: 250 of RCPT\nwait 100\nS: 554 5.7.1 of the content",
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
 		struct fake f = fake_start(scripts[i]);
 		is_put_off_by(&f, scripts[i]);
 		assert_false(fake_heard(&f, "secret"));
+		end(&f);
+	}
+}
+
+/* Nor is content taken by who greets, or says goodbye, instead of taking it. */
+static void a_greeting_at_the_dot_is_no_yes(void **state)
+{
+	static const char *const scripts[] = {
+		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 220 hi again",
+		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: BDAT 8 LAST\nP: 8\nS: 221 bye",
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+		struct fake f = fake_start(scripts[i]);
+		is_put_off_by(&f, scripts[i]);
+		assert_true(got.done.facts.unknown);
 		end(&f);
 	}
 }
@@ -134,7 +152,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
-		TEST(two_greetings_get_no_content), TEST(nothing_is_heard_after_a_close), TEST(nonsense_at_each_stage_is_a_451_in_bounded_time),
+		TEST(two_greetings_get_no_content), TEST(a_greeting_at_the_dot_is_no_yes), TEST(nothing_is_heard_after_a_close), TEST(nonsense_at_each_stage_is_a_451_in_bounded_time),
 		TEST(endless_lines_and_endless_replies_are_cut), TEST(control_bytes_of_a_reply_are_gone), TEST(bytes_behind_a_greeting_or_starttls_end_it),
 	};
 	return cmocka_run_group_tests(tests, set_up, NULL);
