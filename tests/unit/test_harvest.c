@@ -122,6 +122,19 @@ static void a_network_of_guessers_is_counted_together(void **state)
 	assert_int_equal(harvest_level(of(state), &elsewhere, NOW), HARVEST_OPEN);
 }
 
+static void an_ipv6_network_is_a_48(void **state)
+{
+	for (int i = 1; i <= 40; i++) {
+		char ip[40];
+		snprintf(ip, sizeof ip, "2001:db8:7:%x::1", i);
+		struct harvest_who who = client(ip);
+		guess(of(state), &who, 1, NOW);
+	}
+	struct harvest_who inside = client("2001:db8:7:ffff::9"), beside = client("2001:db8:8:1::1");
+	assert_int_equal(harvest_level(of(state), &inside, NOW), HARVEST_BLIND);
+	assert_int_equal(harvest_level(of(state), &beside, NOW), HARVEST_OPEN);
+}
+
 static void a_network_with_good_history_is_slowed_never_blinded(void **state)
 {
 	struct harvest_who good = client("192.0.2.9"), bad = client("192.0.2.7");
@@ -248,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_looked_at_every_second_is_forgotten_as_fast, begin, end),
 		cmocka_unit_test_setup_teardown(a_refusal_lasts_its_time, begin, end),
 		cmocka_unit_test_setup_teardown(a_network_of_guessers_is_counted_together, begin, end),
+		cmocka_unit_test_setup_teardown(an_ipv6_network_is_a_48, begin, end),
 		cmocka_unit_test_setup_teardown(a_network_with_good_history_is_slowed_never_blinded, begin, end),
 		cmocka_unit_test_setup_teardown(a_proven_domain_has_a_budget_of_its_own, begin, end),
 		cmocka_unit_test_setup_teardown(who_is_exempt_is_never_counted, begin, end),
