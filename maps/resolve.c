@@ -268,14 +268,14 @@ struct mail_status resolve_one_first(const struct leaf *leaves, size_t count, bo
 		if (!goes_first(l, authenticated))
 			continue;
 		if (first && !(first->kind == l->kind && slice_eq(first->place, l->place) && slice_eq(first->route, l->route)))
-			return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This list has no owner, or leads to several LMTP servers or programs, of which one message can reach one: its postmaster has to mend it");
+			return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "This address leads to several LMTP servers or programs, of which one message can reach one: its postmaster has to mend it");
 		first = l;
 	}
 	return MAIL_STATUS_OK;
 }
 
 /* rule.md, "Aliases that fan out": several leaves of which one is remote are a list; it has an owner, named, or the one local mailbox that an address on the
- * way leads to. */
+ * way leads to, or the user whose ~/.forward it is, and who has a mailbox here. */
 static void settle_list(struct resolver *r)
 {
 	struct resolved *out = r->out;
@@ -290,6 +290,8 @@ static void settle_list(struct resolver *r)
 		for (const struct pending *p = r->nodes[i]; !l->owner.n && p; p = p->parent)
 			if (p->locals == 1)
 				l->owner = p->only;
+		if (!l->owner.n)
+			l->owner = r->user;
 		if (l->owner.n)
 			continue;
 		resolve_fail(r, NO_OWNER);
@@ -333,7 +335,7 @@ static void walk(struct resolver *r)
 
 void resolve_path(struct map_set *maps, const struct mail_path *forward_path, bool want_steps, struct arena *mem, struct resolved *out)
 {
-	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps };
+	struct resolver r = { .maps = maps, .mem = mem, .out = out, .want_steps = want_steps, .user = SLICE("") };
 	memset(out, 0, sizeof *out);
 	out->failed = SLICE("");
 	out->class = RESOLVE_OURS;
@@ -360,6 +362,7 @@ static void resolve_targets(struct map_set *maps, const struct leaf *system, con
 	out->class = RESOLVE_OURS;
 	out->status = MAIL_STATUS_OK;
 	struct pending *first = ARENA_NEW(mem, struct pending);
+	r.user = system->address;
 	if (!first || !map_key_split(system->address, &local, &domain)) {
 		out->status = RESOLVE_DOUBT;
 		return;
@@ -379,11 +382,12 @@ static void resolve_targets(struct map_set *maps, const struct leaf *system, con
 	walk(&r);
 }
 
-static void give_owners(struct leaf *leaves, size_t count)
+/* A list's remote copies bear somebody's name: where the alias names nobody, his who forwards. */
+static void give_owners(struct leaf *leaves, size_t count, struct slice user)
 {
 	for (size_t i = 0; count > 1 && i < count; i++)
 		if (leaves[i].kind == LEAF_HOP && !leaves[i].owner.n) {
-			leaves[i].owner = leaves[i].forward_owner;
+			leaves[i].owner = leaves[i].forward_owner.n ? leaves[i].forward_owner : user;
 			leaves[i].forward_owner = SLICE("");
 		}
 }
@@ -391,6 +395,7 @@ static void give_owners(struct leaf *leaves, size_t count)
 struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, size_t at, const struct slice *targets, size_t count, struct arena *mem)
 {
 	struct resolved fresh;
+	struct slice user = r->leaves[at].address;
 	resolve_targets(maps, &r->leaves[at], targets, count, mem, &fresh);
 	if (fresh.status.fate != MAIL_OK)
 		return fresh.status;
@@ -401,7 +406,7 @@ struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, siz
 	memcpy(list, r->leaves, at * sizeof *list);
 	memcpy(list + at, fresh.leaves, fresh.count * sizeof *list);
 	memcpy(list + at + fresh.count, r->leaves + at + 1, others * sizeof *list);
-	give_owners(list, all);
+	give_owners(list, all, user);
 	r->leaves = list;
 	r->count = all;
 	return MAIL_STATUS_OK;

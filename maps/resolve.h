@@ -79,6 +79,6 @@ struct mail_status resolve_one_first(const struct leaf *leaves, size_t count, bo
 
 /* What a system user's ~/.forward names (delivery/mailbox_proto.h) stands in place of that user's leaf, r->leaves[at]: targets as in a line of aliases whose key is the leaf's
  * address; a target that is the user's own name, or resolves to the same LEAF_SYSTEM, is that leaf itself. MAIL_OK, or the reply for RCPT: then r is as before. The whole may be a
- * list now: of an alias that names an owner; else remote leaves are passed through beside mailboxes, and resolve_one_first says whether they can be. */
+ * list now: of the owner that the alias names, else of the user. resolve_one_first says whether LMTP servers and programs among it can be served. */
 struct mail_status resolve_forward(struct map_set *maps, struct resolved *r, size_t at, const struct slice *targets, size_t count, struct arena *mem);
 #endif

@@ -28,6 +28,7 @@ struct resolver {
 	struct pending *stack;               /* popped ones stay alive as parents */
 	size_t pending_all;
 	size_t leaf_room;
+	struct slice user;                   /* whose ~/.forward is resolved: his address; else "" */
 	const struct pending **nodes;        /* beside out->leaves: whence each came first */
 };
 

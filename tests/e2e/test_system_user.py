@@ -83,25 +83,68 @@ def forwards(top, p):
         code = p.send(b'Subject: much\r\n\r\nx\r\n', to='ben@example.test')
         check(f'{what} in it: 451, and one line', code == 451 and p.log_text().count('forward-refused') == before + 1, (code, p.log_text()[-800:]))
 
+
+
+def said(*sinks):
+    return sorted((m.sender, m.recipients[0]) for s in sinks for m in s.messages)
+
+
+def lists(top, p):
+    """What a ~/.forward makes of a recipient: one place elsewhere is passed through, several places of which one is elsewhere are a list, whose owner is the user where the alias names none."""
+    no = Sink(rcpt=lambda a: '550 5.1.1 nobody of that name')
     hop, other = Sink(), Sink()
-    p.map('domains', f'example.test mailbox\nhop.test relay [127.0.0.1]:{hop.port} recipients=ask\nother.test relay [127.0.0.1]:{other.port} recipients=ask\n')
+    p.map('domains', 'example.test mailbox\n' + ''.join(f'{n}.test relay [127.0.0.1]:{s.port} recipients=ask\n' for n, s in (('hop', hop), ('other', other), ('no', no))))
     p.map('aliases', 'both@example.test ben@example.test ann@example.test\nruns@example.test run@example.test ben@example.test\nlist@example.test owner=bob@example.test ben@example.test ann@example.test\n')
     p.compile()
-    for user, there in (('ben', 'u@hop.test'), ('ann', 'v@other.test')):
-        (top / f'{user}x/.forward').write_text(there)
-        shutil.chown(top / f'{user}x/.forward', USERS[user], USERS[user])
-    with p.talk() as t:
-        t.say('EHLO c.test'), t.say('MAIL FROM:<a@outside.test>')
-        alone = t.say('RCPT TO:<both@example.test>')
-    check('an alias of which two users forward to two hops can\'t be passed through: it wants an owner', alone[0] == 451 and 'owner' in str(alone), alone)
-    code = p.send(b'Subject: list\r\n\r\nx\r\n', to='list@example.test')
-    check('one that names an owner is a list: each hop gets its copy, in the owner\'s name',
-          code == 250 and p.wait(lambda: [(m.sender, m.recipients) for m in hop.messages + other.messages] == [('bob@example.test', ['u@hop.test']), ('bob@example.test', ['v@other.test'])]),
-          (code, [(m.sender, m.recipients) for m in hop.messages + other.messages]))
-    code, before = p.send(b'Subject: runs\r\n\r\nx\r\n', to='runs@example.test'), len(hop.messages)
-    check('a program beside a forward to a hop: both commit first, and a 250 would be said for one of them', (code, before) == (451, 1), (code, before))
+
+    def forward(user, text):
+        file = top / f'{user}x/.forward'
+        file.unlink(missing_ok=True)
+        if text:
+            file.write_text(text)
+            shutil.chown(file, USERS[user], USERS[user])
+
+    def given(to, mark):
+        hop.messages.clear(), other.messages.clear()
+        before = {u: len(mail_of(top / f'{u}x')) for u in ('ann', 'ben')}
+        code = p.send(b'Subject: %s\r\n\r\nx\r\n' % mark.encode(), to=to)
+        return code, {u: len(mail_of(top / f'{u}x')) - n for u, n in before.items()}
+
+    forward('ben', 'u@no.test')
+    code, home = given('ben@example.test', 'refused')
+    check('a ~/.forward to one place elsewhere is passed through: its refusal is ours', (code, home['ben']) == (550, 0), (code, home))
+    forward('ben', 'u@hop.test')
+    code, home = given('ben@example.test', 'through')
+    check('and its 250, in the sender\'s name', (code, home['ben'], said(hop)) == (250, 0, [('someone@outside.test', 'u@hop.test')]), (code, home, said(hop)))
+    forward('ben', '\\benx, u@hop.test')
+    code, home = given('ben@example.test', 'copy')
+    check('with a copy kept it is a list: the copy is there with the 250, the other one leaves in the user\'s name',
+          (code, home['ben']) == (250, 1) and p.wait(lambda: said(hop) == [('ben@example.test', 'u@hop.test')]), (code, home, said(hop)))
+    forward('ben', 'u@hop.test, v@other.test')
+    code, home = given('ben@example.test', 'two')
+    wanted = [('ben@example.test', 'u@hop.test'), ('ben@example.test', 'v@other.test')]
+    check('so it is with two places elsewhere and no copy', (code, home['ben']) == (250, 0) and p.wait(lambda: said(hop, other) == wanted), (code, home, said(hop, other)))
+    forward('ben', 'u@hop.test, v@no.test')
+    before = len(mail_of(top / 'benx'))
+    code, _ = given('ben@example.test', 'half')
+    reports = lambda: [f for f in mail_of(top / 'benx')[before:] if b'v@no.test' in f.read_bytes()]
+    check('what one of them refuses is reported to the user, into his home and no further', code == 250 and p.wait(reports) and p.wait(lambda: 'hop.test' not in p.ctl('queue', 'list').stdout)
+          and said(hop) == [('ben@example.test', 'u@hop.test')] and b'Return-Path: <>' in reports()[0].read_bytes(), (code, said(hop), p.log_text()[-800:]))
+    forward('ben', 'u@hop.test')
+    code, home = given('both@example.test', 'beside')
+    check('an alias of his and of one who forwards nothing is one, too: no recipient is a mailbox and a hop at once',
+          (code, home['ann']) == (250, 1) and p.wait(lambda: said(hop) == [('ben@example.test', 'u@hop.test')]), (code, home, said(hop)))
+    forward('ann', 'v@other.test')
+    code, home = given('both@example.test', 'both')
+    check('and one of two users who forward to two hops: each copy in the name of who forwards it',
+          code == 250 and p.wait(lambda: said(hop, other) == [('ann@example.test', 'v@other.test'), ('ben@example.test', 'u@hop.test')]), (code, said(hop, other)))
+    code, home = given('list@example.test', 'list')
+    check('where the alias names an owner it is he', code == 250 and p.wait(lambda: said(hop, other) == [('bob@example.test', 'u@hop.test'), ('bob@example.test', 'v@other.test')]), (code, said(hop, other)))
+    code, home = given('runs@example.test', 'runs')
+    check('a program beside it runs within the transaction', code == 250 and p.wait(lambda: said(hop) == [('ben@example.test', 'u@hop.test')]), (code, said(hop)))
     told = p.ctl('explain', 'both@example.test')
-    check('porterctl explain says the same', 'This list has no owner' in told.stdout, told.stdout)
+    check('porterctl explain says whose list it is', 'ben@example.test' in told.stdout and told.returncode == 0, told.stdout)
+
 
 def main():
     top = Path(tempfile.mkdtemp(prefix='porter-users-'))
@@ -113,6 +156,7 @@ def main():
         with Porter('system-user', maps={'=recipients': recipients}) as p:
             deliveries(top, p)
             forwards(top, p)
+            lists(top, p)
     finally:
         subprocess.run(['umount', '/etc/passwd'])
         shutil.rmtree(top, ignore_errors=True)
