@@ -39,13 +39,32 @@ void queue_answer(struct queue *q, uint64_t question, int code, struct slice tex
 		q->setup.answer(q->setup.arg, question, code, text);
 }
 
+struct leaving {
+	struct queue *queue;
+	const char *why;
+	struct spool_gone gone;
+};
+
+static void set_aside(struct spool_gone *g)
+{
+	struct leaving *l = (struct leaving *)((char *)g - offsetof(struct leaving, gone));
+	struct queue *q = l->queue;
+	if (g->job.error)
+		log_event(LOG_ERROR, "queue-aside-failed", LOG_CSTR("id", g->id), LOG_CSTR("why", l->why), LOG_ERRNO(g->job.error), LOG_END);
+	q->counts.damaged++;
+	queue_alert(q, "Message %s was set aside: %s", g->id, l->why);
+	mem_free(l);
+	queue_end(q);
+}
+
+/* The schedule forgets it at once, so nobody else asks for its file. */
 void queue_set_aside(struct queue *q, const char *id, const char *why)
 {
-	int error = spool_move(q->spool, SPOOL_QUEUE, SPOOL_ASIDE, slice_of(id));
-	if (error)
-		log_event(LOG_ERROR, "queue-aside-failed", LOG_CSTR("id", id), LOG_CSTR("why", why), LOG_ERRNO(error), LOG_END);
-	q->counts.damaged++;
-	queue_alert(q, "Message %s was set aside: %s", id, why ? why : "damaged");
+	struct leaving *l = MEM_NEW(struct leaving);
+	*l = (struct leaving){ .queue = q, .why = why ? why : "damaged", .gone.done = set_aside };
+	snprintf(l->gone.id, sizeof l->gone.id, "%s", id);
+	queue_begin(q);
+	spool_bring(q->spool, &l->gone, SPOOL_QUEUE, SPOOL_ASIDE);
 }
 
 int64_t queue_expiry(int64_t from_s)

@@ -12,7 +12,7 @@
 #include "queue/queue_inside.h"
 #include "queue/report_gate.h"
 
-enum { MAX_RAW = 88 << 20, MAX_MEMORY = 64 << 20, MAX_ACTS = 20000 /* being written: whoever asks for more waits */ };
+enum { MAX_ACTS = 20000 /* being written: whoever asks for more waits */ };
 
 /* Status -------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -60,35 +60,6 @@ struct acting {
 	struct spool_append append;
 };
 
-void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID])
-{
-	struct buf raw = BUF_INIT(MAX_RAW);
-	struct arena mem = ARENA_INIT(MAX_MEMORY);
-	struct spool_message m;
-	struct taken t;
-	const char *why;
-	char copy[SCHEDULE_ID];
-	memcpy(copy, id, sizeof copy); /* it may be the one of what goes */
-	struct slice name = slice(copy, sizeof copy);
-	struct message *old = schedule_find(q->schedule, name);
-	if (old && (old->out || old->settling)) {
-		old->reread = true;
-		return;
-	}
-	if (old && old->gone)
-		return; /* the scan's, until it is over */
-	if (old)
-		schedule_remove(q->schedule, old);
-	if (spool_read(q->spool, SPOOL_QUEUE, name, &raw, &mem, &m, &why) == 0) {
-		if (taken_from(&m.envelope, &m.state, &mem, &t))
-			queue_take(q, &t);
-		file_close(&m.fd);
-	}
-	buf_free(&raw);
-	arena_free(&mem);
-	queue_wake(q);
-}
-
 static void on_written(struct spool_append *s)
 {
 	struct acting *a = (struct acting *)((char *)s - offsetof(struct acting, append));
@@ -117,8 +88,9 @@ static void write_event(struct queue *q, enum act act, struct slice id, const st
 	spool_append(q->spool, &a->append, true);
 }
 
-static void retry(struct queue *q, struct message *m)
+void queue_retry(struct queue *q, struct message *m)
 {
+	m->hurry = m->rereading;
 	for (struct item *i = message_items(m); i; i = i->next)
 		if (i->state == ITEM_WAITING)
 			schedule_retry(q->schedule, i, 0);
@@ -161,7 +133,7 @@ static void remove_now(struct queue *q, struct message *m, struct slice id)
 		schedule_remove_item(q->schedule, message_items(m));
 	q->acts++;
 	queue_begin(q);
-	spool_forget(q->spool, &r->gone);
+	spool_forget(q->spool, &r->gone, SPOOL_QUEUE);
 }
 
 /* False: not there, or out just now. */
@@ -172,7 +144,7 @@ static bool act_on(struct queue *q, enum act act, struct slice id, struct slice 
 	if (!m || m->gone || m->settling)
 		return false;
 	if (act == ACT_RETRY) {
-		retry(q, m);
+		queue_retry(q, m);
 		return true;
 	}
 	if (m->out)
@@ -218,53 +190,6 @@ static int acts(struct queue *q, enum act act, const struct slice *words, size_t
 	return 0;
 }
 
-/* Dead letters --------------------------------------------------------------------------------------------------------------------------- */
-
-/* Released: its failed recipients are tried once more, as if they had only been deferred; of a report that was withheld, all for the first time. */
-static bool dead_release(struct queue *q, struct slice id)
-{
-	struct buf raw = BUF_INIT(MAX_RAW);
-	struct arena mem = ARENA_INIT(MAX_MEMORY);
-	struct spool_message m;
-	const char *why;
-	bool good = spool_read(q->spool, SPOOL_DEAD, id, &raw, &mem, &m, &why) == 0;
-	if (good) {
-		file_close(&m.fd);
-		good = spool_move(q->spool, SPOOL_DEAD, SPOOL_QUEUE, id) == 0;
-	}
-	if (good) {
-		struct acting *a = MEM_NEW(struct acting);
-		a->queue = q;
-		memcpy(a->id, id.p, id.n);
-		memcpy(a->append.id, id.p, id.n);
-		a->append.done = on_written;
-		buf_init(&a->append.records, SPOOL_JOURNAL_MAX);
-		for (uint32_t i = 0; i < m.envelope.recipient_count; i++)
-			if (m.state.recipients[i].fate != RECIPIENT_DONE) {
-				struct event e = { .kind = EVENT_RELEASE, .at_s = clock_wall_s(), .recipient = i, .status = MAIL_STATUS_OK };
-				event_put(&a->append.records, &e);
-			}
-		q->acts++;
-		queue_begin(q);
-		spool_append(q->spool, &a->append, true);
-	}
-	buf_free(&raw);
-	arena_free(&mem);
-	return good;
-}
-
-static int dead(struct queue *q, bool release, const struct slice *words, size_t count, struct buf *answer)
-{
-	size_t done = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (words[i].n > SPOOL_ID_MAX || slice_find(words[i], '/') < words[i].n)
-			continue;
-		done += release ? dead_release(q, words[i]) : spool_remove(q->spool, SPOOL_DEAD, words[i]) == 0;
-	}
-	buf_addf(answer, "{\"done\":%zu,\"left\":%zu}\n", done, count - done);
-	return 0;
-}
-
 int queue_question(struct queue *q, uint64_t question, const struct slice *words, size_t count, struct buf *answer)
 {
 	static const struct {
@@ -278,7 +203,7 @@ int queue_question(struct queue *q, uint64_t question, const struct slice *words
 		if (slice_eq(words[0], all[i].word))
 			return acts(q, all[i].act, words + 1, count - 1, answer);
 	if (slice_eq(words[0], SLICE("dead-release")) || slice_eq(words[0], SLICE("dead-drop")))
-		return dead(q, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
+		return dead_act(q, question, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
 		return paused_set(q, question, slice_eq(words[0], SLICE("pause")), words[1]);
 	if (count == 1 && slice_eq(words[0], SLICE("paused"))) {

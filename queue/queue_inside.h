@@ -25,6 +25,7 @@
  *	intake.c        PEN, PUT, COMMIT, ABORT: transactions of peers
  *	intake_admit.c  what may come in
  *	taken.c         what the schedule must know of a message
+ *	anew.c          a message that an act has changed is read again
  *	scan.c          what lies in the spool at start
  *	rolls.c         the rolls by which the next start reads less
  *	survey.c        all messages, for porterctl
@@ -95,7 +96,7 @@ struct queue {
 /* queue.c */
 void queue_alert(struct queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void queue_answer(struct queue *q, uint64_t question, int code, struct slice text); /* to a question that was left open */
-void queue_set_aside(struct queue *q, const char *id, const char *why); /* a damaged message: out of the queue, and told */
+void queue_set_aside(struct queue *q, const char *id, const char *why); /* a damaged message: out of the queue, and told; why stands for ever */
 void queue_wake(struct queue *q);                    /* something may be due */
 void queue_begin(struct queue *q);                   /* one more thing under way */
 void queue_end(struct queue *q);
@@ -151,8 +152,12 @@ void queue_look_at(struct message *m, int64_t at_s);      /* enough until 2106 *
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
-/* The message as its file says now, into the schedule, in place of what the schedule had: at once, or when what is out has come back. The old entry is gone then. */
+
+/* anew.c: the message as its file says now, into the schedule, in place of what the schedule had: when it is read, and what is out has come back. The old entry is gone then. */
 void queue_take_anew(struct queue *q, const char id[SCHEDULE_ID]);
+
+/* queue_ask.c */
+void queue_retry(struct queue *q, struct message *m);     /* all of it that waits is due */
 
 /* scan.c */
 void scan_start(struct queue *q);
@@ -190,6 +195,7 @@ void queue_tell_vacations(struct queue *q);
 /* dead_letter.c */
 void dead_letter_daily(struct queue *q);
 void dead_letter_digest(struct queue *q);
+int dead_act(struct queue *q, uint64_t question, bool released, const struct slice *words, size_t count, struct buf *answer); /* dead_act.c; 0 or HOUSE_LATER */
 void dead_letter_held(struct queue *q, const struct envelope *e); /* a filter held this one back: the postmaster is told */
 /* A message of ours (a report, a notice, a digest): stored and scheduled. content is taken. */
 void queue_post(struct queue *q, const struct envelope *e, struct buf *content, void (*done)(void *arg, int error), void *arg);

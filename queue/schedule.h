@@ -45,6 +45,8 @@ struct message {
 	int8_t priority;
 	bool held : 1, gone : 1, settling : 1, wants_settling : 1, alone : 1; /* the queue's notes; gone: settled, its file is going */
 	bool reread : 1;             /* its file was changed by an act while it was out or settling: then it is read anew */
+	bool rereading : 1;          /* it is being read anew */
+	bool hurry : 1;              /* and then tried at once */
 	struct item first;           /* most messages have one item: it lies here, in use while its `message` is set; others hang on its `next` */
 };
 

@@ -191,7 +191,7 @@ void settle_attempt(struct attempt *a)
 		a->item->message->gone = true;
 		memcpy(a->gone.id, a->message_id, sizeof a->message_id);
 		a->gone.done = remove_done;
-		spool_forget(a->queue->spool, &a->gone);
+		spool_forget(a->queue->spool, &a->gone, SPOOL_QUEUE);
 	} else {
 		write_events(a);
 	}

@@ -48,23 +48,29 @@ static void removed(struct spool_gone *g)
 	settling_free(s);
 }
 
+static void died(struct spool_gone *g)
+{
+	struct settling *s = (struct settling *)((char *)g - offsetof(struct settling, gone));
+	if (g->job.error)
+		log_event(LOG_ERROR, "dead-letter-failed", LOG_CSTR("id", s->id), LOG_ERRNO(g->job.error), LOG_END);
+	else
+		log_event(LOG_INFO, "dead-letter", LOG_CSTR("id", s->id), LOG_STR("from", s->message.envelope.reverse_path), LOG_END);
+	removed(g);
+}
+
+/* Its descriptor is closed before its name goes, which frees the file: that is the syncer's, too. */
 static void end_message(struct settling *s)
 {
 	struct queue *q = s->queue;
-	if (is_dead_letter(s)) {
-		int error = spool_move(q->spool, SPOOL_QUEUE, SPOOL_DEAD, slice_of(s->id));
-		if (error)
-			log_event(LOG_ERROR, "dead-letter-failed", LOG_CSTR("id", s->id), LOG_ERRNO(error), LOG_END);
-		else
-			log_event(LOG_INFO, "dead-letter", LOG_CSTR("id", s->id), LOG_STR("from", s->message.envelope.reverse_path), LOG_END);
-		scan_forget(q, s->entry);
-		settling_free(s);
-		return;
-	}
+	bool dead = is_dead_letter(s);
 	s->entry->gone = true;
 	memcpy(s->gone.id, s->id, sizeof s->id);
-	s->gone.done = removed;
-	spool_forget(q->spool, &s->gone);
+	s->gone.done = dead ? died : removed;
+	file_close(&s->message.fd);
+	if (dead)
+		spool_bring(q->spool, &s->gone, SPOOL_QUEUE, SPOOL_DEAD);
+	else
+		spool_forget(q->spool, &s->gone, SPOOL_QUEUE);
 }
 
 static void look_again(void *arg)
@@ -136,7 +142,7 @@ static void adopt_next(struct settling *s)
 	}
 	memcpy(s->gone.id, s->made[s->adopted].id.text, sizeof s->made->id.text);
 	s->gone.done = adopted;
-	spool_adopt(s->queue->spool, &s->gone);
+	spool_bring(s->queue->spool, &s->gone, SPOOL_MADE, SPOOL_QUEUE);
 }
 
 static void write_notes(void *arg);
@@ -214,6 +220,10 @@ static void was_read(void *arg)
 
 void settle_check(struct queue *q, struct message *m)
 {
+	if (m->rereading) {
+		m->reread = true; /* an attempt has ended meanwhile: what is being read is old */
+		return;
+	}
 	if (m->out || m->settling || m->gone || (message_items(m) && !m->wants_settling && !m->reread))
 		return;
 	if (m->reread) {

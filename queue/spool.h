@@ -16,9 +16,9 @@
  *	(unnamed file)        being received; nobody's                     spool_pen, spool_put: write               gone by itself
  *	queue/XX/ID           ours: waiting, trying, held                  spool_put: publish, then the 250          kept, scheduled again
  *	made/ID               a report that its message hasn't noted yet   spool_put: publish; then EVENT_REPORTED  into the queue if it is noted, else removed
- *	queue/XX/ID, a report that is noted in its message                 spool_adopt (rename)                     kept, scheduled again
+ *	queue/XX/ID, a report that is noted in its message                 spool_bring (rename)                     kept, scheduled again
  *	queue/XX/ID, settled  every recipient done or failed and reported  EVENT_ records, then spool_remove         removed when next looked at
- *	dead/ID               dead letter: a report was withheld           spool_kill (rename)                       kept
+ *	dead/ID               dead letter: a report was withheld           spool_bring (rename)                      kept
  *	aside/ID              damaged, foreign or of another version       spool_scan, spool_read's callers          kept for a person
  *	rolls/XX              what the schedule must know of queue/XX      roll_write (queue/roll.h)                 believed as far as it holds; may be thrown away
  *	drop/NAME             handed in by sendmail while nobody served    sendmail (rename)                         taken in at start
@@ -53,7 +53,7 @@ struct spool_put {
 	struct slice content;
 	uint64_t content_offset, content_length; /* with a pen, or of `copy` */
 	int copy;                            /* -1, or a file whose content (at content_offset) is copied into a pen of our own; the caller's */
-	enum spool_folder where;             /* SPOOL_QUEUE; SPOOL_DEAD: a dead letter from the start; SPOOL_MADE: a report, until its message has noted it (spool_adopt) */
+	enum spool_folder where;             /* SPOOL_QUEUE; SPOOL_DEAD: a dead letter from the start; SPOOL_MADE: a report, until its message has noted it (spool_bring) */
 	void (*done)(struct spool_put *p);
 };
 void spool_put(struct spool *s, struct spool_put *p, enum syncer_goal goal); /* PREPARE, COMMIT or DELIVER */
@@ -96,21 +96,24 @@ void spool_append(struct spool *s, struct spool_append *a, bool durable);
 /* Cuts a torn end off, before anything is appended behind it, where nobody would read it. For a worker, at start. 0 or -errno. */
 int spool_cut(struct spool *s, struct slice id, uint64_t sound_size);
 
-/* Removes a settled message, durably, together with what else is being synced. done in the loop. */
+/* A name that goes for ever, or to another folder: durably, together with what else is being synced. done in the loop with job->error; -ENOENT: there was none, which is
+ * no error of a settled message, and none of a report that is brought from made/ once more, after a sync that failed. */
 struct spool_gone {
 	struct syncer_job job;               /* first */
 	struct spool *spool;
 	char id[SPOOL_ID_MAX + 1];
+	enum spool_folder from, to;          /* set by spool_bring, spool_forget */
 	void (*done)(struct spool_gone *g);
 };
-void spool_forget(struct spool *s, struct spool_gone *g);
-/* A report goes from made/ into the queue, durably, now that its message knows of it: neither can be made a second time nor be missing. */
-void spool_adopt(struct spool *s, struct spool_gone *g);
+void spool_forget(struct spool *s, struct spool_gone *g, enum spool_folder from);
+/* To dead/ (its reason was appended before), to aside/, back from dead/; a report from made/ into the queue, now that its message knows of it: neither can be made a
+ * second time nor be missing. */
+void spool_bring(struct spool *s, struct spool_gone *g, enum spool_folder from, enum spool_folder to);
 
 /* The name's own status, also of a link. 0 or -errno. */
 int spool_stat(struct spool *s, enum spool_folder where, struct slice id, struct stat *st);
 
-/* Removes at once; moves one to dead/ (its reason was appended before) or aside/; back from dead/ into the queue; from made/ at start. 0 or -errno. */
+/* The same at once, and removing without a sync: for a worker. 0 or -errno. */
 int spool_remove(struct spool *s, enum spool_folder where, struct slice id);
 int spool_move(struct spool *s, enum spool_folder from, enum spool_folder to, struct slice id);
 

@@ -98,13 +98,14 @@ static struct spool_gone *gone_of(struct syncer_job *j)
 
 static int gone_publish(struct syncer_job *j)
 {
-	int error = spool_remove(gone_of(j)->spool, SPOOL_QUEUE, slice_of(gone_of(j)->id));
-	return error == -ENOENT ? 0 : error;
+	struct spool_gone *g = gone_of(j);
+	int error = spool_remove(g->spool, g->from, slice_of(g->id));
+	return error == -ENOENT && g->from == SPOOL_QUEUE ? 0 : error;
 }
 
 static int gone_sync(struct syncer_job *j)
 {
-	return spool_sync_folder_of(gone_of(j)->spool, SPOOL_QUEUE, slice_of(gone_of(j)->id));
+	return spool_sync_folder_of(gone_of(j)->spool, gone_of(j)->from, slice_of(gone_of(j)->id));
 }
 
 static void gone_done(struct syncer_job *j)
@@ -114,34 +115,37 @@ static void gone_done(struct syncer_job *j)
 
 static const struct syncer_verbs gone_verbs = { nothing, NULL, NULL, gone_publish, nothing, gone_sync, left_as_it_is, left_as_it_is, gone_done };
 
-void spool_forget(struct spool *s, struct spool_gone *g)
+void spool_forget(struct spool *s, struct spool_gone *g, enum spool_folder from)
 {
 	g->spool = s;
+	g->from = from;
 	g->job = (struct syncer_job){ .verbs = &gone_verbs, .goal = SYNCER_COMMIT, .names = 1 };
 	syncer_add(s->syncer, &g->job);
 }
 
-/* -- a report of which its message knows ---------------------------------------------------------------------------------------------- */
+/* -- to another folder ----------------------------------------------------------------------------------------------------------------- */
 
-static int adopt_publish(struct syncer_job *j)
+static int bring_publish(struct syncer_job *j)
 {
 	struct spool_gone *g = gone_of(j);
-	int error = spool_rename(g->spool, SPOOL_MADE, SPOOL_QUEUE, slice_of(g->id));
-	return error == -ENOENT ? 0 : error; /* the second try after a sync that failed */
+	int error = spool_rename(g->spool, g->from, g->to, slice_of(g->id));
+	return error == -ENOENT && g->from == SPOOL_MADE ? 0 : error; /* the second try after a sync that failed */
 }
 
-static int adopt_sync(struct syncer_job *j)
+static int bring_sync(struct syncer_job *j)
 {
 	struct spool_gone *g = gone_of(j);
-	int error = spool_sync_folder_of(g->spool, SPOOL_QUEUE, slice_of(g->id));
-	return error ? error : spool_sync_folder_of(g->spool, SPOOL_MADE, slice_of(g->id));
+	int error = spool_sync_folder_of(g->spool, g->to, slice_of(g->id));
+	return error ? error : spool_sync_folder_of(g->spool, g->from, slice_of(g->id));
 }
 
-static const struct syncer_verbs adopt_verbs = { nothing, NULL, NULL, adopt_publish, nothing, adopt_sync, left_as_it_is, left_as_it_is, gone_done };
+static const struct syncer_verbs bring_verbs = { nothing, NULL, NULL, bring_publish, nothing, bring_sync, left_as_it_is, left_as_it_is, gone_done };
 
-void spool_adopt(struct spool *s, struct spool_gone *g)
+void spool_bring(struct spool *s, struct spool_gone *g, enum spool_folder from, enum spool_folder to)
 {
 	g->spool = s;
-	g->job = (struct syncer_job){ .verbs = &adopt_verbs, .goal = SYNCER_COMMIT, .names = 2 };
+	g->from = from;
+	g->to = to;
+	g->job = (struct syncer_job){ .verbs = &bring_verbs, .goal = SYNCER_COMMIT, .names = 2 };
 	syncer_add(s->syncer, &g->job);
 }

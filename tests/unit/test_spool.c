@@ -439,7 +439,7 @@ static void messages_move_and_go(void **state)
 	assert_int_equal(spool_move(spool, SPOOL_DEAD, SPOOL_QUEUE, unique_slice(&id)), 0);
 	assert_int_equal(look(&id, &why), 0);
 	memcpy(g.id, id.text, sizeof id.text);
-	spool_forget(spool, &g);
+	spool_forget(spool, &g, SPOOL_QUEUE);
 	loop_run(loop);
 	assert_int_equal(last_error, 0);
 	assert_int_equal(look(&id, &why), -ENOENT);
@@ -463,7 +463,7 @@ static void a_made_report_is_in_the_queue_once_it_is_adopted(void **state)
 	assert_int_equal(made, 1);
 	memcpy(g.id, id.text, sizeof id.text);
 	for (int i = 0; i < 2; i++) { /* the second time as after a sync that failed */
-		spool_adopt(spool, &g);
+		spool_bring(spool, &g, SPOOL_MADE, SPOOL_QUEUE);
 		loop_run(loop);
 		assert_int_equal(last_error, 0);
 		assert_int_equal(look(&id, &why), 0);
