@@ -179,18 +179,14 @@ static void read_drop(void *arg)
 
 /* In the loop ------------------------------------------------------------------------------------------------------------------------- */
 
-static bool set_aside(struct queue *q, const char *name, const char *why)
-{
-	char aside[MAX_NAME + 16];
-	int drop = -1, to = -1;
-	snprintf(aside, sizeof aside, "drop-%s", name);
-	bool gone = file_open(q->setup.spool, "drop", O_RDONLY | O_DIRECTORY, 0, &drop) == 0 && file_open(q->setup.spool, "aside", O_RDONLY | O_DIRECTORY, 0, &to) == 0 &&
-	            file_rename(drop, name, to, aside) == 0;
-	file_close(&drop);
-	file_close(&to);
-	queue_alert(q, "a message in the drop folder was set aside (aside/%s): %s", aside, why);
-	return gone;
-}
+/* A file that leaves the folder: taken in, or set aside for the reason `why`. The syncer unlinks or renames it, with what else it has to do. */
+struct leaving {
+	struct syncer_job job;           /* first */
+	struct drop_round *round;
+	char name[MAX_NAME + 1];
+	const char *why;
+	int aside;                       /* the folder, or -1 */
+};
 
 struct taking {
 	struct drop_round *round;
@@ -210,6 +206,65 @@ static void round_over(struct drop_round *r)
 	queue_end(q);
 }
 
+static void close_one(struct drop_round *r)
+{
+	if (--r->open == 0)
+		round_over(r);
+}
+
+static int nothing(struct syncer_job *j)
+{
+	(void)j;
+	return 0;
+}
+
+static void left_as_it_is(struct syncer_job *j)
+{
+	(void)j;
+}
+
+/* A crash before this brings a second copy, never a loss. */
+static int leave_publish(struct syncer_job *j)
+{
+	struct leaving *l = (struct leaving *)j;
+	char aside[MAX_NAME + 16];
+	if (!l->why)
+		return file_unlink(l->round->folder, l->name);
+	snprintf(aside, sizeof aside, "drop-%s", l->name);
+	int error = file_open(l->round->queue->setup.spool, "aside", O_RDONLY | O_DIRECTORY, 0, &l->aside);
+	return error ? error : file_rename(l->round->folder, l->name, l->aside, aside);
+}
+
+static int leave_sync(struct syncer_job *j)
+{
+	const struct leaving *l = (struct leaving *)j;
+	int error = l->why ? file_sync(l->aside) : 0;
+	return error ? error : file_sync(l->round->folder);
+}
+
+static void left(struct syncer_job *j)
+{
+	struct leaving *l = (struct leaving *)j;
+	struct drop_round *r = l->round;
+	if (l->why)
+		queue_alert(r->queue, "a message in the drop folder was set aside (aside/drop-%s): %s", l->name, l->why);
+	r->moved |= !j->error;
+	file_close(&l->aside);
+	mem_free(l);
+	close_one(r);
+}
+
+static const struct syncer_verbs leave_verbs = { nothing, NULL, NULL, leave_publish, nothing, leave_sync, left_as_it_is, left_as_it_is, left };
+
+static void leave(struct drop_round *r, const char *name, const char *why)
+{
+	struct leaving *l = MEM_NEW(struct leaving);
+	*l = (struct leaving){ .job = { .verbs = &leave_verbs, .goal = SYNCER_COMMIT, .names = why ? 2 : 1 }, .round = r, .why = why, .aside = -1 };
+	memcpy(l->name, name, strlen(name) + 1); /* fits: as read_drop has it */
+	r->open++;
+	syncer_add(spool_syncer(r->queue->spool), &l->job);
+}
+
 static void on_taken(void *arg, int error)
 {
 	struct taking *t = arg;
@@ -218,15 +273,13 @@ static void on_taken(void *arg, int error)
 	if (error && q->setup.usage)
 		usage_give_back(q->setup.usage, slice_of(t->who), 1, t->recipients, clock_wall_s());
 	if (error == -EPERM) {
-		r->moved |= set_aside(q, t->name, "its sender may not queue mail for the outside (see the map senders)");
+		leave(r, t->name, "its sender may not queue mail for the outside (see the map senders)");
 	} else if (error == 0) {
-		r->moved |= file_unlink(r->folder, t->name) == 0;          /* a crash before this brings a second copy, never a loss */
-		file_sync(r->folder);
+		leave(r, t->name, NULL);
 		q->counts.dropped_in++;
 	}
 	mem_free(t);
-	if (--r->open == 0)
-		round_over(r);
+	close_one(r);
 }
 
 /* The file stays, and is looked at again each minute; the log hears of it once, until one of that user's fits again. */
@@ -324,19 +377,17 @@ static void take_one(struct drop_round *r, struct dropped *d)
 static void taken_drop(void *arg)
 {
 	struct drop_round *r = arg;
-	struct queue *q = r->queue;
 	for (size_t i = 0; i < r->count; i++) {
 		struct dropped *d = &r->found[i];
 		if (d->wrong || !d->drop.recipient_count)
-			r->moved |= set_aside(q, d->name, d->wrong ? d->wrong : "it has no recipient");
+			leave(r, d->name, d->wrong ? d->wrong : "it has no recipient");
 		else
 			take_one(r, d);
 		buf_free(&d->raw);
 		buf_free(&d->content);
 		arena_free(&d->mem);
 	}
-	if (--r->open == 0)
-		round_over(r);
+	close_one(r);
 }
 
 void drop_scan(struct queue *q)

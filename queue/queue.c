@@ -248,12 +248,11 @@ void queue_free(struct queue *q)
 		return;
 	q->draining = true;
 	q->setup.on_idle = NULL;
-	if (q->gate_dirty)
-		queue_save_gate(q);
 	rolls_stop(q);
 	atomic_store(&q->scan_ends, true);
 	worker_free(q->scanner);
 	worker_free(q->files);
+	queue_save_gate(q);
 	feedback_free(q);
 	if (q->ledger)
 		ledger_close(q->ledger);

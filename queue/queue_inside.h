@@ -58,6 +58,7 @@ struct queue {
 	struct spool *spool;
 	struct schedule *schedule;
 	struct report_gate *gate;
+	struct buf gate_record;          /* being written, while gate_busy */
 	struct ledger *ledger;
 	struct map_set *maps;            /* NULL: none */
 	struct worker *files;            /* reads for attempts, settling, dead letters */
@@ -90,7 +91,7 @@ struct queue {
 	size_t under_way;                /* attempts, settlings, removals: what a drain waits for */
 	struct queue_counts counts;
 	bool unclaimed;                  /* slots in queue/flight may be of askers that are dead */
-	bool draining, stopping, dispatching, gate_dirty, looking;
+	bool draining, stopping, dispatching, gate_dirty, gate_busy, looking;
 };
 
 /* queue.c */
@@ -133,7 +134,7 @@ void queue_tell_hints(struct queue *q);
 void queue_look_at_disk(void *arg);                  /* in a worker; once at start */
 void queue_on_second(void *arg);
 void queue_load_gate(struct queue *q);
-void queue_save_gate(struct queue *q);
+void queue_save_gate(struct queue *q);                    /* at the end, when no worker is left */
 
 /* intake.c */
 int intake_message(struct peer *p, struct ipc_message *m);

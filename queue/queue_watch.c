@@ -112,17 +112,51 @@ void queue_read_clock(struct queue *q)
 		ledger_doubt_sent(q->ledger);
 }
 
+/* What a crash loses of it is a second, so it is not synced; renaming over the older one may wait for the disk all the same. */
+static void write_gate(void *arg)
+{
+	struct queue *q = arg;
+	int fd = -1;
+	if (file_open(q->setup.spool, "gate.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd))
+		return;
+	if (file_write(fd, buf_slice(&q->gate_record)) == 0)
+		file_rename(q->setup.spool, "gate.new", q->setup.spool, "gate");
+	file_close(&fd);
+}
+
+static void gate_written(void *arg)
+{
+	struct queue *q = arg;
+	buf_free(&q->gate_record);
+	q->gate_busy = false;
+}
+
+static void record_gate(struct queue *q)
+{
+	q->gate_dirty = false;
+	buf_init(&q->gate_record, GATE_MAX);
+	if (report_gate_save(q->gate, &q->gate_record))
+		buf_clear(&q->gate_record);
+}
+
+static void save_gate(struct queue *q)
+{
+	if (!q->gate_dirty || q->gate_busy)
+		return;
+	record_gate(q);
+	q->gate_busy = q->gate_record.n > 0;
+	if (q->gate_busy)
+		worker_add(q->files, write_gate, gate_written, q);
+}
+
 void queue_save_gate(struct queue *q)
 {
-	struct buf record = BUF_INIT(GATE_MAX);
-	int fd = -1;
-	q->gate_dirty = false;
-	if (report_gate_save(q->gate, &record) == 0 && file_open(q->setup.spool, "gate.new", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600, &fd) == 0) {
-		if (file_write(fd, buf_slice(&record)) == 0)
-			file_rename(q->setup.spool, "gate.new", q->setup.spool, "gate");
-		file_close(&fd);
-	}
-	buf_free(&record);
+	if (!q->gate_dirty)
+		return;
+	record_gate(q);
+	if (q->gate_record.n)
+		write_gate(q);
+	buf_free(&q->gate_record);
 }
 
 void queue_load_gate(struct queue *q)
@@ -148,8 +182,7 @@ void queue_on_second(void *arg)
 	hints_tell(q);
 	rolls_on_second(q);
 	lookout_on_second(q);
-	if (q->gate_dirty)
-		queue_save_gate(q);
+	save_gate(q);
 	reclaim_on_second(q);
 	if (++q->seconds % 60 == 1) {
 		drop_scan(q);

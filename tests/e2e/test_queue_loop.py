@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""The queue's event loop waits for no disk: whatever the postmaster, sendmail, a damaged file or a dead letter makes it do, its thread opens, reads, syncs, renames and removes no file of the
+spool. strace watches that thread alone, and each act is seen to have happened, and to be answered only then."""
+import json, os, pwd, re, smtplib, ssl, subprocess, sys, time
+from porter import BUILD, SLOW, Porter, check, finish, skip
+from sink import Sink
+
+CALLS = 'fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,unlink,unlinkat,open,openat,openat2,linkat,pread64,preadv,pwrite64,pwritev,ftruncate'
+USER, PASSWORD = 'alice@example.test', 'porter-demo'
+
+
+class Watched:
+    """What the main thread of a process did meanwhile, a line for each call."""
+
+    def __init__(self, p, pid):
+        self.path = p.dir / 'loop.strace'
+        self.p = subprocess.Popen(['strace', '-y', '-p', str(pid), '-o', self.path, '-e', f'trace={CALLS}'], stderr=subprocess.PIPE, text=True)
+        self.good = 'attached' in self.p.stderr.readline()
+
+    def calls(self):
+        return [l for l in self.path.read_text().splitlines() if re.match(r'[a-z0-9]+\(', l)]
+
+    def end(self):
+        self.p.terminate()
+        self.p.wait(20 * SLOW)
+        self.p.stderr.close()
+
+
+def submit(p, *to):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with smtplib.SMTP('127.0.0.1', p.submission, timeout=30 * SLOW, local_hostname='client.test') as s:
+        s.starttls(context=context)
+        s.login(USER, PASSWORD)
+        for one in to:
+            s.sendmail(USER, [one], 'Subject: hello\r\n\r\nhello\r\n')
+
+
+def listed(p, what):
+    return json.loads(p.ctl(*what, 'list', '--json').stdout or '[]')
+
+
+def queued(p):
+    return {f.name: f for f in p.spool.glob('queue/*/*')}
+
+
+def pauses(p):
+    for word, held in (('pause', True), ('resume', False), ('pause', True)):
+        r = p.ctl('queue', word, 'slow.test')
+        text = (p.spool / 'paused').read_text()
+        check(f'{word} is answered once it is written down', r.returncode == 0 and 'written' not in r.stderr and ('mx:slow.test' in text) == held, (r, text))
+    many = [subprocess.Popen(p._argv([BUILD / 'porterctl', '-c', p.etc, 'queue', 'pause', f'p{i}.test']), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for i in range(12)]
+    codes = [(m.communicate(timeout=60 * SLOW)[0], m.returncode) for m in many]
+    lines = (p.spool / 'paused').read_text().split()
+    check('twelve at once are all answered, and all written down', not any(c for _, c in codes) and {f'mx:p{i}.test' for i in range(12)} <= set(lines), (codes, lines))
+
+
+def drops(p):
+    drop = p.spool / 'drop'
+    text = subprocess.run([BUILD / 'sendmail', '-C', p.etc, '-i', 'alice@example.test'], input=b'Subject: x\n\nx\n', capture_output=True)
+    check('sendmail hands in', text.returncode == 0, text)
+    for i in range(5):
+        (drop / f'tmp.rubbish{i}').write_text('no mail')
+        os.rename(drop / f'tmp.rubbish{i}', drop / f'rubbish{i}')
+    p.ctl('queue', 'retry', '--all')
+    check('what sendmail did not write is set aside', p.wait(lambda: len(list((p.spool / 'aside').glob('drop-rubbish*'))) == 5 and not list(drop.glob('rubbish*'))), list(drop.iterdir()))
+
+
+def drops_of_sendmail(p, files):
+    """Left while nobody served; put back under other names, each is a message of its own."""
+    drop, before = p.spool / 'drop', len(p.messages())
+    for i, content in enumerate(files):
+        (drop / f'tmp.again{i}').write_bytes(content)
+        os.rename(drop / f'tmp.again{i}', drop / f'again{i}')
+    p.ctl('queue', 'retry', '--all')
+    check('what sendmail left is taken in, each once', p.wait(lambda: len(p.messages()) == before + len(files) and not list(drop.glob('again*'))), (len(p.messages()), before, list(drop.iterdir())))
+    p.ctl('queue', 'retry', '--all')
+    check('and is gone from the folder', p.status() and len(p.messages()) == before + len(files), len(p.messages()))
+
+
+def damaged(p):
+    before = set(queued(p))
+    submit(p, 'a@later.test')
+    name = p.wait(lambda: sorted(set(queued(p)) - before))[0]
+    p.ctl('queue', 'hold', name)
+    path = queued(p)[name]
+    os.truncate(path, os.path.getsize(path) // 2)
+    p.ctl('queue', 'release', name)
+    p.ctl('queue', 'retry', name)
+    check('a damaged message is set aside, and told', p.wait(lambda: (p.spool / 'aside' / name).exists() and 'was set aside' in p.log_text()), p.log_text()[-1500:])
+
+
+def acts(p):
+    before = set(queued(p))
+    submit(p, 'b@later.test')
+    name = p.wait(lambda: sorted(set(queued(p)) - before))[0]
+    for word, held in (('hold', True), ('release', False), ('hold', True)):
+        said = p.wait(lambda: (r := json.loads(p.ctl('queue', word, name, '--json').stdout))['done'] == 1 and r)
+        status = p.wait(lambda: (s := next(r['status'] for r in p.status()['processes'] if r['role'] == 'queue'))['held'] == held and s)
+        check(f'{word} is done', said and status, (said, p.log_text()[-500:]))
+    check('removed, it is gone', p.wait(lambda: json.loads(p.ctl('queue', 'remove', name, '--json').stdout)['done'] == 1) and p.wait(lambda: name not in queued(p)))
+
+
+def dead_letters(p):
+    submit(p, *[f'gone{i}@refused.test' for i in range(4)])
+    rows = p.wait(lambda: (r := listed(p, ['dead'])) and len(r) == 4 and r)
+    check('messages that failed without a report are dead letters', rows, listed(p, ['dead']))
+    ids = sorted(r['id'] for r in rows or [])
+    r = p.ctl('dead', 'release', *ids[:2], '--json')
+    check('two are released with one command', json.loads(r.stdout)['done'] == 2, r)
+    again = p.wait(lambda: len(re.findall(r'\bfailed process=queue id=(%s)' % '|'.join(ids[:2]), p.log_text())) == 4)
+    check('are tried once more', again, p.log_text()[-2500:])
+    check('and are dead letters again', p.wait(lambda: sorted(r['id'] for r in listed(p, ['dead'])) == ids), listed(p, ['dead']))
+    r = p.ctl('dead', 'drop', '--all', '--json')
+    check('all are dropped with one command, and gone when it is answered', json.loads(r.stdout)['done'] == 4 and not list((p.spool / 'dead').iterdir()), r)
+    r = p.ctl('dead', 'drop', *ids[:1])
+    check('what is not there is not said to be dropped', r.returncode == 1, r)
+
+
+refusing = Sink(rcpt=lambda a: '550 5.1.1 no such user here')
+later = Sink(rcpt=lambda a: '450 4.2.0 later')
+me = pwd.getpwuid(os.geteuid()).pw_name
+with Porter('queue-loop', settings={'reports': 'none', 'queue-retry-first': '1s', 'queue-retry-most': '1s'},
+            maps={'senders': f'unix:{me} {me}@example.test', 'routes': f'refused.test [127.0.0.1]:{refusing.port}\nlater.test [127.0.0.1]:{later.port}\n'}) as p:
+    p.stop()
+    left = [subprocess.run([BUILD / 'sendmail', '-C', p.etc, '-i', 'alice@example.test'], input=b'Subject: left\n\nx\n', capture_output=True) for _ in range(1)]
+    files = [f.read_bytes() for f in (p.spool / 'drop').iterdir()]
+    p.start()
+    check('one that was left while nobody served comes at the start', len(files) == 1 and p.wait(lambda: len(p.messages()) == 1), (left, files))
+    p.wait_log('queue-scanned')
+    w = Watched(p, p.roles()['queue'][0])
+    if not w.good:
+        skip('the loop of the queue is watched', 'strace could not attach')
+    for act in (pauses, drops, lambda p: drops_of_sendmail(p, files * 8), damaged, acts, dead_letters):
+        act(p)
+    time.sleep(1.1)     # what is done once a second
+    if w.good:
+        w.end()
+        calls = w.calls()
+        check('meanwhile the loop\'s own thread touched no file', not calls, f'{len(calls)} calls: ' + ' | '.join(sorted({re.sub(r"[0-9]+", "N", c)[:150] for c in calls}))[:3000])
+finish()
