@@ -172,6 +172,60 @@ static int set_up(struct self *s)
 	return 0;
 }
 
+/* From here on nothing but the network, and the folder of maps, if we may. */
+static int confine(struct house *h)
+{
+	int root = -1;
+	char *folder = mem_copy(maps_settings.maps_directory.p, maps_settings.maps_directory.n);
+	int error = h->privileged ? file_open(AT_FDCWD, folder, O_PATH | O_DIRECTORY, 0, &root) : 0;
+	mem_free(folder);
+	if (error) {
+		log_event(LOG_ERROR, "maps-directory-unusable", LOG_STR("path", maps_settings.maps_directory), LOG_ERRNO(error), LOG_END);
+		return error;
+	}
+	proc_raise_descriptors(WANTED_DESCRIPTORS);
+	struct proc_plan plan = { "_porter", root, PROC_CALLS_NETWORK };
+	house_restrict(h, &plan);
+	file_close(&root);
+	return 0;
+}
+
+static void make_things(struct self *self)
+{
+	struct house *h = self->house;
+	if (h->privileged) {
+		self->helper = unix_helper_new(h);
+		self->hops.open_unix = unix_helper_open;
+		self->hops.how = self->helper;
+	}
+	if (tls_policy_settings.sts)
+		self->sts = sts_house_new(h, self->hops.hosts.dns);
+	self->hops.sts = self->sts ? sts_house_sts(self->sts) : NULL;
+	self->hops.dane = tls_policy_settings.dane;
+	self->hops.report = tls_report_house_counts(self->report);
+	self->keeper = keeper_new(h->loop);
+	struct hop_setup setup = { .hops = &self->hops, .keeper = self->keeper, .window_max = (unsigned)delivery_settings.concurrency, .rate = delivery_settings.rate,
+		                   .positive_s = delivery_settings.positive_s, .negative_s = delivery_settings.negative_s, .on_idle = on_idle, .arg = self };
+	self->hop = hop_new(h->loop, &setup);
+	self->patience = loop_timer_new(h->loop, end_now, self);
+}
+
+static void free_things(struct self *self)
+{
+	struct dns *dns = self->hops.hosts.dns;
+	struct route_logins *logins = self->hops.logins;
+	loop_timer_free(self->patience);
+	hop_free(self->hop);
+	keeper_free(self->keeper);
+	hops_free(&self->hops);
+	route_logins_free(logins);
+	if (self->sts)
+		sts_house_free(self->sts);
+	tls_report_house_free(self->report);
+	dns_free(dns);
+	unix_helper_free(self->helper);
+}
+
 int delivery_main(struct house *h)
 {
 	static const struct house_handler handler = {
@@ -181,47 +235,11 @@ int delivery_main(struct house *h)
 	self.house = h;
 	if (set_up(&self) < 0)
 		return 1;
-	int root = -1;
-	char *folder = mem_copy(maps_settings.maps_directory.p, maps_settings.maps_directory.n);
-	int error = h->privileged ? file_open(AT_FDCWD, folder, O_PATH | O_DIRECTORY, 0, &root) : 0;
-	mem_free(folder);
-	if (error) {
-		log_event(LOG_ERROR, "maps-directory-unusable", LOG_STR("path", maps_settings.maps_directory), LOG_ERRNO(error), LOG_END);
-		return 1;
-	}
 	self.report = tls_report_house_new(h, self.hops.hosts.dns);
-	proc_raise_descriptors(WANTED_DESCRIPTORS);
-	struct proc_plan plan = { "_porter", root, PROC_CALLS_NETWORK };
-	house_restrict(h, &plan);
-	file_close(&root);
-	if (h->privileged) {
-		self.helper = unix_helper_new(h);
-		self.hops.open_unix = unix_helper_open;
-		self.hops.how = self.helper;
-	}
-	if (tls_policy_settings.sts)
-		self.sts = sts_house_new(h, self.hops.hosts.dns);
-	self.hops.sts = self.sts ? sts_house_sts(self.sts) : NULL;
-	self.hops.dane = tls_policy_settings.dane;
-	self.hops.report = tls_report_house_counts(self.report);
-	self.keeper = keeper_new(h->loop);
-	struct hop_setup setup = { .hops = &self.hops, .keeper = self.keeper, .window_max = (unsigned)delivery_settings.concurrency, .rate = delivery_settings.rate,
-	                           .positive_s = delivery_settings.positive_s,
-		.negative_s = delivery_settings.negative_s, .on_idle = on_idle, .arg = &self };
-	self.hop = hop_new(h->loop, &setup);
-	self.patience = loop_timer_new(h->loop, end_now, &self);
+	if (confine(h))
+		return 1;
+	make_things(&self);
 	int code = house_run(h, &handler, &self);
-	loop_timer_free(self.patience);
-	hop_free(self.hop);
-	keeper_free(self.keeper);
-	struct dns *dns = self.hops.hosts.dns;
-	struct route_logins *logins = self.hops.logins;
-	hops_free(&self.hops);
-	route_logins_free(logins);
-	if (self.sts)
-		sts_house_free(self.sts);
-	tls_report_house_free(self.report);
-	dns_free(dns);
-	unix_helper_free(self.helper);
+	free_things(&self);
 	return code;
 }

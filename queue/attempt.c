@@ -177,16 +177,56 @@ static void resolve_one(struct attempt *a, uint32_t index, struct resolved *out)
 
 /* Mailbox leaves go to the mailbox process, each recipient's in one transaction. A recipient that leads elsewhere gets a place of its own and waits for
  * its turn there; one with several leaves of which some lead outside is delivered to those that are ours (a list's copies are queued by its owner). */
+/* Its leaves in mailboxes here; how many there are then. */
+static size_t add_mailboxes(struct attempt *a, uint32_t index, const struct resolved *r, struct job_recipient *all, size_t count)
+{
+	for (size_t i = 0; i < r->count && count < JOB_MAX_RECIPIENTS; i++) {
+		const struct leaf *l = &r->leaves[i];
+		if (l->kind == LEAF_HOP || l->kind == LEAF_LMTP)
+			continue;
+		all[count] = recipient_of(a, index);
+		all[count].address = l->address;
+		all[count].leaf_kind = (uint8_t)l->kind;
+		all[count].leaf_place = l->place;
+		all[count].quota_bytes = l->quota_bytes, all[count].quota_messages = l->quota_messages;
+		count++;
+	}
+	return count;
+}
+
+static void send_or_wait(struct attempt *a, struct ipc *to, struct slice place, struct job_recipient *all, size_t count, struct mail_status away)
+{
+	if (to && count)
+		send_job(a, to, place, all, count);
+	else
+		all_same(a, away);
+}
+
+/* A recipient that the maps lead to a server now: this job is its alone. */
+static void send_elsewhere(struct attempt *a, uint32_t index, const struct leaf *l)
+{
+	struct buf place = BUF_INIT(40000);
+	struct job_recipient one = recipient_of(a, index);
+	one.address = l->address;
+	if (l->kind == LEAF_LMTP)
+		buf_add(&place, SLICE("lmtp:"));
+	buf_add(&place, l->place);
+	struct slice to = arena_copy(&a->mem, buf_slice(&place));
+	buf_free(&place);
+	a->picked[0] = index;
+	a->picked_count = 1;
+	a->outcome_count = 0;
+	send_or_wait(a, queue_channel(a->queue, false, to), to, &one, 1, MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The delivery process is not there just now"));
+}
+
+/* As many as fit into one job; the others are picked again. */
 static void send_to_mailbox(struct attempt *a)
 {
 	struct job_recipient *all = ARENA_ARRAY(&a->mem, struct job_recipient, JOB_MAX_RECIPIENTS);
-	struct ipc *to = queue_channel(a->queue, true, SLICE_NONE);
-	struct slice elsewhere = SLICE_NONE;
 	size_t count = 0, handed = 0;
 	for (size_t i = 0; i < a->picked_count; i++) {
 		struct resolved r;
 		uint32_t index = a->picked[i];
-		size_t first = count;
 		resolve_one(a, index, &r);
 		if (handed && count + r.count > JOB_MAX_RECIPIENTS)
 			break;
@@ -194,47 +234,18 @@ static void send_to_mailbox(struct attempt *a)
 			add_outcome(a, index, r.status, SLICE_NONE);
 			continue;
 		}
-		for (size_t k = 0; k < r.count && count < JOB_MAX_RECIPIENTS; k++) {
-			const struct leaf *l = &r.leaves[k];
-			if (l->kind == LEAF_HOP || l->kind == LEAF_LMTP)
-				continue;
-			all[count] = recipient_of(a, index);
-			all[count].address = l->address;
-			all[count].leaf_kind = (uint8_t)l->kind;
-			all[count].leaf_place = l->place;
-			all[count].quota_bytes = l->quota_bytes, all[count].quota_messages = l->quota_messages;
-			count++;
-		}
-		if (count == first && r.count) { /* only elsewhere: this job is that one's */
-			const struct leaf *l = &r.leaves[0];
-			struct buf place = BUF_INIT(40000);
-			if (l->kind == LEAF_LMTP)
-				buf_add(&place, SLICE("lmtp:"));
-			buf_add(&place, l->place);
-			all[count] = recipient_of(a, index);
-			all[count].address = l->address;
-			elsewhere = arena_copy(&a->mem, buf_slice(&place));
-			buf_free(&place);
-			if (handed == 0) {
-				a->picked[0] = index;
-				a->picked_count = 1;
-				a->outcome_count = 0;
-				to = queue_channel(a->queue, false, elsewhere);
-				if (to)
-					send_job(a, to, elsewhere, &all[count], 1);
-				else
-					all_same(a, MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The delivery process is not there just now"));
-				return;
-			}
-			break; /* next time: what is collected goes first */
+		size_t first = count;
+		count = add_mailboxes(a, index, &r, all, count);
+		if (count == first && r.count && handed)
+			break; /* what is collected goes first */
+		if (count == first && r.count) {
+			send_elsewhere(a, index, &r.leaves[0]);
+			return;
 		}
 		a->picked[handed++] = index;
 	}
 	a->picked_count = handed;
-	if (handed && to)
-		send_job(a, to, JOB_PLACE_MAILBOX, all, count);
-	else
-		all_same(a, MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The mailbox process is not there just now"));
+	send_or_wait(a, queue_channel(a->queue, true, SLICE_NONE), JOB_PLACE_MAILBOX, all, count, MAIL_STATUS(MAIL_LATER, 451, 3, 0, "The mailbox process is not there just now"));
 }
 
 /* -- reading ---------------------------------------------------------------------------------------------------------------------------------- */
