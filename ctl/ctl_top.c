@@ -2,17 +2,19 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/scan.h"
+#include "base/text.h"
+#include "ctl/screen.h"
 #include "ctl/tables.h"
 
-enum { MAX_ROLES = 64, MAX_PLACES = 500, MAX_ALERTS = 3, MAX_ANSWER = 4 << 20, NAME_BYTES = 48, DEFAULT_ROWS = 24, HEAD_ROWS = 12 };
+enum { MAX_ROLES = 64, MAX_PLACES = 500, MAX_ALERTS = 3, MAX_ANSWER = 4 << 20, NAME_BYTES = 160, HEAD_LINES = 9 };
+enum { PLAIN_ROWS = 1000, PLAIN_COLUMNS = 0, PLAIN_NAME = 45, NUMBER_COLUMNS = 35, LEAST_NAME = 20, DAY_S = 86400 };
 
 struct counts {
 	uint64_t open_sessions, sessions, sessions_refused, taken, deferred, refused, recipients, recipients_unknown, bytes;
@@ -28,17 +30,17 @@ struct picture {
 	uint64_t at_ms, uptime_s, maps;
 	struct counts counts;
 	char roles[MAX_ROLES][16];
-	struct place places[MAX_PLACES];
-	size_t place_count, processes;
+	struct place places[MAX_PLACES]; /* the first ones told */
+	size_t place_count, place_total, processes;
 	uint64_t restarts;
-	char alerts[MAX_ALERTS][120];
+	char alerts[MAX_ALERTS][400];
 	size_t alert_count;
 };
 
 static const struct row {
 	const char *role, *name;
 	size_t at;
-} rows[] = {
+} told[] = {
 #define ROW(role, name, member) { role, name, offsetof(struct counts, member) }
 	ROW("smtpd", "open_sessions", open_sessions), ROW("smtpd", "sessions", sessions), ROW("smtpd", "sessions_refused", sessions_refused), ROW("smtpd", "taken", taken),
 	ROW("smtpd", "deferred", deferred), ROW("smtpd", "refused", refused), ROW("smtpd", "recipients", recipients), ROW("smtpd", "recipients_unknown", recipients_unknown),
@@ -50,21 +52,25 @@ static const struct row {
 
 /* -- reading -------------------------------------------------------------------------------------------------------------------------------- */
 
+/* What strangers wrote, as a terminal may see it. */
 static void copy_text(char *to, size_t room, struct slice s)
 {
-	size_t n = s.n < room - 1 ? s.n : room - 1;
-	for (size_t i = 0; i < n; i++)
-		to[i] = (unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f ? '?' : s.p[i];
-	to[n] = '\0';
+	struct buf text = BUF_INIT(4 * room);
+	text_add_escaped(&text, slice_head(s, room - 1));
+	snprintf(to, room, "%.*s", SLICE_FMT(buf_slice(&text)));
+	buf_free(&text);
 }
 
 static void take_place(struct picture *p, struct slice path, struct slice value, uint64_t number)
 {
 	uint64_t i;
-	if (!scan_uint(&path, MAX_PLACES - 1, &i) || !scan_byte(&path, '.'))
+	if (!scan_uint(&path, SIZE_MAX - 1, &i) || !scan_byte(&path, '.'))
+		return;
+	p->place_total = i + 1;
+	if (i >= MAX_PLACES)
 		return;
 	struct place *at = &p->places[i];
-	p->place_count = i + 1 > p->place_count ? i + 1 : p->place_count;
+	p->place_count = i + 1;
 	if (slice_eq(path, SLICE("place")))
 		copy_text(at->name, sizeof at->name, value);
 	else if (slice_eq(path, SLICE("running")))
@@ -90,9 +96,9 @@ static void take_process(struct picture *p, struct slice path, struct slice valu
 	} else if (scan_word(&path, SLICE("status.places."))) {
 		take_place(p, path, value, number);
 	} else if (scan_word(&path, SLICE("status."))) {
-		for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
-			if (strcmp(rows[k].role, p->roles[i]) == 0 && slice_eq(path, slice_of(rows[k].name)))
-				*(uint64_t *)((char *)&p->counts + rows[k].at) += number;
+		for (size_t k = 0; k < sizeof told / sizeof *told; k++)
+			if (strcmp(told[k].role, p->roles[i]) == 0 && slice_eq(path, slice_of(told[k].name)))
+				*(uint64_t *)((char *)&p->counts + told[k].at) += number;
 	}
 }
 
@@ -138,77 +144,151 @@ static double rate(uint64_t now, uint64_t before, uint64_t ms)
 	return ms && now > before ? (double)(now - before) * 1000 / (double)ms : 0;
 }
 
-static void show(const struct picture *p, const struct picture *before, size_t rows_left)
+static void add_counts(struct buf *out, const struct counts *n, const struct counts *b, uint64_t ms)
 {
-	const struct counts *n = &p->counts, *b = &before->counts;
-	uint64_t ms = p->at_ms - before->at_ms;
-	printf("porter  up %llu s  %zu processes  %llu restarts  maps generation %llu\n\n", (unsigned long long)p->uptime_s, p->processes, (unsigned long long)p->restarts,
-	       (unsigned long long)p->maps);
-	printf("sessions  %8llu open   %8.1f new/s  %8.1f sent away/s\n", (unsigned long long)n->open_sessions, rate(n->sessions, b->sessions, ms),
-	       rate(n->sessions_refused, b->sessions_refused, ms));
-	printf("in        %8.1f taken/s  %6.1f later/s  %8.1f refused/s  %8.1f KiB/s\n", rate(n->taken, b->taken, ms), rate(n->deferred, b->deferred, ms), rate(n->refused, b->refused, ms),
-	       rate(n->bytes, b->bytes, ms) / 1024);
-	printf("rcpt      %8.1f good/s   %6.1f unknown/s\n", rate(n->recipients, b->recipients, ms), rate(n->recipients_unknown, b->recipients_unknown, ms));
-	printf("queue     %8llu messages %6llu recipients %5llu out  %5llu held\n", (unsigned long long)n->messages, (unsigned long long)n->waiting, (unsigned long long)n->out,
-	       (unsigned long long)n->held);
-	printf("out       %8.1f in/s     %6.1f done/s  %8.1f later/s  %8.1f failed/s\n", rate(n->queued, b->queued, ms), rate(n->done, b->done, ms), rate(n->later, b->later, ms),
-	       rate(n->failed, b->failed, ms));
-	printf("reports   %8llu sent     %6llu withheld  %6llu dead letters\n\n", (unsigned long long)n->reports, (unsigned long long)n->withheld, (unsigned long long)n->dead);
-	for (size_t i = 0; i < p->alert_count && rows_left > 1; i++, rows_left--)
-		printf("alert: %s\n", p->alerts[i]);
-	if (p->place_count && rows_left > 1)
-		printf("%-48s %7s %7s %7s %9s\n", "destination", "jobs", "running", "window", "rests ms");
-	for (size_t i = 0; i < p->place_count && i + 2 < rows_left; i++)
-		printf("%-48s %7llu %7llu %7llu %9llu\n", p->places[i].name, (unsigned long long)p->places[i].jobs, (unsigned long long)p->places[i].running,
-		       (unsigned long long)p->places[i].window, (unsigned long long)p->places[i].rest_ms);
-	fflush(stdout);
+	buf_addf(out, "sessions  %8llu open   %8.1f new/s  %8.1f sent away/s\n", (unsigned long long)n->open_sessions, rate(n->sessions, b->sessions, ms),
+	         rate(n->sessions_refused, b->sessions_refused, ms));
+	buf_addf(out, "in        %8.1f taken/s  %6.1f later/s  %8.1f refused/s  %8.1f KiB/s\n", rate(n->taken, b->taken, ms), rate(n->deferred, b->deferred, ms),
+	         rate(n->refused, b->refused, ms), rate(n->bytes, b->bytes, ms) / 1024);
+	buf_addf(out, "rcpt      %8.1f good/s   %6.1f unknown/s\n", rate(n->recipients, b->recipients, ms), rate(n->recipients_unknown, b->recipients_unknown, ms));
+	buf_addf(out, "queue     %8llu messages %6llu recipients %5llu out  %5llu held\n", (unsigned long long)n->messages, (unsigned long long)n->waiting, (unsigned long long)n->out,
+	         (unsigned long long)n->held);
+	buf_addf(out, "out       %8.1f in/s     %6.1f done/s  %8.1f later/s  %8.1f failed/s\n", rate(n->queued, b->queued, ms), rate(n->done, b->done, ms), rate(n->later, b->later, ms),
+	         rate(n->failed, b->failed, ms));
+	buf_addf(out, "reports   %8llu sent     %6llu withheld  %6llu dead letters\n\n", (unsigned long long)n->reports, (unsigned long long)n->withheld, (unsigned long long)n->dead);
 }
 
-static size_t terminal_rows(void)
+static int by_jobs(const void *left, const void *right)
 {
-	struct winsize size;
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row ? size.ws_row : DEFAULT_ROWS;
+	const struct place *l = left, *r = right;
+	return l->jobs > r->jobs ? -1 : l->jobs < r->jobs ? 1 : strcmp(l->name, r->name);
 }
 
-static void show_json(const struct picture *p, const struct picture *before)
+/* How many bytes of a name fit, no character cut. */
+static int fit(const char *name, int width)
+{
+	int n = (int)strnlen(name, (size_t)width + 1);
+	if (n <= width)
+		return n;
+	for (n = width; n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80;)
+		n--;
+	return n;
+}
+
+/* Those with the most to do come first; how many there is no room for is told. */
+static void add_places(struct buf *out, struct picture *p, size_t rows_left, size_t columns)
+{
+	bool plain = columns == PLAIN_COLUMNS; /* names stand whole there */
+	int width = plain ? PLAIN_NAME : columns < NUMBER_COLUMNS + LEAST_NAME ? LEAST_NAME : columns < NUMBER_COLUMNS + NAME_BYTES ? (int)columns - NUMBER_COLUMNS : NAME_BYTES;
+	size_t shown = p->place_count;
+	if (!p->place_total || rows_left < 2)
+		return;
+	qsort(p->places, p->place_count, sizeof *p->places, by_jobs);
+	if (1 + p->place_total > rows_left)
+		shown = rows_left - 2 < shown ? rows_left - 2 : shown;
+	buf_addf(out, "%-*s %7s %7s %7s %9s\n", width, "destination", "jobs", "running", "window", "rests ms");
+	for (size_t i = 0; i < shown; i++)
+		buf_addf(out, "%-*.*s %7llu %7llu %7llu %9llu\n", width, plain ? NAME_BYTES : fit(p->places[i].name, width), p->places[i].name, (unsigned long long)p->places[i].jobs, (unsigned long long)p->places[i].running,
+		         (unsigned long long)p->places[i].window, (unsigned long long)p->places[i].rest_ms);
+	if (shown < p->place_total)
+		buf_addf(out, "and %zu more\n", p->place_total - shown);
+}
+
+static void show(struct buf *out, struct picture *p, const struct picture *before, size_t rows, size_t columns)
+{
+	uint64_t days = p->uptime_s / DAY_S, s = p->uptime_s % DAY_S;
+	size_t rows_left = rows > HEAD_LINES ? rows - HEAD_LINES : 0;
+	buf_addf(out, "porter  up %llu d %02u:%02u:%02u  %zu processes  %llu restarts  maps generation %llu\n\n", (unsigned long long)days, (unsigned)(s / 3600), (unsigned)(s / 60 % 60),
+	         (unsigned)(s % 60), p->processes, (unsigned long long)p->restarts, (unsigned long long)p->maps);
+	add_counts(out, &p->counts, &before->counts, p->at_ms - before->at_ms);
+	for (size_t i = 0; i < p->alert_count && rows_left > 0; i++, rows_left--)
+		buf_addf(out, "alert: %s\n", p->alerts[i]);
+	add_places(out, p, rows_left, columns);
+}
+
+static void show_json(struct buf *out, const struct picture *p, const struct picture *before)
 {
 	uint64_t ms = p->at_ms - before->at_ms;
-	printf("{\"ms\":%llu", (unsigned long long)ms);
-	for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
-		uint64_t now = *(const uint64_t *)((const char *)&p->counts + rows[k].at), then = *(const uint64_t *)((const char *)&before->counts + rows[k].at);
-		printf(",\"%s.%s\":{\"now\":%llu,\"per_second\":%.1f}", rows[k].role, rows[k].name, (unsigned long long)now, rate(now, then, ms));
+	buf_addf(out, "{\"ms\":%llu,\"uptime_s\":%llu,\"processes\":%zu,\"restarts\":%llu,\"maps\":%llu", (unsigned long long)ms, (unsigned long long)p->uptime_s, p->processes,
+	         (unsigned long long)p->restarts, (unsigned long long)p->maps);
+	for (size_t k = 0; k < sizeof told / sizeof *told; k++) {
+		uint64_t now = *(const uint64_t *)((const char *)&p->counts + told[k].at), then = *(const uint64_t *)((const char *)&before->counts + told[k].at);
+		buf_addf(out, ",\"%s.%s\":{\"now\":%llu,\"per_second\":%.1f}", told[k].role, told[k].name, (unsigned long long)now, rate(now, then, ms));
 	}
-	puts("}");
-	fflush(stdout);
+	buf_addf(out, ",\"destinations\":%zu}\n", p->place_total);
+}
+
+/* -- the command ---------------------------------------------------------------------------------------------------------------------------- */
+
+struct top {
+	struct ctl *c;
+	struct screen screen;
+	bool live, measured;             /* measured: there are two pictures */
+	struct picture now, before;
+};
+
+static void draw(struct top *t)
+{
+	struct buf out = BUF_INIT(1 << 20);
+	if (t->c->json)
+		show_json(&out, &t->now, &t->before);
+	else if (t->live)
+		show(&out, &t->now, &t->before, t->screen.rows - 1, t->screen.columns);
+	else
+		show(&out, &t->now, &t->before, PLAIN_ROWS, PLAIN_COLUMNS);
+	if (t->live)
+		screen_draw(&t->screen, buf_slice(&out));
+	else
+		ctl_print(buf_slice(&out)), fflush(stdout);
+	buf_free(&out);
+}
+
+/* False: somebody wants to leave. */
+static bool pass(struct top *t, uint64_t ms)
+{
+	uint64_t until = clock_mono_ms() + ms;
+	if (!t->live) {
+		nanosleep(&(struct timespec){ (time_t)(ms / 1000), 0 }, NULL);
+		return true;
+	}
+	for (uint64_t now = until - ms; now < until; now = clock_mono_ms()) {
+		enum screen_event e = screen_wait(&t->screen, until - now);
+		if (e == SCREEN_QUIT)
+			return false;
+		if (e == SCREEN_CHANGED && t->measured)
+			draw(t);
+	}
+	return true;
+}
+
+/* The first rates come after a second, however seldom the next ones. */
+static int watch(struct top *t, uint64_t seconds, uint64_t count)
+{
+	int code = look(t->c, &t->now);
+	for (uint64_t i = 0; !code && (!count || i < count) && pass(t, 1000 * (i || !t->live ? seconds : 1)); i++) {
+		t->before = t->now;
+		code = look(t->c, &t->now);
+		t->measured = true;
+		if (!code)
+			draw(t);
+	}
+	return code;
 }
 
 static int run_top(struct ctl *c, int argc, char **argv)
 {
-	static struct picture now, before;
+	static struct top t;
 	const char *every = ctl_value(&argc, argv, "--every"), *times = ctl_value(&argc, argv, "--times");
 	uint64_t seconds = 1, count = 0;
-	if (argc || (every && (!scan_uint_all(slice_of(every), 3600, &seconds) || !seconds)) || (times && !scan_uint_all(slice_of(times), UINT32_MAX, &count)))
+	if (argc || (every && (!scan_uint_all(slice_of(every), 3600, &seconds) || !seconds)) || (times && (!scan_uint_all(slice_of(times), UINT32_MAX, &count) || !count)))
 		return ctl_fail(CTL_USAGE, "top [--every SECONDS] [--times N] [--json]");
-	bool screen = isatty(STDOUT_FILENO) && !c->json;
-	if (!screen && !times)
-		count = 1;
 	if (!ctl_settings_to_ask(c))
 		return CTL_CONFIG;
-	int code = look(c, &before);
-	for (uint64_t i = 0; !code && (!count || i < count); i++) {
-		nanosleep(&(struct timespec){ (time_t)seconds, 0 }, NULL);
-		code = look(c, &now);
-		if (code)
-			break;
-		size_t height = screen ? terminal_rows() : 1000;
-		if (screen)
-			fputs("\033[H\033[J", stdout);
-		if (c->json)
-			show_json(&now, &before);
-		else
-			show(&now, &before, height > HEAD_ROWS ? height - HEAD_ROWS : 0);
-		before = now;
-	}
+	t.c = c;
+	t.live = !c->json && screen_begin(&t.screen);
+	int code = watch(&t, seconds, t.live || times ? count : 1);
+	if (t.live)
+		screen_end(&t.screen);
 	return code;
 }
 
