@@ -67,6 +67,7 @@ def tags(p, turn):
     p.stop()
     turn(440 * DAY)
     again(p, turn)
+    check('the queue marks what the clock says', (p.spool / 'clock').stat().st_mtime > time.time() + 439 * DAY)
     check('also by processes that never saw it set', p.wait_log(r'queue was away for \d+ s') and report() == 451)
     goes_on(p, 'asleep@far.test', 'which end nothing by it, either')
     check('and tell nobody', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
