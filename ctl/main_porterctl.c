@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "ctl/ctl.h"
 
-enum { WIDTH = 120, INDENT = 6 };
+enum { WIDTH = 100, INDENT = 6, NAMES = 18 };
 
 static size_t words_of(const char *name)
 {
@@ -45,17 +45,17 @@ static const struct ctl_command *find(int argc, char **argv)
 	return best;
 }
 
-/* A paragraph in lines of at most WIDTH columns; column: where the first word would stand, 0 at the left edge. */
-static void print_wrapped(const char *text, size_t n, size_t column)
+/* Words in lines of at most WIDTH columns, the further ones behind so many blanks; column: where the first word would stand, 0 at the left edge. */
+static void print_wrapped(const char *text, size_t n, size_t column, int indent)
 {
 	if (!column)
-		column = (size_t)printf("%*s", INDENT, "");
+		column = (size_t)printf("%*s", indent, "");
 	for (bool first = true; n; first = false) {
 		size_t word = 0;
 		while (word < n && text[word] != ' ')
 			word++;
 		if (column + 1 + word > WIDTH)
-			column = (size_t)printf("\n%*s", INDENT, "") - 1;
+			column = (size_t)printf("\n%*s", indent, "") - 1;
 		else if (!first)
 			column += (size_t)printf(" ");
 		column += (size_t)printf("%.*s", (int)word, text);
@@ -65,42 +65,69 @@ static void print_wrapped(const char *text, size_t n, size_t column)
 	putchar('\n');
 }
 
-static size_t paragraph(const char *text)
+static size_t up_to(const char *text, const char *mark)
 {
-	const char *end = strstr(text, "\n\n");
+	const char *end = strstr(text, mark);
 	return end ? (size_t)(end - text) : strlen(text);
 }
 
-/* One command, whole; in the list of all a command is two lines. */
-static void print_command(const struct ctl_command *row)
+/* Its first, up to a full stop; "..." is none. */
+static size_t sentence_of(const char *text)
+{
+	size_t n = up_to(text, "\n\n"), at = 0;
+	while (at < n && (strncmp(text + at, ". ", 2) != 0 || text[at - 1] == '.'))
+		at++;
+	return at < n ? at + 1 : n;
+}
+
+/* In the list of all commands: what it is for. */
+static void print_short(const struct ctl_command *row)
+{
+	int column = printf("  %-*s ", NAMES, row->name);
+	print_wrapped(row->sentence, sentence_of(row->sentence), (size_t)column, NAMES + 3);
+}
+
+/* Its options and what it does; of one that was asked for by its whole name, all paragraphs. */
+static void print_command(const struct ctl_command *row, bool whole)
 {
 	const char *text = row->sentence;
-	print_wrapped(row->usage, strlen(row->usage), (size_t)printf("  %s ", row->name));
-	for (size_t n; *text; text += n + (text[n] ? 2 : 0)) {
-		n = paragraph(text);
+	print_wrapped(row->usage, strlen(row->usage), (size_t)printf("  %s ", row->name), INDENT);
+	for (size_t n; *text && (whole || text == row->sentence); text += n + (text[n] ? 2 : 0)) {
+		n = up_to(text, "\n\n");
 		if (text != row->sentence)
 			putchar('\n');
-		print_wrapped(text, n, 0);
+		print_wrapped(text, n, 0, INDENT);
 	}
 }
 
-static int help(const char *family)
+/* name: the first words of the commands that are asked for; NULL: all. */
+static int help(const char *name)
 {
+	size_t n = name ? strlen(name) : 0;
 	bool any = false;
-	if (!family)
-		puts("usage: porterctl [-c DIR] [--json] [--yes] COMMAND ...\n");
+	if (!name)
+		puts("usage: porterctl [-c DIR] [--json] [--yes] COMMAND ...\n       porterctl help COMMAND tells its options, or those of all commands that begin so\n");
 	for (size_t t = 0; ctl_tables[t]; t++)
 		for (const struct ctl_command *row = ctl_tables[t]; row->name; row++) {
-			size_t n = family ? strlen(family) : 0;
-			if (family && (strncmp(row->name, family, n) != 0 || (row->name[n] && row->name[n] != ' ')))
+			if (name && (strncmp(row->name, name, n) != 0 || (row->name[n] && row->name[n] != ' ')))
 				continue;
 			any = true;
-			if (family && strcmp(family, row->name) == 0)
-				print_command(row);
+			if (name)
+				print_command(row, !row->name[n]);
 			else
-				printf("  %s %s\n      %.*s\n", row->name, row->usage, (int)paragraph(row->sentence), row->sentence);
+				print_short(row);
 		}
-	return any ? 0 : ctl_fail(CTL_USAGE, "there is no command %s; porterctl help lists them", family);
+	return any ? 0 : ctl_fail(CTL_USAGE, "there is no command %s; porterctl help lists them", name);
+}
+
+/* Of several words, as they were typed. */
+static int help_of(int argc, char **argv)
+{
+	char name[100] = "";
+	size_t n = 0;
+	for (int i = 0; i < argc && n < sizeof name; i++)
+		n += (size_t)snprintf(name + n, sizeof name - n, "%s%s", i ? " " : "", argv[i]);
+	return help(argc ? name : NULL);
 }
 
 /* For roff: a backslash or a hyphen is written with a backslash, a line does not begin with a dot. */
@@ -151,10 +178,12 @@ int main(int argc, char **argv)
 	c.json = ctl_flag(&argc, argv, "--json");
 	c.yes = ctl_flag(&argc, argv, "--yes");
 	if (!argc || strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0)
-		return argc > 1 && strcmp(argv[1], "--man") == 0 ? man_page() : help(argc > 1 ? argv[1] : NULL);
+		return argc > 1 && strcmp(argv[1], "--man") == 0 ? man_page() : help_of(argc - (argc > 0), argv + 1);
 	const struct ctl_command *command = find(argc, argv);
-	if (!command)
-		return help(argv[0]) ? CTL_USAGE : CTL_USAGE;
+	if (!command) {
+		help(argv[0]);
+		return CTL_USAGE;
+	}
 	c.directory = realpath(directory, absolute) ? absolute : (char *)(uintptr_t)directory;
 	int words = (int)words_of(command->name);
 	if (ctl_flag(&argc, argv, "--help"))

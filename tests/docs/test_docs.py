@@ -29,8 +29,15 @@ for must in ('porterd.8', 'porterctl.8', 'porter.conf.5', 'porter-maps.5'):
     check(f'there is {must}', must in pages)
 
 # -- commands ----------------------------------------------------------------------------------------------------------------------
-listed = re.findall(r'^  (\S.*)\n      (\S.*)$', out(ctl, 'help').stdout, re.M)
-check('porterctl help tells every command with a sentence', len(listed) >= 10 and all(s.rstrip().endswith('.') for _, s in listed), [c for c, s in listed if not s.rstrip().endswith('.')])
+text = out(ctl, 'help').stdout
+listed = dict((name.strip(), ' '.join(rest.split())) for name, rest in re.findall(r'^  (\S.{17}) (\S.*(?:\n {21}\S.*)*)$', text, re.M))
+paged = set(re.findall(r'^\\fB(.*?)\\fP', pages['porterctl.8'], re.M))
+check('porterctl help tells every command with a sentence', len(listed) >= 10 and set(listed) == paged and all(s.endswith('.') for s in listed.values()),
+      (paged ^ set(listed), [c for c, s in listed.items() if not s.endswith('.')]))
+check('and fits a terminal', max(map(len, text.splitlines())) <= 100 and len(text.splitlines()) < 150, len(text.splitlines()))
+for name in sorted(listed):
+    family, whole = out(ctl, 'help', name.split()[0]).stdout, out(ctl, 'help', *name.split()).stdout
+    check(f'porterctl help {name} tells its options', whole.startswith(f'  {name} ') and f'  {name} ' in family and listed[name][:40].split(' [')[0] in ' '.join(whole.split()), whole)
 r = out(ctl, 'no-such-command')
 check('an unknown command says where the commands are listed', r.returncode == 64 and 'help' in r.stderr, r.stderr)
 r = out(ctl, '-c', '/nonexistent', 'check')
