@@ -25,7 +25,7 @@ enum { CTL_USAGE = 64, CTL_DATA = 65, CTL_NO_INPUT = 66, CTL_UNAVAILABLE = 69, C
 struct ctl_command {
 	const char *name;         /* "queue list" */
 	const char *usage;        /* behind the name: "[--json] ADDRESS" */
-	const char *sentence;     /* for help and porterctl(8); what follows an empty line, in paragraphs, is left out of the list of all commands */
+	const char *sentence;     /* for help and porterctl(8): its first sentence stands in the list of all commands, further paragraphs only where this one is asked for */
 	int (*run)(struct ctl *c, int argc, char **argv); /* argv without the name's words; returns the exit code */
 };
 /* Tables end with a row whose name is NULL. */

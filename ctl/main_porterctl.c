@@ -45,15 +45,26 @@ static const struct ctl_command *find(int argc, char **argv)
 	return best;
 }
 
+/* Up to a blank; what stands in brackets is one word, if it fits a line. */
+static size_t word_at(const char *text, size_t n)
+{
+	size_t end = 0;
+	for (int depth = 0; end < n && (depth > 0 || text[end] != ' '); end++)
+		depth += (text[end] == '[') - (text[end] == ']');
+	if (end <= WIDTH - INDENT)
+		return end;
+	for (end = 0; end < n && text[end] != ' ';)
+		end++;
+	return end;
+}
+
 /* Words in lines of at most WIDTH columns, the further ones behind so many blanks; column: where the first word would stand, 0 at the left edge. */
 static void print_wrapped(const char *text, size_t n, size_t column, int indent)
 {
 	if (!column)
 		column = (size_t)printf("%*s", indent, "");
 	for (bool first = true; n; first = false) {
-		size_t word = 0;
-		while (word < n && text[word] != ' ')
-			word++;
+		size_t word = word_at(text, n);
 		if (column + 1 + word > WIDTH)
 			column = (size_t)printf("\n%*s", indent, "") - 1;
 		else if (!first)
