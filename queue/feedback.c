@@ -104,7 +104,7 @@ static DB *open_file(const char *path)
 	return NULL;
 }
 
-/* How many rows there are: each is looked at, once for a start, in the loop. */
+/* How many rows there are: each is looked at, once for a start. */
 static int count_rows(DB *db, uint64_t *rows)
 {
 	DBC *cursor = NULL;

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/dmarc_report.h"
 #include "base/slice.h"
+#include "base/unique.h"
 
 /* What DMARC found, gathered for the domains that ask for it (RFC 9990): smtpd tells each message, the queue counts equal ones in a Berkeley DB and mails a
  * day's aggregate reports when the day (UTC) is over. The destinations were checked by smtpd (RFC 9990, 4). Failure reports are not sent.
@@ -22,7 +23,7 @@ int feedback_get(struct slice payload, struct dmarc_report_row *row, struct feed
 
 /* -- the store ---------------------------------------------------------------------------------------------------------------- */
 
-/* The rows, in one file. What a crash loses is statistics of minutes, so nothing is synced by force; a damaged file is begun anew. */
+/* The rows, in one file, for one thread at a time. It is synced once a minute, so what a crash loses is statistics of that; a damaged file is begun anew. Opening it looks at each row. */
 struct feedback_store;
 struct feedback_store *feedback_store_open(struct slice path); /* NULL: it can't be opened */
 void feedback_store_close(struct feedback_store *s);           /* NULL is fine */
@@ -43,16 +44,40 @@ enum { FEEDBACK_MAX_XML = 8 << 20 };
 int feedback_store_take(struct feedback_store *s, int64_t until_day, struct feedback_batch *b);
 int feedback_store_sync(struct feedback_store *s);
 
-/* -- the reports -------------------------------------------------------------------------------------------------------------- */
+/* -- one report --------------------------------------------------------------------------------------------------------------- */
+
+/* Who we are. */
+struct feedback_house {
+	struct slice name, postmaster;
+};
+/* The same report as a mail for each destination. */
+struct feedback_mail {
+	struct unique id;
+	char *to;
+	struct buf text;
+};
+struct feedback_made {
+	char *domain;
+	uint64_t messages;
+	struct feedback_mail mails[FEEDBACK_MAX_URIS];
+	size_t count;
+	int error;
+};
+int feedback_report_make(const struct feedback_house *h, const struct feedback_batch *b, struct feedback_made *out); /* 0, or -errno: no mails, what there was is told all the same */
+void feedback_made_free(struct feedback_made *m);
+
+/* -- all of them, in the queue (feedback_turn.c) -------------------------------------------------------------------------------- */
 
 struct queue;
 struct ipc_message;
 struct peer;
+void feedback_begin(struct queue *q);                    /* at start; the store is opened by a worker */
 int feedback_message(struct peer *p, struct ipc_message *m);
-/* Once a minute: begins to send what is of yesterday or older, a report each turn of the loop. */
-void feedback_send_due(struct queue *q);
-/* What was gathered until now, at most FEEDBACK_MAX_AT_ONCE reports; returns how many were posted. */
+/* Once a minute: what was counted is made durable; what is of yesterday or older begins to be sent. */
+void feedback_on_minute(struct queue *q);
+/* What was gathered until now, at most FEEDBACK_MAX_AT_ONCE reports; answered, with their number, when they lie in the queue. HOUSE_LATER. */
 enum { FEEDBACK_MAX_AT_ONCE = 100 };
-unsigned feedback_send_now(struct queue *q);
+int feedback_send_now(struct queue *q, uint64_t question);
+void feedback_stop(struct queue *q);                     /* before the workers end */
 void feedback_free(struct queue *q);
 #endif

@@ -219,6 +219,7 @@ int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **ou
 	dead_letter_start(q);
 	queue_find_postmaster(q);
 	drop_prepare(q);
+	feedback_begin(q);
 	queue_look_at_disk(q);
 	q->looked.clock_doubt = !clock_watch_believes(&q->clock);
 	q->state = q->told_state = q->looked;
@@ -249,15 +250,16 @@ void queue_free(struct queue *q)
 	q->draining = true;
 	q->setup.on_idle = NULL;
 	rolls_stop(q);
+	feedback_stop(q);
 	atomic_store(&q->scan_ends, true);
 	worker_free(q->scanner);
 	worker_free(q->files);
 	queue_save_gate(q);
-	feedback_free(q);
 	if (q->ledger)
 		ledger_close(q->ledger);
 	if (q->spool)
 		spool_close(q->spool);
+	feedback_free(q);
 	loop_timer_free(q->timer);
 	loop_timer_free(q->second);
 	attempt_forget_all(q);

@@ -220,9 +220,7 @@ int queue_question(struct queue *q, uint64_t question, const struct slice *words
 		dead_letter_digest(q);
 		return 0;
 	}
-	if (count == 1 && slice_eq(words[0], SLICE("send-reports"))) {
-		buf_addf(answer, "{\"reports\":%u}\n", feedback_send_now(q));
-		return 0;
-	}
+	if (count == 1 && slice_eq(words[0], SLICE("send-reports")))
+		return feedback_send_now(q, question);
 	return -ENOSYS;
 }

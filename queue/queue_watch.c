@@ -188,7 +188,7 @@ void queue_on_second(void *arg)
 		drop_scan(q);
 		vacation_look(q);
 		dead_letter_daily(q);
-		feedback_send_due(q);
+		feedback_on_minute(q);
 	}
 	if (q->looking)
 		return;

@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from dns import Dns
 from porter import BUILD, TOP, Porter, check, finish, skip
 from sink import Sink
+from traced import Watched
 
 ZONE = {
     'report.test': {'TXT': ['v=spf1 ip4:127.0.0.1 -all']},
@@ -69,6 +70,8 @@ def valid(p, reports):
 def main():
     sink = Sink()
     with Dns(ZONE) as d, Porter('reports', settings={'dns-resolvers': d.resolver, 'evidence': 'yes'}, maps={'routes': f'* [127.0.0.1]:{sink.port}'}) as p:
+        p.wait_log('queue-scanned')
+        watched = Watched(p.roles()['queue'][0], p.dir / 'loop.strace')
         codes = [p.send(mail('report.test'), sender='ann@report.test') for _ in range(3)] + [p.send(mail('report.test'), sender='ann@other.test') for _ in range(2)]
         codes += [p.send(mail('silent.test'), sender='ann@silent.test')]
         check('mail that passes is taken, mail that fails refused', codes == [250, 250, 250, 550, 550, 250], codes)
@@ -96,6 +99,11 @@ def main():
         valid(p, [m.content for m in sink.messages])
         check('the file has the name that the RFC wants', all(re.search(rb'filename="mx\.example\.test!report\.test!\d+!\d+\.xml\.gz"', m.content) for m in sink.messages))
         out = p.ctl('auth', 'send-reports')
+        if watched.good:
+            calls = watched.end()
+            check('counting, writing, packing and storing them is no work of the queue\'s loop: its thread touched no file', not calls, calls)
+        else:
+            skip('the loop of the queue is watched', 'strace could not attach')
         check('nothing is sent twice', json.loads(out.stdout)['reports'] == 0, out.stdout)
 
         def ids():
