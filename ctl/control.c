@@ -27,7 +27,7 @@ struct asker {
 	uint64_t id;
 	unsigned waiting;             /* children whose answers are missing */
 	void (*gathered)(struct asker *a); /* when none is */
-	bool json, verifying;         /* verifying: the answer waits for the verifier of new maps */
+	bool verifying;               /* the answer waits for the verifier of new maps */
 	bool busy;                    /* a question is open */
 	struct buf parts;             /* what they said, as JSON members */
 	struct asker *next;
@@ -103,41 +103,30 @@ static void out_of_patience(void *arg)
 
 /* Status ---------------------------------------------------------------------------------------------------------------------------- */
 
-static void add_child(struct buf *out, const struct child *c, struct slice said, bool json)
+static void add_child(struct buf *out, const struct child *c, struct slice said)
 {
 	uint64_t up = (clock_mono_ms() - c->started_ms) / 1000;
-	if (json)
-		buf_addf(out, "%s{\"role\":\"%s\",\"index\":%u,\"pid\":%d,\"uptime_s\":%llu,\"restarts\":%u,\"draining\":%s,\"status\":%.*s}", out->n ? "," : "", c->role->name, c->index,
-		         (int)c->pid, (unsigned long long)up, c->restarts, c->draining ? "true" : "false", SLICE_FMT(said.n ? said : SLICE("null")));
-	else
-		buf_addf(out, "%-9s %u  pid %-7d up %-8llu restarts %-3u %.*s\n", c->role->name, c->index, (int)c->pid, (unsigned long long)up, c->restarts, SLICE_FMT(said));
+	buf_addf(out, "%s{\"role\":\"%s\",\"index\":%u,\"pid\":%d,\"uptime_s\":%llu,\"restarts\":%u,\"draining\":%s,\"status\":%.*s}", out->n ? "," : "", c->role->name, c->index,
+	         (int)c->pid, (unsigned long long)up, c->restarts, c->draining ? "true" : "false", SLICE_FMT(said.n ? said : SLICE("null")));
 }
 
-static void add_alerts(struct buf *out, const struct parent *p, bool json)
+static void add_alerts(struct buf *out, const struct parent *p)
 {
 	for (size_t i = 0; i < p->alert_count; i++) {
 		const struct alert *a = &p->alerts[i];
-		if (json) {
-			buf_addf(out, "%s{\"at\":%lld,\"count\":%llu,\"text\":", i ? "," : "", (long long)a->at_s, (unsigned long long)a->count);
-			text_add_json(out, slice_of(a->text));
-			buf_add_cstr(out, "}");
-		} else {
-			buf_addf(out, "alert: %s (%llu times)\n", a->text, (unsigned long long)a->count);
-		}
+		buf_addf(out, "%s{\"at\":%lld,\"count\":%llu,\"text\":", i ? "," : "", (long long)a->at_s, (unsigned long long)a->count);
+		text_add_json(out, slice_of(a->text));
+		buf_add_cstr(out, "}");
 	}
 }
 
 /* Joe-job: somebody forges our addresses, and the bounces come here. */
-static void add_rise(struct buf *out, const struct parent *p, bool json)
+static void add_rise(struct buf *out, const struct parent *p)
 {
 	struct attack_rise r;
 	attacks_rise(p->attacks, clock_wall_s(), &r);
 	unsigned long long now = r.now, usual = r.usual_tenths;
-	if (json)
-		buf_addf(out, ",\"joe_job\":{\"rising\":%s,\"last_hour\":%llu,\"usual\":%llu.%llu}", r.rising ? "true" : "false", now, usual / 10, usual % 10);
-	else if (r.rising)
-		buf_addf(out, "joe-job: %llu bounces of mail that was never sent here were refused in the last hour (usually %llu.%llu): our addresses are forged\n", now, usual / 10,
-		         usual % 10);
+	buf_addf(out, ",\"joe_job\":{\"rising\":%s,\"last_hour\":%llu,\"usual\":%llu.%llu}", r.rising ? "true" : "false", now, usual / 10, usual % 10);
 }
 
 static void end_status(struct asker *a)
@@ -145,18 +134,11 @@ static void end_status(struct asker *a)
 	struct parent *p = a->control->parent;
 	struct buf out = BUF_INIT(ANSWER_MAX);
 	uint64_t up = (clock_mono_ms() - p->started_ms) / 1000;
-	if (a->json) {
-		buf_addf(&out, "{\"pid\":%d,\"uptime_s\":%llu,\"maps\":%llu,\"alerts\":[", (int)getpid(), (unsigned long long)up, (unsigned long long)p->generation);
-		add_alerts(&out, p, true);
-		buf_add_cstr(&out, "]");
-		add_rise(&out, p, true);
-		buf_addf(&out, ",\"processes\":[%.*s]}\n", SLICE_FMT(buf_slice(&a->parts)));
-	} else {
-		buf_addf(&out, "porterd pid %d, up %llu s, maps generation %llu\n", (int)getpid(), (unsigned long long)up, (unsigned long long)p->generation);
-		buf_add(&out, buf_slice(&a->parts));
-		add_alerts(&out, p, false);
-		add_rise(&out, p, false);
-	}
+	buf_addf(&out, "{\"pid\":%d,\"uptime_s\":%llu,\"maps\":%llu,\"alerts\":[", (int)getpid(), (unsigned long long)up, (unsigned long long)p->generation);
+	add_alerts(&out, p);
+	buf_add_cstr(&out, "]");
+	add_rise(&out, p);
+	buf_addf(&out, ",\"processes\":[%.*s]}\n", SLICE_FMT(buf_slice(&a->parts)));
 	answer(a, 0, buf_slice(&out));
 	buf_free(&out);
 }
@@ -164,13 +146,12 @@ static void end_status(struct asker *a)
 static void on_child_status(void *arg, struct child *c, int code, struct slice text)
 {
 	struct asker *a = arg;
-	add_child(&a->parts, c, code == 0 ? text : SLICE_NONE, a->json);
+	add_child(&a->parts, c, code == 0 ? text : SLICE_NONE);
 	gathered_one(a);
 }
 
-static void begin_status(struct asker *a, bool json)
+static void begin_status(struct asker *a)
 {
-	a->json = json;
 	buf_clear(&a->parts);
 	gather(a, SLICE("status"), on_child_status, end_status);
 }
@@ -260,7 +241,7 @@ static void ask_parent(struct asker *a, const struct slice *words, size_t count)
 	struct parent *p = a->control->parent;
 	struct buf text = BUF_INIT(ANSWER_MAX);
 	if (slice_eq(words[0], SLICE("status"))) {
-		begin_status(a, count > 1 && slice_eq(words[1], SLICE("--json")));
+		begin_status(a);
 	} else if (slice_eq(words[0], SLICE("maps"))) {
 		ask_maps(a);
 	} else if (slice_eq(words[0], SLICE("reload"))) {

@@ -1,4 +1,4 @@
-/* Commands about the house as a whole: compile, check, status, reload, stop, log-level, settings. */
+/* Commands about the house as a whole: compile, check, reload, stop, log-level, settings. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,13 +80,8 @@ static int run_check(struct ctl *c, int argc, char **argv)
 
 static int ask_parent(struct ctl *c, const char *word, const char *argument)
 {
-	const char *words[] = { word, argument ? argument : c->json ? "--json" : "" };
-	return ctl_settings_to_ask(c) ? ctl_ask_and_print(c, "parent", words, argument || c->json ? 2 : 1) : CTL_CONFIG;
-}
-
-static int run_status(struct ctl *c, int argc, char **argv)
-{
-	return argc ? usage_error(argv[0]) : ask_parent(c, "status", NULL);
+	const char *words[] = { word, argument };
+	return ctl_settings_to_ask(c) ? ctl_ask_and_print(c, "parent", words, argument ? 2 : 1) : CTL_CONFIG;
 }
 
 static int run_reload(struct ctl *c, int argc, char **argv)
@@ -121,7 +116,6 @@ static int run_settings(struct ctl *c, int argc, char **argv)
 const struct ctl_command ctl_house_commands[] = {
 	{ "compile", "[--no-prove]", "Compiles all maps and lets the running server switch to them, which it has when the command ends; with --no-prove only to see whether and how fast it works.", run_compile },
 	{ "check", "", "Reads porter.conf, the text maps and the file sync as they stand and tells everything that is wrong.", run_check },
-	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts, and whether bounces of mail that was never sent here rise (joe-job): twenty or more in the last hour, and more than five times the mean of an hour in the week before.", run_status },
 	{ "reload", "", "Reads porter.conf again: new processes serve, the old ones end with their last session.", run_reload },
 	{ "stop", "", "Ends the running server in order.", run_stop },
 	{ "log-level", "error|warn|info|debug", "Changes what the running server logs, until it is changed again or restarted.", run_log_level },

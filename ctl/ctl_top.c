@@ -1,5 +1,4 @@
 /* porterctl top: a live picture of the house on a terminal, made of what `status` says now and said a moment ago. */
-#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +9,11 @@
 #include "base/json.h"
 #include "base/scan.h"
 #include "base/text.h"
+#include "ctl/ctl_status.h"
 #include "ctl/screen.h"
 #include "ctl/tables.h"
 
-enum { MAX_ROLES = 64, MAX_PLACES = 500, MAX_ALERTS = 3, MAX_ANSWER = 4 << 20, NAME_BYTES = 160, HEAD_LINES = 9 };
+enum { MAX_ROLES = 64, MAX_PLACES = 500, MAX_ALERTS = 3, NAME_BYTES = 160, HEAD_LINES = 9 };
 enum { PLAIN_ROWS = 1000, PLAIN_COLUMNS = 0, PLAIN_NAME = 45, NUMBER_COLUMNS = 35, LEAST_NAME = 20, DAY_S = 86400 };
 
 struct counts {
@@ -119,21 +119,10 @@ static bool take(void *arg, struct slice path, enum json_kind kind, struct slice
 	return true;
 }
 
-/* 0, or an exit code with the reason on standard error. */
 static int look(struct ctl *c, struct picture *p)
 {
-	const char *words[] = { "status", "--json" };
-	struct buf reply = BUF_INIT(MAX_ANSWER);
-	struct arena mem = ARENA_INIT(MAX_ANSWER);
-	int code = ctl_ask(c, "parent", words, 2, &reply);
 	*p = (struct picture){ .at_ms = clock_mono_ms() };
-	if (code == 0 && json_each(buf_slice(&reply), &mem, take, p))
-		code = -EPROTO;
-	arena_free(&mem);
-	buf_free(&reply);
-	if (code == -ECONNREFUSED)
-		return ctl_fail(CTL_UNAVAILABLE, "nothing runs here; start it with: porterd -c %s", c->directory);
-	return code < 0 ? ctl_fail(CTL_TEMPFAIL, "the running porterd did not answer: %s", strerror(-code)) : code;
+	return ctl_status_each(c, take, p);
 }
 
 /* -- showing -------------------------------------------------------------------------------------------------------------------------------- */

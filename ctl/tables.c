@@ -3,6 +3,7 @@
 
 const struct ctl_command *const ctl_tables[] = {
 	ctl_house_commands,
+	ctl_status_commands,
 	ctl_send_commands,
 	ctl_trace_commands,
 	ctl_top_commands,

@@ -4,6 +4,7 @@
 
 /* One table for each ctl/ctl_*.c; a new one is declared here and listed in ctl/tables.c. */
 extern const struct ctl_command ctl_house_commands[];
+extern const struct ctl_command ctl_status_commands[];
 extern const struct ctl_command ctl_send_commands[];
 extern const struct ctl_command ctl_trace_commands[];
 extern const struct ctl_command ctl_top_commands[];
