@@ -63,7 +63,8 @@ static void add_kinds(struct buf *out, uint32_t kinds)
 
 static void add_list(struct buf *out, const char *title, const struct attack_top *rows, size_t count, const struct attack_names *names)
 {
-	buf_addf(out, "\n%s\n", title);
+	if (count)
+		buf_addf(out, "\n%s\n", title);
 	for (size_t i = 0; i < count && i < SHOWN; i++) {
 		struct slice name = names ? attack_names_of(names, rows[i].name) : SLICE("");
 		buf_addf(out, "  %9llu  %-28s ", (unsigned long long)rows[i].count, rows[i].name);
@@ -80,6 +81,10 @@ static void write_text(const struct attack_report *r, const struct attack_names 
 {
 	buf_add_cstr(out, "Attacks since ");
 	mail_date_print(out, r->since_s, 0);
+	if (!r->attempts && !attack_withheld(r)) {
+		buf_add_cstr(out, ": none\n");
+		return;
+	}
 	buf_addf(out, ": %llu attempts\n", (unsigned long long)r->attempts);
 	add_sparkline(out, r);
 	buf_addf(out, "\nReports never sent: at Postfix's default behaviour %llu messages, %llu KiB, would have gone to forged senders.\n"

@@ -19,6 +19,8 @@ with Porter('status') as p:
     old = next(r['pid'] for r in rows if r['role'] == 'login')
     os.kill(old, signal.SIGKILL)
     check('a process that came back is told as such', p.wait(lambda: re.search(r'login 0, pid \d+, up .*restarted 1 times', p.ctl('status').stdout)), p.ctl('status').stdout)
+    text = p.ctl('attacks').stdout
+    check('porterctl attacks says that there were none, and no more', re.fullmatch(r'Attacks since [^\n]*: none\n', text), text)
     check('an argument is an error', p.ctl('status', 'all').returncode == 64)
     p.stop()
     r = p.ctl('status')
