@@ -22,6 +22,7 @@ enum { MAX_WAITING = 256 << 20, MAX_PUT_MEMORY = 16 << 20, MAX_STATUS = 8 << 10 
 struct part {
 	struct spool_put put;            /* first */
 	struct putting *whole;
+	struct spool_gone gone;
 	bool published;
 };
 
@@ -209,7 +210,7 @@ static void take_published(struct queue *q, const struct part *part)
 	sent_note(q, e);
 }
 
-static void all_published(struct putting *w)
+static void put_over(struct putting *w)
 {
 	struct intake *t = w->intake;
 	struct peer *p = t->peer;
@@ -219,14 +220,38 @@ static void all_published(struct putting *w)
 		flight_mark(q->setup.flight, w->put.tickets);
 	for (size_t i = 0; i < w->put.envelope_count && w->error == 0; i++)
 		take_published(q, &w->parts[i]);
-	for (size_t i = 0; i < w->put.envelope_count && w->error; i++) /* all or nothing */
-		if (w->parts[i].published)
-			spool_remove(q->spool, w->parts[i].put.where, w->put.envelopes[i].id);
 	answer_put(w, w->error);
 	free_putting(w);
 	reclaim_arrived(p, first);
 	end_intake(t);
 	queue_wake(q);
+}
+
+static void taken_back(struct spool_gone *g)
+{
+	struct part *part = (struct part *)((char *)g - offsetof(struct part, gone));
+	if (--part->whole->waiting == 0)
+		put_over(part->whole);
+}
+
+/* All or nothing: what stands there already goes again, before anybody is told. */
+static void all_published(struct putting *w)
+{
+	struct spool *spool = w->intake->peer->queue->spool;
+	for (size_t i = 0; i < w->put.envelope_count && w->error; i++)
+		w->waiting += w->parts[i].published;
+	if (!w->waiting) {
+		put_over(w);
+		return;
+	}
+	for (size_t i = 0; i < w->put.envelope_count; i++) {
+		struct part *part = &w->parts[i];
+		if (!part->published)
+			continue;
+		part->gone.done = taken_back;
+		memcpy(part->gone.id, w->put.envelopes[i].id.p, w->put.envelopes[i].id.n);
+		spool_forget(spool, &part->gone, part->put.where);
+	}
 }
 
 static void publish_all(struct putting *w);

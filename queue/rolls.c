@@ -38,6 +38,13 @@ struct turn {
 	struct buf text;
 };
 
+/* The folders that there are, as a worker finds them. */
+struct listing {
+	struct queue *queue;
+	char names[MAX_FOLDERS][ROLL_NAME];
+	size_t count;
+};
+
 struct rolls {
 	struct folder folders[MAX_FOLDERS];
 	size_t count, at, busy, left;    /* left: turns of a pass over all that have not begun */
@@ -174,17 +181,54 @@ static void turn_over(struct turn *t)
 	start_more(q);
 }
 
-static bool add_folder(void *arg, struct slice name)
+static bool note_folder(void *arg, struct slice name)
 {
-	struct rolls *r = arg;
+	struct listing *l = arg;
+	if (name.n == ROLL_NAME && l->count < MAX_FOLDERS)
+		memcpy(l->names[l->count++], name.p, ROLL_NAME);
+	return true;
+}
+
+static void list_folders(void *arg)
+{
+	struct listing *l = arg;
+	spool_shards(l->queue->spool, note_folder, l);
+}
+
+static void add_folder(struct rolls *r, const char *name)
+{
 	size_t i = 0;
-	if (name.n != ROLL_NAME)
-		return true;
-	while (i < r->count && memcmp(r->folders[i].name, name.p, ROLL_NAME) != 0)
+	while (i < r->count && memcmp(r->folders[i].name, name, ROLL_NAME) != 0)
 		i++;
 	if (i == r->count && r->count < MAX_FOLDERS)
-		memcpy(r->folders[r->count++].name, name.p, ROLL_NAME);
-	return true;
+		memcpy(r->folders[r->count++].name, name, ROLL_NAME);
+}
+
+/* As many turns as there are then, or as a second has. */
+static void begin_turns(struct queue *q)
+{
+	struct rolls *r = q->rolls;
+	r->left = r->state == ROLLS_RUNNING && r->count > A_SECOND ? A_SECOND : r->count;
+	start_more(q);
+}
+
+static void folders_listed(void *arg)
+{
+	struct listing *l = arg;
+	struct queue *q = l->queue;
+	for (size_t i = 0; i < l->count; i++)
+		add_folder(q->rolls, l->names[i]);
+	q->rolls->busy--;
+	mem_free(l);
+	begin_turns(q);
+}
+
+static void start_listing(struct queue *q)
+{
+	struct listing *l = MEM_NEW(struct listing);
+	l->queue = q;
+	q->rolls->busy++;
+	worker_add(q->scanner, list_folders, folders_listed, l);
 }
 
 /* What the scan has not come to is not known yet, and has its older roll. */
@@ -201,21 +245,19 @@ void rolls_on_second(struct queue *q)
 	if (r->state != ROLLS_RUNNING || r->busy || !is_worth_it(q))
 		return;
 	if (r->at % MAX_FOLDERS == 0) /* folders come, and never go */
-		spool_shards(q->spool, add_folder, r);
-	r->left = r->count < A_SECOND ? r->count : A_SECOND;
-	start_more(q);
+		start_listing(q);
+	else
+		begin_turns(q);
 }
 
 bool rolls_end(struct queue *q)
 {
 	struct rolls *r = q->rolls;
 	if (r->state == ROLLS_RUNNING && is_worth_it(q)) {
-		spool_shards(q->spool, add_folder, r);
 		r->state = ROLLS_ENDING;
 		r->began_ms = clock_mono_ms();
 		r->patient_ms = r->began_ms + PATIENCE_MS;
-		r->left = r->count;
-		start_more(q);
+		start_listing(q);
 	} else if (r->state == ROLLS_RUNNING) {
 		r->state = ROLLS_ENDED;
 	}

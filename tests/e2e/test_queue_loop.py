@@ -4,7 +4,7 @@ spool. strace watches that thread alone, and each act is seen to have happened, 
 import json, os, pwd, re, smtplib, ssl, subprocess, sys, time
 from porter import BUILD, SLOW, Porter, check, finish, skip
 from sink import Sink
-from traced import Watched
+from traced import Traced, Watched
 
 USER, PASSWORD = 'alice@example.test', 'porter-demo'
 
@@ -100,11 +100,31 @@ def dead_letters(p):
     check('what is not there is not said to be dropped', r.returncode == 1, r)
 
 
+def halves(p):
+    """A list's copies are an envelope of their own: its name can't be made, that of the other can."""
+    before = set(queued(p))
+    with Traced(p.roles()['queue'][0], 'linkat', 'error=EIO:when=2:syscall=getpid') as i:
+        if not i.good:
+            return skip('half a message is taken back', 'strace could not attach')
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with smtplib.SMTP('127.0.0.1', p.submission, timeout=30 * SLOW, local_hostname='client.test') as s:
+            s.starttls(context=context)
+            s.login(USER, PASSWORD)
+            try:
+                s.sendmail(USER, ['c@later.test', 'list@example.test'], 'Subject: halves\r\n\r\nx\r\n')
+                code = 250
+            except smtplib.SMTPDataError as e:
+                code = e.smtp_code
+        left = set(queued(p)) - before
+    check('a message of which one half could not be published is refused for now, and the other half gone by then', code == 451 and not left, (code, left))
+
+
 refusing = Sink(rcpt=lambda a: '550 5.1.1 no such user here')
 later = Sink(rcpt=lambda a: '450 4.2.0 later')
 me = pwd.getpwuid(os.geteuid()).pw_name
 with Porter('queue-loop', settings={'reports': 'none', 'queue-retry-first': '1s', 'queue-retry-most': '1s'},
-            maps={'senders': f'unix:{me} {me}@example.test', 'routes': f'refused.test [127.0.0.1]:{refusing.port}\nlater.test [127.0.0.1]:{later.port}\n'}) as p:
+            maps={'senders': f'unix:{me} {me}@example.test', 'aliases': f'list@example.test d@later.test, e@later.test, owner={USER}\n', 'routes': f'refused.test [127.0.0.1]:{refusing.port}\nlater.test [127.0.0.1]:{later.port}\n'}) as p:
     p.stop()
     left = [subprocess.run([BUILD / 'sendmail', '-C', p.etc, '-i', 'alice@example.test'], input=b'Subject: left\n\nx\n', capture_output=True) for _ in range(1)]
     files = [f.read_bytes() for f in (p.spool / 'drop').iterdir()]
@@ -120,4 +140,5 @@ with Porter('queue-loop', settings={'reports': 'none', 'queue-retry-first': '1s'
     if w.good:
         calls = w.end()
         check('meanwhile the loop\'s own thread touched no file', not calls, calls)
+    halves(p)
 finish()
