@@ -112,12 +112,12 @@ class Hop:
         rcpt, end = self.send(f'good@{domain}', mark)
         self.tell(f'takes a message over IPv{family}, and has it', rcpt[0] == 250 and end and end[0] == 250 and self.waits_for(mark, 1), (rcpt, end))
         rcpt, end = self.send(f'nobody@{domain}', b'x')
-        self.tell(f'its refusal at RCPT is ours over IPv{family}', 500 <= rcpt[0] < 600 and 'nobody' in rcpt[1][0] or 'no such user' in rcpt[1][0], rcpt)
+        self.tell(f'its refusal at RCPT is ours over IPv{family}', 500 <= rcpt[0] < 600 and ('nobody' in rcpt[1][0] or 'no such user' in rcpt[1][0]), rcpt)
         mark = f'late-{self.name}-{family}-mark'.encode()
         rcpt, end = self.send(f'late@{domain}', mark, 'late@outside.test')
         wanted = (552, '5.2.2') if self.kind.lmtp else (554, '5.7.1') if self.kind is not Exim else (550, '5.7.1')
         self.tell(f'its refusal at the dot is ours over IPv{family}, code and words', rcpt[0] == 250 and end and (end[0], end[1][0].split()[1]) == wanted, (rcpt, end))
-        self.tell(f'and nobody has that message (IPv{family})', self.server.holds(mark) == 0)
+        self.tell(f'and nobody has that message (IPv{family})', self.p.wait(lambda: not self.server.holds(mark)), self.server.holds(mark))     # Postfix's cleanup removes its file behind the reply
 
     def dying(self, number):
         family, how = (4, 6)[number % 2], ('at once', 'replied')[number // 2 % 2] if ROUNDS > 2 else ('at once', 'replied')[number % 2]
