@@ -21,16 +21,23 @@ struct dns_query {
 	void *arg;
 };
 
-struct dns *dns_new(struct loop *l, const struct dns_settings *s, const char **why)
+struct dns *dns_of_source(struct loop *l, const struct dns_source *source, void *self, uint64_t timeout_ms)
 {
 	struct dns *d = MEM_NEW(struct dns);
-	d->loop = l;
-	d->timeout_ms = s->timeout_ms ? s->timeout_ms : 10000;
-	d->self = s->zone_file.n ? dns_zone_new(l, s, &d->source, why) : dns_unbound_new(l, s, &d->source, why);
-	if (d->self)
-		return d;
-	mem_free(d);
-	return NULL;
+	*d = (struct dns){ l, source, self, timeout_ms ? timeout_ms : 10000 };
+	return d;
+}
+
+struct dns *dns_new_asking(struct loop *l, uint64_t timeout_ms)
+{
+	const struct dns_source *source;
+	void *self = dns_link_new(l, &source);
+	return dns_of_source(l, source, self, timeout_ms);
+}
+
+void dns_attach(struct dns *d, int fd)
+{
+	dns_link_attach(d->self, fd);
 }
 
 void dns_free(struct dns *d)

@@ -7,7 +7,7 @@
 #include "base/loop.h"
 #include "base/slice.h"
 
-/* DNS questions by events (libunbound behind one file, its ub_fd in our loop). Answers are hostile bytes: parsed with lengths, bounded in
+/* DNS questions by events. Answers are hostile bytes: parsed with lengths, bounded in
  * number, names checked. FOUND: at least one record of the type. ABSENT: NXDOMAIN or no record of the type (see nxdomain).
  * UNSURE: servfail, time-out, bogus under DNSSEC, malformed, too many. */
 enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
@@ -39,9 +39,12 @@ struct dns_settings {
 	uint64_t timeout_ms;         /* for one question, all retries together; then UNSURE */
 };
 
-/* A source of answers. The real one, or one that reads a zone file; evaluators can't tell which. */
+/* A source of answers: libunbound in this process, one that reads a zone file, or the house's process `resolver`; evaluators can't tell which. */
 struct dns;
 struct dns *dns_new(struct loop *l, const struct dns_settings *s, const char **why);
+/* Questions wait for dns_attach, which takes fd, a channel to `resolver`; it comes again when that process was restarted. */
+struct dns *dns_new_asking(struct loop *l, uint64_t timeout_ms);
+void dns_attach(struct dns *d, int fd);
 void dns_free(struct dns *d);
 
 /* Asks. done is called exactly once, from the loop (never from inside dns_ask), unless dns_cancel comes first. The answer and what it points to

@@ -261,12 +261,6 @@ static void unanswered(struct child *c)
 
 /* Start and end --------------------------------------------------------------------------------------------------------------------- */
 
-static int program_of(const struct child *c)
-{
-	int own = c->parent->programs[c->role - roles];
-	return own >= 0 ? own : c->parent->house;
-}
-
 static void exec_child(const struct child *c, int fd)
 {
 	char role[64], index[32], log[32];
@@ -281,7 +275,7 @@ static void exec_child(const struct child *c, int fd)
 	if (fd == PARENT_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, PARENT_FD) < 0)
 		_exit(71);
 	close_range(PARENT_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-	programs_exec(program_of(c), argv);
+	programs_exec(c->parent->programs[c->role - roles], argv);
 	_exit(72);
 }
 

@@ -8,7 +8,7 @@
 struct helper_kind {
 	const char *name;
 	const char *role;             /* who may ask for it */
-	bool ours;                    /* our own code, in porterd-house; else the words are the program and its arguments */
+	bool ours;                    /* our own code, in porterd-helper; else the words are the program and its arguments */
 	bool any_user;                /* the asker names the user; else `user` */
 	const char *user;
 	bool that_user;               /* as that one or not at all; the others run in an ordinary user's house as that user, as its roles do */

@@ -124,7 +124,7 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 	snprintf(log, sizeof log, "--log=%s", log_form_name());
 	for (size_t i = 0; argv[i] && i < MAX_WORDS; i++)
 		own[i + 3] = argv[i];
-	programs_exec(p->house, own);
+	programs_exec(p->helper_program, own);
 	_exit(75);
 }
 

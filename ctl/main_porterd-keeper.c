@@ -1,4 +1,4 @@
-/* The role `keeper` as a program of its own: of all libraries it needs libcrypto, libevent, libcap and libseccomp, so the others' relocations needn't be in its memory, nor their code in its reach. */
+/* The role `keeper`: of all libraries it needs libcrypto, libevent, libcap and libseccomp. */
 #include "ctl/role_begin.h"
 #include "base/keeper.h"
 

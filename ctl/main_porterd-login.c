@@ -1,4 +1,4 @@
-/* The role `login` as a program of its own: it speaks no TLS and asks no DNS, so those libraries' relocations needn't be in its memory, nor their code in its reach. */
+/* The role `login`: it speaks no TLS and asks no DNS. */
 #include "ctl/role_begin.h"
 #include "smtpd/login.h"
 

@@ -1,4 +1,4 @@
-/* The role `mailbox` as a program of its own: it speaks no TLS, asks no DNS and reads no map, so those libraries' relocations needn't be in its memory, nor their code in its reach. */
+/* The role `mailbox`: it speaks no TLS, asks no DNS and reads no map. */
 #include "ctl/role_begin.h"
 #include "delivery/mailbox.h"
 

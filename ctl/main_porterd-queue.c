@@ -1,4 +1,4 @@
-/* The role `queue` as a program of its own: it speaks no TLS and asks no DNS, so those libraries' relocations needn't be in its memory, nor their code in its reach. */
+/* The role `queue`: it speaks no TLS and asks no DNS. */
 #include "ctl/role_begin.h"
 #include "queue/queue.h"
 

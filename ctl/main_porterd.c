@@ -35,11 +35,11 @@ static void find_program(char program[PATH_MAX])
 /* A demo is made by the program beside us, which has the libraries that making it needs. */
 static int run_demo(char **argv)
 {
-	char program[PATH_MAX], house[PATH_MAX + 16];
+	char program[PATH_MAX], helper[PATH_MAX + 16];
 	find_program(program);
-	snprintf(house, sizeof house, "%.*s/porterd-house", (int)(strrchr(program, '/') - program), program);
-	execv(house, argv);
-	fprintf(stderr, "porterd: %s: %s\n", house, strerror(errno));
+	snprintf(helper, sizeof helper, "%.*s/porterd-helper", (int)(strrchr(program, '/') - program), program);
+	execv(helper, argv);
+	fprintf(stderr, "porterd: %s: %s\n", helper, strerror(errno));
 	return EX_CONFIG;
 }
 

@@ -145,6 +145,11 @@ static void stop_next(struct parent *p)
 		loop_stop(p->loop);
 }
 
+static bool is_asked_to_the_end(const struct role *r)
+{
+	return strcmp(r->name, "keeper") == 0 || strcmp(r->name, "login") == 0 || strcmp(r->name, "resolver") == 0;
+}
+
 /* While reloading: when the old smtpd processes have ended their sessions, the old others may go; a role that is alone is started when the old one is gone. */
 static void reload_next(struct parent *p)
 {
@@ -152,9 +157,9 @@ static void reload_next(struct parent *p)
 		for (struct child *c = p->children; c; c = c->next)
 			if (c->epoch != p->epoch && !c->gone)
 				child_drain(c);
-	if (!any_child(p, "smtpd", true) && !any_child(p, "delivery", true)) /* nobody is left to ask the old keeper and login */
+	if (!any_child(p, "smtpd", true) && !any_child(p, "delivery", true)) /* nobody is left to ask the old keeper, login and resolver */
 		for (struct child *c = p->children; c; c = c->next)
-			if (c->epoch != p->epoch && (strcmp(c->role->name, "keeper") == 0 || strcmp(c->role->name, "login") == 0) && (!c->gone || c->draining))
+			if (c->epoch != p->epoch && is_asked_to_the_end(c->role) && (!c->gone || c->draining))
 				child_stop(c);
 	for (size_t i = 0; i < role_count; i++) {
 		const struct role *r = &roles[i];

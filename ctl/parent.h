@@ -55,7 +55,7 @@ struct parent {
 	struct loop *loop;
 	char *directory;             /* configuration, absolute */
 	char *program;               /* our own binary */
-	int house, programs[PARENT_MAX_ROLES]; /* opened at the start: porterd-house, and a program of a role's own or -1 */
+	int helper_program, programs[PARENT_MAX_ROLES]; /* opened at the start: porterd-helper, and of each role its own */
 	struct arena mem;            /* settings: a new one at each reload */
 	struct slice conf;
 	unsigned epoch, processes;

@@ -17,22 +17,22 @@ static int open_beside(const char *program, const char *name)
 {
 	char path[4200];
 	const char *slash = strrchr(program, '/');
-	snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - program) + 1 : 0, program, name);
+	snprintf(path, sizeof path, "%.*sporterd-%s", slash ? (int)(slash - program) + 1 : 0, program, name);
 	int low = open(path, O_PATH | O_CLOEXEC);
 	int fd = low < 0 ? -errno : fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
 	if (low >= 0)
 		close(low);
+	else
+		fprintf(stderr, "porterd: %s should be there: %s\n", path, strerror(-fd));
 	return fd;
 }
 
 int programs_open(struct parent *p)
 {
-	for (size_t i = 0; i < role_count; i++)
-		p->programs[i] = roles[i].program ? open_beside(p->program, roles[i].program) : -1;
-	p->house = open_beside(p->program, "porterd-house");
-	if (p->house < 0)
-		fprintf(stderr, "porterd: porterd-house should lie beside %s: %s\n", p->program, strerror(-p->house));
-	return p->house < 0 ? p->house : 0;
+	bool good = (p->helper_program = open_beside(p->program, "helper")) >= 0;
+	for (size_t i = 0; good && i < role_count; i++)
+		good = (p->programs[i] = open_beside(p->program, roles[i].name)) >= 0;
+	return good ? 0 : -ENOENT;
 }
 
 void programs_exec(int program, char **argv)
@@ -54,6 +54,6 @@ pid_t programs_run(struct parent *p, const char *kind, const char *const *words)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	programs_exec(p->house, (char **)argv);
+	programs_exec(p->helper_program, (char **)argv);
 	_exit(72);
 }

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include "base/house.h"
 
-/* The processes of the house: one row for each. The parent starts them in this order and stops them in the reverse. */
+/* The processes of the house: one row for each; its program is porterd-NAME. The parent starts them in this order and stops them in the reverse. */
 struct role {
 	const char *name;
 	bool per_core;             /* as many as the setting smtpd-processes says */
@@ -12,7 +12,6 @@ struct role {
 	const char *files;         /* names of files (ctl/files.c) that it gets; "tls-cert:" stands for all of that kind */
 	bool alone;                /* two of it must never run side by side: at reload the old one ends first */
 	bool (*wanted)(void);      /* by the settings; NULL: always */
-	const char *program;       /* a program of its own, with no library that it doesn't need; NULL, or not there: porterd-house */
 };
 extern const struct role roles[];
 extern const size_t role_count;

@@ -46,7 +46,9 @@ static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 {
 	static const struct ipc_handler handler = { from_queue, queue_gone };
 	struct self *s = arg;
-	(void)role, (void)index;
+	(void)index;
+	if (slice_eq(role, SLICE("resolver")))
+		return dns_attach(s->dns, fd);
 	if (s->queue)
 		ipc_free(s->queue);
 	s->queue = ipc_new(s->house->loop, fd, &handler, s);
@@ -105,15 +107,9 @@ static int serve(struct house *h, struct self *self)
 {
 	static const struct house_handler handler = { .on_peer = on_peer, .on_drain = on_drain, .on_stop = on_drain, .on_question = on_question };
 	static struct setting_table *const tables[] = { &general_setting_table, &web_setting_table, &dns_setting_table };
-	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof *tables);
 	self->site.attacks = attacks_take(h);
-	struct dns_settings conf = dns_settings_made();
-	self->dns = dns_new(h->loop, &conf, &why);
-	if (!self->dns) {
-		log_event(LOG_ERROR, "no-dns", LOG_CSTR("error", why), LOG_END);
-		return 1;
-	}
+	self->dns = dns_new_asking(h->loop, dns_rows.timeout_s * 1000);
 	const char *directory = enter_folder(h);
 	if (!directory)
 		return 1;

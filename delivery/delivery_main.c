@@ -110,6 +110,8 @@ static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 		route_logins_attach(s->hops.logins, fd);
 	else if (slice_eq(role, SLICE("keeper")))
 		keeper_attach(s->keeper, fd);
+	else if (slice_eq(role, SLICE("resolver")))
+		dns_attach(s->hops.hosts.dns, fd);
 	else
 		close(fd);
 }
@@ -144,12 +146,11 @@ static void on_helper_done(void *arg, uint64_t id, int status)
 	tls_report_house_done(s->report, id, status);
 }
 
-static int set_up(struct self *s)
+static void set_up(struct self *s)
 {
 	static struct setting_table *const tables[] = { &general_setting_table, &dns_setting_table, &delivery_setting_table, &tls_policy_setting_table,
 		&maps_setting_table, &tls_setting_table, &listen_table };
 	struct house *h = s->house;
-	const char *why = "";
 	house_settings(h, tables, sizeof tables / sizeof tables[0]);
 	hops_init(&s->hops, h->loop);
 	s->hops.logins = route_logins_new(h->loop);
@@ -159,17 +160,11 @@ static int set_up(struct self *s)
 	s->hops.connect_ms = delivery_settings.connect_s * 1000;
 	s->hops.hosts.mx_port = (uint16_t)delivery_settings.port;
 	find_ourselves(s);
-	struct dns_settings dns = dns_settings_made();
-	s->hops.hosts.dns = dns_new(h->loop, &dns, &why);
-	if (!s->hops.hosts.dns) {
-		log_event(LOG_ERROR, "dns-unusable", LOG_CSTR("why", why), LOG_END);
-		return -EINVAL;
-	}
+	s->hops.hosts.dns = dns_new_asking(h->loop, dns_rows.timeout_s * 1000);
 	char *roots = mem_copy(tls_settings.roots.p, tls_settings.roots.n);
 	if (tls_load_roots(roots) < 0)
 		log_event(LOG_WARN, "tls-roots-unusable", LOG_STR("file", tls_settings.roots), LOG_END);
 	mem_free(roots);
-	return 0;
 }
 
 /* From here on nothing but the network, and the folder of maps, if we may. */
@@ -233,8 +228,7 @@ int delivery_main(struct house *h)
 	};
 	static struct self self;
 	self.house = h;
-	if (set_up(&self) < 0)
-		return 1;
+	set_up(&self);
 	self.report = tls_report_house_new(h, self.hops.hosts.dns);
 	if (confine(h))
 		return 1;

@@ -72,6 +72,8 @@ static void on_peer(void *arg, struct slice role, unsigned index, int fd)
 		peer_attach(d->login, fd);
 	else if (slice_eq(role, SLICE("keeper")))
 		keeper_attach(d->keeper, fd);
+	else if (slice_eq(role, SLICE("resolver")))
+		dns_attach(d->dns, fd);
 	else
 		close(fd);
 }
@@ -139,23 +141,12 @@ static int on_question(void *arg, const struct slice *words, size_t count, struc
 	return smtpd_question(&((struct self *)arg)->d, words, count, answer);
 }
 
-/* Before the chroot: it reads /etc/resolv.conf and the trust anchor. */
-static struct dns *open_dns(struct smtpd *d)
-{
-	struct dns_settings s = dns_settings_made();
-	const char *why = "";
-	struct dns *dns = dns_new(d->loop, &s, &why);
-	if (!dns)
-		log_event(LOG_ERROR, "dns", LOG_CSTR("error", why), LOG_END);
-	return dns;
-}
-
 static void make_shared_things(struct smtpd *d)
 {
 	d->worker = worker_new(d->loop, WORKERS, "porter-files");
 	clock_watch_begin(&d->clock);
 	d->keeper = keeper_new(d->loop);
-	d->dns = open_dns(d);
+	d->dns = dns_new_asking(d->loop, dns_rows.timeout_s * 1000);
 	d->mailbox = peer_new(d->loop, "mailbox", from_mailbox, NULL, d);
 	d->queue = peer_new(d->loop, "queue", outcome_from_queue, heard_queue_is_up, d);
 	d->delivery = peer_new(d->loop, "delivery", outcome_from_delivery, NULL, d);

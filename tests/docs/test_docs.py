@@ -92,7 +92,7 @@ for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'):
 check('the licence is there', 'ISC' in (TOP / 'LICENSE').read_text() or 'Permission to use, copy, modify' in (TOP / 'LICENSE').read_text())
 
 # -- memory ---------------------------------------------------------------------------------------------------------------------------
-segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd-house'], capture_output=True, text=True).stdout
+segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd-smtpd'], capture_output=True, text=True).stdout
 local = re.search(r'^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x[0-9a-f]+)', segments, re.M)
 check('what each thread of each process has of its own is small (etc/doc/decisions.md)', local and int(local[1], 16) < 4096, local and local[0])
 
