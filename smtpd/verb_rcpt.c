@@ -8,7 +8,7 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
-enum { MAX_PATH = 1024 };
+enum { MAX_PATH = 1024, ROOM_FOR_DOT = 1 << 20 /* of the transaction's memory: what refused recipients leave behind must not take it from the accepted ones */ };
 
 #define TOO_MUCH MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Too much for one transaction, send the rest in another one")
 #define UNKNOWN MAIL_STATUS(MAIL_NEVER, 555, 5, 4, "A parameter is not known, or not offered here")
@@ -104,7 +104,8 @@ struct step verb_rcpt(struct session *s, struct slice rest)
 	if (t->recipient_count >= smtpd_settings.max_recipients)
 		return REPLY(MAIL_LATER, 452, 5, 3, "Too many recipients, send the rest in another transaction");
 	forget_refused(s);
-	struct recipient *r = ARENA_NEW(transaction_arena(s->transaction), struct recipient);
+	struct arena *mem = transaction_arena(s->transaction);
+	struct recipient *r = mem->used + ROOM_FOR_DOT < mem->max ? ARENA_NEW(mem, struct recipient) : NULL;
 	if (!r)
 		return step_reply(TOO_MUCH);
 	r->original = SLICE("");

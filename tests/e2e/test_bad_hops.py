@@ -51,6 +51,11 @@ def floods(p):
             check('and memory is bounded', after[0] - before[0] < 4096 and after[1] - before[1] < most, (before, after))
         t.say('MAIL FROM:<a@out.test>')
         check('the next recipient is asked for as ever', t.code('RCPT TO:<good@unknown.test>') == 250)
+        codes = flood(t, [f'y{n}@unknown.test' for n in range(20000)])
+        t.say('DATA')
+        t.raw(b'Subject: x\r\n\r\nhello\r\n.\r\n')
+        end = t.reply()
+        check('twenty thousand beside it in one transaction: the hop\'s refusal, then 452; and it has its message', (set(codes), end[0]) == ({550, 452}, 250), ({c: codes.count(c) for c in set(codes)}, end))
     with p.talk(timeout=120) as t:
         t.say('EHLO c.test'), t.say('MAIL FROM:<a@out.test>')
         began = time.monotonic()
