@@ -169,7 +169,8 @@ static const char *add_domain(struct slice in, struct arena *mem, struct slice *
 	return NULL;
 }
 
-/* If one domain alone stands behind each "@" of it, that one is the author's. */
+/* If one domain alone stands behind each "@" of it, that one is the author's. What is a comment to one reader is a part of a string to another, so the "@" within one
+ * counts, too, and none is left open. */
 static const char *scan(struct slice value, struct arena *mem, struct slice *domain)
 {
 	const char *why = NULL;
@@ -179,13 +180,14 @@ static const char *scan(struct slice value, struct arena *mem, struct slice *dom
 		size_t n = 0;
 		while (at + 1 < value.n && value.p[at + 1] == '@')
 			at++;
-		value = skip_comments(slice_skip(value, at + 1));
-		while (n < value.n && is_domain_byte((unsigned char)value.p[n]))
+		value = slice_skip(value, at + 1);
+		struct slice behind = skip_comments(value);
+		while (n < behind.n && is_domain_byte((unsigned char)behind.p[n]))
 			n++;
-		struct slice one = slice_head(value, n);
-		if (!n && value.n && !memchr("@>,;", value.p[0], 4))
+		struct slice one = slice_head(behind, n);
+		if (!n && (behind.n ? !memchr("@>,;", behind.p[0], 4) : slice_find(value, '(') < value.n))
 			return unclear;
-		if (may_go_on(one, slice_skip(value, n)))
+		if (may_go_on(one, slice_skip(behind, n)))
 			return unclear;
 		if (!n || slice_eq_nocase(one, last))
 			continue;
@@ -230,15 +232,16 @@ int mail_author_shown(const struct mail_header *h, struct arena *mem, struct sli
 	static const struct slice name = SLICE_INIT("From");
 	struct mail_address *list = NULL;
 	size_t count = 0;
-	struct slice found = SLICE("");
+	struct slice found = SLICE(""), one;
 	const struct mail_field *f = mail_header_find(h, name, 0);
 	*why = !f ? "no From" : mail_header_count(h, name) > 1 ? "more than one From" : NULL;
 	if (*why)
 		return f ? -EINVAL : -ENOENT;
-	if (parse(f->value, mem, &list, &count) && is_complete(list, count, mem)) {
-		for (size_t i = 0; i < count && !*why; i++)
-			*why = add_domain(list[i].domain, mem, &found);
-	} else {
+	bool complete = parse(f->value, mem, &list, &count) && is_complete(list, count, mem);
+	for (size_t i = 0; i < count && !*why; i++)
+		if (read_domain(list[i].domain, mem, &one) == 0)
+			*why = add_domain(one, mem, &found);
+	if (!complete && !*why) {
 		struct buf shown = BUF_INIT(f->value.n + 1);
 		*why = decode(f->value, &shown) ? scan(buf_slice(&shown), mem, &found) : unclear;
 		buf_free(&shown);

@@ -249,8 +249,8 @@ static void the_author_is_one_domain_or_nobody(void **state)
 		{ "From: \"bank@bank.test\" <ann@x.test>\r\n", "x.test" },
 		/* blanks and comments in a domain that no grammar takes */
 		{ "From: a b @ bank.test\r\n", "bank.test" }, { "From: a b@\r\n\t(c (d))bank.test\r\n", "bank.test" }, { "From: Bank <a b@ bank.test> (b@x.test)\r\n", NULL },
-		{ "From: a b@bank .test\r\n", NULL }, { "From: a b@bank(c). test\r\n", NULL }, { "From: a b@bank. test\r\n", NULL }, { "From: a b@bank.test. (c)\r\n", "bank.test" }, { "From: a b@(x@y) bank.test (c)\r\n", "bank.test" },
-		{ "From: a b@ (open\r\n", NULL }, { "From: Ann Lee ann@x.test of X\r\n", "x.test" },
+		{ "From: a b@bank .test\r\n", NULL }, { "From: a b@bank(c). test\r\n", NULL }, { "From: a b@bank. test\r\n", NULL }, { "From: a b@bank.test. (c)\r\n", "bank.test" }, { "From: a b@(x@y) bank.test (c)\r\n", NULL }, { "From: a b@(x@bank.test) bank.test (c)\r\n", "bank.test" },
+		{ "From: a b@ (open\r\n", NULL }, { "From: root, \"x@x.test \", \"st@(\" <ceo@bank.test>\r\n", NULL }, { "From: Ann Lee ann@x.test of X\r\n", "x.test" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct arena mem = ARENA_INIT(1 << 16);
