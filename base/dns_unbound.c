@@ -29,7 +29,7 @@ static bool set_options(struct ub_ctx *ub, const struct dns_settings *s)
 {
 	return option(ub, "do-not-query-localhost:", "no") && option(ub, "msg-cache-size:", "8m") && option(ub, "rrset-cache-size:", "16m") &&
 	       option(ub, "neg-cache-size:", "1m") && option(ub, "key-cache-size:", "2m") && option(ub, "infra-cache-numhosts:", "5000") &&
-	       option(ub, "cache-max-ttl:", "86400") && option(ub, "outgoing-range:", "512") && option(ub, "num-queries-per-thread:", "256") &&
+	       option(ub, "cache-max-ttl:", "86400") && option(ub, "outgoing-range:", "1024") && option(ub, "num-queries-per-thread:", "512") &&
 	       option(ub, "use-syslog:", "no") && option(ub, "unblock-lan-zones:", s->local_zones ? "no" : "yes") &&
 	       option(ub, "insecure-lan-zones:", s->local_zones ? "no" : "yes") &&
 	       option(ub, "module-config:", s->trust_anchor.n ? "validator iterator" : "iterator");
@@ -40,7 +40,7 @@ static bool set_options(struct ub_ctx *ub, const struct dns_settings *s)
 static bool set_frugal(struct ub_ctx *ub, struct slice list)
 {
 	bool only_v4 = slice_find(list, ':') == list.n;
-	return option(ub, "outgoing-range:", "260") && option(ub, "outgoing-port-avoid:", "1024-32767") && (!only_v4 || option(ub, "do-ip6:", "no"));
+	return option(ub, "outgoing-range:", "516") && option(ub, "outgoing-port-avoid:", "1024-32767") && (!only_v4 || option(ub, "do-ip6:", "no"));
 }
 
 static const char *set_resolvers(struct ub_ctx *ub, struct slice list)

@@ -17,7 +17,7 @@
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
-enum { SESSION_MEM = 64 << 10, FINISH_MS = 10000 };
+enum { SESSION_MEM = 64 << 10, FINISH_MS = 10000, LARGE_TRANSACTION = 100 };
 
 static void link_in(struct session *s)
 {
@@ -100,6 +100,7 @@ void session_reset(struct session *s)
 	s->content = NULL;
 	if (s->transaction) {
 		checks_reset(s->checks);
+		s->smtpd->large_ended |= s->facts.transaction->recipient_count >= LARGE_TRANSACTION;
 		transaction_free(s->transaction);
 		s->transaction = NULL;
 		s->facts.transaction = NULL;

@@ -36,7 +36,7 @@
 #include "smtpd/smtpd_status.h"
 #include "smtpd/smtpd_tls.h"
 
-enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, WORKERS = 1 };
+enum { WANTED_DESCRIPTORS = 65536, STOP_MS = 8000, IDLE_MS = 1000, WORKERS = 1 };
 
 struct self {
 	struct smtpd d;
@@ -85,10 +85,25 @@ static void end_now(void *arg)
 	house_end(((struct smtpd *)arg)->house, 0);
 }
 
+/* What sessions needed malloc keeps, in pieces between what lives longer. */
+static void give_back(void *arg)
+{
+	struct smtpd *d = arg;
+	if (!d->session_count)
+		mem_trim();
+	d->large_ended = false;
+}
+
 void smtpd_session_ended(struct smtpd *d)
 {
-	if (!d->session_count && (d->draining || d->stopping))
+	if (d->session_count)
+		return;
+	if (d->draining || d->stopping)
 		loop_later(d->loop, end_now, d);
+	else if (d->large_ended)
+		give_back(d); /* a megabyte for a thousand recipients */
+	else if (!loop_timer_is_set(d->idle))
+		loop_timer_set(d->idle, IDLE_MS);
 }
 
 static void close_listeners(struct self *self)
@@ -171,6 +186,7 @@ static void free_all(struct self *self)
 		session_free(d->sessions);
 	heard_close(d);
 	loop_timer_free(self->patience);
+	loop_timer_free(d->idle);
 	worker_free(d->worker);
 	peer_free(d->mailbox);
 	peer_free(d->queue);
@@ -221,6 +237,7 @@ int smtpd_main(struct house *h)
 	house_restrict(h, &(struct proc_plan){ "_porter", root, PROC_CALLS_NETWORK });
 	file_close(&root);
 	self.patience = loop_timer_new(d->loop, end_now, d);
+	d->idle = loop_timer_new(d->loop, give_back, d);
 	smtpd_maps_switch(d, h->maps_generation);
 	take_listeners(&self);
 	int code = house_run(h, &handler, &self);

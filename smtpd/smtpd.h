@@ -46,10 +46,12 @@ struct smtpd {
 	struct session *sessions;          /* all, in a list */
 	size_t session_count;
 	bool draining, stopping;
+	bool large_ended;                  /* a transaction of many recipients, since memory was last given back */
+	struct loop_timer *idle;           /* memory is given back when it fires without a session */
 	struct smtpd_counts counts;
 };
 
-/* From session_free: the last session of a process that drains ends it. */
+/* From session_free: the last session of a process that drains ends it, and else may give memory back. */
 void smtpd_session_ended(struct smtpd *d);
 
 int smtpd_main(struct house *h);
