@@ -220,7 +220,7 @@ bool mail_param_priority(struct slice value, int *out)
 {
 	bool negative = scan_byte(&value, '-');
 	uint64_t n;
-	if (!scan_uint_all(value, 9, &n))
+	if (value.n != 1 || !scan_uint_all(value, 9, &n) || (negative && !n))
 		return false;
 	*out = negative ? -(int)n : (int)n;
 	return true;

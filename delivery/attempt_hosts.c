@@ -186,7 +186,7 @@ void attempt_look(struct attempt *a)
 		a->login_query = route_login_find(a->hops->logins, a->choice.credentials, got_login, a);
 		return;
 	}
-	struct link *l = a->rounds || a->plain_only || a->handler->on_host ? NULL : pool_take_place(a->hops->pool, buf_slice(&a->place_key));
+	struct link *l = a->rounds || a->dials || a->plain_only || a->handler->on_host ? NULL : pool_take_place(a->hops->pool, buf_slice(&a->place_key));
 	if (l)
 		use_link(a, l, false);
 	else if (!a->resolved)

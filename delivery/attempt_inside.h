@@ -47,6 +47,7 @@ struct attempt {
 	bool login_known;              /* or none is needed */
 	struct slice policy_domain;    /* whose policy it is, for reports */
 	bool lmtp, resolved, plain_only;
+	bool dials;                    /* takes no kept connection of the place: a host of it lacked what the message needs */
 	unsigned rounds;
 	uint64_t rest_ms;
 	struct dial *dial;

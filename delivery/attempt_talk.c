@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/tls.h"
 #include "delivery/attempt_inside.h"
+#include "queue/envelope.h"
 
 static const struct client_offer *offer(const struct attempt *a)
 {
@@ -50,6 +51,20 @@ static bool keeps_deadline(const struct attempt *a, struct mail_status *s)
 	return false;
 }
 
+/* Another host of the place may offer what this one doesn't; for REQUIRETLS each is to be asked (8689, 4.2.1). A kept connection is to one of them: the others are looked for. */
+static bool goes_elsewhere(struct attempt *a, struct mail_status s)
+{
+	while (a->resolved && a->next + 1 < a->target_count && slice_eq(a->targets[a->next].host, a->targets[a->next + 1].host))
+		a->next++;
+	if (a->resolved && a->next + 1 >= a->target_count)
+		return false;
+	if (!a->resolved)
+		a->next = (size_t)-1; /* attempt_next_host adds one */
+	a->dials = true;
+	attempt_next_host(a, s);
+	return true;
+}
+
 bool attempt_may_serve(struct attempt *a)
 {
 	const struct client_offer *o = offer(a);
@@ -63,6 +78,8 @@ bool attempt_may_serve(struct attempt *a)
 		s = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "Message too large for the next hop");
 	if (s.fate == MAIL_OK && keeps_deadline(a, &s))
 		return true;
+	if (goes_elsewhere(a, s))
+		return false;
 	a->over = true;
 	a->down = false;
 	a->last = s;
@@ -176,6 +193,13 @@ static void say_mail(struct attempt *a)
 	a->talk = TALK_MAIL;
 }
 
+/* RFC 2852, 4.1.4.2: where a deadline of mode N is not taken over, the host is asked to tell of delays. */
+static unsigned notify_of(const struct attempt *a, const struct hop_recipient *r)
+{
+	bool ends_here = a->envelope.deliver_by_s && !(a->envelope.flags & HOP_BY_RETURN) && !offer(a)->deliver_by && !a->lmtp && time_left_s(a) > 0;
+	return !ends_here || r->notify & NOTIFY_NEVER ? r->notify : (r->notify ? r->notify : NOTIFY_FAILURE) | NOTIFY_DELAY;
+}
+
 static void say_rcpt(struct attempt *a, size_t index)
 {
 	struct attempt_recipient *r = &a->rcpts[index];
@@ -188,7 +212,7 @@ static void say_rcpt(struct attempt *a, size_t index)
 	} else if (!o->utf8 && !slice_is_ascii(r->is.address)) {
 		attempt_tell_rcpt(a, index, MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "The next hop does not take SMTPUTF8 addresses"), SLICE_NONE);
 	} else {
-		client_rcpt(a->link->client, index, r->is.address, r->is.original, r->is.notify);
+		client_rcpt(a->link->client, index, r->is.address, r->is.original, notify_of(a, &r->is));
 		r->state = RCPT_ASKED;
 	}
 }

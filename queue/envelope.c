@@ -55,7 +55,7 @@ bool envelope_wants_relayed(const struct envelope *e, const struct envelope_reci
 /* -- the record ------------------------------------------------------------------------------------------------------------------- */
 
 enum { TAG_VERSION = 1, TAG_HOP_DOWN, TAG_GRADE, TAG_RECIPIENT };
-enum { ADDED_IN_2 = 2, ADDED_IN_3 = 1 /* rows at the end */, MAX_ADDRESS = 1024, MAX_TEXT = 2048, MAX_PLACE = 32768 };
+enum { ADDED_IN_2 = 2, ADDED_IN_3 = 1, ADDED_IN_4 = 1 /* rows at the end */, MAX_ADDRESS = 1024, MAX_TEXT = 2048, MAX_PLACE = 32768 };
 
 #define ROW RECORD_ROW
 #define ROW_MAX RECORD_ROW_MAX
@@ -72,7 +72,7 @@ static const struct record_row envelope_rows[] = {
 	ROW_MAX(32, RECORD_BYTES, envelope, client, MAX_TEXT),             ROW_MAX(33, RECORD_BYTES, envelope, transaction, 64),
 	ROW_MAX(34, RECORD_BYTES, envelope, message_id, MAX_TEXT),         ROW(35, RECORD_FLAG, envelope, sign),
 	ROW(36, RECORD_FLAG, envelope, return_headers),                    ROW(37, RECORD_FLAG, envelope, deliver_by_trace),
-	ROW(38, RECORD_FLAG, envelope, waive_tls),
+	ROW(38, RECORD_FLAG, envelope, waive_tls),                         ROW(39, RECORD_INT64, envelope, hold_for_s),
 };
 
 static const struct record_row recipient_rows[] = {
@@ -118,11 +118,11 @@ static bool get_recipients(struct slice in, struct arena *mem, struct envelope *
 	return true;
 }
 
-/* What lay in the queue before an upgrade is delivered after it: version 1 ended with `sign`, 2 with `deliver_by_trace`. */
+/* What lay in the queue before an upgrade is delivered after it: version 1 ended with `sign`, 2 with `deliver_by_trace`, 3 with `waive_tls`. */
 static struct record_table rows_of(uint64_t version)
 {
 	struct record_table t = RECORD_TABLE(envelope_rows);
-	t.count -= (version < 2 ? ADDED_IN_2 : 0) + (version < 3 ? ADDED_IN_3 : 0);
+	t.count -= (version < 2 ? ADDED_IN_2 : 0) + (version < 3 ? ADDED_IN_3 : 0) + (version < 4 ? ADDED_IN_4 : 0);
 	return t;
 }
 

@@ -11,7 +11,7 @@
 /* What a queued message carries beside its content (RFC 5321 envelope, RFC 3461 DSN, and who the sender was proven to be).
  * envelope_admit is the only way in: a message enters the queue only if its failure can be reported to a proven reverse-path. */
 #define ENVELOPE_PLACE_LOCAL SLICE("local:")
-enum { ENVELOPE_VERSION = 3, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
+enum { ENVELOPE_VERSION = 4, ENVELOPE_MAX = 8 << 20, ENVELOPE_MAX_RECIPIENTS = 20000 };
 
 /* NOTIFY of RFC 3461, 4.1. None set: the client said nothing, which means FAILURE and DELAY. */
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
@@ -38,7 +38,7 @@ struct envelope_recipient {
 struct envelope {
 	struct slice id;                  /* queue id */
 	int64_t arrived_s, expires_s;
-	int64_t hold_until_s;             /* FUTURERELEASE (RFC 4865); 0 now */
+	int64_t hold_until_s, hold_for_s; /* FUTURERELEASE (RFC 4865); 0 now. hold_for_s: the seconds that were asked for, 0: a time was */
 	struct evidence evidence;
 	struct slice reverse_path;        /* "local@domain"; "" is null: admitted only when the gate let it pass (report, inner bounce) */
 	bool report;                      /* a report of ours, or one from inside: never reported on */

@@ -179,6 +179,13 @@ static struct slice host_name(struct slice host)
 	return end ? slice_head(host, end) : host;
 }
 
+/* RFC 2852, 4.1.3: in mode N the wanted time is over, whatever the last attempt met with. */
+static bool is_past_deadline(const struct report *r)
+{
+	const struct envelope *e = r->envelope;
+	return r->kind == REPORT_DELAY && e->deliver_by_s && !e->deliver_by_return && r->now_s >= e->deliver_by_s;
+}
+
 static void add_item_fields(struct buf *out, const struct report *r, const struct report_item *i, bool utf8)
 {
 	static const char classes[] = { [MAIL_OK] = '2', [MAIL_LATER] = '4', [MAIL_NEVER] = '5' };
@@ -188,7 +195,10 @@ static void add_item_fields(struct buf *out, const struct report *r, const struc
 		add_address(out, "Original-Recipient", rest.p ? type : SLICE("rfc822"), rest.p ? rest : type, utf8);
 	}
 	add_address(out, "Final-Recipient", slice_is_ascii(i->recipient->address) ? SLICE("rfc822") : SLICE("utf-8"), i->recipient->address, utf8);
-	buf_addf(out, "Action: %s\r\nStatus: %c.%u.%u\r\n", action_name(i->action), classes[i->status.fate], i->status.enhanced[0], i->status.enhanced[1]);
+	if (is_past_deadline(r))
+		buf_addf(out, "Action: %s\r\nStatus: 4.4.7\r\n", action_name(i->action));
+	else
+		buf_addf(out, "Action: %s\r\nStatus: %c.%u.%u\r\n", action_name(i->action), classes[i->status.fate], i->status.enhanced[0], i->status.enhanced[1]);
 	if (i->host.n) {
 		buf_add(out, SLICE("Remote-MTA: dns; "));
 		add_text(out, host_name(i->host), false);
@@ -202,6 +212,19 @@ static void add_item_fields(struct buf *out, const struct report *r, const struc
 		add_date(out, "Will-Retry-Until", r->envelope->expires_s);
 }
 
+/* RFC 4865, 5.1.2 */
+static void add_release(struct buf *out, const struct envelope *e)
+{
+	buf_add(out, SLICE("Future-Release-Request: "));
+	if (e->hold_for_s) {
+		buf_addf(out, "for;%lld", (long long)e->hold_for_s);
+	} else {
+		buf_add(out, SLICE("until;"));
+		mail_date_print_iso(out, e->hold_until_s);
+	}
+	buf_add(out, SLICE("\r\n"));
+}
+
 static void add_status_part(struct buf *out, const struct report *r, bool utf8)
 {
 	buf_addf(out, "Reporting-MTA: dns; %.*s\r\n", SLICE_FMT(r->host));
@@ -210,6 +233,8 @@ static void add_status_part(struct buf *out, const struct report *r, bool utf8)
 	add_date(out, "Arrival-Date", r->envelope->arrived_s);
 	if (r->envelope->deliver_by_s)
 		add_date(out, "Deliver-By-Date", r->envelope->deliver_by_s); /* RFC 2852, 5 */
+	if (r->envelope->hold_until_s)
+		add_release(out, r->envelope);
 	add_field(out, "X-Porter-Queue-ID", r->envelope->id, false);
 	for (size_t i = 0; i < r->count; i++)
 		add_item_fields(out, r, &r->items[i], utf8);

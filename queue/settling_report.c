@@ -134,7 +134,7 @@ static void address_report(struct settling *s, struct made_report *r)
 	r->envelope = (struct envelope){
 		.id = unique_slice(&r->id), .arrived_s = now, .expires_s = queue_expiry(now), .evidence = e->evidence, .report = true,
 		.utf8 = !slice_is_ascii(e->reverse_path), .eight_bit = r->eight_bit, .require_tls = e->require_tls, .client = SLICE("local"), .transaction = e->id, .sign = true,
-		.recipients = &r->to, .recipient_count = 1
+		.priority = e->priority, .recipients = &r->to, .recipient_count = 1
 	};
 }
 

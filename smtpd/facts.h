@@ -31,7 +31,7 @@ struct transaction_facts {
 	uint64_t announced;                 /* SIZE; 0 not said */
 	bool eight_bit, utf8, require_tls, return_full, return_headers, prdr;
 	struct slice envelope_id;           /* ENVID */
-	int64_t hold_until_s, deliver_by_s;
+	int64_t hold_until_s, hold_for_s, deliver_by_s; /* hold_for_s: where that was asked for */
 	bool deliver_by_return, deliver_by_trace;
 	int priority;
 	struct slice made_message_id;       /* by us, where its author gave it none; "" */

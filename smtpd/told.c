@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/general_settings.h"
 #include "base/mem.h"
 #include "queue/envelope.h"
@@ -144,7 +145,8 @@ void told_taken(struct peer *queue, const struct session_facts *f, const struct 
 {
 	const struct transaction_facts *t = f->transaction;
 	struct envelope e = { .id = unique_slice(&t->id), .evidence = t->evidence, .reverse_path = t->sender, .envelope_id = t->envelope_id, .return_full = t->return_full, .utf8 = t->utf8,
-		              .eight_bit = t->eight_bit, .require_tls = t->require_tls, .client = slice_of(f->ip_text), .transaction = unique_slice(&t->id), .message_id = message_id };
+		              .eight_bit = t->eight_bit, .require_tls = t->require_tls, .client = slice_of(f->ip_text), .transaction = unique_slice(&t->id), .message_id = message_id, .arrived_s = clock_wall_s(),
+		              .hold_until_s = t->hold_until_s, .hold_for_s = t->hold_for_s, .deliver_by_s = t->deliver_by_s, .deliver_by_return = t->deliver_by_return, .priority = (int8_t)t->priority };
 	size_t interested = t->sender.n && !t->quarantine.n ? count_interested(t) : 0;
 	if (t->evidence.grade >= EVIDENCE_CLIENT && t->sender.n)
 		tell_sent(queue, t, message_id);

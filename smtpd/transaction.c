@@ -128,7 +128,17 @@ static void ask_leaves(struct transaction *t)
 		}
 		t->leaf_at++;
 	}
-	end_adding(t, MAIL_STATUS_OK);
+	if (t->put_off || !transaction_is_put_off(t)) {
+		end_adding(t, MAIL_STATUS_OK);
+		return;
+	}
+	t->put_off = true;
+	t->leaf_at = 0;
+	struct mail_status status = transaction_put_off(t, t->adding);
+	if (status.fate == MAIL_OK)
+		ask_leaves(t); /* once more, of the queue */
+	else
+		end_adding(t, status);
 }
 
 static void looked_up(struct transaction *t, struct mail_status status)
@@ -144,6 +154,7 @@ void transaction_add(struct transaction *t, struct recipient *r, void (*done)(st
 	t->adding = r;
 	t->added = done;
 	t->leaf_at = 0;
+	t->put_off = false;
 	outcome_ask(&t->outcome, r, looked_up);
 }
 

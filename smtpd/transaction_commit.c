@@ -2,6 +2,7 @@
  * noted in the ledger before the next rank is asked, and before the client hears of it: a crash in between leaves something that its retry is decided by. */
 #include <assert.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,9 +27,12 @@ static void log_end(struct transaction *t, const char *word, const struct mail_s
 			buf_add_byte(&to, ',');
 		buf_add(&to, t->facts.recipients[i]->address);
 	}
+	char priority[8] = "";
+	if (t->facts.priority)
+		snprintf(priority, sizeof priority, "%d", t->facts.priority); /* 6710, 4.1 */
 	log_event(LOG_INFO, word, LOG_STR("id", unique_slice(&t->facts.id)), LOG_STR("session", unique_slice(&f->id)), LOG_STR("client", slice_of(f->ip_text)),
 	          LOG_STR("helo", f->helo), LOG_CSTR("tls", f->tls_protocol ? f->tls_protocol : ""), LOG_STR("login", f->login), LOG_STR("from", t->facts.sender),
-	          LOG_STR("to", buf_slice(&to)), LOG_UINT("recipients", t->facts.recipient_count), LOG_UINT("size", t->message.length),
+	          LOG_STR("to", buf_slice(&to)), LOG_UINT("recipients", t->facts.recipient_count), LOG_UINT("size", t->message.length), LOG_CSTR("priority", priority),
 	          LOG_UINT("ms", clock_mono_ms() - t->began_ms), LOG_STR("places", buf_slice(&t->places)), LOG_UINT("code", status->code),
 	          LOG_STR("text", status->fate == MAIL_OK ? SLICE_NONE : status->text), LOG_END);
 	buf_free(&to);

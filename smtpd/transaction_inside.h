@@ -6,6 +6,7 @@
 /* Between the files of smtpd/transaction.
  *
  *	transaction.c         its life, RCPT: leaves and whom they are asked of
+ *	transaction_release.c what is to be released later goes to the queue
  *	transaction_files.c   files for a body that outgrew memory
  *	transaction_dot.c     the dot: checks, what filters wish, what the ledger knows, files
  *	transaction_commit.c  the two-phase commit and the answer
@@ -35,6 +36,7 @@ struct transaction {
 	size_t leaf_at;
 	struct destination *asked;      /* whose answer is awaited */
 	bool asking, answered;          /* an ask is on the stack; and was answered inside */
+	bool put_off;                   /* it leads to the queue alone now */
 	struct mail_status answer;
 	void (*added)(struct session *s, struct mail_status status);
 
@@ -74,6 +76,9 @@ struct transaction {
 	struct buf places;              /* file names, queue id, for the log */
 };
 
+bool transaction_is_put_off(const struct transaction *t);
+/* r's leaves, all asked for with good answers, become the queue's; nobody else is to deliver them. MAIL_OK, or the reply for RCPT. */
+struct mail_status transaction_put_off(struct transaction *t, struct recipient *r);
 void transaction_drop_pens(struct transaction *t);
 bool transaction_has_files(const struct transaction *t); /* of a large message: in each form that somebody wants */
 void transaction_forget_later(struct transaction *t);

@@ -220,7 +220,7 @@ static bool make_envelope(struct queued *q, struct slice owner, struct slice mes
 	const struct transaction_facts *f = transaction_facts(t);
 	struct envelope *e = &put->envelopes[put->envelope_count];
 	q->ids[put->envelope_count] = unique_new();
-	*e = (struct envelope){ .id = unique_slice(&q->ids[put->envelope_count]), .hold_until_s = f->hold_until_s, .evidence = f->evidence, .reverse_path = owner.n ? owner : f->sender,
+	*e = (struct envelope){ .id = unique_slice(&q->ids[put->envelope_count]), .hold_until_s = f->hold_until_s, .hold_for_s = f->hold_for_s, .evidence = f->evidence, .reverse_path = owner.n ? owner : f->sender,
 		                .envelope_id = owner.n ? SLICE("") : f->envelope_id, .return_full = f->return_full, .return_headers = f->return_headers, .utf8 = f->utf8,
 		                .eight_bit = f->eight_bit || !slice_is_ascii(put->content), .require_tls = f->require_tls,
 		                .waive_tls = !owner.n && mail_header_waives_tls(buf_slice(&transaction_message(t)->head)), .priority = (int8_t)f->priority, .deliver_by_s = f->deliver_by_s,

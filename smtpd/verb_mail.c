@@ -81,9 +81,10 @@ static bool read_by(struct reading *r, const struct mail_param *p)
 static bool read_hold_for(struct reading *r, const struct mail_param *p)
 {
 	uint64_t seconds;
-	if (r->facts->hold_until_s || !scan_uint_all(p->value, VERB_MAX_HOLD_S, &seconds))
+	if (r->facts->hold_until_s || slice_starts(p->value, SLICE("0")) || !scan_uint_all(p->value, VERB_MAX_HOLD_S, &seconds))
 		return false;
-	r->facts->hold_until_s = clock_wall_s() + (int64_t)seconds;
+	r->facts->hold_for_s = (int64_t)seconds;
+	r->facts->hold_until_s = clock_wall_s() + r->facts->hold_for_s;
 	return true;
 }
 
@@ -201,7 +202,7 @@ static struct mail_status read_mail(struct session *s, struct slice rest)
 	struct mail_status status = read_parameters(&(struct reading){ s, t, mem }, rest);
 	if (status.fate != MAIL_OK)
 		return status;
-	if (t->deliver_by_return && t->hold_until_s >= t->deliver_by_s)
+	if (t->deliver_by_s && t->hold_until_s >= t->deliver_by_s) /* 4865, 5.2 */
 		return MAIL_STATUS(MAIL_NEVER, 501, 5, 4, "It would be released when its time is over");
 	if (t->reverse_path.utf8 && !t->utf8)
 		return MAIL_STATUS(MAIL_NEVER, 553, 6, 7, "This path needs SMTPUTF8");

@@ -83,6 +83,12 @@ signed += [f'mx.insecure-mx.test. A {address}', f'{TLSA}mx.insecure-mx.test. TLS
 dane('second', ['TLSA ' + dnsworld.tlsa(good[0])], other)
 servers['second-good'] = FakeMX('127.0.3.1', port, good)
 signed += ['second.test. MX 20 mx2.second.test.', 'mx2.second.test. A 127.0.3.1', f'{TLSA}mx2.second.test. TLSA {dnsworld.tlsa(good[0])}']
+# two hosts, of which one doesn't promise REQUIRETLS in turn: alone in its house, or both
+for name, offer in (('turn', ('REQUIRETLS',)), ('noturn', ())):
+    dane(name, ['TLSA ' + dnsworld.tlsa(other[0])], other, offer=())
+    number = len(servers)
+    servers[f'{name}-second'] = FakeMX(f'127.0.3.{number}', port, other, offer=offer)
+    signed += [f'{name}.test. MX 20 mx2.{name}.test.', f'mx2.{name}.test. A 127.0.3.{number}', f'{TLSA}mx2.{name}.test. TLSA {dnsworld.tlsa(other[0])}']
 # no promise at all
 add('opp454', 'plain', other, starttls='454 4.7.0 TLS not available')
 add('oppbroken', 'plain', other, starttls='broken')
@@ -158,22 +164,23 @@ def expect(sentence, name, code, secure=None, how=None, at=None):
     check(sentence, got // 100 == code // 100 and {n: [m[0] for m in v] for n, v in taken.items()} == want and (how is None or how in said), (got, taken, said))
 
 
-def submit(name, zone, requiretls):
+def submit(name, zone, requiretls, mark=''):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with smtplib.SMTP('127.0.0.1', p.submission, timeout=30 * SLOW, local_hostname='client.test') as s:
         s.starttls(context=context)
         s.login('alice@example.test', 'porter-demo')
-        s.sendmail('alice@example.test', [f'x@{name}.{zone}'], f'Subject: required {name}\r\n\r\nhello\r\n', ['REQUIRETLS'] if requiretls else [])
+        s.sendmail('alice@example.test', [f'x@{name}.{zone}'], f'Subject: required {name}{mark}\r\n\r\nhello\r\n', ['REQUIRETLS'] if requiretls else [])
 
 
-def required(sentence, name, zone, goes):
-    """Submitted with REQUIRETLS: it goes inside TLS, or comes back as a report."""
-    mark = f'required {name}'.encode()
-    submit(name, zone, True)
+def required(sentence, name, zone, goes, at=None):
+    """Submitted with REQUIRETLS: it goes inside TLS, or comes back as a report. at: to which server."""
+    count[0] += 1
+    mark = f'required {name} {count[0]}.'.encode()
+    submit(name, zone, True, f' {count[0]}.')
 
     def came():
-        return [m[0] for m in servers[name].messages if mark in m[1]]
+        return [m[0] for m in servers[at or name].messages if mark in m[1]]
 
     def reported():
         return [m for m in p.messages('alice').values() if mark in m and b'multipart/report' in m]
@@ -240,6 +247,10 @@ try:
     required('REQUIRETLS: a host that nothing proves: it comes back', 'opp454', 'plain', False)
     required('REQUIRETLS: a host without TLS: it comes back', 'plain', 'plain', False)
     required('REQUIRETLS: a host that is proven, and does not promise it in turn: it comes back', 'noword', 'test', False)
+
+    required('REQUIRETLS: the next host of the domain promises it', 'turn', 'test', True, at='turn-second')
+    required('REQUIRETLS: once more, past the connection that was kept', 'turn', 'test', True, at='turn-second')
+    required('REQUIRETLS: no host of the domain does: it comes back', 'noturn', 'test', False)
 
     # -- the second round: the policies are known; the attacker has the DNS and the hosts
     p.stop()

@@ -90,15 +90,16 @@ static void a_record_comes_back_as_it_was(void **state)
 }
 
 /* RFC 2852: with trace each time, in mode N where the deadline is not taken over, never against NOTIFY=NEVER. */
-/* As versions before wrote it: an upgrade must not set the queue aside. Version 1 ended before return_headers, 2 before waive_tls. */
+/* As versions before wrote it: an upgrade must not set the queue aside. Version 1 ended before return_headers, 2 before waive_tls, 3 before hold_for_s. */
 static void a_record_of_a_version_before_is_read(void **state)
 {
-	static const char added[] = "\x24\0\0\0\1\0\x25\0\0\0\1\0\x26\0\0\0\1"; /* return_headers 0, deliver_by_trace 0, waive_tls */
-	static const size_t from[] = { 0, 0, 12 };
+	static const char added[] = "\x24\0\0\0\1\0\x25\0\0\0\1\0\x26\0\0\0\1\0\x27\0\0\0\1"; /* return_headers 0, deliver_by_trace 0, waive_tls 0, hold_for_s */
+	static const size_t from[] = { 0, 0, 12, 18 };
 	struct buf record = BUF_INIT(4096);
 	struct envelope e = sample(EVIDENCE_AUTH, WAY_FOREIGN), back;
 	(void)state;
 	e.return_headers = e.deliver_by_trace = e.waive_tls = false;
+	e.hold_for_s = 0;
 	assert_int_equal(envelope_put(&record, &e, false), 0);
 	size_t at = slice_find_slice(buf_slice(&record), slice(added, sizeof added - 1));
 	assert_true(at < record.n);

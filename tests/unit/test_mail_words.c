@@ -193,7 +193,8 @@ static void decoded_parameters_are_printable(void **state)
 	assert_false(mail_param_by(SLICE("-5;R"), &by) || mail_param_by(SLICE("0;R"), &by) || mail_param_by(SLICE("5;RX"), &by) || mail_param_by(SLICE("+-5;N"), &by));
 	assert_false(mail_param_by(SLICE("9999999999;N"), &by));
 	assert_true(mail_param_priority(SLICE("-9"), &priority) && priority == -9);
-	assert_false(mail_param_priority(SLICE("10"), &priority));
+	assert_false(mail_param_priority(SLICE("10"), &priority) || mail_param_priority(SLICE("00"), &priority) || mail_param_priority(SLICE("-0"), &priority) || mail_param_priority(SLICE("+1"), &priority) || mail_param_priority(SLICE(""), &priority));
+	assert_true(mail_param_priority(SLICE("0"), &priority) && priority == 0);
 }
 
 /* -- replies --------------------------------------------------------------------------------------------------------------------------------------- */
