@@ -42,6 +42,8 @@ struct destination {
 const struct destination_kind *destination_kind_for(const struct transaction *t, const struct leaf *leaf, struct mail_status *status);
 
 void transaction_asked(struct destination *d, struct mail_status status);
+/* Before it, where a next hop refuses: who did, for the one line of the log. place lives as long as the transaction. */
+void transaction_hop_refused(struct transaction *t, struct slice leaf, struct slice place, struct slice host);
 /* In place of transaction_asked: another kind is asked for this leaf. */
 void transaction_hand_over(struct destination *d, const struct destination_kind *kind);
 void transaction_pen(struct destination *d, struct mail_status status, int fd, uint64_t start);

@@ -20,6 +20,7 @@ struct recipient {
 	unsigned notify;                    /* NOTIFY bits (queue/envelope.h); 0: not said */
 	struct slice original;              /* ORCPT, decoded; "" */
 	struct mail_status status;          /* PRDR: its own outcome */
+	struct slice hop_leaf, hop_place, hop_host; /* refused by a next hop: the leaf's address, where it is the hop's, the host that spoke; "" not so. For the log */
 	bool maybe, done;                   /* the ledger may know that it has this message; it has */
 };
 

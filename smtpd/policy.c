@@ -375,7 +375,7 @@ static void log_refused(const struct session *s, const struct recipient *r, cons
 	const struct transaction_facts *t = s->facts.transaction;
 	log_event(LOG_INFO, "rcpt-refused", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("id", unique_slice(&t->id)),
 	          LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("helo", s->facts.helo), LOG_STR("from", t->sender), LOG_STR("to", r->address),
-	          LOG_UINT("code", status->code), LOG_STR("text", status->text), LOG_END);
+	          LOG_STR("leaf", r->hop_leaf), LOG_STR("place", r->hop_place), LOG_STR("host", r->hop_host), LOG_UINT("code", status->code), LOG_STR("text", status->text), LOG_END);
 }
 
 static void added(struct session *s, struct mail_status status)

@@ -158,6 +158,13 @@ void transaction_add(struct transaction *t, struct recipient *r, void (*done)(st
 	outcome_ask(&t->outcome, r, looked_up);
 }
 
+void transaction_hop_refused(struct transaction *t, struct slice leaf, struct slice place, struct slice host)
+{
+	t->adding->hop_leaf = slice_eq(leaf, t->adding->address) ? SLICE("") : leaf;
+	t->adding->hop_place = place;
+	t->adding->hop_host = arena_copy(&t->mem, host);
+}
+
 void transaction_asked(struct destination *d, struct mail_status status)
 {
 	struct transaction *t = d->transaction;

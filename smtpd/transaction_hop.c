@@ -138,8 +138,7 @@ static int on_rcpt(void *arg, struct ipc_message *m)
 	if (d.status.fate == MAIL_OK)
 		keep(h);
 	else
-		log_event(LOG_INFO, "hop-refused", LOG_STR("id", transaction_id(h->base.transaction)), LOG_STR("to", h->candidate_address), LOG_STR("place", h->place),
-		          LOG_STR("host", d.facts.host), LOG_UINT("code", d.status.code), LOG_STR("text", d.status.text), LOG_END);
+		transaction_hop_refused(h->base.transaction, h->candidate_address, h->place, d.facts.host);
 	transaction_asked(&h->base, d.status);
 	return 0;
 }

@@ -46,6 +46,8 @@ def floods(p):
         after = memory_kib(p, 'delivery'), memory_kib(p, 'smtpd')
         check('thousands of recipients that one hop does not know: each is refused by the hop, or put off to another transaction', set(codes) <= {550, 452} and codes.count(550) >= 2000,
               {c: codes.count(c) for c in set(codes)})
+        one = re.findall(r'^.*\bto=x1-7@unknown\.test\b.*$', p.log_text(), re.M)
+        check('each is one line of the log, with place and host', len(one) == 1 and f' place=[127.0.0.1]:{unknown.port} host=127.0.0.1 code=550 ' in one[0], one)
         if 'asan' not in BUILD.parts and may_look():        # which keeps what is freed
             most = 4096 if FLOOD < 10000 else 24 << 10      # a transaction's arena ends at 16 MiB
             check('and memory is bounded', after[0] - before[0] < 4096 and after[1] - before[1] < most, (before, after))

@@ -130,7 +130,8 @@ def log_lines(p, enemies):
     silent, many = [], []
     for key, e in enemies.items():
         lost = len(re.findall(rf'hop-lost .*:{e.port}\b', text))
-        told = lost + len(re.findall(rf'hop-refused .*to=u@{key[0]}\b', text)) + len(re.findall(rf' hop .*:{e.port}\b', text))
+        refused = len(re.findall(rf'rcpt-refused .*to=u@{key[0]} .*place=\S*:{e.port}\b', text))
+        told = lost + refused + len(re.findall(rf' hop .*:{e.port}\b', text))
         silent += [key] * (not told)
         many += [(key, lost, e.tried)] * (lost > e.tried)
     check('each is told of in the log, with one line for each connection that was lost', not silent and not many, (silent, many))
