@@ -46,6 +46,8 @@ class Policy:
                 if says is None:
                     return
                 try:
+                    if isinstance(says, list):      # this, and the end
+                        return s.sendall(says[0])
                     s.sendall(says if isinstance(says, bytes) else f'action={says}\n\n'.encode())
                 except OSError:
                     return
@@ -72,6 +74,16 @@ def policy():
             service.says = says
             got = p.send()
             check(f'{says if not isinstance(says, bytes) else says[:30]!r} is answered {code}', got == code, got)
+        service.says = b'action=DUNNO\n\naction=REJECT for whom?\n\n'
+        first, service.says = p.send(), 'DUNNO'
+        check('a second answer is nobody\'s, not the next question\'s', (first, p.send(), p.send()) == (250, 250, 250), p.log_text()[-500:])
+        for what, says in (('a line', b'x' * 100000000), ('lines', b'reason=none\n' * 8000000), ('half an answer and the end', b'action=DUN')):
+            p.forget_peaks()
+            rest, lines, began = p.peak_kib('smtpd'), p.log_text().count('policy-down'), time.monotonic()
+            service.says = [says]
+            got = p.send()
+            lines, grown = p.log_text().count('policy-down') - lines, p.peak_kib('smtpd') - rest
+            check(f'{what} without end: 451, one line of the log, bounded in time and memory', (got, lines) == (451, 1) and time.monotonic() - began < PATIENCE * SLOW and grown < 4096, (got, lines, grown))
         service.says = 'REJECT go away'
         p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free')
         p.compile()
