@@ -1,6 +1,10 @@
 /* porterctl explain: what RCPT would be answered now, and why: the same functions that a session calls, with every look-up told. */
+#include <errno.h>
+#include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mail_reply.h"
 #include "base/scan.h"
@@ -10,8 +14,11 @@
 #include "ctl/explain_mailbox.h"
 #include "ctl/tables.h"
 #include "maps/access.h"
+#include "maps/credentials.h"
 #include "maps/map_key.h"
+#include "maps/maps_settings.h"
 #include "smtpd/judge.h"
+#include "smtpd/login_settings.h"
 #include "smtpd/smtpd_settings.h"
 
 enum { MAX_FORWARDS = 20 }; /* as smtpd/transaction_mailbox.c */
@@ -30,7 +37,8 @@ struct question {
 	struct slice access_key;     /* the line of access that decided, or "" */
 	bool no_hops;                /* --no-hops: next hops are not connected to */
 	bool unasked;                /* a next hop wants a login that this command does not have */
-	const char *stage;           /* which command is refused: "connect", "MAIL", "RCPT" */
+	enum answer login_known;     /* whether --auth's login, or user of this system, is one */
+	const char *stage;           /* which command is refused: "connect", "AUTH", "MAIL", "RCPT" */
 	struct mail_status reply;
 };
 
@@ -49,11 +57,40 @@ static bool access_refuses(struct question *q, const char *stage, enum answer a,
 	return true;
 }
 
+static bool may_read_secrets(const struct question *q)
+{
+	struct buf path = BUF_INIT(4200);
+	buf_addf(&path, "%.*s/%llu", SLICE_FMT(maps_settings.secrets_directory), (unsigned long long)map_set_generation(q->set));
+	bool may = access(arena_cstr(&q->c->mem, buf_slice(&path)), R_OK | X_OK) == 0 || errno == ENOENT;
+	buf_free(&path);
+	return !map_set_generation(q->set) || may;
+}
+
+/* As far as a command can tell: passwords may be somebody else's to know. */
+static enum answer know_login(const struct question *q)
+{
+	struct credentials c;
+	if (q->client.user.n)
+		return getpwnam(arena_cstr(&q->c->mem, q->client.user)) ? FOUND : ABSENT;
+	if (!q->client.login.n)
+		return FOUND;
+	enum answer a = may_read_secrets(q) ? credentials_find(q->set, q->client.login, &q->c->mem, &c) : UNSURE;
+	if (a == FOUND && (c.hash.n || c.scram_sha256.iterations))
+		return FOUND;
+	return a == UNSURE || !slice_eq(login_settings.source, SLICE("credentials")) || login_settings.token_verifier.n ? UNSURE : ABSENT;
+}
+
 static bool refused_before_rcpt(struct question *q)
 {
 	struct access *line = ARENA_NEW(&q->c->mem, struct access);
 	if (q->has_client && access_refuses(q, "connect", access_client(q->set, &q->ip, &q->c->mem, line), line))
 		return true;
+	q->stage = "AUTH";
+	q->login_known = know_login(q);
+	if (q->client.login.n && q->login_known == ABSENT) {
+		q->reply = MAIL_STATUS(MAIL_NEVER, 535, 7, 8, "Login or password is wrong");
+		return true;
+	}
 	q->stage = "MAIL";
 	if (q->size > smtpd_settings.size_limit) {
 		q->reply = MAIL_STATUS(MAIL_NEVER, 552, 3, 4, "The message is larger than what is taken here");
@@ -208,6 +245,17 @@ static bool leads_to_failure(const struct question *q)
 	return key.n && (!map_key_split(key, &local, &domain) || !slice_eq_nocase(local, q->to.local_part) || (q->to.domain.n && !slice_eq_nocase(domain, q->to.domain)));
 }
 
+static void tell_login(const struct question *q, struct buf *b)
+{
+	if (q->client.user.n && q->login_known == ABSENT)
+		buf_addf(b, "%.*s is no user of this system\n", SLICE_FMT(q->client.user));
+	else if (q->login_known == ABSENT)
+		buf_addf(b, "the login %.*s is unknown: credentials has no line for it\n", SLICE_FMT(q->client.login));
+	else if (q->login_known == UNSURE)
+		buf_addf(b, "whether the login %.*s exists could not be told: %s\n", SLICE_FMT(q->client.login),
+		         slice_eq(login_settings.source, SLICE("credentials")) && !login_settings.token_verifier.n ? "credentials is root's to read" : "others than credentials know logins, too");
+}
+
 static void tell(const struct question *q)
 {
 	struct buf b = BUF_INIT(8 << 20);
@@ -220,6 +268,7 @@ static void tell(const struct question *q)
 		tell_leaf(&b, &q->resolved.leaves[i]);
 	if (q->has_from || q->client.login.n)
 		buf_addf(&b, "the sender counts as %.*s%s%.*s\n", SLICE_FMT(name), q->evidence.who.n ? ", by " : "", SLICE_FMT(q->evidence.who));
+	tell_login(q, &b);
 	if (q->access_key.n)
 		buf_addf(&b, "access says so: %.*s\n", SLICE_FMT(q->access_key));
 	if (leads_to_failure(q))
@@ -250,6 +299,8 @@ static void tell_json(const struct question *q)
 	add_text(&b, "reply", slice_trim(buf_slice(&reply)));
 	add_text(&b, "evidence", evidence_name(q->evidence.grade));
 	add_text(&b, "destination", slice_of(destination(q)));
+	if (q->client.login.n || q->client.user.n)
+		buf_addf(&b, ",\"login\":\"%s\"", answers[q->login_known]);
 	if (q->resolved.failed.n)
 		add_text(&b, "about", q->resolved.failed);
 	buf_add(&b, SLICE(",\"steps\":["));
@@ -379,6 +430,6 @@ static int run_explain(struct ctl *c, int argc, char **argv)
 const struct ctl_command ctl_maps_explain_commands[] = {
 	{ "explain", "[--text] [--no-hops] [--from PATH] [--client IP] [--auth LOGIN] [--size N] ADDRESS|-",
 	  "Shows every look-up for an address, where it leads, and the very reply that RCPT would get now (-: for each line of standard input); a next hop that RCPT would ask is asked, "
-	  "unless --no-hops is said; exit 0 accepted, 1 refused, 2 later.", run_explain },
+	  "unless --no-hops is said; a LOGIN that is unknown is told; exit 0 accepted, 1 refused, 2 later.", run_explain },
 	{ NULL, NULL, NULL, NULL }
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every reply that explain foretells is the reply of the live server: 10,000 random addresses, limits off, the same quotas; and next hops, and authenticated senders."""
-import json, os, random, ssl, sys
+import base64, json, os, random, ssl, sys
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from foretell import compare, foretell, rcpt_all
@@ -101,6 +101,24 @@ with Porter('explain', maps=MAPS, settings={'limit-exempt': '127.0.0.0/8', 'max-
         said = s.docmd('MAIL FROM:<bob@example.test>')
         r = p.ctl('explain', '--json', '--from', 'bob@example.test', '--auth', 'alice@example.test', 'u1@example.test')
         check('what a login may not use is refused at MAIL by both', json.loads(r.stdout)['reply'] == f'{said[0]} {said[1].decode()}' and json.loads(r.stdout)['stage'] == 'MAIL', (said, r.stdout))
+
+    # -- a login that nobody has ----------------------------------------------------------------------------------------------------------------
+    with p.smtp(p.submission) as s:
+        s.starttls(context=ssl._create_unverified_context())
+        s.ehlo()
+        said = s.docmd('AUTH PLAIN ' + base64.b64encode(b'\0ghost\0secret word').decode())
+    r = p.ctl('explain', '--json', '--auth', 'ghost', 'u1@example.test')
+    got = json.loads(r.stdout)
+    check('an unknown login is refused at AUTH by both', r.returncode == 1 and (got['stage'], got['login'], got['reply']) == ('AUTH', 'absent', f'{said[0]} {said[1].decode()}'), (said, got))
+    text = p.ctl('explain', '--auth', 'ghost', 'u1@example.test').stdout
+    check('and explain says so', 'the login ghost is unknown' in text and 'AUTH: 535' in text, text)
+    check('of a known one it does not', 'is unknown' not in p.ctl('explain', '--from', 'alice@example.test', '--auth', 'Alice@example.test', 'u1@example.test').stdout)
+    check('a user whom this system does not have is told', 'no-such-user is no user of this system' in p.ctl('explain', '--from', 'alice@example.test', '--auth', 'unix:no-such-user', 'u1@example.test').stdout)
+    conf = (p.etc / 'porter.conf').read_text()
+    (p.etc / 'porter.conf').write_text(conf + '\nlogin-source dovecot\n')
+    text = p.ctl('explain', '--from', 'alice@example.test', '--auth', 'ghost', 'u1@example.test').stdout
+    (p.etc / 'porter.conf').write_text(conf)
+    check('where others know the logins it says that it could not tell', 'could not be told' in text and '535' not in text, text)
 
     reply = p.ctl('explain', '--json', '--from', 'bad@outside.test', 'u1@example.test')
     check('explain tells a refusal of MAIL as such', json.loads(reply.stdout)['stage'] == 'MAIL' and reply.returncode == 1, reply.stdout)
