@@ -9,18 +9,93 @@
 
 enum { SHOWN = 50, COMPLAINTS_MAX = 64 << 10, SETTINGS_MAX = 1024 };
 
+/* -- complaints --------------------------------------------------------------------------------------------------------------- */
+
+/* Of "file:line: text". */
+struct spot {
+	struct slice file;
+	uint64_t line;
+};
+
+static struct spot spot_of(struct slice text)
+{
+	struct slice head = slice_head(text, slice_find_slice(text, SLICE(": ")));
+	size_t colon = slice_rfind(head, ':');
+	struct spot s = { slice_head(head, colon), 0 };
+	if (colon >= head.n || !scan_uint_all(slice_skip(head, colon + 1), UINT64_MAX, &s.line))
+		s = (struct spot){ head, 0 };
+	return s;
+}
+
+static bool comes_before(struct spot a, struct spot b)
+{
+	int order = slice_cmp(a.file, b.file);
+	return order < 0 || (order == 0 && a.line < b.line);
+}
+
+/* Where the last line begins. */
+static size_t last_line(const struct buf *b)
+{
+	size_t newline = b->n ? slice_rfind(slice(b->p, b->n - 1), '\n') : 0;
+	return b->n && newline < b->n - 1 ? newline + 1 : 0;
+}
+
+/* The text stays sorted; what was found later in the same line of a file stands later. */
+static void insert(struct buf *b, struct slice line)
+{
+	size_t count = 0, at = b->n, before = b->n;
+	struct spot new = spot_of(line);
+	for (struct slice rest = buf_slice(b); rest.n; count++) {
+		size_t here = b->n - rest.n;
+		if (at == b->n && comes_before(new, spot_of(slice_cut(rest, '\n', &rest))))
+			at = here;
+		else if (at < b->n)
+			slice_cut(rest, '\n', &rest);
+	}
+	if (count == SHOWN && at == b->n)
+		return;
+	if (count == SHOWN)
+		buf_truncate(b, before = last_line(b));
+	struct buf tail = BUF_INIT(b->max);
+	buf_add(&tail, slice(b->p + at, before - at));
+	buf_truncate(b, at);
+	buf_add(b, line);
+	buf_add(b, buf_slice(&tail));
+	buf_free(&tail);
+}
+
+static bool is_past_the_shown(const struct complaints *c, struct spot s)
+{
+	return c->count > SHOWN && !comes_before(s, spot_of(slice(c->text.p + last_line(&c->text), c->text.n - last_line(&c->text))));
+}
+
 void complaint_add(struct complaints *c, struct slice file, size_t line, const char *format, ...)
 {
 	va_list args;
-	if (c->count++ >= SHOWN)
+	struct buf text = BUF_INIT(COMPLAINTS_MAX);
+	c->count++;
+	if (is_past_the_shown(c, (struct spot){ file, line }))
 		return;
 	if (c->text.max == 0)
 		buf_init(&c->text, COMPLAINTS_MAX);
-	buf_addf(&c->text, "%.*s:%zu: ", SLICE_FMT(file), line);
+	buf_addf(&text, "%.*s:%zu: ", SLICE_FMT(file), line);
 	va_start(args, format);
-	buf_addv(&c->text, format, args);
+	buf_addv(&text, format, args);
 	va_end(args);
-	buf_add_byte(&c->text, '\n');
+	buf_add_byte(&text, '\n');
+	insert(&c->text, buf_slice(&text));
+	buf_free(&text);
+}
+
+void complaint_join(struct complaints *c, const struct complaints *more)
+{
+	if (c->text.max == 0)
+		buf_init(&c->text, COMPLAINTS_MAX);
+	c->count += more->count;
+	for (struct slice rest = buf_slice(&more->text); rest.n;) {
+		struct slice line = slice_cut(rest, '\n', &rest);
+		insert(&c->text, slice(line.p, line.n + 1));
+	}
 }
 
 void complaint_free(struct complaints *c)

@@ -41,12 +41,13 @@ struct setting_table {
 	void *target;               /* the room's struct, filled in place */
 };
 
-/* Collects errors as "file:line: text\n", the first 50 and then a count. */
+/* Collects errors as "file:line: text\n", sorted by file and line, the first 50 of them and then a count. */
 struct complaints {
 	struct buf text;
 	size_t count;
 };
 void complaint_add(struct complaints *c, struct slice file, size_t line, const char *format, ...) __attribute__((format(printf, 4, 5)));
+void complaint_join(struct complaints *c, const struct complaints *more);
 void complaint_free(struct complaints *c);
 
 /* Fills every table's struct: defaults first, then text (the content of porter.conf; file is its name in complaints; directory is

@@ -311,10 +311,7 @@ static int end_proof(struct compiler *c)
 		return 0;
 	c->proving = false;
 	pthread_join(c->prover, NULL);
-	if (c->wrong->text.max == 0)
-		buf_init(&c->wrong->text, MAX_REFUTED);
-	buf_add(&c->wrong->text, buf_slice(&c->refuted.text));
-	c->wrong->count += c->refuted.count;
+	complaint_join(c->wrong, &c->refuted);
 	complaint_free(&c->refuted);
 	return c->proved ? 0 : -EINVAL;
 }

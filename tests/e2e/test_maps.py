@@ -240,6 +240,14 @@ with Porter('maps') as p:
     p.map('recipients', keep['recipients'] + '\x00\x01 binary\n')
     r = p.ctl('compile')
     check('a bad map is refused with file and line, and the old generation serves', r.returncode == 65 and 'recipients:' in r.stderr and rcpt(p, 'alice@example.test') == 250, r.stderr)
+    before = {m: (p.etc / m).read_text() for m in ('recipients', 'aliases', 'routes')}
+    for m, text in (('recipients', 'alice@example.test\nx y z\n\nbob@example.test mailbox:?\n' + 'nobody\n' * 8), ('aliases', 'a: "\nb: ghost@example.test\nc: :include:/nowhere\n'), ('routes', 'x\ny\n')):
+        p.map(m, text)
+    for command in ('compile', 'check'):
+        said = [(m[1], int(m[2])) for m in re.finditer(r'^(\w+):(\d+): ', p.ctl(command).stderr, re.M)]
+        check(f'{command} tells what is wrong by file and line', said == sorted(said) and len({f for f, _ in said}) == 3 and max(n for _, n in said) >= 10, said)
+    for m, text in before.items():
+        p.map(m, text)
     p.map('recipients', 'nonsense\n' * 300000)
     r = p.ctl('compile')
     check('of 300,000 errors the first fifty are shown, then their number', r.returncode == 65 and 'recipients:50:' in r.stderr and 'recipients:51:' not in r.stderr

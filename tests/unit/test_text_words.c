@@ -110,6 +110,36 @@ static void settings_have_defaults_and_take_values(void **state)
 	arena_free(&mem);
 }
 
+static void complaints_are_told_by_file_and_line(void **state)
+{
+	(void)state;
+	struct complaints wrong = { 0 }, more = { 0 };
+	complaint_add(&wrong, SLICE("routes"), 10, "late");
+	complaint_add(&wrong, SLICE("routes"), 9, "early");
+	complaint_add(&wrong, SLICE("aliases"), 100, "first in line: %d", 1);
+	complaint_add(&wrong, SLICE("aliases"), 100, "second in line");
+	complaint_add(&wrong, SLICE("routes"), 9, "early: too");
+	complaint_add(&wrong, SLICE("route"), 11, "a shorter name");
+	complaint_add(&more, SLICE("domains"), 2, "joined");
+	complaint_join(&wrong, &more);
+	assert_true(slice_eq(buf_slice(&wrong.text), SLICE("aliases:100: first in line: 1\naliases:100: second in line\ndomains:2: joined\nroute:11: a shorter name\n"
+	                                                   "routes:9: early\nroutes:9: early: too\nroutes:10: late\n")));
+	assert_int_equal(wrong.count, 7);
+	complaint_free(&wrong);
+	complaint_free(&more);
+	for (size_t i = 1; i <= 1000; i++) /* whatever the order in which they are found, the first 50 are shown */
+		complaint_add(&wrong, SLICE("recipients"), i * 5 % 1001, "x");
+	assert_int_equal(wrong.count, 1000);
+	struct slice rest = buf_slice(&wrong.text);
+	for (size_t i = 1; i <= 50; i++) {
+		char want[32];
+		snprintf(want, sizeof want, "recipients:%zu: x", i);
+		assert_true(slice_eq(slice_cut(rest, '\n', &rest), slice_of(want)));
+	}
+	assert_int_equal(rest.n, 0);
+	complaint_free(&wrong);
+}
+
 static void all_wrong_settings_are_told_at_once_with_their_lines(void **state)
 {
 	struct complaints wrong;
@@ -172,6 +202,7 @@ int main(void)
 		cmocka_unit_test(formatted_text_ends_at_the_ceiling_and_writes_nothing_past_it),
 		cmocka_unit_test(settings_have_defaults_and_take_values),
 		cmocka_unit_test(all_wrong_settings_are_told_at_once_with_their_lines),
+		cmocka_unit_test(complaints_are_told_by_file_and_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
