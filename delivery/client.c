@@ -70,9 +70,9 @@ struct mail_status client_lost(struct slice text)
 
 bool client_is_greeted_again(struct client *c, const struct mail_reply *r)
 {
-	if (r->code == 220 || r->code == 221)
-		client_end(c, CLIENT_CLOSED, client_lost(r->code == 220 ? SLICE("A second greeting") : SLICE("A goodbye that nobody asked for")));
-	return c->ended;
+	if (r->code == 220)
+		client_end(c, CLIENT_CLOSED, client_lost(SLICE("A second greeting")));
+	return r->code == 220;
 }
 
 void client_end_refused(struct client *c, const struct mail_reply *r)
@@ -203,9 +203,16 @@ void client_quit(struct client *c)
 
 /* -- transactions -------------------------------------------------------------------------------------------------------------------- */
 
+static bool says_goodbye(struct client *c, const struct mail_reply *r)
+{
+	if (r->code == 221)
+		client_end(c, CLIENT_CLOSED, client_lost(SLICE("A goodbye that nobody asked for")));
+	return r->code == 221;
+}
+
 static void tell(struct client *c, enum client_step step, size_t index, const struct mail_reply *r)
 {
-	if (client_is_greeted_again(c, r))
+	if (client_is_greeted_again(c, r) || says_goodbye(c, r))
 		return;
 	c->handler->on_reply(c->arg, c, step, index, r);
 }

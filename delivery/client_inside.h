@@ -37,8 +37,8 @@ void client_end(struct client *c, enum client_end how, struct mail_status s); /*
 void client_end_heard(struct client *c, enum client_end how, struct mail_status s); /* the same, by a reply: the server still hears QUIT */
 void client_end_refused(struct client *c, const struct mail_reply *r);
 struct mail_status client_lost(struct slice text);
-/* A server that greets or says goodbye where something else was asked is one reply behind from then on: each of our commands would get the answer to the one before, the
- * content a recipient's 250. True: the client has ended. */
+/* A server that greets twice is one reply behind from then on: each of our commands would get the answer to the one before, the content a recipient's 250. True: the client
+ * has ended. */
 bool client_is_greeted_again(struct client *c, const struct mail_reply *r);
 
 /* client_ready.c */
