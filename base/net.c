@@ -196,6 +196,15 @@ uint16_t net_address_port(const struct net_address *a)
 	return a->sa.any.sa_family == AF_INET6 ? ntohs(a->sa.v6.sin6_port) : 0;
 }
 
+int net_local(int fd, struct net_address *out)
+{
+	struct net_address a = { .length = sizeof a.sa };
+	if (getsockname(fd, &a.sa.any, &a.length) < 0)
+		return -errno;
+	*out = a;
+	return 0;
+}
+
 static bool set_option(int fd, int level, int option, int value)
 {
 	return setsockopt(fd, level, option, &value, sizeof value) == 0;

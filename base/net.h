@@ -40,6 +40,7 @@ bool net_address_parse(struct slice s, uint16_t port, struct net_address *out, c
 int net_address_print(struct buf *out, const struct net_address *a);
 struct net_address net_address_of_ip(const struct net_ip *ip, uint16_t port);
 uint16_t net_address_port(const struct net_address *a);
+int net_local(int fd, struct net_address *out); /* of a connected socket: our side. 0 or -errno */
 
 /* A listening, non-blocking, close-on-exec socket (SO_REUSEADDR; SO_REUSEPORT if asked). fd or -errno. */
 int net_listen(const struct net_address *a, bool reuse_port, int backlog);

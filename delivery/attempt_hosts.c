@@ -92,6 +92,7 @@ static void dialled(void *arg, int fd, size_t index)
 		peer_key(a, t, &peer);
 		struct link *l = link_new(buf_slice(&a->place_key), buf_slice(&peer), t->host, &t->address);
 		buf_free(&peer);
+		net_local(fd, &l->from);
 		const struct tls_choice *choice = attempt_choice(a);
 		static const enum client_tls uses[] = { CLIENT_TLS_NEVER, CLIENT_TLS_MAY, CLIENT_TLS_MUST };
 		bool plain = a->plain_only && choice->use != TLS_USE_MUST;

@@ -86,15 +86,20 @@ bool attempt_may_go_plain(const struct attempt *a)
 
 static void note(struct attempt *a, const struct tls_choice *c, enum tls_report_result result)
 {
-	struct buf ip = BUF_INIT(64);
+	struct buf ip = BUF_INIT(64), from = BUF_INIT(64);
 	if (attempt_waives_tls(a)) /* RFC 8460, 3: no reports on reports */
 		return;
 	struct net_ip to = net_ip_of(&a->targets[a->next].address);
 	net_ip_print(&ip, &to);
+	if (a->link && a->link->from.length) {
+		struct net_ip own = net_ip_of(&a->link->from);
+		net_ip_print(&from, &own);
+	}
 	struct tls_report_event e = { .domain = a->policy_domain, .policy = c->policy, .policy_text = c->policy_text, .host = a->targets[a->next].host,
-		.ip = buf_slice(&ip), .result = result };
+		.ip = buf_slice(&ip), .from = buf_slice(&from), .result = result };
 	tls_report_note(a->hops->report, &e, clock_wall_s());
 	buf_free(&ip);
+	buf_free(&from);
 }
 
 static bool is_testing(const struct tls_choice *c)

@@ -120,6 +120,7 @@ static void on_drain(void *arg)
 {
 	struct self *s = arg;
 	s->ending = true;
+	tls_report_house_stop(s->report);
 	if (hop_is_idle(s->hop))
 		end_now(s);
 }

@@ -15,7 +15,7 @@ struct link {
 	struct buf place;              /* keys: the place asked for, and the host reached, each with its policy */
 	struct buf peer;
 	struct buf host;
-	struct net_address address;
+	struct net_address address, from; /* from: ours; length 0: not known */
 	uint64_t made_ms;
 	struct link *next;             /* in the pool */
 	struct pool *pool;

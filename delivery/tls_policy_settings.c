@@ -18,7 +18,7 @@ static const struct setting rows[] = {
 	{ "tls-report-from", SETTING_TEXT, AT(report_from), "", 0, 0, NULL, NULL,
 	  "The address that TLS reports (RFC 8460) come from, daily, to domains that ask for them; senders must let unix:_porter use it. Empty: none are sent." },
 	{ "tls-report-retry", SETTING_SPAN, AT(report_retry_s), "10m", 1, 86400, NULL, NULL,
-	  "After how long a TLS report is tried again that a web server did not take; the time doubles with each try, and a day later it is given up." },
+	  "After how long a TLS report is tried again that a web server did not take; the time doubles with each try, over restarts, too, and a day later it is given up." },
 	{ "mta-sts-connect", SETTING_TEXT, AT(sts_connect), "", 0, 0, NULL, NULL,
 	  "HOST:PORT to fetch policies through in place of each policy host's own address, whose certificate is checked all the same. Empty: direct." },
 };

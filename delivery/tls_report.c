@@ -8,19 +8,21 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-enum { DAY_S = 86400, VERSION = 2 };
+enum { DAY_S = 86400, VERSION = 3 };
 static const char magic[8] = "porTLSRP";
 
 struct head {
 	char magic[8];
 	uint32_t version, size;
-	uint64_t left_out;
+	uint32_t left_out;
+	uint32_t tellings;       /* the same of these, behind the days */
 	uint64_t used;           /* days behind this one were never written: nothing looks at their pages */
 };
 
 struct tls_report {
 	struct head *head;
 	struct tls_report_day *days;
+	struct tls_report_telling *tellings;
 	void *own;               /* where nobody gave memory */
 };
 
@@ -49,7 +51,16 @@ enum tls_report_result tls_report_result_of(struct slice phrase)
 
 size_t tls_report_size(void)
 {
-	return sizeof(struct head) + TLS_REPORT_DOMAINS * sizeof(struct tls_report_day);
+	return sizeof(struct head) + TLS_REPORT_DOMAINS * sizeof(struct tls_report_day) + TLS_REPORT_TELLINGS * sizeof(struct tls_report_telling);
+}
+
+/* Whatever the file says: strings end. */
+static void end_strings(struct tls_report_telling *x)
+{
+	if (!x->began_s)
+		return;
+	x->id[sizeof x->id - 1] = x->place[sizeof x->place - 1] = x->day.domain[sizeof x->day.domain - 1] = '\0';
+	x->pause_s = x->pause_s && x->pause_s <= DAY_S ? x->pause_s : DAY_S;
 }
 
 struct tls_report *tls_report_attach(void *memory, size_t size)
@@ -59,12 +70,17 @@ struct tls_report *tls_report_attach(void *memory, size_t size)
 		memory = r->own = mem_new(tls_report_size());
 	r->head = memory;
 	r->days = (struct tls_report_day *)(r->head + 1);
+	r->tellings = (struct tls_report_telling *)(r->days + TLS_REPORT_DOMAINS);
 	if (memcmp(r->head->magic, magic, sizeof magic) != 0 || r->head->version != VERSION || r->head->size != sizeof(struct tls_report_day)) {
 		*r->head = (struct head){ .used = 0 };
 		memcpy(r->head->magic, magic, sizeof magic);
 		r->head->version = VERSION;
 		r->head->size = sizeof(struct tls_report_day);
 	}
+	if (r->head->tellings > TLS_REPORT_TELLINGS)
+		r->head->tellings = TLS_REPORT_TELLINGS;
+	for (size_t i = 0; i < r->head->tellings; i++)
+		end_strings(&r->tellings[i]);
 	if (r->head->used > TLS_REPORT_DOMAINS)
 		r->head->used = TLS_REPORT_DOMAINS;
 	return r;
@@ -121,13 +137,15 @@ static void note_failure(struct tls_report_day *d, const struct tls_report_event
 	struct tls_report_failure *f = d->failures;
 	for (size_t i = 0; i < TLS_REPORT_FAILURES; i++) {
 		f = &d->failures[i];
-		if (!f->count || (f->result == e->result && slice_eq_nocase(get(f->host, sizeof f->host), e->host) && slice_eq(get(f->ip, sizeof f->ip), e->ip)))
+		if (!f->count || (f->result == e->result && slice_eq_nocase(get(f->host, sizeof f->host), e->host) && slice_eq(get(f->ip, sizeof f->ip), e->ip) &&
+		                  slice_eq(get(f->from, sizeof f->from), e->from)))
 			break;
 	}
 	if (!f->count) {
 		f->result = (uint8_t)e->result;
 		put(f->host, sizeof f->host, e->host);
 		put(f->ip, sizeof f->ip, e->ip);
+		put(f->from, sizeof f->from, e->from);
 	}
 	f->count++;
 }
@@ -145,15 +163,21 @@ void tls_report_note(struct tls_report *r, const struct tls_report_event *e, int
 	note_failure(d, e);
 }
 
-bool tls_report_take(struct tls_report *r, int64_t now_s, struct tls_report_day *out)
+bool tls_report_over(const struct tls_report *r, size_t *at, int64_t now_s, struct tls_report_day *out)
 {
-	for (size_t i = 0; i < r->head->used; i++)
+	for (size_t i = *at; i < r->head->used; i++)
 		if (r->days[i].day && r->days[i].day < now_s / DAY_S) {
 			*out = r->days[i];
-			memset(&r->days[i], 0, sizeof r->days[i]);
+			out->domain[sizeof out->domain - 1] = '\0';
+			*at = i;
 			return true;
 		}
 	return false;
+}
+
+void tls_report_drop(struct tls_report *r, size_t at)
+{
+	memset(&r->days[at], 0, sizeof r->days[at]);
 }
 
 size_t tls_report_waiting(const struct tls_report *r, int64_t now_s)
@@ -162,6 +186,35 @@ size_t tls_report_waiting(const struct tls_report *r, int64_t now_s)
 	for (size_t i = 0; i < r->head->used; i++)
 		n += r->days[i].day && r->days[i].day < now_s / DAY_S;
 	return n;
+}
+
+struct tls_report_telling *tls_report_tellings(struct tls_report *r, size_t *count)
+{
+	*count = r->head->tellings;
+	return r->tellings;
+}
+
+size_t tls_report_room(const struct tls_report *r)
+{
+	size_t n = TLS_REPORT_TELLINGS;
+	for (size_t i = 0; i < r->head->tellings; i++)
+		n -= r->tellings[i].began_s != 0;
+	return n;
+}
+
+struct tls_report_telling *tls_report_begin(struct tls_report *r, const struct tls_report_day *d, struct slice id, struct slice place, int64_t now_s, uint64_t pause_s)
+{
+	struct tls_report_telling *x = r->tellings, *end = x + r->head->tellings;
+	while (x < end && x->began_s)
+		x++;
+	if (x == r->tellings + TLS_REPORT_TELLINGS || id.n >= TLS_REPORT_ID || place.n >= TLS_REPORT_PLACE)
+		return NULL;
+	*x = (struct tls_report_telling){ .again_s = now_s, .pause_s = pause_s, .day = *d };
+	put(x->id, sizeof x->id, id);
+	put(x->place, sizeof x->place, place);
+	x->began_s = now_s;
+	r->head->tellings += x == end;
+	return x;
 }
 
 /* -- the report -------------------------------------------------------------------------------------------------------------------------------- */
@@ -219,6 +272,14 @@ static void add_policy(struct buf *out, const struct tls_report_day *d)
 	buf_add_byte(out, '}');
 }
 
+static void add_known(struct buf *out, const char *name, struct slice value)
+{
+	if (!value.n)
+		return;
+	add_member(out, name, value);
+	buf_add_byte(out, ',');
+}
+
 static void add_failures(struct buf *out, const struct tls_report_day *d)
 {
 	buf_add_cstr(out, ",\"failure-details\":[");
@@ -227,10 +288,8 @@ static void add_failures(struct buf *out, const struct tls_report_day *d)
 		buf_add_cstr(out, i ? ",{" : "{");
 		add_member(out, "result-type", slice_of(results[f->result <= TLS_REPORT_WEBPKI ? f->result : TLS_REPORT_VALIDATION]));
 		buf_add_byte(out, ',');
-		if (f->ip[0]) {
-			add_member(out, "receiving-ip", get(f->ip, sizeof f->ip));
-			buf_add_byte(out, ',');
-		}
+		add_known(out, "sending-mta-ip", get(f->from, sizeof f->from));
+		add_known(out, "receiving-ip", get(f->ip, sizeof f->ip));
 		add_member(out, "receiving-mx-hostname", get(f->host, sizeof f->host));
 		buf_addf(out, ",\"failed-session-count\":%llu}", (unsigned long long)f->count);
 	}

@@ -8,8 +8,8 @@
 #include "base/slice.h"
 
 /* SMTP TLS reporting (RFC 8460): what became of TLS with each domain's hosts, counted by day (UTC), and told once a day to those who ask for it
- * (TXT _smtp._tls.DOMAIN). Counts live in a file that the parent maps for us ("shared:tls-report"), so that a restart loses none; the room is fixed, and what
- * has none is counted as left out. */
+ * (TXT _smtp._tls.DOMAIN). Counts, and reports that a place has not taken yet, live in a file that the parent maps for us ("shared:tls-report"), so that a restart loses
+ * none; the room is fixed, and what has none is counted as left out. */
 enum tls_report_policy { TLS_REPORT_NO_POLICY, TLS_REPORT_TLSA, TLS_REPORT_STS };
 
 /* 4.3; the order is that of tls_report_result_name. */
@@ -21,20 +21,21 @@ const char *tls_report_result_name(enum tls_report_result r);
 /* From OpenSSL's phrase for a handshake that failed. */
 enum tls_report_result tls_report_result_of(struct slice phrase);
 
-enum { TLS_REPORT_DOMAINS = 1024, TLS_REPORT_FAILURES = 8, TLS_REPORT_POLICY_TEXT = 640, TLS_REPORT_NAME = 254 };
+enum { TLS_REPORT_DOMAINS = 1024, TLS_REPORT_FAILURES = 8, TLS_REPORT_POLICY_TEXT = 640, TLS_REPORT_NAME = 254,
+	TLS_REPORT_TELLINGS = 200, TLS_REPORT_ID = 288, TLS_REPORT_PLACE = 504 };
 
 struct tls_report_event {
 	struct slice domain;             /* whose policy it is */
 	enum tls_report_policy policy;
 	struct slice policy_text;        /* lines: TLSA records, or the STS policy */
-	struct slice host, ip;           /* the receiving host, its address ("" not known) */
+	struct slice host, ip, from;     /* the receiving host, its address, ours ("" not known) */
 	enum tls_report_result result;
 };
 
 /* One domain's day. */
 struct tls_report_failure {
 	uint8_t result;
-	char host[TLS_REPORT_NAME], ip[46];
+	char host[TLS_REPORT_NAME], ip[46], from[46];
 	uint64_t count;
 };
 struct tls_report_day {
@@ -52,9 +53,22 @@ size_t tls_report_size(void);
 struct tls_report *tls_report_attach(void *memory, size_t size);
 void tls_report_free(struct tls_report *r); /* NULL is fine; the memory stays */
 void tls_report_note(struct tls_report *r, const struct tls_report_event *e, int64_t now_s); /* r NULL: nothing */
-/* A day that is over is taken out. False: there is none. */
-bool tls_report_take(struct tls_report *r, int64_t now_s, struct tls_report_day *out);
+/* The next day that is over, from place *at on, which is set to its own. It stays until it is dropped. False: there is none further on. */
+bool tls_report_over(const struct tls_report *r, size_t *at, int64_t now_s, struct tls_report_day *out);
+void tls_report_drop(struct tls_report *r, size_t at);
 size_t tls_report_waiting(const struct tls_report *r, int64_t now_s); /* domains whose day is over */
+
+/* One report on its way to one place. Two processes may look at them while the house is reloaded: who tells it moves again_s on first, by more than telling takes. */
+struct tls_report_telling {
+	int64_t began_s, again_s;        /* its first try, 0: free; the next one */
+	uint64_t pause_s;                /* between that one and the one behind it */
+	char id[TLS_REPORT_ID], place[TLS_REPORT_PLACE];
+	struct tls_report_day day;
+};
+struct tls_report_telling *tls_report_tellings(struct tls_report *r, size_t *count); /* the first that were ever in use */
+size_t tls_report_room(const struct tls_report *r);                   /* how many are free */
+/* NULL: there is no room, or id or place is too long. */
+struct tls_report_telling *tls_report_begin(struct tls_report *r, const struct tls_report_day *d, struct slice id, struct slice place, int64_t now_s, uint64_t pause_s);
 
 /* 4.4. id goes into report-id. */
 void tls_report_json(const struct tls_report_day *d, struct slice organisation, struct slice contact, struct slice id, struct buf *out);

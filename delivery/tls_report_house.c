@@ -1,4 +1,4 @@
-/* Days that are over, one domain after another, with a pause between: nobody waits for them. What a place did not take waits here. */
+/* Days that are over, one domain after another, with a pause between: nobody waits for them. What a place did not take waits in the file of the counts. */
 #include "delivery/tls_report_house.h"
 
 #include <errno.h>
@@ -17,17 +17,7 @@
 #include "base/unique.h"
 #include "delivery/tls_policy_settings.h"
 
-enum { LOOK_MS = 600000, NEXT_MS = 2000, MAX_JSON = 64 << 10, DAY_S = 86400, FIRST_HELPER = 1 << 30, MAX_TELLING = 200 };
-
-/* One report on its way to one place. */
-struct telling {
-	struct telling *next;
-	struct tls_report_day day;
-	char *id, *place;
-	uint64_t helper;               /* 0: it waits */
-	int64_t began_s, again_s;
-	uint64_t pause_s;
-};
+enum { LOOK_MS = 600000, NEXT_MS = 2000, MAX_JSON = 64 << 10, DAY_S = 86400, FIRST_HELPER = 1 << 30, LEASE_S = 120 /* longer than a helper may take */ };
 
 struct tls_report_house {
 	struct house *house;
@@ -36,15 +26,18 @@ struct tls_report_house {
 	struct loop_timer *timer;
 	struct dns_query *asked;
 	struct tls_report_day day;     /* the one that is being told */
-	struct telling *telling;
-	size_t telling_count;
-	uint64_t helpers;
+	size_t at;                     /* where it stands */
+	uint64_t helpers, telling[TLS_REPORT_TELLINGS]; /* who tells each of them; 0: nobody, or another process */
 	struct loop_timer *again;
 };
 
+/* One after another; from the first again after a while: there are new ones, and those whose record was not to be had. */
 static void next(struct tls_report_house *t)
 {
-	loop_timer_set(t->timer, tls_report_waiting(t->counts, clock_wall_s()) ? NEXT_MS : LOOK_MS);
+	struct tls_report_day d;
+	bool more = tls_report_over(t->counts, &t->at, clock_wall_s(), &d);
+	t->at = more ? t->at : 0;
+	loop_timer_set(t->timer, more ? NEXT_MS : LOOK_MS);
 }
 
 static size_t find_places(const struct dns_answer *a, struct slice places[TLS_REPORT_PLACES])
@@ -58,7 +51,13 @@ static size_t find_places(const struct dns_answer *a, struct slice places[TLS_RE
 	return records == 1 ? count : 0; /* 3: more than one record is none */
 }
 
-static int start_helper(struct tls_report_house *t, struct telling *x)
+static uint64_t *helper_of(struct tls_report_house *t, const struct tls_report_telling *x)
+{
+	size_t count;
+	return &t->telling[x - tls_report_tellings(t->counts, &count)];
+}
+
+static int start_helper(struct tls_report_house *t, struct tls_report_telling *x)
 {
 	char drop[4200], first[24], last[24];
 	struct buf json = BUF_INIT(MAX_JSON);
@@ -74,9 +73,9 @@ static int start_helper(struct tls_report_house *t, struct telling *x)
 	snprintf(last, sizeof last, "%llu", ((unsigned long long)x->day.day + 1) * DAY_S - 1);
 	const struct slice words[] = { slice_of(drop), tls_policy_settings.report_from, general_settings.hostname, tls_settings.roots, slice_of(x->day.domain), slice_of(x->id),
 		slice_of(first), slice_of(last), slice_of(x->place) };
-	x->helper = FIRST_HELPER + t->helpers++;
+	uint64_t helper = *helper_of(t, x) = FIRST_HELPER + t->helpers++;
 	fcntl(fds[1], F_SETFL, 0);
-	error = house_helper(t->house, x->helper, SLICE("tls-report"), SLICE_NONE, SLICE_NONE, words, sizeof words / sizeof *words, fds[1]);
+	error = house_helper(t->house, helper, SLICE("tls-report"), SLICE_NONE, SLICE_NONE, words, sizeof words / sizeof *words, fds[1]);
 	close(fds[1]);
 	error = error ? error : ipc_send_blocking(fds[0], TLS_REPORT_TEXT, 1, buf_slice(&json), -1); /* a frame of some KiB, which the socket takes */
 	close(fds[0]);
@@ -84,43 +83,45 @@ static int start_helper(struct tls_report_house *t, struct telling *x)
 	return error;
 }
 
-static void forget(struct tls_report_house *t, struct telling *x)
+static void forget(struct tls_report_house *t, struct tls_report_telling *x)
 {
-	struct telling **at = &t->telling;
-	while (*at != x)
-		at = &(*at)->next;
-	*at = x->next;
-	t->telling_count--;
-	mem_free(x->id);
-	mem_free(x->place);
-	mem_free(x);
+	*helper_of(t, x) = 0;
+	x->began_s = 0;
 }
 
-/* The pauses double; a day after the first try it is over. */
-static void wait_for(struct tls_report_house *t, struct telling *x)
+static void lose(struct tls_report_house *t, struct tls_report_telling *x)
 {
-	int64_t now = clock_wall_s();
-	x->helper = 0;
-	x->again_s = now + (int64_t)x->pause_s;
+	log_event(LOG_WARN, "tls-report-lost", LOG_CSTR("domain", x->day.domain), LOG_CSTR("to", x->place), LOG_END);
+	forget(t, x);
+}
+
+/* The pauses double; a day after the first try it is over (8460, 5.5). */
+static void wait_for(struct tls_report_house *t, struct tls_report_telling *x)
+{
+	*helper_of(t, x) = 0;
+	x->again_s = clock_wall_s() + (int64_t)x->pause_s;
 	x->pause_s *= 2;
-	bool over = x->again_s > x->began_s + DAY_S;
-	log_event(LOG_WARN, over ? "tls-report-lost" : "tls-report-waits", LOG_CSTR("domain", x->day.domain), LOG_CSTR("to", x->place), LOG_END);
-	if (over)
-		forget(t, x);
+	if (x->again_s > x->began_s + DAY_S)
+		lose(t, x);
+	else
+		log_event(LOG_WARN, "tls-report-waits", LOG_CSTR("domain", x->day.domain), LOG_CSTR("to", x->place), LOG_END);
 }
 
 static void set_again(struct tls_report_house *t)
 {
 	int64_t soonest = 0, now = clock_wall_s();
-	for (struct telling *x = t->telling; x; x = x->next)
-		if (!x->helper && (!soonest || x->again_s < soonest))
-			soonest = x->again_s;
-	if (soonest)
-		loop_timer_set(t->again, soonest > now ? (uint64_t)(soonest - now) * 1000 : 1000);
+	size_t count;
+	struct tls_report_telling *all = tls_report_tellings(t->counts, &count);
+	for (size_t i = 0; i < count; i++)
+		if (all[i].began_s && !t->telling[i] && (!soonest || all[i].again_s < soonest))
+			soonest = all[i].again_s;
+	if (soonest && t->again)
+		loop_timer_set(t->again, soonest > now ? (uint64_t)(soonest - now < DAY_S ? soonest - now : DAY_S) * 1000 : 1000);
 }
 
-static void tell(struct tls_report_house *t, struct telling *x)
+static void tell(struct tls_report_house *t, struct tls_report_telling *x)
 {
+	x->again_s = clock_wall_s() + LEASE_S; /* then whoever serves tells it, if we are dead */
 	int error = start_helper(t, x);
 	log_event(error ? LOG_WARN : LOG_INFO, "tls-report", LOG_CSTR("domain", x->day.domain), LOG_CSTR("to", x->place), LOG_UINT("good", x->day.good), LOG_UINT("bad", x->day.bad),
 	          error ? LOG_ERRNO(error) : LOG_END, LOG_END);
@@ -128,12 +129,20 @@ static void tell(struct tls_report_house *t, struct telling *x)
 		wait_for(t, x);
 }
 
+/* What came too late over a restart is lost, too. Where the clock was set back nothing waits longer than a day. */
 static void tell_again(void *arg)
 {
 	struct tls_report_house *t = arg;
-	for (struct telling *x = t->telling, *after; x; x = after) {
-		after = x->next;
-		if (!x->helper && x->again_s <= clock_wall_s())
+	size_t count;
+	struct tls_report_telling *all = tls_report_tellings(t->counts, &count);
+	int64_t now = clock_wall_s();
+	for (size_t i = 0; i < count; i++) {
+		struct tls_report_telling *x = &all[i];
+		if (!x->began_s || t->telling[i] || (x->again_s > now && x->again_s <= now + DAY_S))
+			continue;
+		if (now > x->began_s + DAY_S || !tls_policy_settings.report_from.n)
+			lose(t, x);
+		else
 			tell(t, x);
 	}
 	set_again(t);
@@ -141,8 +150,11 @@ static void tell_again(void *arg)
 
 void tls_report_house_done(struct tls_report_house *t, uint64_t id, int status)
 {
-	for (struct telling *x = t->telling; x; x = x->next) {
-		if (x->helper != id)
+	size_t count;
+	struct tls_report_telling *all = tls_report_tellings(t->counts, &count);
+	for (size_t i = 0; i < count; i++) {
+		struct tls_report_telling *x = &all[i];
+		if (t->telling[i] != id)
 			continue;
 		if (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == TLS_REPORT_NOWHERE))
 			forget(t, x);
@@ -153,25 +165,37 @@ void tls_report_house_done(struct tls_report_house *t, uint64_t id, int status)
 	}
 }
 
+/* All of its places, or none yet: where there is no room now, and where the record could not be had, the day stays for a day more. */
+static bool begin_all(struct tls_report_house *t, const struct dns_answer *a)
+{
+	struct slice places[TLS_REPORT_PLACES];
+	struct buf id = BUF_INIT(TLS_REPORT_ID);
+	struct unique mark = unique_new();
+	size_t count = find_places(a, places);
+	int64_t now = clock_wall_s();
+	if (a->answer == UNSURE || count > tls_report_room(t->counts))
+		return false;
+	buf_addf(&id, "%.*s@%.*s", SLICE_FMT(unique_slice(&mark)), SLICE_FMT(general_settings.hostname));
+	for (size_t i = 0; i < count; i++) {
+		struct tls_report_telling *x = tls_report_begin(t->counts, &t->day, buf_slice(&id), places[i], now, tls_policy_settings.report_retry_s);
+		if (x)
+			tell(t, x);
+	}
+	buf_free(&id);
+	return true;
+}
+
 static void got_record(void *arg, const struct dns_answer *a)
 {
 	struct tls_report_house *t = arg;
-	struct slice places[TLS_REPORT_PLACES];
-	struct buf id = BUF_INIT(400);
-	struct unique mark = unique_new();
-	size_t count = find_places(a, places);
+	bool begun = begin_all(t, a), late = clock_wall_s() / DAY_S > (int64_t)t->day.day + 1;
 	t->asked = NULL;
-	buf_addf(&id, "%.*s@%.*s", SLICE_FMT(unique_slice(&mark)), SLICE_FMT(general_settings.hostname));
-	for (size_t i = 0; i < count && t->telling_count < MAX_TELLING; i++) {
-		struct telling *x = MEM_NEW(struct telling);
-		*x = (struct telling){ .next = t->telling, .day = t->day, .id = mem_copy(id.p, id.n), .place = mem_copy(places[i].p, places[i].n), .began_s = clock_wall_s(),
-			               .pause_s = tls_policy_settings.report_retry_s };
-		t->telling = x;
-		t->telling_count++;
-		tell(t, x);
-	}
+	if (!begun && late)
+		log_event(LOG_WARN, "tls-report-lost", LOG_CSTR("domain", t->day.domain), LOG_END);
+	if (begun || late)
+		tls_report_drop(t->counts, t->at);
+	t->at++;
 	set_again(t);
-	buf_free(&id);
 	next(t);
 }
 
@@ -179,12 +203,12 @@ static void look(void *arg)
 {
 	struct tls_report_house *t = arg;
 	char name[TLS_REPORT_NAME + 16];
-	if (!tls_report_take(t->counts, clock_wall_s(), &t->day)) {
+	if (!tls_report_over(t->counts, &t->at, clock_wall_s(), &t->day)) {
 		next(t);
 		return;
 	}
-	t->day.domain[TLS_REPORT_NAME - 1] = '\0';
 	if (!tls_policy_settings.report_from.n) {
+		tls_report_drop(t->counts, t->at);
 		next(t); /* told to nobody, forgotten */
 		return;
 	}
@@ -208,6 +232,7 @@ struct tls_report_house *tls_report_house_new(struct house *h, struct dns *d)
 	t->timer = loop_timer_new(h->loop, look, t);
 	t->again = loop_timer_new(h->loop, tell_again, t);
 	loop_timer_set(t->timer, NEXT_MS);
+	loop_timer_set(t->again, NEXT_MS);
 	return t;
 }
 
@@ -216,13 +241,20 @@ struct tls_report *tls_report_house_counts(struct tls_report_house *t)
 	return t->counts;
 }
 
+void tls_report_house_stop(struct tls_report_house *t)
+{
+	dns_cancel(t->asked);
+	t->asked = NULL;
+	loop_timer_stop(t->timer);
+	loop_timer_free(t->again);
+	t->again = NULL;
+}
+
 void tls_report_house_free(struct tls_report_house *t)
 {
 	dns_cancel(t->asked);
 	loop_timer_free(t->timer);
 	loop_timer_free(t->again);
-	while (t->telling)
-		forget(t, t->telling);
 	tls_report_free(t->counts);
 	mem_free(t);
 }

@@ -23,7 +23,8 @@ static const int64_t noon = 1764072000; /* 2025-11-25 12:00:00 UTC */
 
 static void note(struct tls_report *r, const char *domain, enum tls_report_result result, int64_t now)
 {
-	struct tls_report_event e = { slice_of(domain), TLS_REPORT_STS, SLICE("version: STSv1\nmode: enforce\nmx: mx.a.test\n"), SLICE("mx.a.test"), SLICE("192.0.2.1"), result };
+	struct tls_report_event e = { slice_of(domain), TLS_REPORT_STS, SLICE("version: STSv1\nmode: enforce\nmx: mx.a.test\n"), SLICE("mx.a.test"), SLICE("192.0.2.1"),
+		                      SLICE("198.51.100.7"), result };
 	tls_report_note(r, &e, now);
 }
 
@@ -39,20 +40,23 @@ static void a_day_is_told_when_it_is_over(void **state)
 	note(r, "A.test", TLS_REPORT_EXPIRED, noon);
 	note(r, "a.test", TLS_REPORT_EXPIRED, noon);
 	note(r, "a.test", TLS_REPORT_HOST_MISMATCH, noon);
-	assert_false(tls_report_take(r, noon + 3600, d));
+	size_t at = 0;
+	assert_false(tls_report_over(r, &at, noon + 3600, d));
 	tls_report_free(r);
 	r = tls_report_attach(memory, tls_report_size()); /* a restart */
 	assert_int_equal(tls_report_waiting(r, noon + 86400), 1);
-	assert_true(tls_report_take(r, noon + 86400, d));
-	assert_false(tls_report_take(r, noon + 86400, d));
+	assert_true(tls_report_over(r, &at, noon + 86400, d));
+	assert_true(tls_report_over(r, &at, noon + 86400, d));
+	tls_report_drop(r, at);
+	assert_false(tls_report_over(r, &at, noon + 86400, d));
 	tls_report_json(d, SLICE("Example \"Inc\""), SLICE("tls@example.test"), SLICE("1@mx"), &json);
 	buf_add_byte(&json, '\0');
 	assert_string_equal(json.p,
 		"{\"organization-name\":\"Example \\\"Inc\\\"\",\"date-range\":{\"start-datetime\":\"2025-11-25T00:00:00Z\",\"end-datetime\":\"2025-11-25T23:59:59Z\"},"
 		"\"contact-info\":\"tls@example.test\",\"report-id\":\"1@mx\",\"policies\":[{\"policy\":{\"policy-type\":\"sts\",\"policy-string\":[\"version: STSv1\","
 		"\"mode: enforce\",\"mx: mx.a.test\"],\"policy-domain\":\"a.test\",\"mx-host\":[\"mx.a.test\"]},\"summary\":{\"total-successful-session-count\":5,\"total-failure-session-count\":3},"
-		"\"failure-details\":[{\"result-type\":\"certificate-expired\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":2},"
-		"{\"result-type\":\"certificate-host-mismatch\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":1}]}]}\n");
+		"\"failure-details\":[{\"result-type\":\"certificate-expired\",\"sending-mta-ip\":\"198.51.100.7\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":2},"
+		"{\"result-type\":\"certificate-host-mismatch\",\"sending-mta-ip\":\"198.51.100.7\",\"receiving-ip\":\"192.0.2.1\",\"receiving-mx-hostname\":\"mx.a.test\",\"failed-session-count\":1}]}]}\n");
 	buf_free(&json);
 	tls_report_free(r);
 	mem_free(d);
@@ -70,6 +74,42 @@ static void more_than_there_is_room_for_is_left_out(void **state)
 	}
 	assert_int_equal(tls_report_waiting(r, noon + 86400), TLS_REPORT_DOMAINS);
 	tls_report_free(r);
+}
+
+/* As many as there are, each once; one that is over makes room for another; a restart forgets none, and what a damaged file says of one ends its strings. */
+static void what_is_to_be_told_again_lives_over_restarts(void **state)
+{
+	(void)state;
+	void *memory = mem_new(tls_report_size());
+	struct tls_report *r = tls_report_attach(memory, tls_report_size());
+	struct tls_report_day *d = MEM_NEW(struct tls_report_day);
+	struct tls_report_telling *all;
+	size_t count;
+	char place[40];
+	d->day = 20000;
+	for (int i = 0; i < TLS_REPORT_TELLINGS; i++) {
+		snprintf(place, sizeof place, "https://a.test/%d", i);
+		assert_non_null(tls_report_begin(r, d, SLICE("1@mx"), slice_of(place), noon, 600));
+		assert_int_equal(tls_report_room(r), TLS_REPORT_TELLINGS - i - 1);
+	}
+	assert_null(tls_report_begin(r, d, SLICE("1@mx"), SLICE("https://b.test/"), noon, 600));
+	all = tls_report_tellings(r, &count);
+	assert_int_equal(count, TLS_REPORT_TELLINGS);
+	all[7].began_s = 0;
+	memset(all[9].place, 'x', sizeof all[9].place);
+	all[9].pause_s = UINT64_MAX;
+	tls_report_free(r);
+	r = tls_report_attach(memory, tls_report_size()); /* a restart */
+	all = tls_report_tellings(r, &count);
+	assert_int_equal(tls_report_room(r), 1);
+	assert_string_equal(all[8].place, "https://a.test/8");
+	assert_true(all[8].began_s == noon && all[8].pause_s == 600 && all[8].day.day == 20000);
+	assert_int_equal(strlen(all[9].place), sizeof all[9].place - 1);
+	assert_true(all[9].pause_s <= 86400);
+	assert_ptr_equal(tls_report_begin(r, d, SLICE("2@mx"), SLICE("https://b.test/"), noon, 600), &all[7]);
+	tls_report_free(r);
+	mem_free(d);
+	mem_free(memory);
 }
 
 static void places_are_read(void **state)
@@ -138,6 +178,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_day_is_told_when_it_is_over),
 		cmocka_unit_test(more_than_there_is_room_for_is_left_out),
+		cmocka_unit_test(what_is_to_be_told_again_lives_over_restarts),
 		cmocka_unit_test(places_are_read),
 		cmocka_unit_test(a_report_is_left_in_the_drop_folder),
 	};
