@@ -81,11 +81,8 @@ struct slice ctl_resolver(struct ctl *c, struct slice text)
 	return copy;
 }
 
-int ctl_read_file(const char *path, size_t max, struct buf *out)
+int ctl_read_open(int fd, size_t max, struct buf *out)
 {
-	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	int error = 0;
 	buf_init(out, max + 1);
 	for (;;) {
@@ -104,8 +101,17 @@ int ctl_read_file(const char *path, size_t max, struct buf *out)
 			break;
 		buf_used(out, (size_t)n);
 	}
-	close(fd);
 	return !error && out->n > max ? -EFBIG : error;
+}
+
+int ctl_read_file(const char *path, size_t max, struct buf *out)
+{
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int error = ctl_read_open(fd, max, out);
+	close(fd);
+	return error;
 }
 
 int ctl_settings_told(struct ctl *c, struct complaints *wrong)

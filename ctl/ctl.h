@@ -61,6 +61,7 @@ bool ctl_confirm(struct ctl *c, const char *question);
 
 /* A file's content, at most max bytes; "-" is standard input. 0 or -errno. */
 int ctl_read_file(const char *path, size_t max, struct buf *out);
+int ctl_read_open(int fd, size_t max, struct buf *out);
 
 /* Labels of letters, digits, - and _, each of 63 bytes at most: a file's name that leads nowhere else, too. */
 bool ctl_is_domain(struct slice name, size_t most);

@@ -80,18 +80,12 @@ static int pick_all(struct ctl *c, const struct queue_query *q, enum spool_folde
 	return queue_query_walk(c, q, where, &with);
 }
 
-/* Ids that were named and are nowhere. */
-static size_t tell_missing(const struct queue_query *q, const struct picking *p)
+/* Why it said nothing. */
+static int unanswered(struct ctl *c, int error)
 {
-	size_t missing = 0;
-	for (size_t i = 0; i < q->id_count; i++) {
-		bool found = false;
-		for (size_t k = 0; k < p->count && !found; k++)
-			found = strcmp(p->ids[k].text, q->ids[i]) == 0;
-		if (!found && ++missing)
-			ctl_fail(0, "there is no message %s there that fits", q->ids[i]);
-	}
-	return missing;
+	if (error == -ECONNREFUSED)
+		return ctl_fail(CTL_UNAVAILABLE, "nothing runs here; start it with: porterd -c %s", c->directory);
+	return ctl_fail(error == -ETIMEDOUT ? CTL_TEMPFAIL : CTL_UNAVAILABLE, "the queue did not answer: %s", error < 0 ? strerror(-error) : "it refused");
 }
 
 static uint64_t number_in(const struct buf *reply, const char *name)
@@ -115,7 +109,7 @@ static int ask_act(struct ctl *c, const char *word, const char *argument, const 
 		*left += number_in(&reply, "\"left\":");
 		buf_free(&reply);
 		if (code != 0)
-			return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer: %s (is porterd running?)", code < 0 ? strerror(-code) : "it refused");
+			return unanswered(c, code);
 		if (busy)
 			usleep(BUSY_MS * 1000);
 	}
@@ -138,19 +132,36 @@ static int act_on(struct ctl *c, const char *word, const char *argument, const s
 	return code;
 }
 
-static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, const char *word, const char *argument)
+/* The next hop stands before the ids. */
+static int take_hop(struct ctl *c, struct queue_query *q, const char **out)
+{
+	struct slice place;
+	const char *why = q->id_count ? map_place_parse(slice_of(q->ids[0]), &c->mem, &place) : "a next hop is wanted first";
+	if (why)
+		return ctl_fail(CTL_USAGE, "queue reroute NEXT-HOP ...: %s", why);
+	*out = arena_cstr(&c->mem, place);
+	q->ids = --q->id_count ? q->ids + 1 : NULL;
+	return 0;
+}
+
+static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, const char *word, bool wants_hop)
 {
 	struct queue_query q;
 	struct picking p = { 0 };
 	uint64_t done = 0, left = 0;
+	const char *argument = NULL;
 	bool dry = ctl_flag(&argc, argv, "--dry-run"), all = ctl_flag(&argc, argv, "--all");
 	int before = argc;
 	int code = queue_query_read(c, &argc, argv, &q);
-	if (!code && before == 0 && !all)
+	if (!code && wants_hop)
+		code = take_hop(c, &q, &argument);
+	if (!code && before == wants_hop && !all)
 		code = ctl_fail(CTL_USAGE, "which messages? IDs, a query, or --all");
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
 	code = pick_all(c, &q, where, &p);
+	bool missing = code == 1; /* what is there is acted on */
+	code = missing ? 0 : code;
 	if (!code && !dry)
 		code = act_on(c, word, argument, &p, &done, &left);
 	if (!code && c->json)
@@ -159,16 +170,14 @@ static int act(struct ctl *c, int argc, char **argv, enum spool_folder where, co
 		printf("%zu message%s would be touched\n", p.count, p.count == 1 ? "" : "s");
 	else if (!code)
 		printf("%llu of %zu done%s\n", (unsigned long long)done, p.count, left ? "; the others are being tried just now, or are gone: try again" : "");
-	if (!code && !q.limit && tell_missing(&q, &p))
-		code = 1;
 	mem_free(p.ids);
-	return code;
+	return code ? code : missing ? 1 : left ? CTL_TEMPFAIL : 0;
 }
 
 #define ACT(function, where, word) \
 	static int function(struct ctl *c, int argc, char **argv) \
 	{ \
-		return act(c, argc, argv, where, word, NULL); \
+		return act(c, argc, argv, where, word, false); \
 	}
 ACT(run_hold, SPOOL_QUEUE, "hold")
 ACT(run_release, SPOOL_QUEUE, "release")
@@ -187,20 +196,16 @@ static int run_retry(struct ctl *c, int argc, char **argv)
 		all = all || strcmp(argv[i], "--all") == 0;
 		dry = dry || strcmp(argv[i], "--dry-run") == 0;
 	}
-	int code = act(c, argc, argv, SPOOL_QUEUE, "retry", NULL);
-	if (!code && all && !dry)
-		ctl_ask(c, "queue", words, 1, &reply);
+	int code = act(c, argc, argv, SPOOL_QUEUE, "retry", false), dropped = !code && all && !dry ? ctl_ask(c, "queue", words, 1, &reply) : 0;
+	if (dropped)
+		code = unanswered(c, dropped);
 	buf_free(&reply);
 	return code;
 }
 
 static int run_reroute(struct ctl *c, int argc, char **argv)
 {
-	struct slice place;
-	const char *why = argc ? map_place_parse(slice_of(argv[0]), &c->mem, &place) : "a next hop is wanted first";
-	if (why)
-		return ctl_fail(CTL_USAGE, "queue reroute NEXT-HOP ...: %s", why);
-	return act(c, argc - 1, argv + 1, SPOOL_QUEUE, "reroute", arena_cstr(&c->mem, place));
+	return act(c, argc, argv, SPOOL_QUEUE, "reroute", true);
 }
 
 /* A domain by itself is the one whose mail hosts are asked for; everything else is as in the map `routes`. */
@@ -235,7 +240,7 @@ static int list_paused(struct ctl *c)
 	int code = ctl_ask(c, "queue", words, 1, &reply);
 	struct slice rest = buf_slice(&reply), line;
 	if (code)
-		code = ctl_fail(CTL_UNAVAILABLE, "the queue did not answer (is porterd running?)");
+		code = unanswered(c, code);
 	else if (!c->json)
 		ctl_print(rest);
 	while (!code && c->json && rest.n) {
@@ -253,12 +258,25 @@ static int list_paused(struct ctl *c)
 	return code;
 }
 
+static bool is_paused(struct ctl *c, struct slice place)
+{
+	struct buf reply = BUF_INIT(1 << 20);
+	const char *words[] = { "paused" };
+	bool found = false;
+	struct slice rest = ctl_ask(c, "queue", words, 1, &reply) ? SLICE_NONE : buf_slice(&reply);
+	while (rest.n && !found)
+		found = slice_eq(slice_cut(rest, '\n', &rest), place);
+	buf_free(&reply);
+	return found;
+}
+
 static int pause_or_resume(struct ctl *c, int argc, char **argv, const char *word)
 {
 	struct queue_query all = { .limit = 0 };
 	struct waiting w = { .place = SLICE("") };
 	struct buf reply = BUF_INIT(4096);
-	const char *why = argc == 1 ? read_destination(c, argv[0], &w.place) : "one destination is wanted: DOMAIN, HOST:PORT, [ADDRESS]:PORT";
+	bool one = argc == 1 && argv[0][0] != '-';
+	const char *why = one ? read_destination(c, argv[0], &w.place) : "one destination is wanted: DOMAIN, HOST:PORT, [ADDRESS]:PORT";
 	if (why)
 		return ctl_fail(CTL_USAGE, "queue %s: %s", word, why);
 	if (!ctl_settings_to_ask(c))
@@ -266,15 +284,17 @@ static int pause_or_resume(struct ctl *c, int argc, char **argv, const char *wor
 	const char *words[] = { word, arena_cstr(&c->mem, w.place) };
 	if (c->json)
 		return ctl_ask_and_print(c, "queue", words, 2);
+	bool pause = strcmp(word, "pause") == 0;
+	const char *now = pause ? "is paused" : is_paused(c, w.place) ? "is resumed" : "was not paused";
 	int code = ctl_ask(c, "queue", words, 2, &reply);
 	struct slice said = buf_slice(&reply);
 	if (!code && slice_find_slice(said, SLICE("\"saved\":false")) < said.n)
 		ctl_fail(0, "it could not be written down: a restart will forget it");
 	buf_free(&reply);
 	if (code)
-		return ctl_fail(CTL_UNAVAILABLE, "the queue did not answer (is porterd running?)");
+		return unanswered(c, code);
 	queue_survey_walk(c, &all, count_waiting, &w);
-	printf("%.*s is %s; %llu recipient%s wait%s for it%s\n", SLICE_FMT(w.place), strcmp(word, "pause") == 0 ? "paused" : "resumed", (unsigned long long)w.recipients,
+	printf("%.*s %s; %llu recipient%s wait%s for it%s\n", SLICE_FMT(w.place), now, (unsigned long long)w.recipients,
 	       w.recipients == 1 ? "" : "s", w.recipients == 1 ? "s" : "", w.recipients ? "" : " (queue summary names the destinations)");
 	return 0;
 }

@@ -197,7 +197,10 @@ static int open_log(struct trace *t, const char *path, bool must)
 	}
 	error = file_open(AT_FDCWD, path, O_RDONLY, 0, &fd);
 	error = error ? error : file_stat_fd(fd, &st);
-	if (!error && st.st_size) {
+	if (!error && !S_ISREG(st.st_mode)) { /* what a shell's <( ) is; a folder can't be read */
+		error = ctl_read_open(fd, MAX_PIPE, &l->read);
+		l->text = error ? SLICE_NONE : buf_slice(&l->read);
+	} else if (!error && st.st_size) {
 		void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 		error = p == MAP_FAILED ? -errno : 0;
 		l->text = error ? SLICE_NONE : slice(p, (size_t)st.st_size);

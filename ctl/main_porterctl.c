@@ -169,7 +169,8 @@ static int man_page(void)
 			roff(row->sentence);
 			printf("\n");
 		}
-	fputs(".SH EXIT STATUS\n0: done, or the answer is yes. 1: the answer is no. 2: could not tell. 64: wrong command line. 65: wrong data (maps). 69: nothing runs here. 75: try again. 78: wrong\n"
+	fputs(".SH EXIT STATUS\n0: done, or the answer is yes. 1: the answer is no, or what was named is not there. 2: could not tell. 64: wrong command line. 65: wrong data (maps). 66: what is to be read\n"
+	      "is not there, or not for you. 69: nothing runs here. 75: try again. 78: wrong\n"
 	      "configuration.\n.SH SEE ALSO\n.BR porterd (8),\n.BR porter.conf (5),\n.BR porter\\-maps (5)\n", stdout);
 	return 0;
 }

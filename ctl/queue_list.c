@@ -90,7 +90,8 @@ struct listing {
 	struct ctl *c;
 	int64_t now_s;
 	enum sort sort;
-	bool reverse;
+	bool reverse, headed;
+	const char *names;               /* of the columns, as they were given */
 	put_column columns[MAX_COLUMNS];
 	size_t column_count;
 	size_t limit, kept_in_all, printed; /* limit: of sorted rows */
@@ -182,9 +183,29 @@ static void look(void *arg, const struct queue_row *row, struct buf *line)
 	buf_add_cstr(line, "\n");
 }
 
+/* Once, before the first row: who may not read the spool is told nothing of it. */
+static void print_head(struct listing *l)
+{
+	if (l->headed)
+		return;
+	l->headed = true;
+	if (l->c->json) {
+		fputs("[", stdout);
+		return;
+	}
+	if (!l->column_count) {
+		puts("id                 age     size  next  from -> to");
+		return;
+	}
+	for (const char *name = l->names; *name; name++)
+		putchar(*name == ',' ? '\t' : *name);
+	putchar('\n');
+}
+
 static void print_rows(void *arg, size_t rows, struct slice lines)
 {
 	struct listing *l = arg;
+	print_head(l);
 	if (l->c->json && l->printed)
 		fputs(",\n", stdout);
 	l->printed += rows;
@@ -309,29 +330,14 @@ static int read_columns(const char *text, struct listing *l)
 	return 0;
 }
 
-static void print_head(const struct listing *l, const char *names)
-{
-	if (l->c->json) {
-		fputs("[", stdout);
-		return;
-	}
-	if (!l->column_count) {
-		puts("id                 age     size  next  from -> to");
-		return;
-	}
-	for (; *names; names++)
-		putchar(*names == ',' ? '\t' : *names);
-	putchar('\n');
-}
-
 int queue_list(struct ctl *c, int argc, char **argv, enum spool_folder where)
 {
 	struct queue_query q;
 	struct listing l = { .c = c, .now_s = clock_wall_s(), .reverse = ctl_flag(&argc, argv, "--reverse") };
 	struct queue_walker with = { .look = look, .take = take, .arg = &l };
-	const char *names = ctl_value(&argc, argv, "--columns");
+	l.names = ctl_value(&argc, argv, "--columns");
 	int code = read_sort(ctl_value(&argc, argv, "--sort"), &l.sort);
-	code = code ? code : read_columns(names, &l);
+	code = code ? code : read_columns(l.names, &l);
 	code = code ? code : queue_query_read(c, &argc, argv, &q);
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
@@ -344,8 +350,10 @@ int queue_list(struct ctl *c, int argc, char **argv, enum spool_folder where)
 	with.quiet = !l.sort && isatty(STDOUT_FILENO);
 	if (!isatty(STDOUT_FILENO))
 		setvbuf(stdout, NULL, _IOFBF, PRINT_BUFFER);
-	print_head(&l, names);
 	code = queue_query_walk(c, &q, where, &with);
+	if (code > 1)
+		return code;
+	print_head(&l);
 	size_t count = l.sort ? l.kept_in_all : l.printed;
 	if (l.sort)
 		print_kept(&l);

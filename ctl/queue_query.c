@@ -92,6 +92,7 @@ struct reader {
 	struct walk *walk;
 	struct buf raw, line;
 	size_t rows;                 /* in line */
+	size_t fitting;
 	struct arena mem;
 	pthread_t thread;
 };
@@ -208,8 +209,10 @@ static bool look(void *arg, struct slice id)
 	int error = spool_read(w->spool, w->where, id, &r->raw, &r->mem, &m, &why);
 	if (error == 0) {
 		struct queue_row row = row_of(id, &m);
-		if (fits(r, &m))
+		if (fits(r, &m)) {
+			r->fitting++;
 			go_on = take(r, &row);
+		}
 		file_close(&m.fd);
 	} else if (error == -EBADMSG) {
 		pthread_mutex_lock(&w->lock);
@@ -287,18 +290,26 @@ static void read_all(struct walk *w)
 	}
 }
 
-static void read_named(struct walk *w)
+/* How many of the ids are nowhere. */
+static size_t read_named(struct walk *w)
 {
 	struct reader r;
+	size_t missing = 0;
 	bool go_on = true;
 	reader_init(&r, w);
-	for (size_t i = 0; i < w->query->id_count && go_on; i++)
-		if (strlen(w->query->ids[i]) <= SPOOL_ID_MAX && !strchr(w->query->ids[i], '/'))
-			go_on = look(&r, slice_of(w->query->ids[i]));
+	for (size_t i = 0; i < w->query->id_count && go_on; i++) {
+		const char *id = w->query->ids[i];
+		size_t before = r.fitting;
+		if (strlen(id) <= SPOOL_ID_MAX && !strchr(id, '/'))
+			go_on = look(&r, slice_of(id));
+		if (r.fitting == before && ++missing)
+			ctl_fail(0, "there is no message %s there that fits", id);
+	}
 	if (!w->query->id_count)
 		spool_scan(w->spool, w->where, look, &r);
 	give(&r);
 	reader_free(&r);
+	return missing;
 }
 
 int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, const struct queue_walker *with)
@@ -311,13 +322,14 @@ int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_fold
 			close(dir);
 		return ctl_fail(CTL_NO_INPUT, "%.*s: %s (only root and the queue's user may read the spool)", SLICE_FMT(general_settings.spool_directory), strerror(-error));
 	}
+	size_t missing = 0;
 	if (q->id_count || where != SPOOL_QUEUE)
-		read_named(&w);
+		missing = read_named(&w);
 	else
 		read_all(&w);
 	if (w.damaged)
 		ctl_fail(0, "%zu message(s) are damaged; the queue sets them aside when it looks at them", w.damaged);
 	spool_close(w.spool);
 	mem_free(w.units);
-	return 0;
+	return missing ? 1 : 0;
 }

@@ -34,6 +34,7 @@ struct queue_walker {
 	bool quiet;                  /* no progress bar: rows are printed as they come */
 };
 
-/* Each message that the query names, in no order: of the queue by its recipients that wait, of dead letters by any. 0, or an exit code. */
+/* Each message that the query names, in no order: of the queue by its recipients that wait, of dead letters by any. 0, or an exit code: 1 where an id was named that isn't
+ * there or doesn't fit, which is told. */
 int queue_query_walk(struct ctl *c, const struct queue_query *q, enum spool_folder where, const struct queue_walker *with);
 #endif

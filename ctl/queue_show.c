@@ -12,7 +12,7 @@ enum { MAX_HEADER = 64 << 10, MAX_JSON = 1 << 30, PIECE = 64 << 10 };
 
 struct showing {
 	struct ctl *c;
-	bool body, found;
+	bool body;
 };
 
 /* -- content ------------------------------------------------------------------------------------------------------------------------------ */
@@ -247,7 +247,6 @@ static bool show_one(void *arg, const struct queue_row *row, struct slice line)
 {
 	struct showing *s = arg;
 	(void)line;
-	s->found = true;
 	if (s->c->json)
 		show_json(s, row);
 	else
@@ -265,6 +264,5 @@ int queue_show(struct ctl *c, int argc, char **argv, enum spool_folder where)
 		code = ctl_fail(CTL_USAGE, "one ID is wanted");
 	if (code || !ctl_settings(c))
 		return code ? code : CTL_CONFIG;
-	code = queue_query_walk(c, &q, where, &with);
-	return code || s.found ? code : ctl_fail(1, "there is no message %s there", q.ids[0]);
+	return queue_query_walk(c, &q, where, &with);
 }
