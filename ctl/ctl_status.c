@@ -193,7 +193,7 @@ static void show(const struct told *t)
 		printf("%s%s\n", p->draining ? ", draining" : "", p->silent ? ", does not answer" : "");
 		show_counts(buf_slice(&p->counts));
 	}
-	fwrite(t->alerts.p, 1, t->alerts.n, stdout);
+	printf("%.*s", SLICE_FMT(buf_slice(&t->alerts)));
 	if (t->rising)
 		printf("joe-job: %llu bounces of mail that was never sent here were refused in the last hour (usually %s): our addresses are forged\n", (unsigned long long)t->last_hour, t->usual);
 }
