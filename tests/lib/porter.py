@@ -230,11 +230,12 @@ class Porter:
         return {int(r[0]): r[2] if len(r) > 2 else '' for r in rows if r[0] in known}
 
     def roles(self):
-        """pid by role: {'smtpd': [..], 'mailbox': [..]}."""
-        found = {}
+        """pid by role: {'smtpd': [..], 'mailbox': [..]}. Helpers have none, nor has one of them that was forked just now."""
+        found = {'parent': [self.process.pid]}
         for pid, args in self.pids().items():
             m = re.search(r'--role=(\w+)', args)
-            found.setdefault(m[1] if m else 'parent', []).append(pid)
+            if m and pid != self.process.pid:
+                found.setdefault(m[1], []).append(pid)
         return found
 
     def forget_peaks(self):
