@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/general_settings.h"
 #include "base/ipc.h"
 #include "base/log.h"
@@ -17,7 +18,7 @@
 #include "base/unique.h"
 #include "delivery/tls_policy_settings.h"
 
-enum { LOOK_MS = 600000, NEXT_MS = 2000, MAX_JSON = 64 << 10, DAY_S = 86400, FIRST_HELPER = 1 << 30, LEASE_S = 120 /* longer than a helper may take */ };
+enum { LOOK_MS = 600000, NEXT_MS = 2000, MAX_JSON = 64 << 10, DAY_S = 86400, FIRST_HELPER = 1 << 30, LEASE_S = 120 /* longer than a helper may take */, SPREAD_S = 4 * 3600 };
 
 struct tls_report_house {
 	struct house *house;
@@ -27,15 +28,21 @@ struct tls_report_house {
 	struct dns_query *asked;
 	struct tls_report_day day;     /* the one that is being told */
 	size_t at;                     /* where it stands */
+	uint32_t late_s;               /* how long after the day's end: or all houses told at midnight (8460, 4.1) */
 	uint64_t helpers, telling[TLS_REPORT_TELLINGS]; /* who tells each of them; 0: nobody, or another process */
 	struct loop_timer *again;
 };
+
+static bool find_over(struct tls_report_house *t, struct tls_report_day *d)
+{
+	return tls_report_over(t->counts, &t->at, clock_wall_s() - t->late_s, d);
+}
 
 /* One after another; from the first again after a while: there are new ones, and those whose record was not to be had. */
 static void next(struct tls_report_house *t)
 {
 	struct tls_report_day d;
-	bool more = tls_report_over(t->counts, &t->at, clock_wall_s(), &d);
+	bool more = find_over(t, &d);
 	t->at = more ? t->at : 0;
 	loop_timer_set(t->timer, more ? NEXT_MS : LOOK_MS);
 }
@@ -165,7 +172,7 @@ void tls_report_house_done(struct tls_report_house *t, uint64_t id, int status)
 	}
 }
 
-/* All of its places, or none yet: where there is no room now, and where the record could not be had, the day stays for a day more. */
+/* All of its places, or none yet: where there is no room now, and where the record could not be had, the day stays for a day or two more. */
 static bool begin_all(struct tls_report_house *t, const struct dns_answer *a)
 {
 	struct slice places[TLS_REPORT_PLACES];
@@ -188,7 +195,7 @@ static bool begin_all(struct tls_report_house *t, const struct dns_answer *a)
 static void got_record(void *arg, const struct dns_answer *a)
 {
 	struct tls_report_house *t = arg;
-	bool begun = begin_all(t, a), late = clock_wall_s() / DAY_S > (int64_t)t->day.day + 1;
+	bool begun = begin_all(t, a), late = clock_wall_s() / DAY_S > (int64_t)t->day.day + 2;
 	t->asked = NULL;
 	if (!begun && late)
 		log_event(LOG_WARN, "tls-report-lost", LOG_CSTR("domain", t->day.domain), LOG_END);
@@ -203,7 +210,7 @@ static void look(void *arg)
 {
 	struct tls_report_house *t = arg;
 	char name[TLS_REPORT_NAME + 16];
-	if (!tls_report_over(t->counts, &t->at, clock_wall_s(), &t->day)) {
+	if (!find_over(t, &t->day)) {
 		next(t);
 		return;
 	}
@@ -229,6 +236,8 @@ struct tls_report_house *tls_report_house_new(struct house *h, struct dns *d)
 	t->house = h;
 	t->dns = d;
 	t->counts = attach(h);
+	crypto_random(&t->late_s, sizeof t->late_s);
+	t->late_s %= SPREAD_S;
 	t->timer = loop_timer_new(h->loop, look, t);
 	t->again = loop_timer_new(h->loop, tell_again, t);
 	loop_timer_set(t->timer, NEXT_MS);

@@ -11,6 +11,7 @@
 #include "base/inflate.h"
 #include "base/ipc.h"
 #include "base/mail_date.h"
+#include "base/mail_dmarc_record.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "base/unique.h"
@@ -85,16 +86,18 @@ static int mail_to(const struct report *r, struct slice to)
 	return error;
 }
 
-/* mailto: may carry "?subject=" and the like, which is not ours to follow. */
+/* An address that needs it is percent-encoded (RFC 6068); "?subject=" and the like is not ours to follow. */
 static int tell(const struct report *r, const char *place)
 {
 	struct slice s = slice_of(place);
+	struct arena mem = ARENA_INIT(4096);
 	const struct https h = { "", r->roots };
 	if (!slice_starts_nocase(s, SLICE("mailto:")))
 		return https_post(&h, place, "application/tlsrpt+gzip", buf_slice(&r->gz)) ? 0 : -EIO;
-	s = slice_skip(s, 7);
-	s = slice_head(s, slice_find(s, '?'));
-	return slice_find(s, '@') < s.n && slice_find(s, '<') == s.n && slice_find(s, '>') == s.n ? mail_to(r, s) : -EINVAL;
+	struct slice to = dmarc_uri_address(s, &mem);
+	int error = slice_find(to, '@') < to.n && slice_find(to, '<') == to.n && slice_find(to, '>') == to.n ? mail_to(r, to) : -EINVAL;
+	arena_free(&mem);
+	return error;
 }
 
 int tls_report_main(int argc, char **argv)

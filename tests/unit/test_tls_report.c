@@ -137,7 +137,7 @@ static void a_report_is_left_in_the_drop_folder(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
-		char *words[] = { folder, "tls@us.test", "mx.us.test", "", "a.test", "id1@mx.us.test", "1764028800", "1764115199", "mailto:r@a.test?x=y" };
+		char *words[] = { folder, "tls@us.test", "mx.us.test", "", "a.test", "id1@mx.us.test", "1764028800", "1764115199", "mailto:r%2Bt%2ctls@a.test?x=y" };
 		dup2(fds[1], 0);
 		_exit(tls_report_main(9, words));
 	}
@@ -158,7 +158,7 @@ static void a_report_is_left_in_the_drop_folder(void **state)
 			size_t n = fread(text, 1, sizeof text, f);
 			fclose(f);
 			assert_int_equal(drop_get(slice(text, n), &mem, &head, &offset), 0);
-			assert_true(slice_eq(head.reverse_path, SLICE("tls@us.test")) && head.recipient_count == 1 && slice_eq(head.recipients[0].address, SLICE("r@a.test")));
+			assert_true(slice_eq(head.reverse_path, SLICE("tls@us.test")) && head.recipient_count == 1 && slice_eq(head.recipients[0].address, SLICE("r+t,tls@a.test")));
 			struct slice mail = slice(text + offset, n - offset);
 			assert_true(slice_find_slice(mail, SLICE("TLS-Report-Domain: a.test\n")) < mail.n);
 			assert_true(slice_find_slice(mail, SLICE("filename=\"mx.us.test!a.test!1764028800!1764115199.json.gz\"")) < mail.n);
