@@ -57,7 +57,8 @@ static void insert(struct buf *b, struct slice line)
 	if (count == SHOWN)
 		buf_truncate(b, before = last_line(b));
 	struct buf tail = BUF_INIT(b->max);
-	buf_add(&tail, slice(b->p + at, before - at));
+	if (before > at)
+		buf_add(&tail, slice(b->p + at, before - at));
 	buf_truncate(b, at);
 	buf_add(b, line);
 	buf_add(b, buf_slice(&tail));
@@ -66,7 +67,7 @@ static void insert(struct buf *b, struct slice line)
 
 static bool is_past_the_shown(const struct complaints *c, struct spot s)
 {
-	return c->count > SHOWN && !comes_before(s, spot_of(slice(c->text.p + last_line(&c->text), c->text.n - last_line(&c->text))));
+	return c->count > SHOWN && c->text.n && !comes_before(s, spot_of(slice(c->text.p + last_line(&c->text), c->text.n - last_line(&c->text))));
 }
 
 void complaint_add(struct complaints *c, struct slice file, size_t line, const char *format, ...)

@@ -92,7 +92,7 @@ static void run_child(const struct sync_source *s, int out)
 		fprintf(stderr, "porterctl: sync-user %s can't be become\n", user);
 		_exit(126);
 	}
-	if (chdir("/") < 0)
+	if (chdir("/") < 0 || close_range(STDERR_FILENO + 1, ~0u, 0) < 0) /* whoever called porterctl may have left some open */
 		_exit(126);
 	execve(s->argv[0], s->argv, environment);
 	fprintf(stderr, "porterctl: %s: %s\n", s->argv[0], strerror(errno));

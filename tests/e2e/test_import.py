@@ -4,7 +4,7 @@ import json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from importing import entries, imported, put
-from porter import Porter, check, finish, skip, free_port
+from porter import BUILD, Porter, check, finish, skip, free_port
 
 
 # The Debian package's main.cf (postconf defaults left out), and the tables of VIRTUAL_README, STANDARD_CONFIGURATION_README, ADDRESS_CLASS_README, SASL_README.
@@ -224,7 +224,7 @@ with Porter('import', start=False) as p:
 
     # -- sync from a command ------------------------------------------------------------------------------------------------------------
     source, script = Path('/tmp') / f'porter-sync-{os.getpid()}.txt', Path('/tmp') / f'porter-sync-{os.getpid()}.sh'
-    script.write_text(f'#!/bin/sh\nid -un >&2\ncat {source}\n')
+    script.write_text(f'#!/bin/sh\nid -un >&2\nfor f in /proc/self/fd/*; do readlink $f; done >&2\ncat {source}\n')
     script.chmod(0o755)
     p.map('sync', f'inner command every=1h {script}')
     source.write_text(''.join(f'u{i}@r.test\n' for i in range(100)))
@@ -233,6 +233,9 @@ with Porter('import', start=False) as p:
     check('sync fetches a map from a command', r.returncode == 0 and len(entries(p.etc, 'inner')) == 100, r.stdout + r.stderr)
     if os.geteuid() == 0:
         check('and runs it as an unprivileged user', 'nobody' in r.stderr, r.stderr)
+    with open('/etc/passwd') as held:
+        r = subprocess.run([BUILD / 'porterctl', '-c', p.etc, 'sync', 'inner'], pass_fds=[held.fileno()], capture_output=True, text=True)
+    check('what is open in whoever calls porterctl is not open in the command', r.returncode == 0 and '/etc/passwd' not in r.stderr, r.stderr)
     p.ctl('domain', 'add', 'r.test', 'relay', 'mx', 'recipients=inner')
     source.write_text(''.join(f'u{i}@r.test\n' for i in range(95)))
     check('a result that lost 5 % is taken', p.ctl('sync', 'inner').returncode == 0 and len(entries(p.etc, 'inner')) == 95)
