@@ -5,6 +5,25 @@
 #include "base/tls.h"
 #include "delivery/attempt_inside.h"
 
+/* The target is one of ours, or was: from is known of the one that is connected. */
+static void note(struct attempt *a, const struct hosts_target *t, const struct tls_choice *c, enum tls_report_result result)
+{
+	struct buf ip = BUF_INIT(64), from = BUF_INIT(64);
+	if (attempt_waives_tls(a)) /* RFC 8460, 3: no reports on reports */
+		return;
+	struct net_ip to = net_ip_of(&t->address);
+	net_ip_print(&ip, &to);
+	if (a->link && a->link->from.length) {
+		struct net_ip own = net_ip_of(&a->link->from);
+		net_ip_print(&from, &own);
+	}
+	struct tls_report_event e = { .domain = a->policy_domain, .policy = c->policy, .policy_text = c->policy_text, .host = t->host, .ip = buf_slice(&ip), .from = buf_slice(&from),
+		.result = c->failed ? c->failed : result };
+	tls_report_note(a->hops->report, &e, clock_wall_s());
+	buf_free(&ip);
+	buf_free(&from);
+}
+
 /* Those that must not be used now are no targets. */
 static void take_choices(struct attempt *a, const struct tls_policy_answer *answer)
 {
@@ -15,6 +34,8 @@ static void take_choices(struct attempt *a, const struct tls_policy_answer *answ
 		if (!c->usable) {
 			log_event(LOG_INFO, "hop-tls", LOG_STR("id", a->envelope.transaction), LOG_STR("host", a->targets[i].host), LOG_CSTR("policy", c->how),
 			          LOG_STR("why", c->status.text), LOG_END);
+			if (c->failed)
+				note(a, &a->targets[i], c, c->failed);
 			a->last = attempt_keep(a, c->status);
 			a->down = c->status.fate != MAIL_NEVER;
 			continue;
@@ -84,24 +105,6 @@ bool attempt_may_go_plain(const struct attempt *a)
 	return c && c->use == TLS_USE_MAY && !a->plain_only;
 }
 
-static void note(struct attempt *a, const struct tls_choice *c, enum tls_report_result result)
-{
-	struct buf ip = BUF_INIT(64), from = BUF_INIT(64);
-	if (attempt_waives_tls(a)) /* RFC 8460, 3: no reports on reports */
-		return;
-	struct net_ip to = net_ip_of(&a->targets[a->next].address);
-	net_ip_print(&ip, &to);
-	if (a->link && a->link->from.length) {
-		struct net_ip own = net_ip_of(&a->link->from);
-		net_ip_print(&from, &own);
-	}
-	struct tls_report_event e = { .domain = a->policy_domain, .policy = c->policy, .policy_text = c->policy_text, .host = a->targets[a->next].host,
-		.ip = buf_slice(&ip), .from = buf_slice(&from), .result = result };
-	tls_report_note(a->hops->report, &e, clock_wall_s());
-	buf_free(&ip);
-	buf_free(&from);
-}
-
 static bool is_testing(const struct tls_choice *c)
 {
 	return c->policy == TLS_REPORT_STS && c->use == TLS_USE_MAY;
@@ -115,9 +118,9 @@ void attempt_note_tls(struct attempt *a, const struct tls_info *tls)
 	log_event(LOG_INFO, "hop-tls", LOG_STR("id", a->envelope.transaction), LOG_STR("host", a->targets[a->next].host), LOG_CSTR("policy", c->how),
 	          LOG_STR("tls", buf_slice(&a->tls)), LOG_CSTR("untrusted", tls && !tls->verified ? tls->why : ""), LOG_END);
 	if (tls)
-		note(a, c, is_testing(c) && !tls->verified ? tls_report_result_of(slice_of(tls->why)) : TLS_REPORT_SUCCESS);
+		note(a, &a->targets[a->next], c, is_testing(c) && !tls->verified ? tls_report_result_of(slice_of(tls->why)) : TLS_REPORT_SUCCESS);
 	else if (!a->plain_only && c->use != TLS_USE_NEVER)
-		note(a, c, TLS_REPORT_NO_STARTTLS);
+		note(a, &a->targets[a->next], c, TLS_REPORT_NO_STARTTLS);
 }
 
 /* 7.10 is the client's word for "none was offered". */
@@ -126,5 +129,5 @@ void attempt_note_tls_failed(struct attempt *a, const struct mail_status *s)
 	const struct tls_choice *c = attempt_choice(a);
 	bool missing = s->enhanced[0] == 7 && s->enhanced[1] == 10;
 	if (c)
-		note(a, c, missing ? TLS_REPORT_NO_STARTTLS : tls_report_result_of(s->text));
+		note(a, &a->targets[a->next], c, missing ? TLS_REPORT_NO_STARTTLS : tls_report_result_of(s->text));
 }

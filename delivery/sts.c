@@ -29,6 +29,7 @@ struct sts_query {
 	struct domain *waits;         /* for its fetch */
 	void (*done)(void *arg, enum answer a, const struct sts_policy *p);
 	void *arg;
+	bool announced;              /* the domain says that there is a policy */
 };
 
 struct sts {
@@ -154,8 +155,9 @@ static void finish(struct sts_query *q, const struct sts_policy *p)
 {
 	void (*done)(void *arg, enum answer a, const struct sts_policy *policy) = q->done;
 	void *arg = q->arg;
+	enum answer a = p ? FOUND : q->announced ? UNSURE : ABSENT;
 	query_free(q);
-	done(arg, p ? FOUND : ABSENT, p);
+	done(arg, a, p);
 }
 
 /* -- fetching --------------------------------------------------------------------------------------------------------------------------------- */
@@ -258,6 +260,7 @@ static void got_txt(void *arg, const struct dns_answer *a)
 		return;
 	}
 	bool same = slice_eq(slice_of(d->id), id);
+	q->announced = true;
 	if (!known(d) || !same || d->until_s - clock_wall_s() < REFRESH_S)
 		fetch(s, d, id);
 	if ((known(d) && same) || !d->fetching) {

@@ -46,7 +46,7 @@ void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct sli
  * True: more are due than can be fetched at once. */
 bool sts_refresh(struct sts *s);
 
-/* FOUND: *p is the domain's policy, valid during the call; ABSENT: it has none. (Never UNSURE: without a policy known, mail goes on, 5.) done is called once, from the loop. */
+/* FOUND: *p is the domain's policy, valid during the call; ABSENT: it has none; UNSURE: it says that it has one, which can't be had (mail goes on, 5). done is called once, from the loop. */
 struct sts_query;
 struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void *arg, enum answer a, const struct sts_policy *p), void *arg);
 void sts_cancel(struct sts_query *q); /* NULL is fine */

@@ -40,6 +40,7 @@ struct tls_policy_query {
 	size_t count, waiting;
 	struct sts_query *sts_open;
 	struct sts_policy kept;    /* copy of what sts_find said; mode STS_NONE without */
+	bool sts_lost;             /* the domain has one that can't be had */
 	struct loop_timer *now;
 	void (*done)(void *arg, const struct tls_policy_answer *a);
 	void *arg;
@@ -133,6 +134,13 @@ static struct tls_choice tested(struct tls_policy_query *q)
 	return c ? yes(TLS_USE_MAY, c, "sts-testing") : encrypted(q, TLS_USE_MAY, "sts-testing");
 }
 
+/* What is wrong with the policy, for the domain's report (RFC 8460, 4.3). */
+static struct tls_choice told(struct tls_choice c, enum tls_report_result failed)
+{
+	c.failed = failed;
+	return c;
+}
+
 static bool is_word(const struct tls_policy_query *q, const char *word)
 {
 	return slice_eq(q->word, slice_of(word));
@@ -155,7 +163,7 @@ static struct tls_choice decide(struct tls_policy_query *q, const struct host *h
 	if (is_word(q, "none") && !q->require_tls)
 		return yes(TLS_USE_NEVER, NULL, "none");
 	if (h->tlsa == TLSA_UNSURE)
-		return no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The next hop's TLSA records could not be looked up, try again later"), "dane");
+		return told(no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The next hop's TLSA records could not be looked up, try again later"), "dane"), TLS_REPORT_DNSSEC_INVALID);
 	if (q->require_tls)
 		return decide_required(q, h);
 	if (is_word(q, "verify"))
@@ -163,16 +171,23 @@ static struct tls_choice decide(struct tls_policy_query *q, const struct host *h
 	if (h->tlsa == TLSA_USABLE)
 		return yes(TLS_USE_MUST, by_tlsa(q, h), "dane");
 	if (is_word(q, "dane"))
-		return no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The next hop has no TLSA records that prove it, try again later"), "dane");
+		return told(no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The next hop has no TLSA records that prove it, try again later"), "dane"), TLS_REPORT_DANE_REQUIRED);
 	if (h->tlsa == TLSA_UNUSABLE) /* RFC 7672, 2.2: then TLS at least */
-		return encrypted(q, TLS_USE_MUST, "dane-unusable");
+		return told(encrypted(q, TLS_USE_MUST, "dane-unusable"), TLS_REPORT_TLSA_INVALID);
 	if (q->kept.mode == STS_ENFORCE && !sts_names(&q->kept, h->is.name))
-		return no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The domain's MTA-STS policy doesn't name this host, try again later"), "sts");
+		return told(no(MAIL_STATUS(MAIL_LATER, 451, 7, 5, "The domain's MTA-STS policy doesn't name this host, try again later"), "sts"), TLS_REPORT_VALIDATION);
 	if (q->kept.mode == STS_ENFORCE)
 		return verified(q, "sts");
 	if (is_word(q, "encrypt"))
 		return encrypted(q, TLS_USE_MUST, "encrypt");
+	if (q->sts_lost)
+		return told(encrypted(q, TLS_USE_MAY, "opportunistic"), TLS_REPORT_STS_FETCH);
 	return q->kept.mode == STS_TESTING ? tested(q) : encrypted(q, TLS_USE_MAY, q->waived ? "waived" : "opportunistic");
+}
+
+static bool is_about_dane(enum tls_report_result r)
+{
+	return r == TLS_REPORT_TLSA_INVALID || r == TLS_REPORT_DNSSEC_INVALID || r == TLS_REPORT_DANE_REQUIRED;
 }
 
 /* The domain's policy as its report has it (RFC 8460, 4.4). */
@@ -188,6 +203,10 @@ static void add_policy(struct tls_policy_query *q, struct host *h)
 			text_add_hex(&text, slice_skip(h->records[i], 3));
 			buf_add_byte(&text, '\n');
 		}
+	} else if (is_about_dane(h->choice.failed)) {
+		h->choice.policy = TLS_REPORT_TLSA;
+	} else if (h->choice.failed == TLS_REPORT_STS_FETCH) {
+		h->choice.policy = TLS_REPORT_STS;
 	} else if (q->kept.mode != STS_NONE) {
 		h->choice.policy = TLS_REPORT_STS;
 		buf_addf(&text, "version: STSv1\nmode: %s\n", modes[q->kept.mode]);
@@ -288,6 +307,7 @@ static void got_sts(void *arg, enum answer a, const struct sts_policy *p)
 {
 	struct tls_policy_query *q = arg;
 	q->sts_open = NULL;
+	q->sts_lost = a == UNSURE;
 	if (a == FOUND) {
 		q->kept = *p;
 		for (size_t i = 0; i < p->mx_count; i++)

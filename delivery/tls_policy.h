@@ -60,6 +60,7 @@ struct tls_choice {
 	struct mail_status status;
 	enum tls_report_policy policy; /* the domain's own policy, for its report */
 	struct slice policy_text;  /* its lines */
+	enum tls_report_result failed; /* what the report says of the policy itself, whatever becomes of the connection; TLS_REPORT_SUCCESS: nothing */
 };
 
 /* choices[i] is for hosts[i]. Valid during the call. */

@@ -47,6 +47,9 @@ for name in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'o
     if name not in ('opp', 'nothing'):
         plain += f'_mta-sts.{name}.plain. TXT "v=STSv1; id=1;"\n'
 root += '_smtp._tls.danebad.test. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n'
+REPORTED = {'bogus.test': ('tlsa', 'dnssec-invalid'), 'requsage.test': ('tlsa', 'tlsa-invalid'), 'other.plain': ('sts', 'validation-failure'), 'redirect.plain': ('sts', 'sts-policy-fetch-error')}
+root += ''.join(f'_smtp._tls.{d}. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n' for d in REPORTED if d.endswith('.test'))
+plain += ''.join(f'_smtp._tls.{d}. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n' for d in REPORTED if d.endswith('.plain'))
 plain += f'_{port}._tcp.mx.opp.plain. TLSA 3 1 1 {"00" * 32}\n'     # not validated: says nothing
 
 
@@ -130,9 +133,15 @@ try:
     check('policies whose time is over are gone, the others stay', p.wait(lambda: not over.exists()) and 'sts.plain' in kept(), kept())
     check('a day that is over is reported to who asks for it', report)
     end = time.monotonic() + PATIENCE * SLOW
-    while not [f for f in drop.iterdir() if not f.name.startswith('tmp.')] and time.monotonic() < end:
+    said = lambda: {m[1].decode(): f for f in drop.iterdir() if not f.name.startswith('tmp.') and (m := re.search(rb'TLS-Report-Domain: (\S+)', f.read_bytes()))}    # noqa: E731
+    while len(said()) < 1 + len(REPORTED) and time.monotonic() < end:
         time.sleep(.1)
-    left = [f.read_bytes() for f in drop.iterdir()]
+    for domain, (kind, result) in REPORTED.items():
+        content = said()[domain].read_bytes() if domain in said() else b''
+        (p.dir / 'report').write_bytes(content[content.index(b'From: <'):] if content else b'')
+        told = p.ctl('tls-reports', p.dir / 'report').stdout
+        check(f'what is wrong with the policy itself is reported: {result}', re.search(rf'{re.escape(domain)}  {kind}  good 0 bad [1-9]', told) and result in told, told)
+    left = [f.read_bytes() for f in drop.iterdir() if b'TLS-Report-Domain: danebad.test' in f.read_bytes()]
     check('by one mail, left for the queue', len(left) == 1 and b'TLS-Report-Domain: danebad.test' in left[0] and b'reports@danebad.test' in left[0], left)
     (p.dir / 'report').write_bytes(left[0][left[0].index(b'From: <'):] if left else b'')
     told = p.ctl('tls-reports', p.dir / 'report')
