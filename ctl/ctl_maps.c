@@ -8,6 +8,7 @@
 
 #include "base/general_settings.h"
 #include "base/net.h"
+#include "delivery/hosts.h"
 #include "maps/compile.h"
 #include "maps/manifest.h"
 #include "maps/maps_settings.h"
@@ -117,20 +118,18 @@ bool maps_read_path(struct ctl *c, const char *text, struct mail_path *out)
 /* Ourselves ---------------------------------------------------------------------------------------------------------------------------- */
 
 struct maps_own {
+	struct hosts_setup setup;
 	struct net_ip addresses[MAX_OWN];
-	size_t count;
-	uint16_t ports[MAX_OWN];
-	size_t port_count;
+	struct net_address listeners[MAX_OWN];
 };
 
-static void add_ports(struct maps_own *o, struct slice list)
+static void add_listeners(struct maps_own *o, struct slice list)
 {
-	while (list.n && o->port_count < MAX_OWN) {
+	while (list.n && o->setup.listener_count < MAX_OWN) {
 		struct slice item = slice_cut(list, ' ', &list);
-		struct net_address a;
 		const char *why;
-		if (item.n && net_address_parse(item, 0, &a, &why))
-			o->ports[o->port_count++] = net_address_port(&a);
+		if (item.n && net_address_parse(item, 0, &o->listeners[o->setup.listener_count], &why))
+			o->setup.listener_count++;
 	}
 }
 
@@ -138,18 +137,20 @@ struct maps_own *maps_own_new(struct ctl *c)
 {
 	struct maps_own *o = ARENA_NEW(&c->mem, struct maps_own);
 	struct ifaddrs *all = NULL;
-	add_ports(o, smtpd_settings.listen_mx);
-	add_ports(o, smtpd_settings.listen_submission);
-	add_ports(o, smtpd_settings.listen_submissions);
+	o->setup.own = o->addresses;
+	o->setup.listeners = o->listeners;
+	add_listeners(o, smtpd_settings.listen_mx);
+	add_listeners(o, smtpd_settings.listen_submission);
+	add_listeners(o, smtpd_settings.listen_submissions);
 	if (getifaddrs(&all) < 0)
 		return o;
-	for (struct ifaddrs *i = all; i && o->count < MAX_OWN; i = i->ifa_next) {
+	for (struct ifaddrs *i = all; i && o->setup.own_count < MAX_OWN; i = i->ifa_next) {
 		struct net_address a = { 0 };
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 			continue;
 		a.length = i->ifa_addr->sa_family == AF_INET ? sizeof a.sa.v4 : sizeof a.sa.v6;
 		memcpy(&a.sa, i->ifa_addr, a.length);
-		o->addresses[o->count++] = net_ip_of(&a);
+		o->addresses[o->setup.own_count++] = net_ip_of(&a);
 	}
 	freeifaddrs(all);
 	return o;
@@ -157,8 +158,8 @@ struct maps_own *maps_own_new(struct ctl *c)
 
 static bool is_own_port(const struct maps_own *o, uint16_t port)
 {
-	for (size_t i = 0; i < o->port_count; i++)
-		if (o->ports[i] == port)
+	for (size_t i = 0; i < o->setup.listener_count; i++)
+		if (net_address_port(&o->listeners[i]) == port)
 			return true;
 	return false;
 }
@@ -176,8 +177,6 @@ bool maps_is_ourselves(const struct maps_own *o, struct slice place)
 		return true;
 	if (!net_ip_parse(host, &ip))
 		return false;
-	for (size_t i = 0; i < o->count; i++)
-		if (memcmp(o->addresses[i].bytes, ip.bytes, sizeof ip.bytes) == 0)
-			return true;
-	return false; /* 127.0.0.2 and the like may be somebody else's */
+	struct net_address a = net_address_of_ip(&ip, port);
+	return hosts_is_ourselves(&o->setup, &a);
 }

@@ -70,18 +70,34 @@ bool hosts_parse(struct slice place, struct hosts_place *out)
 	return good;
 }
 
+static bool is_unspecified(const struct net_ip *ip)
+{
+	static const uint8_t zeros[16];
+	return memcmp(ip->bytes + (ip->is_v4 ? 12 : 0), zeros, ip->is_v4 ? 4 : 16) == 0;
+}
+
+/* Where a connection to it ends: 0.0.0.0 and :: are this host's loopback. */
+static struct net_ip reached(const struct net_address *a)
+{
+	struct net_ip ip = net_ip_of(a);
+	if (is_unspecified(&ip)) {
+		ip.bytes[15] = 1;
+		ip.bytes[12] = ip.is_v4 ? 127 : 0;
+	}
+	return ip;
+}
+
 bool hosts_is_ourselves(const struct hosts_setup *s, const struct net_address *a)
 {
 	if (a->sa.any.sa_family == AF_UNIX)
 		return false;
-	struct net_ip ip = net_ip_of(a);
+	struct net_ip ip = reached(a);
 	bool local = net_ip_is_loopback(&ip);
 	for (size_t i = 0; i < s->own_count && !local; i++)
 		local = memcmp(s->own[i].bytes, ip.bytes, sizeof ip.bytes) == 0;
 	for (size_t i = 0; i < s->listener_count; i++) {
-		static const uint8_t zeros[16];
 		struct net_ip at = net_ip_of(&s->listeners[i]);
-		bool any = memcmp(at.bytes + (at.is_v4 ? 12 : 0), zeros, at.is_v4 ? 4 : 16) == 0;
+		bool any = is_unspecified(&at);
 		if (net_address_port(&s->listeners[i]) == net_address_port(a) && (any ? local : memcmp(at.bytes, ip.bytes, sizeof ip.bytes) == 0))
 			return true;
 	}

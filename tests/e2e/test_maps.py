@@ -62,6 +62,7 @@ with Porter('maps') as p:
     refuted('an owner that is not a mailbox here', {'aliases': '\nx@example.test a@far.test, b@far.test, owner=o@example.test\no@example.test c@far.test\n'}, 'no local mailbox')
     refuted('a relayed domain without a source of recipients', {'domains': '\nr.test relay mx\n'}, 'source of valid recipients')
     refuted('a next hop that is this server', {'domains': f'\nr.test relay 127.0.0.1:{p.mx} recipients=ask\n'}, 'this server itself')
+    refuted('a next hop at the unspecified address, which is this server', {'domains': f'\nr.test relay [0.0.0.0]:{p.mx} recipients=ask\n'}, 'this server itself')
     refuted('a route to this server', {'routes': f'\nfar.test localhost:{p.mx}\n'}, 'this server itself')
     refuted('a socket that does not exist', {'recipients': '\nx@example.test lmtp:unix:/nowhere/lmtp\n'}, 'LMTP socket')
     refuted('a program that does not exist', {'recipients': '\nx@example.test program:/nowhere/prog\n'}, 'program it leads to')

@@ -282,6 +282,23 @@ static void all_hosts_away_is_a_451(void **state)
 	assert_true(calls[0] == 1 && calls[1] == 1);
 }
 
+static bool is_ours(const char *listener, const char *address)
+{
+	struct net_address at, a;
+	const char *why;
+	assert_true(net_address_parse(slice_of(listener), 0, &at, &why) && net_address_parse(slice_of(address), 0, &a, &why));
+	struct hosts_setup s = { .own = hops.hosts.own, .own_count = hops.hosts.own_count, .listeners = &at, .listener_count = 1 };
+	return hosts_is_ourselves(&s, &a);
+}
+
+static void an_address_is_ours_where_a_connection_to_it_ends_here(void **state)
+{
+	(void)state;
+	assert_true(is_ours("*:25", "192.0.2.9:25") && is_ours("*:25", "127.3.2.1:25") && is_ours("0.0.0.0:25", "127.0.0.1:25") && is_ours("[::1]:25", "[::1]:25"));
+	assert_true(is_ours("*:25", "0.0.0.0:25") && is_ours("*:25", "[::]:25") && is_ours("127.0.0.1:25", "0.0.0.0:25") && is_ours("[::1]:25", "[::]:25"));
+	assert_false(is_ours("*:25", "192.0.2.8:25") || is_ours("*:25", "192.0.2.9:26") || is_ours("192.0.2.9:25", "127.0.0.1:25") || is_ours("192.0.2.9:25", "0.0.0.0:25"));
+}
+
 /* -- all ---------------------------------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -325,6 +342,7 @@ int main(void)
 		cmocka_unit_test(the_next_host_is_tried_where_one_says_nothing_about_the_mail),
 		cmocka_unit_test(what_a_host_says_of_the_mail_is_the_answer_and_no_other_is_asked),
 		cmocka_unit_test(all_hosts_away_is_a_451),
+		cmocka_unit_test(an_address_is_ours_where_a_connection_to_it_ends_here),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
