@@ -206,6 +206,8 @@ static int open_log(struct trace *t, const char *path, bool must)
 		l->text = error ? SLICE_NONE : slice(p, (size_t)st.st_size);
 	}
 	file_close(&fd);
+	if (error)
+		buf_free(&l->read);
 	t->log_count += !error;
 	return error && must ? ctl_fail(CTL_NO_INPUT, "%s: %s", path, strerror(-error)) : 0;
 }
