@@ -91,6 +91,10 @@ for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'):
     check(f'the room {room} has a card of at most thirty lines', card.exists() and len(card.read_text().splitlines()) <= 30)
 check('the licence is there', 'ISC' in (TOP / 'LICENSE').read_text() or 'Permission to use, copy, modify' in (TOP / 'LICENSE').read_text())
 
+roles = re.findall(r'^\t\{ "(\w+)", (?:true|false)', (TOP / 'ctl/roles.c').read_text(), re.M)
+page = (TOP / 'etc/man/porterd.8').read_text()
+check('porterd(8) names every process, and each has its program', len(roles) >= 8 and all(f'.B {r}\n' in page and (BUILD / f'porterd-{r}').exists() for r in roles), roles)
+
 # -- memory ---------------------------------------------------------------------------------------------------------------------------
 segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd-smtpd'], capture_output=True, text=True).stdout
 local = re.search(r'^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x[0-9a-f]+)', segments, re.M)
