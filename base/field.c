@@ -41,7 +41,7 @@ bool field_next(struct slice *in, uint8_t *tag, struct slice *value)
 		return false;
 	*tag = p[0];
 	*value = slice(in->p + HEAD, n);
-	*in = slice_skip(*in, HEAD + n);
+	*in = slice(in->p + HEAD + n, in->n - HEAD - n);
 	return true;
 }
 

@@ -190,10 +190,28 @@ bool text_xtext_decode(struct slice s, struct buf *out)
 	return false;
 }
 
+/* The high bit of each byte that is zero; beside one, maybe of another. */
+static uint64_t zero_bytes(uint64_t w)
+{
+	return (w - UINT64_C(0x0101010101010101)) & ~w & UINT64_C(0x8080808080808080);
+}
+
+/* Eight bytes that stand for themselves, each. False may be wrong: then they are looked at one by one. */
+static bool all_plain(const char *p)
+{
+	static const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t w;
+	memcpy(&w, p, sizeof w);
+	uint64_t other = w | (w - ones * ' ') | zero_bytes(w ^ ones * 0x7f) | zero_bytes(w ^ ones * '\\') | zero_bytes(w ^ ones * '"');
+	return !(other & ones * 0x80);
+}
+
 /* What stands for itself in every form: printable ASCII that needs no escape. */
 static size_t plain_length(struct slice s)
 {
 	size_t n = 0;
+	while (s.n - n >= sizeof(uint64_t) && all_plain(s.p + n))
+		n += sizeof(uint64_t);
 	while (n < s.n && s.p[n] >= ' ' && s.p[n] < 0x7f && s.p[n] != '\\' && s.p[n] != '"')
 		n++;
 	return n;
