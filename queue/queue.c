@@ -265,9 +265,7 @@ void queue_free(struct queue *q)
 	attempt_forget_all(q);
 	for (struct peer *p = q->peers, *next; p; p = next) {
 		next = p->next;
-		ipc_free(p->ipc);
-		index_free(&p->transactions);
-		mem_free(p);
+		queue_peer_free(p);
 	}
 	scan_free(q);
 	rolls_free(q);

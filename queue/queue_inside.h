@@ -102,7 +102,8 @@ void queue_wake(struct queue *q);                    /* something may be due */
 void queue_begin(struct queue *q);                   /* one more thing under way */
 void queue_end(struct queue *q);
 struct ipc *queue_channel(struct queue *q, bool mailbox, struct slice place);
-void peer_release(struct peer *p);
+void peer_release(struct peer *p);                       /* one thing less that is open of it; the last one frees it, if its channel is gone */
+void queue_peer_free(struct peer *p);                       /* with its channel */
 void peer_send(struct peer *p, uint16_t type, uint64_t id, struct buf *record, int fd); /* frees record */
 void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_status s);
 int64_t queue_expiry(int64_t from_s);

@@ -29,6 +29,14 @@ void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_st
 	peer_send(p, type, id, &record, -1);
 }
 
+void queue_peer_free(struct peer *p)
+{
+	ipc_free(p->ipc);
+	index_free(&p->transactions);
+	mem_free(p->pending_bits);
+	mem_free(p);
+}
+
 void peer_release(struct peer *p)
 {
 	struct queue *q = p->queue;
@@ -39,9 +47,7 @@ void peer_release(struct peer *p)
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
-	index_free(&p->transactions);
-	mem_free(p->pending_bits);
-	mem_free(p);
+	queue_peer_free(p);
 	queue_look_idle(q);
 }
 
