@@ -27,7 +27,7 @@ static const char *check_resolvers(struct slice value)
 static const struct setting rows[] = {
 	{ "dns-resolvers", SETTING_TEXT, AT(resolvers), "", 0, 0, NULL, check_resolvers,
 	  "Resolvers to ask, ADDRESS[@PORT] with blanks between; root: ask the name servers ourselves; empty: what /etc/resolv.conf says." },
-	{ "dns-trust-anchor", SETTING_TEXT, AT(trust_anchor), "", 0, 0, NULL, NULL,
+	{ "dns-trust-anchor", SETTING_PATH, AT(trust_anchor), "", 0, 0, NULL, NULL,
 	  "A file with the root's key (Debian: /usr/share/dns/root.key): answers are validated by DNSSEC, which DANE needs. The resolvers must pass DNSSEC on. Empty: no validation." },
 	{ "dns-local-zones", SETTING_BOOL, AT(local_zones), "no", 0, 0, NULL, NULL,
 	  "Answer names like localhost and the reverse of private networks ourselves (RFC 6303), not by the resolvers." },

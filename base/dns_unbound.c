@@ -197,6 +197,8 @@ void *dns_unbound_new(struct loop *l, const struct dns_settings *settings, const
 		wrong = set_anchor(ub, settings->trust_anchor);
 	if (!wrong && ub_ctx_async(ub, 1))
 		wrong = *why;
+	if (!wrong && ub_ctx_zone_remove(ub, "none.invalid.")) /* before a chroot: only now the anchor's file is read, and what has no anchor answers nothing */
+		wrong = settings->trust_anchor.n ? "the trust anchor can't be read" : *why;
 	if (wrong) {
 		*why = wrong;
 		ub_ctx_delete(ub);

@@ -203,6 +203,19 @@ def main():
         spf_refuses(p)
         codes = [p.send(mail(f'{d}.test'), sender='ann@none.test') for d in ('bad', 'sub.bad', 'none')]
         check('with dmarc-suffixes a subdomain has the policy of its organization, as RFC 7489 had it', codes == [550, 550, 250], codes)
+    with Porter('anchor', start=False) as p:
+        (p.etc / 'root.key').write_text('. IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D\n')
+        p.set({'dns-resolvers': '127.0.0.1@1', 'dns-timeout': '3', 'evidence': 'yes', 'dns-local-zones': 'yes', 'dns-trust-anchor': 'root.key'})
+        p.start()
+        p.send(sender='ann@local.test')
+        check('a trust anchor beside porter.conf is read before the resolver has its own root', 'spf=none' in (p.wait_log(r'evidence .*spf=\S+') or [''])[0], p.log_text()[-600:])
+        p.stop()
+        p.set({'dns-trust-anchor': 'gone.key'})
+        try:
+            p.start(wait=0)                      # it never serves whole
+        except RuntimeError:
+            pass
+        check('and one that can not be read is told', p.wait_log('dns-unusable .*trust anchor') is not None, p.log_text()[-600:])
     finish()
 
 
