@@ -12,13 +12,13 @@ const char *map_key_domain(struct slice s, struct arena *mem, struct slice *out)
 /* "Ann@Example.org", "@example.org", or a bare local-part; the local-part's case is kept: who knows the domain folds it (text_lower). */
 const char *map_key_address(struct slice s, struct arena *mem, struct slice *out);
 
-/* local@domain as a key, for look-ups; SLICE_NONE if mem is full or the domain is none. */
 /* A local-part without its quotes: NFC (RFC 6532, 3.1) and, unless exact, ASCII letters in lower case. SLICE_NONE: not UTF-8, or mem is full. */
 struct slice map_key_local(struct slice local, bool exact, struct arena *mem);
 
 /* "user@Bücher.Example" of canonical parts to "user@xn--bcher-kva.example", local-part folded unless exact; a bare local-part too. */
 const char *map_key_address_folded(struct slice s, bool exact, struct arena *mem, struct slice *out);
 
+/* local@domain as a key, for look-ups; SLICE_NONE if mem is full or the domain is none. */
 struct slice map_key_of_path(const struct mail_path *p, bool exact_case, struct arena *mem);
 struct slice map_key_join(struct slice local, struct slice domain, struct arena *mem);
 

@@ -6,6 +6,7 @@
 #include "maps/clients.h"
 #include "maps/credentials.h"
 #include "maps/domains.h"
+#include "maps/map_key.h"
 #include "maps/map_value.h"
 #include "maps/senders.h"
 
@@ -307,6 +308,24 @@ static void logins_use_what_senders_grants_and_their_own_address(void **state)
 	assert_int_equal(senders_first(set, SLICE("robot"), &mem, &first), ABSENT);
 }
 
+/* RFC 6532, 3.1; only ASCII is folded. */
+static void a_local_part_has_one_spelling(void **state)
+{
+	static const struct { const char *a, *b; bool exact, same; } pairs[] = {
+		{ "jo\xcc\x88rg", "j\xc3\xb6rg", false, true }, { "jo\xcc\x88rg", "j\xc3\xb6rg", true, true }, { "ANN", "ann", false, true }, { "ANN", "ann", true, false },
+		{ "j\xc3\x96rg", "j\xc3\xb6rg", false, false }, { "\xe2\x84\xab", "\xc3\x85", false, true } /* Angstrom, A with a ring */, { "\xef\xac\x81", "fi", false, false } /* a ligature is compatible, not the same */,
+	};
+	struct arena keys = ARENA_INIT(1 << 16);
+	(void)state;
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+		struct slice a = map_key_local(slice_of(pairs[i].a), pairs[i].exact, &keys), b = map_key_local(slice_of(pairs[i].b), pairs[i].exact, &keys);
+		if (!a.p || !b.p || slice_eq(a, b) != pairs[i].same)
+			fail_msg("%s and %s: %.*s and %.*s", pairs[i].a, pairs[i].b, SLICE_FMT(a), SLICE_FMT(b));
+	}
+	assert_null(map_key_local(SLICE("j\xf6rg"), false, &keys).p);
+	arena_free(&keys);
+}
+
 static void a_domain_is_found_exactly_then_by_its_parent(void **state)
 {
 	(void)state;
@@ -368,6 +387,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(clients_speak_for_what_their_line_says, world, end),
 		cmocka_unit_test_setup_teardown(logins_use_what_senders_grants_and_their_own_address, world, end),
 		cmocka_unit_test_setup_teardown(an_author_is_one_that_the_submitter_may_write_as, world, end),
+		cmocka_unit_test(a_local_part_has_one_spelling),
 		cmocka_unit_test_setup_teardown(a_domain_is_found_exactly_then_by_its_parent, world, end),
 		cmocka_unit_test(items_keep_quotes_together),
 		cmocka_unit_test(next_hops_have_one_spelling),
