@@ -142,6 +142,11 @@ def lists(top, p):
     check('where the alias names an owner it is he', code == 250 and p.wait(lambda: said(hop, other) == [('bob@example.test', 'u@hop.test'), ('bob@example.test', 'v@other.test')]), (code, said(hop, other)))
     code, home = given('runs@example.test', 'runs')
     check('a program beside it runs within the transaction', code == 250 and p.wait(lambda: said(hop) == [('ben@example.test', 'u@hop.test')]), (code, said(hop)))
+    forward('ben', 'ann, u@hop.test'), forward('ann', 'ben, v@other.test')
+    code, home = given('ben@example.test', 'round')
+    check('two who forward to each other and elsewhere: met again they are mailboxes, and each place has one copy', code == 250 and sum(home.values()) == 1
+          and p.wait(lambda: [r for _, r in said(hop, other)] == ['u@hop.test', 'v@other.test']), (code, home, said(hop, other)))
+    forward('ben', 'u@hop.test'), forward('ann', 'v@other.test')
     told = p.ctl('explain', 'both@example.test')
     check('porterctl explain says whose list it is', 'ben@example.test' in told.stdout and told.returncode == 0, told.stdout)
 

@@ -339,7 +339,7 @@ def retry(recipients, mark):
 
 
 base, killed, missing, second, copies = 100000, 0, [], [], 0
-for role in ('delivery', 'mailbox', 'smtpd', 'queue', 'delivery', 'mailbox'):
+for role in ('delivery', 'mailbox', 'smtpd', 'queue', 'keeper', 'login', 'delivery', 'mailbox'):
     for delay in (0, .002, .01):
         base += 1
         pids = p.roles().get(role, [])
