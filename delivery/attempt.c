@@ -1,6 +1,7 @@
 /* One transaction at one next hop: its life, the questions of its owner, its budget. */
 #include "delivery/attempt_inside.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -59,6 +60,7 @@ struct attempt *attempt_new(struct hops *h, const struct hop_envelope *e, const 
 	buf_init(&a->host, ATTEMPT_MAX_TEXT), buf_init(&a->address, ATTEMPT_MAX_TEXT), buf_init(&a->tls, ATTEMPT_MAX_TEXT);
 	a->budget = loop_timer_new(h->loop, out_of_time, a);
 	a->soon = loop_timer_new(h->loop, begin, a);
+	a->share = loop_timer_new(h->loop, attempt_out_of_share, a);
 	choose(a);
 	return a;
 }
@@ -67,6 +69,7 @@ static void release(struct attempt *a)
 {
 	loop_timer_free(a->budget);
 	loop_timer_free(a->soon);
+	loop_timer_free(a->share);
 	buf_free(&a->place_key), buf_free(&a->host), buf_free(&a->address), buf_free(&a->tls);
 	body_free(a->body);
 	mem_free(a->rcpts);
@@ -104,6 +107,7 @@ static void hang_up(struct attempt *a)
 	put_back(a);
 	loop_timer_stop(a->budget);
 	loop_timer_stop(a->soon);
+	loop_timer_stop(a->share);
 }
 
 void attempt_free(struct attempt *a)
@@ -133,10 +137,18 @@ void attempt_drop_link(struct attempt *a)
 	a->link = NULL;
 	a->ready = false;
 	a->talk = TALK_NONE;
+	loop_timer_stop(a->share);
 	link_free(l);
 }
 
 /* -- questions ---------------------------------------------------------------------------------------------------------------------- */
+
+static void begin_budget(struct attempt *a, uint64_t ms)
+{
+	a->budget_ms = ms;
+	a->budget_end_ms = clock_mono_ms() + ms;
+	loop_timer_set(a->budget, ms);
+}
 
 size_t attempt_rcpt(struct attempt *a, const struct hop_recipient *r)
 {
@@ -161,7 +173,7 @@ void attempt_content(struct attempt *a, struct body *b, uint64_t budget_ms)
 	a->body = b;
 	a->content = CONTENT_WAITS;
 	a->content_ms = budget_ms ? budget_ms : DOT_MS;
-	loop_timer_set(a->budget, a->content_ms);
+	begin_budget(a, a->content_ms);
 	loop_timer_set(a->soon, 0);
 }
 
@@ -173,7 +185,13 @@ void attempt_set_budget(struct attempt *a)
 	if (a->untold == 0)
 		loop_timer_stop(a->budget);
 	else if (!loop_timer_is_set(a->budget))
-		loop_timer_set(a->budget, a->envelope.budget_ms ? a->envelope.budget_ms : HOP_BUDGET_MS);
+		begin_budget(a, a->envelope.budget_ms ? a->envelope.budget_ms : HOP_BUDGET_MS);
+}
+
+void attempt_note_silent(struct attempt *a)
+{
+	if (a->link && (clock_mono_ms() - a->host_began_ms) * 2 >= a->budget_ms)
+		dead_note(a->hops->dead, &a->link->address);
 }
 
 static void out_of_time(void *arg)
@@ -183,8 +201,8 @@ static void out_of_time(void *arg)
 	if (a->content == CONTENT_GOES && a->link && client_dot_sent(a->link->client)) {
 		attempt_content_late(a);
 	} else {
-		if (!a->ready && a->link)
-			dead_note(a->hops->dead, &a->link->address);
+		if (!a->ready)
+			attempt_note_silent(a);
 		attempt_drop_link(a);
 		attempt_give_up(a, MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop did not answer in time, try again later"), true);
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/tls.h"
@@ -74,6 +75,15 @@ static void dial(struct attempt *a)
 	a->dial = dial_start(a->hops->loop, &p);
 }
 
+/* Two thirds of what is left of the budget, so that one which takes connections and says nothing does not keep the others from being tried, and a slow one still has its time. */
+static void begin_share(struct attempt *a)
+{
+	uint64_t now = clock_mono_ms(), left = a->budget_end_ms > now ? a->budget_end_ms - now : 0;
+	a->host_began_ms = now;
+	if (a->next + 1 < a->target_count && left)
+		loop_timer_set(a->share, left * 2 / 3);
+}
+
 static void dialled(void *arg, int fd, size_t index)
 {
 	struct attempt *a = arg;
@@ -101,6 +111,7 @@ static void dialled(void *arg, int fd, size_t index)
 			.context = choice->context, .login = a->choice.login, .password = a->choice.password };
 		l->client = client_new(a->hops->loop, &plan, &client_handler, a);
 		use_link(a, l, true);
+		begin_share(a);
 	}
 	attempt_let_go(a);
 }
@@ -220,6 +231,7 @@ static void on_ready(void *arg, struct client *c)
 	struct attempt *a = arg;
 	const struct tls_info *tls = client_tls_info(c);
 	attempt_hold(a);
+	loop_timer_stop(a->share);
 	a->ready = true;
 	a->talk = TALK_NONE;
 	a->facts.dsn = client_offer(c)->dsn;
@@ -238,6 +250,7 @@ static void on_ready(void *arg, struct client *c)
 
 static void leave_link(struct attempt *a)
 {
+	loop_timer_stop(a->share);
 	link_quit(a->link);
 	a->link = NULL;
 	attempt_drop_link(a);
@@ -272,6 +285,19 @@ static void log_end(struct attempt *a, enum client_end how, const struct mail_st
 	static const char *const words[] = { "closed", "refused", "tls", "auth", "content" };
 	log_event(LOG_INFO, "hop-lost", LOG_STR("id", a->envelope.transaction), LOG_STR("host", buf_slice(&a->host)), LOG_STR("address", buf_slice(&a->address)),
 		LOG_CSTR("how", words[how]), LOG_STR("why", s->text), LOG_END);
+}
+
+void attempt_out_of_share(void *arg)
+{
+	struct attempt *a = arg;
+	struct mail_status silent = MAIL_STATUS(MAIL_LATER, 451, 4, 1, "The next hop did not answer in time, try again later");
+	if (a->ready || !a->link)
+		return;
+	attempt_hold(a);
+	log_end(a, CLIENT_CLOSED, &silent);
+	attempt_note_silent(a);
+	attempt_next_host(a, silent);
+	attempt_let_go(a);
 }
 
 static void on_end(void *arg, struct client *c, enum client_end how, struct mail_status s)

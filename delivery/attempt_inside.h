@@ -58,6 +58,8 @@ struct attempt {
 	struct mail_status last;       /* why no host was good so far */
 	bool down;                     /* and that says nothing about anybody's address */
 	struct loop_timer *budget, *soon;
+	struct loop_timer *share;      /* what a host that was just dialled may have of the budget where others are left */
+	uint64_t budget_ms, budget_end_ms, host_began_ms;
 
 	/* the conversation */
 	enum talk talk;
@@ -82,10 +84,12 @@ void attempt_go_on(struct attempt *a);                                  /* does 
 void attempt_give_up(struct attempt *a, struct mail_status s, bool down);
 void attempt_drop_link(struct attempt *a);                              /* closes it */
 void attempt_set_budget(struct attempt *a);
+void attempt_note_silent(struct attempt *a);                            /* a host that was not ready though it had most of the budget is left alone for a while */
 struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a copy that lives as long as the attempt */
 
 /* attempt_hosts.c */
 void attempt_look(struct attempt *a);                                   /* a kept connection, else the next target */
+void attempt_out_of_share(void *attempt);                               /* the timer's */
 void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
 void attempt_same_host(struct attempt *a);                               /* the connection is of no use, its host may be */
 

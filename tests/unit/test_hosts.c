@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "delivery/attempt.h"
 #include "delivery/pool.h"
@@ -200,11 +201,13 @@ static int choose_port(void)
 }
 
 /* scripts: of the hosts a, b, c; NULL: nobody listens there. A whole message goes to first.test; how often each was connected to stands in calls. */
+static uint64_t budget_ms;
+
 static void deliver(const char *const scripts[SERVERS], size_t calls[SERVERS])
 {
 	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 	struct fake servers[SERVERS];
-	struct hop_envelope e = { .transaction = SLICE("T"), .place = SLICE("mx:first.test"), .reverse_path = SLICE("x@out.test") };
+	struct hop_envelope e = { .transaction = SLICE("T"), .place = SLICE("mx:first.test"), .reverse_path = SLICE("x@out.test"), .budget_ms = budget_ms };
 	hops.hosts.mx_port = (uint16_t)(port = choose_port());
 	for (unsigned i = 0; i < SERVERS; i++)
 		if (scripts[i])
@@ -212,7 +215,7 @@ static void deliver(const char *const scripts[SERVERS], size_t calls[SERVERS])
 	memset(&got, 0, sizeof got);
 	attempt = attempt_new(&hops, &e, &handler, NULL);
 	attempt_rcpt(attempt, &(struct hop_recipient){ .address = SLICE("u@first.test") });
-	attempt_content(attempt, body_new(loop, hops.worker, &(struct body_plan){ .content = SLICE("Subject: x\r\n\r\nhello\r\n"), .fd = -1 }), 0);
+	attempt_content(attempt, body_new(loop, hops.worker, &(struct body_plan){ .content = SLICE("Subject: x\r\n\r\nhello\r\n"), .fd = -1 }), budget_ms);
 	run();
 	attempt_free(attempt);
 	pool_clear(hops.pool);
@@ -299,6 +302,33 @@ static void an_address_is_ours_where_a_connection_to_it_ends_here(void **state)
 	assert_false(is_ours("*:25", "192.0.2.8:25") || is_ours("*:25", "192.0.2.9:26") || is_ours("192.0.2.9:25", "127.0.0.1:25") || is_ours("192.0.2.9:25", "0.0.0.0:25"));
 }
 
+/* One budget for all: a host that takes the connection and says nothing may have most of it, not all. */
+static void a_silent_host_leaves_time_for_the_next(void **state)
+{
+	(void)state;
+	static const struct { const char *scripts[SERVERS], *host; uint64_t budget_ms; } rows[] = {
+		{ { "wait 100000", "wait 100000", TAKES }, "c.test", 9000 },
+		{ { "S: 220 x\nC: EHLO\nwait 100000", TAKES, TAKES }, "b.test", 3000 },
+		{ { "wait 500\n" TAKES, TAKES, TAKES }, "a.test", 9000 },      /* slow is not silent */
+	};
+	size_t calls[SERVERS];
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		budget_ms = rows[i].budget_ms;
+		deliver(rows[i].scripts, calls);
+		if (got.content_code != 250)
+			print_error("row %zu: %d %d\n", i, got.code, got.content_code);
+		assert_int_equal(got.content_code, 250);
+		assert_string_equal(got.host, rows[i].host);
+	}
+	static const char *const silent[SERVERS] = { "wait 100000", "wait 100000", "wait 100000" };
+	uint64_t began = clock_mono_ms();
+	budget_ms = 2000;
+	deliver(silent, calls);
+	assert_int_equal(got.code, 451);
+	assert_true(calls[1] == 1 && clock_mono_ms() - began < PATIENCE_MS);
+	budget_ms = 0;
+}
+
 /* -- all ---------------------------------------------------------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -343,6 +373,7 @@ int main(void)
 		cmocka_unit_test(what_a_host_says_of_the_mail_is_the_answer_and_no_other_is_asked),
 		cmocka_unit_test(all_hosts_away_is_a_451),
 		cmocka_unit_test(an_address_is_ours_where_a_connection_to_it_ends_here),
+		cmocka_unit_test(a_silent_host_leaves_time_for_the_next),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
