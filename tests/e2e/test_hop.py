@@ -50,8 +50,7 @@ maps = {'domains': f'relay.test relay [127.0.0.1]:{one.port} recipients=ask\npla
                    f'also.test relay [127.0.0.1]:{one.port} recipients=ask\ndead.test relay [127.0.0.1]:{dead} recipients=ask\n'
                    f'lmtp.test relay lmtp:127.0.0.1:{three.port} recipients=ask\n'
                    f'back.test relay [127.0.0.1]:{backup.port} recipients=ask\n'
-                   f'all.test relay [127.0.0.1]:{all_taking.port} recipients=ask\nfresh.test relay [127.0.0.1]:{fresh.port} recipients=ask\n'
-                   f'loop.test relay [127.9.9.9]:LOOP recipients=ask\n',
+                   f'all.test relay [127.0.0.1]:{all_taking.port} recipients=ask\nfresh.test relay [127.0.0.1]:{fresh.port} recipients=ask\n',
         'aliases': 'away@example.test good@relay.test\n', 'recipients': 'full@example.test maildir quota=1K\n'}
 
 
@@ -83,7 +82,7 @@ p = Porter('hop', start=False)
 p.set({'listen-mx': f'*:{p.mx}', 'hop-refusal-cache': f'{6 * SLOW}s'})                      # every address of this host is ours
 for name, text in maps.items():
     with open(p.etc / name, 'a') as f:
-        f.write(text.replace('LOOP', str(p.mx)))
+        f.write(text)
 p.compile()
 with p.start():
     mail = b'Subject: x\r\n\r\nhello\r\n'
@@ -131,8 +130,6 @@ with p.start():
     check('a dead hop is a 451', r[0][0] == 451, r)
     r, _ = talk(p, 'a@out.test', ['x@dead.test'])
     check('and remembered', r[0][0] == 451 and 'lately' in r[0][1][0], r)
-    r, _ = talk(p, 'a@out.test', ['x@loop.test'])
-    check('a place that is ourselves is a loop', r[0][0] == 550 and '5.4.6' in r[0][1][0], r)
     r, _ = talk(p, 'a@out.test', ['x@far.test'])
     check('a foreign domain is not relayed for strangers', r[0][0] == 550, r)
     r, end = talk(p, 'a@out.test', ['u@lmtp.test', 'v@lmtp.test'], mail)
