@@ -6,6 +6,13 @@ from porter import BUILD, PATIENCE, SLOW, Porter, check, finish
 MESSAGES, PLACES = 120, 60
 
 
+def as_a_shell_does():
+    """In the child: its own terminal, and the signals of one who types; whoever started the tests in the background ignores SIGINT, and so would everything below."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Terminal:
     """A window of so many rows and columns with a program in it, drawn as a VT100 draws: lines wrap, the last one scrolls."""
 
@@ -16,7 +23,7 @@ class Terminal:
         self.size(rows, columns, tell=False)
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen([str(a) for a in argv], stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True, env={**os.environ, 'TERM': 'vt100', **(env or {})},
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        preexec_fn=as_a_shell_does)
 
     def clear(self):
         self.grid, self.at = [[' '] * self.columns for _ in range(self.rows)], [0, 0]
