@@ -98,6 +98,14 @@ int file_write(int fd, struct slice s)
 	return error;
 }
 
+int file_make(int dir, const char *name, mode_t mode, struct slice content)
+{
+	int fd = -1, error = file_open(dir, name, O_WRONLY | O_CREAT | O_EXCL, mode, &fd);
+	error = error ? error : file_write(fd, content);
+	file_close(&fd);
+	return error;
+}
+
 int file_write_at(int fd, struct slice s, uint64_t at)
 {
 	int error = ask(FILE_WRITE, fd, -1, NULL);

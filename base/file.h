@@ -29,6 +29,9 @@ int file_dup(int fd, int *copy);
 /* *fd becomes -1; -1 is fine. */
 void file_close(int *fd);
 
+/* A file that is not there yet, with all of its content; -EEXIST. Not synced. */
+int file_make(int dir, const char *name, mode_t mode, struct slice content);
+
 /* All of it, at the file's position. */
 int file_write(int fd, struct slice s);
 /* All of it, at that place. */

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/scan.h"
@@ -50,16 +51,6 @@ static int verify_main(int argc, char **argv)
 	return error ? 1 : 0;
 }
 
-static int put(const char *path, mode_t mode, struct slice text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -errno;
-	int error = write(fd, text.p, text.n) == (ssize_t)text.n ? 0 : -EIO;
-	close(fd);
-	return error;
-}
-
 /* HOST CERTIFICATE KEY */
 static int certificate_main(int argc, char **argv)
 {
@@ -71,8 +62,8 @@ static int certificate_main(int argc, char **argv)
 	if (n > 0 && n < (int)sizeof folder)
 		mkdir(folder, 0755);
 	int error = tls_make_self_signed(slice_of(argv[0]), MADE_DAYS, &cert, &key);
-	error = error ? error : put(argv[2], 0600, buf_slice(&key));
-	error = error ? error : put(argv[1], 0644, buf_slice(&cert));
+	error = error ? error : file_make(AT_FDCWD, argv[2], 0600, buf_slice(&key));
+	error = error ? error : file_make(AT_FDCWD, argv[1], 0644, buf_slice(&cert));
 	if (key.p)
 		mem_wipe(key.p, key.cap);
 	buf_free(&cert);

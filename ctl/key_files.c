@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/file.h"
 #include "base/general_settings.h"
 #include "base/keeper_keys.h"
 #include "base/log.h"
@@ -34,16 +35,6 @@ struct key_files {
 };
 
 /* -- making what is missing --------------------------------------------------------------------------------------------------------------- */
-
-static int put(const char *path, mode_t mode, struct slice text)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -errno;
-	int error = write(fd, text.p, text.n) == (ssize_t)text.n ? 0 : -EIO;
-	close(fd);
-	return error;
-}
 
 /* A self-signed certificate in place of the first pair, if neither of its files is there; made by another process, which knows how. */
 static void make_certificate(struct parent *p, const struct tls_pair *pair, struct arena *mem)
@@ -71,7 +62,7 @@ static void make_macs(const char *path)
 		buf_clear(&text);
 		buf_add(&text, buf_slice(&next));
 	}
-	put(path, 0600, buf_slice(&text));
+	file_make(AT_FDCWD, path, 0600, buf_slice(&text));
 	mem_wipe(text.p, text.cap);
 	mem_wipe(next.p, next.cap);
 	buf_free(&text);
@@ -84,7 +75,7 @@ static void make_salt(const char *path)
 	if (access(path, F_OK) == 0)
 		return;
 	crypto_random(salt, sizeof salt);
-	put(path, 0600, slice(salt, sizeof salt));
+	file_make(AT_FDCWD, path, 0600, slice(salt, sizeof salt));
 }
 
 /* -- opening --------------------------------------------------------------------------------------------------------------------------------- */

@@ -52,6 +52,17 @@ static void an_unnamed_file_gets_its_name_once(void **state)
 	assert_int_equal(fd, -1);
 }
 
+static void a_file_is_made_once(void **state)
+{
+	struct stat st;
+	(void)state;
+	assert_int_equal(file_make(dir, "a", 0600, SLICE("hello")), 0);
+	assert_int_equal(file_make(dir, "a", 0600, SLICE("other")), -EEXIST);
+	assert_int_equal(file_stat_at(dir, "a", &st), 0);
+	assert_int_equal(st.st_size, 5);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
 static void links_on_the_way_are_refused(void **state)
 {
 	int fd = -1;
@@ -109,6 +120,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(an_unnamed_file_gets_its_name_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_file_is_made_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(links_on_the_way_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_copy_is_the_same_bytes_and_a_short_source_is_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_hook_sees_each_call_and_fails_the_one_it_wants, setup, teardown),
