@@ -275,6 +275,7 @@ def main():
     takes_the_same_time()
     over_processes()
     with Porter('full', settings={'max-sessions': '6', 'smtpd-processes': '1'}) as porter:
+        porter.wait(lambda: not any((r['status'] or {}).get('open_sessions') for r in porter.status()['processes'] if r['role'] == 'smtpd'))   # who saw it greet is gone
         held = [Talk(porter) for _ in range(9)]
         greetings = [t.greeting[0] for t in held]
         check('sessions have a number in all that nobody is exempt from; further ones are answered 421', set(greetings[:5]) == {220} and greetings[-2:] == [421, 421], greetings)

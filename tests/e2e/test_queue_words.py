@@ -26,7 +26,8 @@ def queue(*words, **kw):
 
 
 def rows(*words):
-    return json.loads(queue('list', '--json', '--sort', 'age', *words).stdout)
+    """Without the report that the first hop, which keeps no deadline, is the reason for, unless it is asked for: it is on its way to our own mailbox."""
+    return [r for r in json.loads(queue('list', '--json', '--sort', 'age', *words).stdout) if r['from'] or '<>' in words]
 
 
 def on_terminal(*words):
@@ -54,7 +55,7 @@ with p:
     # -- queries
     check('a recipient that is done with is none of the query\'s', not rows('--domain', 'other.test') and not rows('--recipient', 'good@'), rows('--domain', 'other.test'))
     check('one that waits is', [m['id'] for m in rows('--domain', 'slow.test', '--recipient', 'LATER', '--reason', '*words')] == [ident])
-    check('the null path is named <>', not rows('--sender', '<>') and len(rows('--sender', USER)) == 1)
+    check('the null path is named <>', p.wait(lambda: not rows('--sender', '<>')) and len(rows('--sender', USER)) == 1, (rows('--sender', '<>'), rows()))
     r = queue('list', '--evidence', 'trust')
     check('a grade that is none is told', r.returncode == 64 and 'auth' in r.stderr, r)
 
