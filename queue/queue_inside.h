@@ -70,7 +70,7 @@ struct queue {
 	struct loop_timer *timer, *second;
 	struct queue_state state, told_state, looked;
 	uint64_t seconds;
-	unsigned looks;                  /* at the disk */
+	bool marking;                    /* the clock, by who looks at the disk */
 	struct vacations *vacations;
 	struct feedback_reports *feedback; /* DMARC's; NULL before the first */
 	struct drops *drops;             /* drop_in.c */

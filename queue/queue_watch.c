@@ -34,7 +34,7 @@ void queue_look_at_disk(void *arg)
 {
 	struct queue *q = arg;
 	struct statvfs v;
-	if (q->looks++ % MARK_S == 0)
+	if (q->marking)
 		mark_clock(q->setup.spool);
 	if (file_stat_store(q->setup.spool, &v))
 		return;
@@ -193,5 +193,6 @@ void queue_on_second(void *arg)
 	if (q->looking)
 		return;
 	q->looking = true;
+	q->marking = q->seconds % MARK_S == 1 && clock_watch_believes(&q->clock); /* else a restart would forget the doubt */
 	worker_add(q->files, queue_look_at_disk, looked_at_disk, q);
 }
