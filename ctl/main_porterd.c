@@ -32,14 +32,16 @@ static void find_program(char program[PATH_MAX])
 	snprintf(program + (n < 0 ? 0 : n), n < 0 ? PATH_MAX : 1, "%s", n < 0 ? "./porterd" : "");
 }
 
-/* A demo is made by the program beside us, which has the libraries that making it needs. */
+/* A demo is made by porterd-helper, which has the libraries that making it needs. */
 static int run_demo(char **argv)
 {
-	char program[PATH_MAX], helper[PATH_MAX + 16];
+	char program[PATH_MAX];
 	find_program(program);
-	snprintf(helper, sizeof helper, "%.*s/porterd-helper", (int)(strrchr(program, '/') - program), program);
-	execv(helper, argv);
-	fprintf(stderr, "porterd: %s: %s\n", helper, strerror(errno));
+	int helper = programs_find(program, "helper");
+	if (helper < 0)
+		return EX_CONFIG;
+	programs_exec(helper, argv);
+	fprintf(stderr, "porterd: porterd-helper: %s\n", strerror(errno));
 	return EX_CONFIG;
 }
 

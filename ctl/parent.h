@@ -147,6 +147,7 @@ void submit_close(struct parent *p);
 /* programs.c: what is executed. 0, or -errno with a line on standard error */
 enum { PROGRAMS_MAX_WORDS = 8 };
 int programs_open(struct parent *p);
+int programs_find(const char *program, const char *name);                             /* porterd-NAME of this porterd, opened to be executed */
 void programs_exec(int program, char **argv);                                         /* returns when it fails */
 pid_t programs_run(struct parent *p, const char *kind, const char *const *words);     /* a helper (ctl/helper_mains.c) as who we are; words end with NULL */
 

@@ -1,7 +1,8 @@
-/* The programs beside porterd, as they lay there when it began: what is installed meanwhile serves from the next start on. porterd itself has few libraries,
- * since what it doesn't load is neither in its memory nor in its reach. */
+/* The programs of the roles, as they lay there when porterd began: what is installed meanwhile serves from the next start on. porterd itself has few
+ * libraries, since what it doesn't load is neither in its memory nor in its reach. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,21 @@
 
 enum { LOWEST_FD = 4 }; /* out of the place of a child's channel */
 
-static int open_beside(const char *program, const char *name)
+/* Installed in sbin, with ../libexec/porter; in a build tree all lie together. Never one here and one there: they would be of two versions. */
+static void find_folder(const char *program, char folder[PATH_MAX])
 {
-	char path[4200];
 	const char *slash = strrchr(program, '/');
-	snprintf(path, sizeof path, "%.*sporterd-%s", slash ? (int)(slash - program) + 1 : 0, program, name);
+	int n = slash ? (int)(slash - program) + 1 : 0;
+	snprintf(folder, PATH_MAX, "%.*s../libexec/porter/", n, program);
+	if (access(folder, F_OK) < 0)
+		snprintf(folder, PATH_MAX, "%.*s", n, program);
+}
+
+int programs_find(const char *program, const char *name)
+{
+	char folder[PATH_MAX], path[PATH_MAX + 64];
+	find_folder(program, folder);
+	snprintf(path, sizeof path, "%sporterd-%s", folder, name);
 	int low = open(path, O_PATH | O_CLOEXEC);
 	int fd = low < 0 ? -errno : fcntl(low, F_DUPFD_CLOEXEC, LOWEST_FD);
 	if (low >= 0)
@@ -29,9 +40,9 @@ static int open_beside(const char *program, const char *name)
 
 int programs_open(struct parent *p)
 {
-	bool good = (p->helper_program = open_beside(p->program, "helper")) >= 0;
+	bool good = (p->helper_program = programs_find(p->program, "helper")) >= 0;
 	for (size_t i = 0; good && i < role_count; i++)
-		good = (p->programs[i] = open_beside(p->program, roles[i].name)) >= 0;
+		good = (p->programs[i] = programs_find(p->program, roles[i].name)) >= 0;
 	return good ? 0 : -ENOENT;
 }
 

@@ -1,13 +1,19 @@
 # Installing. With DESTDIR no user is made and nothing is started: that is the packager's part.
-BIN  := $(DESTDIR)$(PREFIX)/sbin
-MAN  := $(DESTDIR)$(PREFIX)/share/man
-CONF := $(DESTDIR)$(SYSCONF)
-UNIT := $(DESTDIR)/lib/systemd/system
+BIN   := $(DESTDIR)$(PREFIX)/sbin
+PARTS := $(DESTDIR)$(PREFIX)/libexec/porter
+MAN   := $(DESTDIR)$(PREFIX)/share/man
+CONF  := $(DESTDIR)$(SYSCONF)
+UNIT  := $(DESTDIR)/lib/systemd/system
+
+# The programs of porterd's processes: porterd finds them in ../libexec/porter, seen from itself (ctl/programs.c).
+PART_BINARIES := $(filter $(BUILD)/porterd-%,$(BINARIES))
+BIN_BINARIES  := $(filter-out $(PART_BINARIES),$(BINARIES))
 
 ## make install         into DESTDIR/PREFIX (/usr/local), configuration in /etc/porter
 install: all
-	install -d $(BIN) $(MAN)/man5 $(MAN)/man8 $(CONF) $(UNIT) $(DESTDIR)$(PREFIX)/share/doc/porter
-	install -m 755 $(BINARIES) $(BIN)
+	install -d $(BIN) $(PARTS) $(MAN)/man5 $(MAN)/man8 $(CONF) $(UNIT) $(DESTDIR)$(PREFIX)/share/doc/porter
+	install -m 755 $(BIN_BINARIES) $(BIN)
+	install -m 755 $(PART_BINARIES) $(PARTS)
 	ln -sf sendmail $(BIN)/newaliases
 	ln -sf sendmail $(BIN)/mailq
 	for page in $(wildcard etc/man/*.5); do install -m 644 $$page $(MAN)/man5; done
@@ -22,6 +28,6 @@ install: all
 
 ## make uninstall       the binaries, pages and unit; configuration and mail stay
 uninstall:
-	rm -f $(addprefix $(BIN)/,$(notdir $(BINARIES)) newaliases mailq) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(addprefix $(UNIT)/,porter.service porter-sync.service porter-sync.timer)
+	rm -f $(addprefix $(BIN)/,$(notdir $(BIN_BINARIES)) newaliases mailq) $(MAN)/man5/porter.conf.5 $(MAN)/man8/porterctl.8 $(addprefix $(UNIT)/,porter.service porter-sync.service porter-sync.timer)
 	rm -f $(addprefix $(MAN)/man5/,$(notdir $(wildcard etc/man/*.5))) $(addprefix $(MAN)/man8/,$(notdir $(wildcard etc/man/*.8)))
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/porter
+	rm -rf $(PARTS) $(DESTDIR)$(PREFIX)/share/doc/porter

@@ -187,14 +187,22 @@ with Porter('processes') as p:
         p.start()
     check('and it serves again after that, though a port came free only half a second later', p.send() == 250)
 
-with Porter('alone', start=False) as p:                                  # nothing lies beside it
-    shutil.copy2(BUILD / 'porterd', p.dir / 'porterd')
-    r = subprocess.run([p.dir / 'porterd', '-c', p.etc], capture_output=True, text=True, timeout=PATIENCE * SLOW)
-    check('porterd without the programs of its roles beside it says what is missing', r.returncode == 78 and 'porterd-helper should be there' in r.stderr, (r.returncode, r.stderr[-600:]))
+with Porter('installed', start=False) as p:
+    porterd, parts = p.dir / 'usr/sbin/porterd', p.dir / 'usr/libexec/porter'
+    porterd.parent.mkdir(parents=True)
+    shutil.copy2(BUILD / 'porterd', porterd)
+
+    def complains_of(name):
+        r = subprocess.run([porterd, '-c', p.etc], capture_output=True, text=True, timeout=PATIENCE * SLOW)
+        return r.returncode == 78 and f'{name} should be there' in r.stderr, (r.returncode, r.stderr[-600:])
+    check('porterd without the programs of its roles says what is missing', *complains_of(porterd.parent / 'porterd-helper'))
+    parts.mkdir(parents=True)
     for program in BUILD.glob('porterd-*'):
-        shutil.copy2(program, p.dir / program.name)
-    p.process = subprocess.Popen(p._argv([p.dir / 'porterd', '-c', p.etc]), stdin=subprocess.DEVNULL, stdout=open(p.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
-    check('with them it serves', wait_for(p.greets) and wait_for(lambda: p.send() == 250) and 'mailbox' in p.roles(), p.log_text()[-600:])
+        shutil.copy2(program, (porterd.parent if program.name == 'porterd-smtpd' else parts) / program.name)
+    check('one that lies beside porterd is not taken where libexec/porter is: it is of another version', *complains_of(f'{porterd.parent}/../libexec/porter/porterd-smtpd'))
+    (porterd.parent / 'porterd-smtpd').rename(parts / 'porterd-smtpd')
+    p.process = subprocess.Popen(p._argv([porterd, '-c', p.etc]), stdin=subprocess.DEVNULL, stdout=open(p.log, 'ab'), stderr=subprocess.STDOUT, start_new_session=True)
+    check('with all in libexec/porter it serves', wait_for(p.greets) and wait_for(lambda: p.send() == 250) and 'mailbox' in p.roles(), p.log_text()[-600:])
 
 with Porter('own-programs') as p:
     def libraries(pid):
