@@ -1,56 +1,16 @@
-/* What peers put in: transactions with a pen and, at the dot, one content with one or more envelopes. All envelopes of a PUT are prepared, then all
- * published; with one envelope both are one question to the syncer. */
+/* What peers put in: transactions with a pen and, at the dot, one content with one or more envelopes, which is judged and then goes to disk (intake_put.c). */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/unique.h"
-#include "queue/attacks.h"
 #include "queue/flight.h"
-#include "queue/queue_inside.h"
-#include "queue/sent.h"
+#include "queue/intake_inside.h"
 
 enum { MAX_WAITING = 256 << 20, MAX_PUT_MEMORY = 16 << 20, MAX_STATUS = 8 << 10 };
-
-/* One envelope of a PUT on its way to disk. */
-struct part {
-	struct spool_put put;            /* first */
-	struct putting *whole;
-	struct spool_gone gone;
-	bool published;
-};
-
-/* A PUT. Lives in its transaction until it is taken, dropped or failed. */
-struct putting {
-	struct intake *intake;
-	char *payload;                   /* what all views point into */
-	size_t payload_n;
-	struct arena mem;
-	struct queue_put put;
-	struct part *parts;
-	uint64_t question;
-	size_t waiting;                  /* parts in the syncer */
-	int error;
-	enum { PUT_WRITING, PUT_HELD, PUT_PUBLISHING } stage;
-};
-
-/* A transaction of a peer. */
-struct intake {
-	struct index_node node;          /* first */
-	struct peer *peer;
-	char id[QUEUE_MAX_TRANSACTION + 1];
-	struct pen pen;
-	struct syncer_job pen_job;
-	uint64_t pen_question;
-	bool pen_busy, aborted;
-	struct putting *putting;
-};
 
 /* -- the table of transactions ------------------------------------------------------------------------------------------------------------ */
 
@@ -86,21 +46,7 @@ static struct intake *need_intake(struct peer *p, struct slice id)
 	return t;
 }
 
-static void free_putting(struct putting *w)
-{
-	for (size_t i = 0; i < w->put.envelope_count; i++)
-		if (w->parts)
-			spool_put_drop(&w->parts[i].put);
-	w->intake->peer->queue->waiting_bytes -= w->payload_n;
-	w->intake->putting = NULL;
-	arena_free(&w->mem);
-	mem_free(w->parts);
-	mem_free(w->payload);
-	mem_free(w);
-}
-
-/* Ends when nothing of it is in the syncer. */
-static void end_intake(struct intake *t)
+void intake_end(struct intake *t)
 {
 	struct peer *p = t->peer;
 	if (t->pen_busy || (t->putting && t->putting->waiting)) {
@@ -108,7 +54,7 @@ static void end_intake(struct intake *t)
 		return;
 	}
 	if (t->putting)
-		free_putting(t->putting);
+		putting_free(t->putting);
 	pen_drop(&t->pen);
 	index_remove(&p->transactions, &t->node, hash_bytes(&p->queue->key, slice_of(t->id)));
 	mem_free(t);
@@ -148,7 +94,7 @@ static void pen_done(struct syncer_job *j)
 	struct buf record = BUF_INIT(MAX_STATUS);
 	t->pen_busy = false;
 	if (t->aborted) {
-		end_intake(t);
+		intake_end(t);
 		return;
 	}
 	queue_put_status(&record, &s);
@@ -175,149 +121,12 @@ static int on_pen(struct peer *p, const struct ipc_message *m)
 
 /* -- the dot --------------------------------------------------------------------------------------------------------------------------------- */
 
-static void answer_put(struct putting *w, int error)
+void intake_answer(struct putting *w, int error)
 {
 	struct mail_status s = status_of_error(error);
 	if (error)
 		log_event(LOG_WARN, "queue-put-failed", LOG_STR("transaction", w->put.transaction), LOG_ERRNO(error), LOG_END);
 	peer_send_status(w->intake->peer, QUEUE_TAKEN, w->question, s);
-}
-
-static void log_taken(const struct envelope *e, uint64_t size)
-{
-	log_event(LOG_INFO, "queued", LOG_STR("id", e->id), LOG_STR("transaction", e->transaction), LOG_STR("from", e->reverse_path),
-	          LOG_UINT("recipients", e->recipient_count), LOG_UINT("size", size), LOG_STR("evidence", evidence_name(e->evidence.grade)),
-	          LOG_STR("who", e->evidence.who), LOG_STR("message-id", e->message_id), LOG_END);
-}
-
-static void take_published(struct queue *q, const struct part *part)
-{
-	const struct envelope *e = part->put.envelope;
-	if (part->put.where == SPOOL_DEAD) {
-		struct attack what = { .kind = ATTACK_INNER, .answer = ATTACK_WITHHELD, .domain = SLICE(""), .size = part->put.content_length, .now_s = clock_wall_s() };
-		q->counts.dead++;
-		if (intake_is_held(e))
-			dead_letter_held(q, e);
-		else
-			attacks_note(q->attacks, &what);
-		log_event(LOG_INFO, "dead-letter", LOG_STR("id", e->id), LOG_STR("transaction", e->transaction), LOG_STR("from", e->reverse_path),
-		          LOG_STR("to", e->recipients[0].address), LOG_STR("why", e->evidence.reason), LOG_END);
-		return;
-	}
-	q->counts.taken++;
-	log_taken(e, part->put.content_length);
-	queue_take_in(q, e);
-	sent_note(q, e);
-}
-
-static void put_over(struct putting *w)
-{
-	struct intake *t = w->intake;
-	struct peer *p = t->peer;
-	struct queue *q = p->queue;
-	uint64_t first = flight_ticket(w->put.tickets, 0);
-	if (!w->error)
-		flight_mark(q->setup.flight, w->put.tickets);
-	for (size_t i = 0; i < w->put.envelope_count && w->error == 0; i++)
-		take_published(q, &w->parts[i]);
-	answer_put(w, w->error);
-	free_putting(w);
-	reclaim_arrived(p, first);
-	end_intake(t);
-	queue_wake(q);
-}
-
-static void taken_back(struct spool_gone *g)
-{
-	struct part *part = (struct part *)((char *)g - offsetof(struct part, gone));
-	if (--part->whole->waiting == 0)
-		put_over(part->whole);
-}
-
-/* All or nothing: what stands there already goes again, before anybody is told. */
-static void all_published(struct putting *w)
-{
-	struct spool *spool = w->intake->peer->queue->spool;
-	for (size_t i = 0; i < w->put.envelope_count && w->error; i++)
-		w->waiting += w->parts[i].published;
-	if (!w->waiting) {
-		put_over(w);
-		return;
-	}
-	for (size_t i = 0; i < w->put.envelope_count; i++) {
-		struct part *part = &w->parts[i];
-		if (!part->published)
-			continue;
-		part->gone.done = taken_back;
-		memcpy(part->gone.id, w->put.envelopes[i].id.p, w->put.envelopes[i].id.n);
-		spool_forget(spool, &part->gone, part->put.where);
-	}
-}
-
-static void publish_all(struct putting *w);
-
-static void part_done(struct spool_put *p)
-{
-	struct part *part = (struct part *)p;
-	struct putting *w = part->whole;
-	if (p->job.error)
-		w->error = p->job.error;
-	else
-		part->published = p->job.goal != SYNCER_PREPARE;
-	if (--w->waiting)
-		return;
-	if (w->stage == PUT_PUBLISHING) {
-		all_published(w);
-		return;
-	}
-	struct intake *t = w->intake;
-	if (w->error || t->aborted) {
-		if (!t->aborted)
-			answer_put(w, w->error);
-		end_intake(t);
-		return;
-	}
-	if (w->put.hold) {
-		w->stage = PUT_HELD;
-		answer_put(w, 0);
-		return;
-	}
-	publish_all(w);
-}
-
-static void publish_all(struct putting *w)
-{
-	w->stage = PUT_PUBLISHING;
-	w->waiting = w->put.envelope_count;
-	for (size_t i = 0; i < w->put.envelope_count; i++)
-		spool_put(w->intake->peer->queue->spool, &w->parts[i].put, SYNCER_COMMIT);
-}
-
-/* The first part takes the pen, or writes the content; the others copy what it has written. */
-static void start_parts(struct putting *w)
-{
-	struct intake *t = w->intake;
-	bool alone = w->put.envelope_count == 1 && !w->put.hold;
-	w->parts = mem_new_array(w->put.envelope_count, sizeof *w->parts);
-	w->waiting = w->put.envelope_count;
-	w->stage = alone ? PUT_PUBLISHING : PUT_WRITING;
-	for (size_t i = 0; i < w->put.envelope_count; i++) {
-		struct part *part = &w->parts[i];
-		part->whole = w;
-		part->put = (struct spool_put){
-			.envelope = &w->put.envelopes[i], .hop_down = w->put.hop_down, .pen = PEN_NONE, .copy = -1, .done = part_done,
-			.where = intake_is_withheld(&w->put.envelopes[i]) ? SPOOL_DEAD : SPOOL_QUEUE,
-			.content = w->put.content, .content_offset = w->put.content_offset, .content_length = w->put.content_length
-		};
-		if (w->put.from_pen && i == 0) {
-			part->put.pen = t->pen;
-			t->pen = PEN_NONE;
-		} else if (w->put.from_pen) {
-			part->put.copy = w->parts[0].put.pen.fd;
-		}
-	}
-	for (size_t i = 0; i < w->put.envelope_count; i++)
-		spool_put(t->peer->queue->spool, &w->parts[i].put, alone ? SYNCER_DELIVER : SYNCER_PREPARE);
 }
 
 static bool pen_is_good(struct intake *t, const struct queue_put *m)
@@ -340,8 +149,8 @@ static void refuse(struct putting *w, struct mail_status s)
 	struct intake *t = w->intake;
 	t->peer->queue->counts.refused++;
 	peer_send_status(t->peer, QUEUE_TAKEN, w->question, s);
-	free_putting(w);
-	end_intake(t);
+	putting_free(w);
+	intake_end(t);
 }
 
 static void on_seen(void *arg, struct buf *answer)
@@ -352,7 +161,7 @@ static void on_seen(void *arg, struct buf *answer)
 	w->waiting = 0;
 	queue_get_answer(buf_slice(answer), &a);
 	if (w->intake->aborted) {
-		end_intake(w->intake);
+		intake_end(w->intake);
 	} else if (a == FOUND) {
 		j->at++;
 		judge_next(j);
@@ -373,7 +182,7 @@ static void judge_next(struct judging *j)
 		j->at++; /* one of ours, or nobody at all */
 	if (j->at == per) {
 		mem_free(j);
-		start_parts(w);
+		putting_start(w);
 		return;
 	}
 	struct buf payload = BUF_INIT(MAX_STATUS);
@@ -401,7 +210,7 @@ static void start_put(struct putting *w)
 		}
 	}
 	if (!inner) {
-		start_parts(w);
+		putting_start(w);
 		return;
 	}
 	struct judging *j = MEM_NEW(struct judging);
@@ -449,7 +258,7 @@ static int on_commit(struct peer *p, const struct ipc_message *m)
 	if (t->putting->stage != PUT_HELD)
 		return -EPROTO;
 	t->putting->question = m->id;
-	publish_all(t->putting);
+	putting_publish(t->putting);
 	return 0;
 }
 
@@ -460,7 +269,7 @@ static int on_abort(struct peer *p, const struct ipc_message *m)
 		return -EPROTO;
 	struct intake *t = find_intake(p, id);
 	if (t && !(t->putting && t->putting->stage == PUT_PUBLISHING))
-		end_intake(t);
+		intake_end(t);
 	return 0;
 }
 
@@ -507,6 +316,6 @@ void intake_peer_gone(struct peer *p)
 			struct intake *t = (struct intake *)n;
 			next = n->next;
 			if (!(t->putting && t->putting->stage == PUT_PUBLISHING))
-				end_intake(t);
+				intake_end(t);
 		}
 }

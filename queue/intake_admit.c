@@ -51,7 +51,7 @@ struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_do
 		return MAIL_STATUS(MAIL_LATER, 451, 3, 5, "Internal confusion, please try again later");
 	fill_times(e);
 	if (e->reverse_path.n == 0 || intake_is_held(e))
-		e->report = true;        /* reported on to nobody; each recipient passed QUEUE_GATE, and is judged once more by intake_gate */
+		e->report = true;        /* reported on to nobody; each recipient passed QUEUE_GATE, and is judged once more in intake.c */
 	struct mail_status s = envelope_admit(e, hop_down);
 	if (s.fate != MAIL_OK)
 		return s;

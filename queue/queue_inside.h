@@ -24,6 +24,7 @@
  *	reclaim.c       what the dead had in queue/flight
  *	intake.c        PEN, PUT, COMMIT, ABORT: transactions of peers
  *	intake_admit.c  what may come in
+ *	intake_put.c    a PUT on its way to disk
  *	taken.c         what the schedule must know of a message
  *	anew.c          a message that an act has changed is read again
  *	scan.c          what lies in the spool at start
