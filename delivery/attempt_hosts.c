@@ -162,7 +162,7 @@ static bool take_peer(struct attempt *a)
 {
 	struct buf key;
 	peer_key(a, &a->targets[a->next], &key);
-	struct link *l = a->plain_only ? NULL : pool_take_peer(a->hops->pool, buf_slice(&key));
+	struct link *l = a->plain_only || a->dials ? NULL : pool_take_peer(a->hops->pool, buf_slice(&key));
 	buf_free(&key);
 	if (l)
 		use_link(a, l, false);

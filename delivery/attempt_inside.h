@@ -47,7 +47,7 @@ struct attempt {
 	bool login_known;              /* or none is needed */
 	struct slice policy_domain;    /* whose policy it is, for reports */
 	bool lmtp, resolved, plain_only;
-	bool dials;                    /* takes no kept connection of the place: a host of it lacked what the message needs */
+	bool dials;                    /* takes no kept connection: a host of the place lacked what the message needs, or one was worn out */
 	unsigned rounds;
 	uint64_t rest_ms;
 	struct dial *dial;
@@ -71,7 +71,7 @@ struct attempt {
 	uint64_t content_ms;
 	struct mail_status *each;
 	size_t each_count, each_heard;
-	bool dot_sent, unknown;
+	bool dot_sent, unknown, by_chunks;
 
 	struct hop_facts facts;
 	struct buf host, address, tls;

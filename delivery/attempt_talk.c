@@ -269,6 +269,7 @@ static void begin_content(struct attempt *a)
 	} else if (by_chunks(a)) {
 		forget_replies(a);
 		a->content = CONTENT_GOES;
+		a->by_chunks = true;
 		client_chunks(a->link->client, a->body);
 	} else {
 		a->content = CONTENT_ASKED;
@@ -325,11 +326,22 @@ static struct slice words_of(struct attempt *a, const struct mail_reply *r)
 	return words;
 }
 
+/* What a kept connection is put off with may be for what it carried before (so many messages, so many unknown recipients), and no word of this sender or recipient: the host is asked
+ * anew. A 503 says that it counts otherwise than we do. */
+static bool is_worn(struct attempt *a, const struct mail_reply *r, bool any)
+{
+	bool worn = !a->fresh && (r->code == 421 || (any && (r->code / 100 == 4 || r->code == 503)));
+	a->dials |= worn;
+	return worn;
+}
+
 static void mail_replied(struct attempt *a, const struct mail_reply *r)
 {
 	struct mail_status s = mail_reply_status(r, &a->words);
 	if (s.fate == MAIL_OK) {
 		a->talk = TALK_OPEN;
+	} else if (is_worn(a, r, true)) {
+		attempt_same_host(a);
 	} else if (s.fate == MAIL_LATER && more_hosts(a)) {
 		a->down = false;
 		attempt_next_host(a, s);
@@ -364,6 +376,7 @@ static void data_replied(struct attempt *a, const struct mail_reply *r)
 	} else if (r->code / 100 == 3 && count_yes(a)) {
 		forget_replies(a);
 		a->content = CONTENT_GOES;
+		a->by_chunks = false;
 		client_body(a->link->client, a->body);
 	} else if (r->code / 100 == 3) {
 		client_body(a->link->client, NULL);
@@ -393,7 +406,7 @@ static void content_replied(struct attempt *a, struct client *c, size_t index, c
 		for (; a->each_heard < a->each_count; a->each_heard++)
 			a->each[a->each_heard] = a->each[0];
 	a->unknown = false;
-	a->talk = TALK_NONE;
+	a->talk = s.fate != MAIL_OK && a->by_chunks ? TALK_OPEN : TALK_NONE; /* 3030, 2: what state a refused chunk leaves is not said */
 	a->content = CONTENT_TOLD;
 	tell_content(a, s, words_of(a, r), late);
 }
@@ -408,11 +421,11 @@ void attempt_on_reply(void *arg, struct client *c, enum client_step step, size_t
 		mail_replied(a, r);
 		break;
 	case CLIENT_RCPT:
-		if (!a->over)
+		if (!a->over && !is_worn(a, r, false)) /* its end comes next, and all are asked for anew */
 			rcpt_replied(a, index, r);
 		break;
 	case CLIENT_DATA:
-		if (a->content == CONTENT_ASKED)
+		if (a->content == CONTENT_ASKED && !is_worn(a, r, false))
 			data_replied(a, r);
 		else if (r->code / 100 == 3)
 			attempt_drop_link(a); /* MAIL was refused, DATA had gone with it, and it waits for content */
