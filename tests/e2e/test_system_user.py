@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A system user's mailbox is the Maildir in its home, written by a short-lived process of that user inside the transaction. The users are this test's own, in a mount namespace with another /etc/passwd."""
-import os, shutil, stat, subprocess, sys, tempfile
+import functools, os, shutil, stat, subprocess, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import SLOW, Porter, check, finish, skip
@@ -25,6 +25,14 @@ def make_homes(top):
 
 def mail_of(home):
     return sorted(home.glob('Maildir/new/*'))
+
+
+def set_forward(top, user, text):
+    file = top / f'{user}x/.forward'
+    file.unlink(missing_ok=True)
+    if text:
+        file.write_text(text)
+        shutil.chown(file, USERS[user], USERS[user])
 
 
 def deliveries(top, p):
@@ -55,34 +63,32 @@ def deliveries(top, p):
 
 
 def forwards(top, p):
-    forward = top / 'benx/.forward'
-    forward.write_text('alice\n"|/usr/bin/vacation ben"\n/tmp/everything\n')
-    shutil.chown(forward, USERS['ben'], USERS['ben'])
-    held, before = len(mail_of(top / 'benx')), len(p.messages())
-    check('a ~/.forward counts as an alias', p.send(b'Subject: on\r\n\r\nx\r\n', to='ben@example.test') == 250 and (len(mail_of(top / 'benx')), len(p.messages())) == (held, before + 1))
-    told = [line for line in p.log_text().splitlines() if 'forward-refused' in line]
-    check('what is no address in it is refused, with one line that names the first, the user and how many, and says why',
-          len(told) == 1 and '|/usr/bin/vacation ben' in told[0] and ' refused=2' in told[0] and f' uid={USERS["ben"]}' in told[0] and 'only addresses' in told[0], told)
-    check('and nothing is written there', not Path('/tmp/everything').exists())
-    forward.write_text('"|/usr/bin/vacation ben"\n')
-    check('where nothing is left of it the home\'s Maildir has the message', p.send(b'Subject: home\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(mail_of(top / 'benx')) == held + 1)
-    forward.write_text('Al <alice@example.test>\nbob (at home), |cat <bob>\n')
-    before, count = len(p.messages('alice')), p.log_text().count('forward-refused')
-    code = p.send(b'Subject: named\r\n\r\nx\r\n', to='ben@example.test')
-    check('an address with a name in front is taken, one with a comment is refused like a pipe, and makes nobody unknown',
-          (code, len(p.messages('alice')), p.log_text().count('forward-refused')) == (250, before + 1, count + 1), (code, p.log_text()[-800:]))
-    forward.write_text('"alice"@example.test\n')
-    before = len(p.messages('alice'))
-    check('quotes that nobody needs change no address', p.send(b'Subject: quoted\r\n\r\nx\r\n', to='ben@example.test') == 250 and len(p.messages('alice')) == before + 1, p.log_text()[-500:])
-    forward.write_text('|x\n' * 20000)
-    before = p.log_text().count('forward-refused')
-    check('of 20,000 such items there is one line', p.send(b'Subject: many\r\n\r\nx\r\n', to='ben@example.test') == 250 and p.log_text().count('forward-refused') == before + 1)
-    for text, what in (('alice\n' * 51, 'too many addresses'), ('#' * 70000, 'too many bytes')):
-        forward.write_text(text)
-        before = p.log_text().count('forward-refused')
-        code = p.send(b'Subject: much\r\n\r\nx\r\n', to='ben@example.test')
-        check(f'{what} in it: 451, and one line', code == 451 and p.log_text().count('forward-refused') == before + 1, (code, p.log_text()[-800:]))
+    lines = lambda: [line for line in p.log_text().splitlines() if 'forward-refused' in line]
 
+    def given(text):
+        """Mail to ben with this ~/.forward: the answer, how many messages came to his home and to alice, how many lines tell of what was refused."""
+        set_forward(top, 'ben', text)
+        count = lambda: (len(mail_of(top / 'benx')), len(p.messages('alice')), len(lines()))
+        before = count()
+        code = p.send(b'Subject: on\r\n\r\nx\r\n', to='ben@example.test')
+        return code, *(now - then for now, then in zip(count(), before))
+
+    def check_given(sentence, text, wanted):
+        got = given(text)
+        check(sentence, got == wanted, (got, p.log_text()[-800:]))
+
+    check_given('a ~/.forward counts as an alias', 'alice\n"|/usr/bin/vacation ben"\n/tmp/everything\n', (250, 0, 1, 1))
+    told = (lines() or [''])[0]
+    check('what is no address in it is refused, with one line that names the first, the user and how many, and says why',
+          '|/usr/bin/vacation ben' in told and ' refused=2' in told and f' uid={USERS["ben"]}' in told and 'only addresses' in told, told)
+    check('and nothing is written there', not Path('/tmp/everything').exists())
+    check_given('where nothing is left of it the home\'s Maildir has the message', '"|/usr/bin/vacation ben"\n', (250, 1, 0, 1))
+    check_given('an address with a name in front is taken, one with a comment is refused like a pipe, and makes nobody unknown',
+                'Al <alice@example.test>\nbob (at home), |cat <bob>\n', (250, 0, 1, 1))
+    check_given('quotes that nobody needs change no address', '"alice"@example.test\n', (250, 0, 1, 0))
+    check_given('of 20,000 such items there is one line', '|x\n' * 20000, (250, 1, 0, 1))
+    for text, what in (('alice\n' * 51, 'too many addresses'), ('#' * 70000, 'too many bytes')):
+        check_given(f'{what} in it: 451, and one line', text, (451, 0, 0, 1))
 
 
 def said(*sinks):
@@ -96,13 +102,7 @@ def lists(top, p):
     p.map('domains', 'example.test mailbox\n' + ''.join(f'{n}.test relay [127.0.0.1]:{s.port} recipients=ask\n' for n, s in (('hop', hop), ('other', other), ('no', no))))
     p.map('aliases', 'both@example.test ben@example.test ann@example.test\nruns@example.test run@example.test ben@example.test\nlist@example.test owner=bob@example.test ben@example.test ann@example.test\n')
     p.compile()
-
-    def forward(user, text):
-        file = top / f'{user}x/.forward'
-        file.unlink(missing_ok=True)
-        if text:
-            file.write_text(text)
-            shutil.chown(file, USERS[user], USERS[user])
+    forward = functools.partial(set_forward, top)
 
     def given(to, mark):
         hop.messages.clear(), other.messages.clear()

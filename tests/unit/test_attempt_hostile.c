@@ -11,6 +11,29 @@ static void is_put_off_by(const struct fake *f, const char *script)
 	assert_true(good);
 }
 
+/* Each of the scripts, up to NULL, does; then is asked of its host what else must hold. */
+static void each_puts_off(const char *const *scripts, void (*also)(const struct fake *f))
+{
+	for (; *scripts; scripts++) {
+		struct fake f = fake_start(*scripts);
+		is_put_off_by(&f, *scripts);
+		if (also)
+			also(&f);
+		end(&f);
+	}
+}
+
+static void heard_no_content(const struct fake *f)
+{
+	assert_false(fake_heard(f, "secret"));
+}
+
+static void left_it_unknown(const struct fake *f)
+{
+	(void)f;
+	assert_true(got.done.facts.unknown);
+}
+
 /* Whatever a second greeting is taken for, no content goes to a host whose replies are one behind. */
 static void two_greetings_get_no_content(void **state)
 {
@@ -20,14 +43,10 @@ static void two_greetings_get_no_content(void **state)
 		"S: 220 hi\nwait 100\nS: 220 hi again\nC: EHLO\nS: 250-far.test\nS: 250 PIPELINING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 250 taken",
 		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 220 hi again\nC: RCPT\nS: 250 of MAIL\nC: BDAT 8 LAST\nP: 8\nS: 250 of RCPT\nwait 100\nS: 554 5.7.1 of the content",
 		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 221 bye\nC: BDAT 8 LAST\nP: 8\nS: 250 of RCPT\nwait 100\nS: 554 5.7.1 of the content",
+		NULL
 	};
 	(void)state;
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-		struct fake f = fake_start(scripts[i]);
-		is_put_off_by(&f, scripts[i]);
-		assert_false(fake_heard(&f, "secret"));
-		end(&f);
-	}
+	each_puts_off(scripts, heard_no_content);
 }
 
 /* Nor is content taken by who greets, or says goodbye, instead of taking it. */
@@ -36,14 +55,10 @@ static void a_greeting_at_the_dot_is_no_yes(void **state)
 	static const char *const scripts[] = {
 		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC*\nS: 220 hi again",
 		"S: 220 hi\nC: EHLO\nS: 250-far.test\nS: 250 CHUNKING\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: BDAT 8 LAST\nP: 8\nS: 221 bye",
+		NULL
 	};
 	(void)state;
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-		struct fake f = fake_start(scripts[i]);
-		is_put_off_by(&f, scripts[i]);
-		assert_true(got.done.facts.unknown);
-		end(&f);
-	}
+	each_puts_off(scripts, left_it_unknown);
 }
 
 /* What a host says after its goodbye, or on a connection that it has closed, is nobody's. */
@@ -53,13 +68,10 @@ static void nothing_is_heard_after_a_close(void **state)
 		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 421 bye\\r\\n250 ok\\r\\n354 go\\r\\n250 taken\\r\\n",
 		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\ns: 250 o\nclose",
 		"S: 220 hi\nC: EHLO\nS: 250 far.test\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\ns: 354 go\\r\\n250 taken already\\r\\n",
+		NULL
 	};
 	(void)state;
-	for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
-		struct fake f = fake_start(scripts[i]);
-		is_put_off_by(&f, scripts[i]);
-		end(&f);
-	}
+	each_puts_off(scripts, NULL);
 }
 
 static const char *const stages[] = {

@@ -96,6 +96,18 @@ static void answer(struct resolver *r, uint64_t id, const struct dns_answer *a)
 	buf_free(&b);
 }
 
+static void until_asked(const struct resolver *r, size_t times)
+{
+	while (r->asked < times)
+		loop_run(loop);
+}
+
+static void until_answered(const struct heard *h, size_t times)
+{
+	while (h->answers < times)
+		loop_run(loop);
+}
+
 static void an_answer_comes_as_it_was_given(void **state)
 {
 	(void)state;
@@ -105,22 +117,18 @@ static void an_answer_comes_as_it_was_given(void **state)
 	struct dns_record records[2] = { { 10, SLICE("mx.example.test") }, { 0, SLICE("") } };
 	begin(&r, d);
 	dns_ask(d, DNS_MX, SLICE("Example.TEST"), on_answer, &h);
-	while (!r.asked)
-		loop_run(loop);
+	until_asked(&r, 1);
 	assert_true(r.type == DNS_MX);
 	assert_string_equal(r.name, "example.test");
 	answer(&r, r.ids[0], &(struct dns_answer){ .answer = FOUND, .secure = true, .ttl_s = 300, .canonical = SLICE("other.test"), .records = records, .count = 2 });
-	while (!h.answers)
-		loop_run(loop);
+	until_answered(&h, 1);
 	assert_true(h.answer == FOUND && h.secure && !h.nxdomain && h.count == 2 && h.preference == 10 && h.ttl_s == 300);
 	assert_string_equal(h.first, "mx.example.test");
 	assert_string_equal(h.canonical, "other.test");
 	dns_ask(d, DNS_TXT, SLICE("gone.test"), on_answer, &h);
-	while (r.asked < 2)
-		loop_run(loop);
+	until_asked(&r, 2);
 	answer(&r, r.ids[1], &(struct dns_answer){ .answer = UNSURE, .why = "bogus" });
-	while (h.answers < 2)
-		loop_run(loop);
+	until_answered(&h, 2);
 	assert_true(h.answer == UNSURE);
 	assert_string_equal(h.why, "bogus");
 	ipc_free(r.channel);
@@ -136,27 +144,21 @@ static void what_was_just_answered_is_not_asked_again(void **state)
 	struct dns_record record = { 0, SLICE("v=spf1 -all") };
 	begin(&r, d);
 	dns_ask(d, DNS_TXT, SLICE("a.test"), on_answer, &h);
-	while (!r.asked)
-		loop_run(loop);
+	until_asked(&r, 1);
 	answer(&r, r.ids[0], &(struct dns_answer){ .answer = FOUND, .ttl_s = 60, .records = &record, .count = 1 });
-	while (!h.answers)
-		loop_run(loop);
+	until_answered(&h, 1);
 	dns_ask(d, DNS_TXT, SLICE("A.test"), on_answer, &h);
 	dns_cancel(dns_ask(d, DNS_TXT, SLICE("a.test"), on_answer, &h));
 	assert_int_equal(h.answers, 1); /* never from inside the asking */
-	while (h.answers < 2)
-		loop_run(loop);
+	until_answered(&h, 2);
 	assert_true(h.answer == FOUND && h.ttl_s <= 60 && r.asked == 1);
 	assert_string_equal(h.first, "v=spf1 -all");
 	dns_ask(d, DNS_A, SLICE("a.test"), on_answer, &h); /* another type is another question */
-	while (r.asked < 2)
-		loop_run(loop);
+	until_asked(&r, 2);
 	answer(&r, r.ids[1], &(struct dns_answer){ .answer = UNSURE, .why = "servfail", .ttl_s = 60 });
-	while (h.answers < 3)
-		loop_run(loop);
+	until_answered(&h, 3);
 	dns_ask(d, DNS_A, SLICE("a.test"), on_answer, &h); /* what could not be told is asked again */
-	while (r.asked < 3)
-		loop_run(loop);
+	until_asked(&r, 3);
 	ipc_free(r.channel);
 	dns_free(d);
 }
@@ -196,16 +198,13 @@ static void what_is_open_is_asked_again_after_a_restart(void **state)
 	struct heard h = { 0 };
 	dns_ask(d, DNS_A, SLICE("early.test"), on_answer, &h); /* before there is a channel */
 	begin(&first, d);
-	while (!first.asked)
-		loop_run(loop);
+	until_asked(&first, 1);
 	ipc_free(first.channel);
 	begin(&second, d);
-	while (!second.asked)
-		loop_run(loop);
+	until_asked(&second, 1);
 	assert_string_equal(second.name, "early.test");
 	answer(&second, second.ids[0], &(struct dns_answer){ .answer = ABSENT, .nxdomain = true });
-	while (!h.answers)
-		loop_run(loop);
+	until_answered(&h, 1);
 	assert_true(h.answer == ABSENT && h.nxdomain);
 	ipc_free(second.channel);
 	dns_free(d);
@@ -241,8 +240,7 @@ static void nonsense_cuts_the_resolver_off(void **state)
 	struct heard h = { 0 };
 	begin(&r, d);
 	dns_ask(d, DNS_A, SLICE("x.test"), on_answer, &h);
-	while (!r.asked)
-		loop_run(loop);
+	until_asked(&r, 1);
 	assert_int_equal(ipc_send(r.channel, DNS_ANSWER, r.ids[0], SLICE("nonsense"), -1), 0);
 	while (r.channel || !h.answers)
 		loop_run(loop);

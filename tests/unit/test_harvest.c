@@ -10,7 +10,7 @@
 
 #include "smtpd/harvest.h"
 
-enum { NOW = 1000000 };
+enum { NOW = 1000000, FLOOD = 20000 };
 static const struct harvest_limits limits = { .slow = 5, .blind = 10, .refuse = 20, .half_life_s = 3600, .refuse_s = 600, .good_history = 8 };
 
 struct fixture {
@@ -109,14 +109,19 @@ static void a_refusal_lasts_its_time(void **state)
 	assert_int_equal(harvest_level(of(state), &who, NOW + 601), HARVEST_BLIND);
 }
 
-static void a_network_of_guessers_is_counted_together(void **state)
+static void one_guess_from_each_of_forty(struct harvest *h, const char *address)
 {
 	for (int i = 1; i <= 40; i++) {
-		char ip[20];
-		snprintf(ip, sizeof ip, "192.0.2.%d", i);
+		char ip[40];
+		snprintf(ip, sizeof ip, address, i);
 		struct harvest_who who = client(ip);
-		guess(of(state), &who, 1, NOW);
+		guess(h, &who, 1, NOW);
 	}
+}
+
+static void a_network_of_guessers_is_counted_together(void **state)
+{
+	one_guess_from_each_of_forty(of(state), "192.0.2.%d");
 	struct harvest_who fresh = client("192.0.2.200"), elsewhere = client("198.51.100.1");
 	assert_int_equal(harvest_level(of(state), &fresh, NOW), HARVEST_BLIND);
 	assert_int_equal(harvest_level(of(state), &elsewhere, NOW), HARVEST_OPEN);
@@ -124,12 +129,7 @@ static void a_network_of_guessers_is_counted_together(void **state)
 
 static void an_ipv6_network_is_a_48(void **state)
 {
-	for (int i = 1; i <= 40; i++) {
-		char ip[40];
-		snprintf(ip, sizeof ip, "2001:db8:7:%x::1", i);
-		struct harvest_who who = client(ip);
-		guess(of(state), &who, 1, NOW);
-	}
+	one_guess_from_each_of_forty(of(state), "2001:db8:7:%d::1");
 	struct harvest_who inside = client("2001:db8:7:ffff::9"), beside = client("2001:db8:8:1::1");
 	assert_int_equal(harvest_level(of(state), &inside, NOW), HARVEST_BLIND);
 	assert_int_equal(harvest_level(of(state), &beside, NOW), HARVEST_OPEN);
@@ -191,15 +191,20 @@ static void processes_share_the_counts(void **state)
 	assert_int_equal(guess(f->h, &who, 1, NOW), HARVEST_BLIND);
 }
 
+/* Each in a network of its own. */
+static struct net_ip one_of_many(uint8_t first, uint32_t i)
+{
+	struct net_ip ip = { .is_v4 = false, .bytes = { first } };
+	memcpy(ip.bytes + 2, &i, sizeof i);
+	return ip;
+}
+
 static void a_flood_of_names_does_not_grow_anything(void **state)
 {
 	struct harvest_who persistent = client("203.0.113.5");
 	guess(of(state), &persistent, 12, NOW);
-	for (uint32_t i = 0; i < 20000; i++) {
-		struct harvest_who who = { .ip = { .is_v4 = false } };
-		memcpy(who.ip.bytes + 2, &i, sizeof i);
-		guess(of(state), &who, 1, NOW);
-	}
+	for (uint32_t i = 0; i < FLOOD; i++)
+		guess(of(state), &(struct harvest_who){ .ip = one_of_many(0, i) }, 1, NOW);
 	assert_int_equal(harvest_level(of(state), &persistent, NOW), HARVEST_BLIND);
 }
 
@@ -217,18 +222,12 @@ static void a_bucket_gives_its_burst_and_fills_again(void **state)
 static void one_flood(void **state, int *blind, int *slow)
 {
 	struct harvest_who provider = client("203.0.113.5"), fresh = client("2001:db8:ffff::1");
-	for (uint32_t i = 0; i < 20000; i++) {
-		struct harvest_who who = { .ip = { .is_v4 = false } };
-		memcpy(who.ip.bytes + 2, &i, sizeof i);
-		guess(of(state), &who, 8, NOW - 10 * 86400);
-	}
+	for (uint32_t i = 0; i < FLOOD; i++)
+		guess(of(state), &(struct harvest_who){ .ip = one_of_many(0, i) }, 8, NOW - 10 * 86400);
 	for (int i = 0; i < 40; i++)
 		harvest_good(of(state), &provider, NOW - 3600);
-	for (uint32_t i = 0; i < 20000; i++) {
-		struct harvest_who who = { .ip = { .is_v4 = false } };
-		memcpy(who.ip.bytes + 2, &i, sizeof i);
-		who.ip.bytes[0] = 0x20;
-		guess(of(state), &who, 1, NOW);
+	for (uint32_t i = 0; i < FLOOD; i++) {
+		guess(of(state), &(struct harvest_who){ .ip = one_of_many(0x20, i) }, 1, NOW);
 		if (i % 1000 == 0 && i < 12000)
 			guess(of(state), &fresh, 1, NOW);
 	}
