@@ -72,6 +72,12 @@ bool clock_watch_believes(const struct clock_watch *w)
 	return clock_mono_ms() >= w->doubt_ms;
 }
 
+uint64_t clock_watch_doubt_s(const struct clock_watch *w)
+{
+	uint64_t now = clock_mono_ms();
+	return now < w->doubt_ms ? (w->doubt_ms - now + 999) / 1000 : 0;
+}
+
 void clock_test_turn_wall(int64_t seconds)
 {
 	turned_s += seconds;

@@ -19,6 +19,7 @@ void clock_watch_begin(struct clock_watch *w);
 int64_t clock_watch_leap(struct clock_watch *w);      /* by how much it was set since the last call, in ms; 0: by less than five minutes */
 void clock_watch_doubt(struct clock_watch *w);        /* as behind a leap forward */
 bool clock_watch_believes(const struct clock_watch *w);
+uint64_t clock_watch_doubt_s(const struct clock_watch *w); /* for how long yet, rounded up; 0: it is believed */
 
 /* Tests only: add to what the wall clock says from now on. */
 void clock_test_turn_wall(int64_t seconds);

@@ -22,7 +22,7 @@ struct process {
 };
 
 struct told {
-	uint64_t pid, uptime_s, maps, alert_times, last_hour;
+	uint64_t pid, uptime_s, maps, alert_times, last_hour, doubt_s;
 	char usual[16];
 	bool rising;
 	struct buf alerts;            /* lines */
@@ -103,6 +103,8 @@ static void take_process(struct told *t, struct slice path, enum json_kind kind,
 		p->silent = kind == JSON_NULL;
 	else if (scan_word(&path, SLICE("status.")))
 		take_count(p, path, kind, value);
+	if (slice_eq(path, SLICE("clock_doubt_s")) && number > t->doubt_s)
+		t->doubt_s = number;
 }
 
 static void take_alert(struct told *t, struct slice path, struct slice value, uint64_t number)
@@ -194,6 +196,9 @@ static void show(const struct told *t)
 		show_counts(buf_slice(&p->counts));
 	}
 	printf("%.*s", SLICE_FMT(buf_slice(&t->alerts)));
+	if (t->doubt_s)
+		printf("clock: doubted for %s yet: it was set forward, or nobody served for more than a day by it\n%*suntil then nothing ends by its time: no message expires, no delay is told, and addresses that look\n"
+		       "%*stoo old to be ours hear 451; if the clock is wrong, set it before that\n", span(t->doubt_s, up), INDENT, "", INDENT, "");
 	if (t->rising)
 		printf("joe-job: %llu bounces of mail that was never sent here were refused in the last hour (usually %s): our addresses are forged\n", (unsigned long long)t->last_hour, t->usual);
 }
@@ -223,6 +228,6 @@ static int run(struct ctl *c, int argc, char **argv)
 }
 
 const struct ctl_command ctl_status_commands[] = {
-	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts, and whether bounces of mail that was never sent here rise (joe-job): twenty or more in the last hour, and more than five times the mean of an hour in the week before.", run },
+	{ "status", "[--json]", "Shows the running processes, sessions, maps and alerts; for how long yet the clock is doubted (clock_doubt_s of the queue and of smtpd), which was set forward or has gone on for more than a day while nobody served: until then no message expires, nobody is told of a delay, and a tagged or rewritten address that looks too old hears 451; and whether bounces of mail that was never sent here rise (joe-job): twenty or more in the last hour, and more than five times the mean of an hour in the week before.", run },
 	{ NULL, NULL, NULL, NULL }
 };

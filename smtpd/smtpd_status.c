@@ -33,6 +33,8 @@ static int status(struct smtpd *d, struct buf *out)
 	add_count(out, "smuggling", c->smuggling);
 	add_count(out, "syntax_errors", c->syntax_errors);
 	add_count(out, "lost_replies", c->lost_replies);
+	clock_watch_leap(&d->clock);
+	add_count(out, "clock_doubt_s", clock_watch_doubt_s(&d->clock));
 	add_count(out, "maps_generation", d->maps ? map_set_generation(d->maps) : 0);
 	buf_addf(out, ",\"tls\":%s,\"mailbox_up\":%s,\"draining\":%s}", d->tls ? "true" : "false", peer_is_up(d->mailbox) ? "true" : "false",
 	         d->draining ? "true" : "false");

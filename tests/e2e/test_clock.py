@@ -28,11 +28,21 @@ def since(p):
     return next(r for r in p.status()['processes'] if r['role'] == 'queue')['status']['ledger']['since']
 
 
+def doubt(p):
+    """How long the clock is doubted yet: by the queue, by the longest of smtpd, and what a reader is told."""
+    left = {role: max(r['status']['clock_doubt_s'] for r in p.status()['processes'] if r['role'] == role) for role in ('queue', 'smtpd')}
+    return left['queue'], left['smtpd'], re.findall(r'^clock: .*', p.ctl('status').stdout, re.M)
+
+
 def run(p, turn):
     put_in(p, 'before@far.test')
+    check('status says nothing of a clock that goes on', doubt(p) == (0, 0, []), doubt(p))
     began = since(p)
     turn(10 * DAY)
     check('a clock that was set forward is told', p.wait_log(r'clock was set forward'))
+    queue, smtpd, told = doubt(p)
+    check('status says how long it is doubted, and why', 3000 < queue <= 3600 and 3000 < smtpd <= 3600 and len(told) == 1 and re.search(r'^clock: doubted for (59 m \d+ s|5\d m|1 h)\b.*set forward', told[0]), (queue, smtpd, told))
+    check('and what that means', re.search(r'^clock: (.*\n +)+.*\b451\b', p.ctl('status').stdout, re.M), p.ctl('status').stdout)
     check('the ledger of sent mail is no older by it', p.wait(lambda: since(p) > began + 9 * DAY), since(p) - began)
     goes_on(p, 'before@far.test', 'what came before is tried on, though its time would be over')
     check('and nobody is told that it failed', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
@@ -68,6 +78,8 @@ def tags(p, turn):
     turn(440 * DAY)
     again(p, turn)
     check('also by processes that never saw it set', p.wait_log(r'queue was away for \d+ s') and report() == 451)
+    queue, smtpd, told = doubt(p)
+    check('status tells of a doubt that only the queue has', queue > 3000 and smtpd == 0 and len(told) == 1, (queue, smtpd, told))
     goes_on(p, 'asleep@far.test', 'which end nothing by it, either')
     check('and tell nobody', ' failed ' not in p.log_text() and not hop.null_senders, hop.mails)
     p.stop()
@@ -76,6 +88,7 @@ def tags(p, turn):
     p.stop()
     again(p, turn, 440 * DAY - 3600)
     check('and once the clock has stood it is refused', p.wait(lambda: report() == 550))
+    check('and status says no more of it', doubt(p) == (0, 0, []), doubt(p))
     check('the queue marks what the clock says', p.wait(lambda: (p.spool / 'clock').stat().st_mtime > time.time() + 440 * DAY - 600))
     check('and what waited too long ends', p.wait_log(r' failed .*asleep@far.test'))
 

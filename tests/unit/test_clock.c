@@ -29,12 +29,13 @@ static void a_leap_forward_is_doubted_one_back_is_not(void **state)
 	clock_test_turn_wall(-86400);
 	int64_t leap = clock_watch_leap(&w);
 	assert_true(leap < -86390 * 1000L && leap > -86410 * 1000L);
-	assert_true(clock_watch_believes(&w));
+	assert_int_equal(clock_watch_doubt_s(&w), 0);
 	clock_test_turn_wall(86400);
 	leap = clock_watch_leap(&w);
 	assert_true(leap > 86390 * 1000L && leap < 86410 * 1000L);
 	assert_int_equal(clock_watch_leap(&w), 0); /* told once */
 	assert_false(clock_watch_believes(&w));
+	assert_in_range(clock_watch_doubt_s(&w), 3500, 3600);
 }
 
 int main(void)
