@@ -29,7 +29,8 @@ static int64_t next_try(const struct attempt *a, int64_t now)
 	const struct envelope *e = &a->message.envelope;
 	int64_t next = now + queue_backoff(a->queue, e->id, a->item->attempts + 1u), rest = now + (int64_t)(a->rest_ms / 1000);
 	next = next < rest ? rest : next;
-	next = next < e->expires_s ? next : e->expires_s;
+	if (e->expires_s > now && next > e->expires_s) /* one that is over and still here waits like any other: the clock is doubted */
+		next = e->expires_s;
 	return e->deliver_by_s > now && next > e->deliver_by_s ? e->deliver_by_s : next;
 }
 
