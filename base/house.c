@@ -61,6 +61,11 @@ static int take(struct ipc_message *m)
 }
 
 /* One message of the beginning: 1 go, 0 go on, -EPROTO. */
+static void set_log_level(uint64_t number)
+{
+	log_set_level(number > LOG_DEBUG ? LOG_DEBUG : (enum log_level)number);
+}
+
 static int begin_message(struct house *h, struct ipc_message *m)
 {
 	struct said s;
@@ -94,7 +99,7 @@ static int begin_message(struct house *h, struct ipc_message *m)
 		h->maps_generation = s.number;
 		return 0;
 	case HOUSE_LOG_LEVEL:
-		log_set_level((enum log_level)s.number);
+		set_log_level(s.number);
 		return 0;
 	case HOUSE_GO:
 		return 1;
@@ -221,6 +226,18 @@ static void connected(struct house *h, struct ipc_message *m, uint64_t error)
 	mem_free(w);
 }
 
+/* What comes with a descriptor; what nobody wants is closed with its message. */
+static void hand_over(struct house *h, struct ipc_message *m, const struct said *s)
+{
+	const struct house_handler *to = h->handler;
+	if (m->type == HOUSE_PEER && to->on_peer)
+		to->on_peer(h->arg, s->role, (unsigned)s->index, take(m));
+	else if (m->type == HOUSE_FILE && to->on_file)
+		to->on_file(h->arg, s->name, take(m));
+	else if (m->type == HOUSE_LOCAL && to->on_local && m->fd >= 0)
+		to->on_local(h->arg, s->name, take(m));
+}
+
 static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 {
 	struct house *h = arg;
@@ -230,18 +247,15 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 		return -EPROTO;
 	switch (m->type) {
 	case HOUSE_PEER:
-		if (h->handler->on_peer)
-			h->handler->on_peer(h->arg, s.role, (unsigned)s.index, take(m));
+	case HOUSE_FILE:
+	case HOUSE_LOCAL:
+		hand_over(h, m, &s);
 		return 0;
 	case HOUSE_MAPS:
 		h->maps_generation = s.number;
 		if (h->handler->on_maps)
 			h->handler->on_maps(h->arg, s.number);
 		mem_trim();
-		return 0;
-	case HOUSE_FILE:
-		if (h->handler->on_file)
-			h->handler->on_file(h->arg, s.name, take(m));
 		return 0;
 	case HOUSE_DRAIN:
 		if (h->handler->on_drain)
@@ -263,12 +277,8 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOUSE_CONNECTED:
 		connected(h, m, s.number);
 		return 0;
-	case HOUSE_LOCAL:
-		if (h->handler->on_local && m->fd >= 0)
-			h->handler->on_local(h->arg, s.name, take(m));
-		return 0;
 	case HOUSE_LOG_LEVEL:
-		log_set_level(s.number > LOG_DEBUG ? LOG_DEBUG : (enum log_level)s.number);
+		set_log_level(s.number);
 		return 0;
 	}
 	return -EPROTO;

@@ -82,11 +82,32 @@ static const char *become(const struct helper_kind *k, const char *user, const c
 	return name && (!*name || proc_become(name, home) == 0) ? name : NULL;
 }
 
+/* A program and its words, of the maps or the settings. */
+static void run_program(char **argv)
+{
+	signal(SIGPIPE, SIG_DFL);
+	execv(argv[0], argv);
+	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT || errno == EACCES ? 71 : 75);
+}
+
+/* porterd-helper, with the words behind its kind. */
+static void run_ours(struct parent *p, const struct helper_kind *k, char **words)
+{
+	char kind[64], log[32];
+	char *argv[MAX_WORDS + 4] = { p->program, kind, log };
+	snprintf(kind, sizeof kind, "--helper=%s", k->name);
+	snprintf(log, sizeof log, "--log=%s", log_form_name());
+	for (size_t i = 0; words[i] && i < MAX_WORDS; i++)
+		argv[i + 3] = words[i];
+	programs_exec(p->helper_program, argv);
+	_exit(75);
+}
+
 static void become_helper(struct parent *p, pid_t parent, const struct helper_kind *k, const char *user, char **argv, int fd, int errors)
 {
 	const char *home = "/";
 	bool was_root = geteuid() == 0;
-	char kind[64], log[32];
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -113,19 +134,9 @@ static void become_helper(struct parent *p, pid_t parent, const struct helper_ki
 	limit(RLIMIT_CPU, seconds_of(k));
 	if (k->processes && was_root) /* of its user, whoever started them */
 		limit(RLIMIT_NPROC, *k->processes);
-	if (!k->ours) {
-		signal(SIGPIPE, SIG_DFL);
-		execv(argv[0], argv);
-		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
-		_exit(errno == ENOENT || errno == EACCES ? 71 : 75);
-	}
-	char *own[MAX_WORDS + 4] = { p->program, kind, log };
-	snprintf(kind, sizeof kind, "--helper=%s", k->name);
-	snprintf(log, sizeof log, "--log=%s", log_form_name());
-	for (size_t i = 0; argv[i] && i < MAX_WORDS; i++)
-		own[i + 3] = argv[i];
-	programs_exec(p->helper_program, own);
-	_exit(75);
+	if (k->ours)
+		run_ours(p, k, argv);
+	run_program(argv);
 }
 
 /* In the parent --------------------------------------------------------------------------------------------------------------------- */

@@ -186,17 +186,22 @@ static int open_ledger(struct queue *q, const char *path)
 	return ledger_open(q->loop, folder, &limits, on_alert, q, &q->ledger);
 }
 
+static int open_spool(struct queue *q, const char *path)
+{
+	int copy = -1;
+	int error = file_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &q->setup.spool);
+	error = error ? error : file_dup(q->setup.spool, &copy);
+	error = error ? error : spool_open(q->loop, copy, &q->spool);
+	return error ? error : open_ledger(q, path);
+}
+
 int queue_new(struct loop *l, const struct queue_setup *setup, struct queue **out)
 {
 	struct queue *q = MEM_NEW(struct queue);
 	q->loop = l;
 	q->setup = *setup;
 	q->setup.spool = -1;
-	int error = file_open(AT_FDCWD, setup->spool_path, O_RDONLY | O_DIRECTORY, 0, &q->setup.spool);
-	int copy = -1;
-	error = error ? error : file_dup(q->setup.spool, &copy);
-	error = error ? error : spool_open(l, copy, &q->spool);
-	error = error ? error : open_ledger(q, setup->spool_path);
+	int error = open_spool(q, setup->spool_path);
 	if (error) {
 		queue_free(q);
 		return error;

@@ -76,27 +76,36 @@ static int read_at(int fd, uint64_t at, size_t n, struct buf *out)
 	return 0;
 }
 
-static int read_parts(const struct spool *s, int fd, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *m, const char **why)
+/* The head, and most messages whole, by one call. *got: how much of it is in raw. */
+static int read_head(const struct spool *s, int fd, struct buf *raw, struct spool_head *h, uint64_t *size, size_t *got, const char **why)
 {
 	struct stat st;
-	struct spool_head h;
 	int error = file_stat_fd(fd, &st);
 	if (error)
 		return error;
 	*why = !S_ISREG(st.st_mode) ? "not a plain file" : st.st_uid != s->owner ? "owned by another user" : st.st_size < SPOOL_HEAD ? "truncated" : NULL;
 	if (*why)
 		return -EBADMSG;
+	*size = (uint64_t)st.st_size;
+	*got = *size < FIRST_READ ? (size_t)*size : FIRST_READ;
 	buf_clear(raw);
-	size_t first = (uint64_t)st.st_size < FIRST_READ ? (size_t)st.st_size : FIRST_READ; /* most messages are read whole by one call */
-	error = read_at(fd, 0, first, raw);
+	error = read_at(fd, 0, *got, raw);
 	if (error)
 		return error;
-	if ((*why = get_head(raw->p, (uint64_t)st.st_size, &h)))
-		return -EBADMSG;
+	*why = get_head(raw->p, *size, h);
+	return *why ? -EBADMSG : 0;
+}
+
+static int read_parts(const struct spool *s, int fd, struct slice id, struct buf *raw, struct arena *mem, struct spool_message *m, const char **why)
+{
+	struct spool_head h;
+	uint64_t size;
+	size_t first;
+	int error = read_head(s, fd, raw, &h, &size, &first, why);
+	if (error)
+		return error;
 	uint64_t envelope_at = h.content_offset + h.content_length, journal_at = envelope_at + h.envelope_length;
-	uint64_t journal_n = (uint64_t)st.st_size - journal_at, journal_all = journal_n;
-	if (journal_n > SPOOL_JOURNAL_MAX)
-		journal_n = SPOOL_JOURNAL_MAX;
+	uint64_t journal_all = size - journal_at, journal_n = journal_all < SPOOL_JOURNAL_MAX ? journal_all : SPOOL_JOURNAL_MAX;
 	size_t start = (size_t)envelope_at;
 	bool whole = journal_at + journal_n <= first;
 	if (!whole) {
