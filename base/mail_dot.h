@@ -15,8 +15,6 @@ struct mail_dot {
 	enum mail_dot_spoil spoil;
 	bool lenient;      /* authenticated submission: LF alone becomes CRLF before the end is looked for */
 	bool last_cr;      /* BDAT: the last byte was a CR */
-	size_t line;       /* bytes in the current line */
-	size_t longest;    /* bytes of the longest line so far, without CRLF */
 };
 
 void mail_dot_begin(struct mail_dot *d, bool lenient);
