@@ -44,6 +44,17 @@ char *buf_room(struct buf *b, size_t n)
 	return b->p ? b->p + b->n : NULL;
 }
 
+void buf_fit(struct buf *b)
+{
+	if (!b->n) {
+		mem_free(b->p);
+		b->p = NULL;
+	} else if (b->n < b->cap) {
+		b->p = mem_grow(b->p, b->n, 1);
+	}
+	b->cap = b->n;
+}
+
 void buf_used(struct buf *b, size_t n)
 {
 	assert(n <= b->cap - b->n);

@@ -43,6 +43,9 @@ void buf_drop(struct buf *b, size_t n);
 /* Cuts back to n bytes. */
 void buf_truncate(struct buf *b, size_t n);
 
+/* Gives back what is allocated and not in use. */
+void buf_fit(struct buf *b);
+
 /* A view that ends with the next change of b. */
 static inline struct slice buf_slice(const struct buf *b)
 {

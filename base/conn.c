@@ -2,6 +2,7 @@
  * kernel is full. Buffers are made when bytes are there and freed when the last is gone, so an idle connection is this struct and an event. */
 #include "base/conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -161,6 +162,11 @@ struct conn *conn_connect(struct loop *l, const struct net_address *to, const st
 
 /* -- interest -------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_full(const struct conn *c)
+{
+	return c->in.n - c->in_taken >= c->in.max;
+}
+
 static int watch_for(const struct conn *c)
 {
 	int what = 0;
@@ -173,7 +179,7 @@ static int watch_for(const struct conn *c)
 	case OPEN:
 		if (c->lingering)
 			return LOOP_READ;
-		if (!c->paused && !c->finishing && !c->ended && c->in.n < c->in.max)
+		if (!c->paused && !c->finishing && !c->ended && !is_full(c))
 			what |= c->read_wants == TRANSPORT_WANT_WRITE ? LOOP_WRITE : LOOP_READ;
 		if (conn_output_pending(c))
 			what |= c->write_wants == TRANSPORT_WANT_READ ? LOOP_READ : LOOP_WRITE;
@@ -284,7 +290,7 @@ static void flush(struct conn *c)
 
 struct slice conn_input(const struct conn *c)
 {
-	return buf_slice(&c->in);
+	return slice_skip(buf_slice(&c->in), c->in_taken);
 }
 
 static void hand_on(struct conn *c)
@@ -296,15 +302,37 @@ static void hand_on(struct conn *c)
 		buf_free(&c->in);
 }
 
-/* One read into the room that is left, by way of a scratch area, so that a short command costs a short buffer. */
-static enum transport_want read_some(struct conn *c)
+/* A short command goes by way of a scratch area, so that it costs a short buffer. */
+static enum transport_want read_little(struct conn *c, size_t room)
 {
 	char scratch[READ_SIZE];
-	size_t room = c->in.max - c->in.n, n = 0;
+	size_t n = 0;
 	enum transport_want want = c->transport->methods->read(c->transport, scratch, room < sizeof scratch ? room : sizeof scratch, &n);
 	if (n)
 		buf_add(&c->in, slice(scratch, n));
+	c->is_bulk = n == sizeof scratch && c->transport == &c->plain; /* TLS gives no more at once */
 	return want;
+}
+
+/* Who has just filled that area is sending much: as much as there is room for is read at once, to where it stays. */
+static enum transport_want read_much(struct conn *c, size_t room)
+{
+	size_t n = 0;
+	enum transport_want want = c->transport->methods->read(c->transport, buf_room(&c->in, room), room, &n);
+	buf_used(&c->in, n);
+	c->is_bulk = n >= READ_SIZE;
+	if (!c->is_bulk)
+		buf_fit(&c->in);
+	return want;
+}
+
+/* One read into the room that is left. */
+static enum transport_want read_some(struct conn *c)
+{
+	buf_drop(&c->in, c->in_taken); /* once for many lines */
+	c->in_taken = 0;
+	size_t room = c->in.max - c->in.n;
+	return c->is_bulk ? read_much(c, room) : read_little(c, room);
 }
 
 static size_t transport_holds(const struct conn *c)
@@ -316,7 +344,7 @@ static size_t transport_holds(const struct conn *c)
 static void take_in(struct conn *c)
 {
 	do {
-		if (is_over(c) || c->phase != OPEN || c->in.n >= c->in.max || c->paused || c->ended)
+		if (is_over(c) || c->phase != OPEN || is_full(c) || c->paused || c->ended)
 			return;
 		enum transport_want want = read_some(c);
 		c->read_wants = want;
@@ -359,7 +387,10 @@ static void resume_later(struct conn *c)
 
 void conn_consume(struct conn *c, size_t n)
 {
-	buf_drop(&c->in, n);
+	c->in_taken += n;
+	assert(c->in_taken <= c->in.n);
+	if (c->in_taken == c->in.n)
+		c->in_taken = 0, buf_clear(&c->in);
 	if (c->holds || is_over(c))
 		return;
 	if (c->in.n == 0)

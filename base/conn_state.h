@@ -14,10 +14,12 @@ struct conn {
 	bool paused, freed, finishing, lingering;
 	bool resuming;                   /* what our own buffers hold will be handed on in a round of its own */
 	bool ended;                      /* the peer has sent its last byte; it may still read */
+	bool is_bulk;                    /* the last read filled all it could */
 	unsigned holds;                  /* frames and queued calls that go on using it; the last one releases it */
 	const struct conn_handler *handler;
 	void *arg;
 	struct buf in, out;
+	size_t in_taken;                 /* of in's bytes, what was consumed; they go with the next read. All: both are 0 */
 	size_t out_sent;                 /* of out's bytes, what the kernel has */
 	struct transport plain, *transport;
 	struct loop_watch *watch, *async_watch;
