@@ -6,7 +6,7 @@
 #include "base/slice.h"
 
 /* Digests, keyed digests, signatures (OpenSSL's EVP behind base/crypto.c, libnettle behind base/crypto_digest.c) and random bytes. */
-enum { CRYPTO_SHA256 = 32, CRYPTO_SHA1 = 20, CRYPTO_MAX_SIGNATURE = 1024 };
+enum { CRYPTO_SHA256 = 32, CRYPTO_SHA1 = 20, CRYPTO_MAX_SIGNATURE = 1024, CRYPTO_MAC_KEY = 32 };
 
 /* An incremental SHA-256; crypto_hash_end frees it. SHA-1 is for old corpora and old protocols only. */
 struct crypto_hash;
@@ -21,6 +21,14 @@ void crypto_sha256(struct slice s, uint8_t out[CRYPTO_SHA256]);
 void crypto_hmac_sha256(struct slice key, struct slice s, uint8_t out[CRYPTO_SHA256]);
 void crypto_hmac_sha1(struct slice key, struct slice s, uint8_t out[CRYPTO_SHA1]);
 bool crypto_pbkdf2_sha256(struct slice password, struct slice salt, unsigned rounds, uint8_t out[CRYPTO_SHA256]);
+
+/* A keyed digest of much data (base/crypto_mac.c): to who doesn't know the key, equal values are equal bytes (NIST SP 800-38D; SHA-256 of the tag). crypto_mac_value may be
+ * asked at any time, and more be added then. */
+struct crypto_mac;
+struct crypto_mac *crypto_mac_new(const uint8_t key[CRYPTO_MAC_KEY]);
+void crypto_mac_add(struct crypto_mac *m, struct slice s);
+void crypto_mac_value(const struct crypto_mac *m, uint8_t out[CRYPTO_SHA256]);
+void crypto_mac_free(struct crypto_mac *m);                  /* NULL is fine */
 
 /* From the kernel; the process ends when there are none, since every secret would be worthless. */
 void crypto_random(void *out, size_t n);

@@ -231,6 +231,11 @@ static void on_clean(void *arg)
 	loop_timer_set(l->clean, l->crowded_now ? CROWDED_MS : CLEAN_MS);
 }
 
+void ledger_content_key(const struct ledger *l, uint8_t key[CRYPTO_MAC_KEY])
+{
+	memcpy(key, l->content_key, CRYPTO_MAC_KEY);
+}
+
 void ledger_hints(struct ledger *l, struct ledger_hints *out)
 {
 	*out = l->hints;
@@ -319,6 +324,13 @@ static void read_since(struct ledger *l)
 	save_since(l, since_s, this_boot());
 }
 
+static void make_keys(struct ledger *l)
+{
+	const struct ledger_keys *own = ledger_store_keys(l->store);
+	l->hints.key = own->hints;
+	crypto_hmac_sha256(slice((const char *)own->secret, sizeof own->secret), SLICE("content"), l->content_key);
+}
+
 int ledger_open(struct loop *loop, const char *path, const struct ledger_limits *limits, void (*alert)(void *arg, struct slice text), void *arg, struct ledger **out)
 {
 	struct ledger *l = MEM_NEW(struct ledger);
@@ -339,7 +351,7 @@ int ledger_open(struct loop *loop, const char *path, const struct ledger_limits 
 		l->counts.begun_anew++;
 		alert(arg, SLICE("the ledger was damaged and is begun anew: duplicates are possible, nothing is lost"));
 	}
-	l->hints.key = ledger_store_keys(l->store)->hints;
+	make_keys(l);
 	read_since(l);
 	l->worker = worker_new(loop, 1, "ledger");
 	l->clean = loop_timer_new(loop, on_clean, l);

@@ -37,6 +37,9 @@ enum {
 /* What was sent until now may be missing, or its age may be wrong (the clock was set): what isn't found is UNSURE for as long as sent_s from now on. */
 void ledger_doubt_sent(struct ledger *l);
 
+/* Under which contents are digested by those who ask: the ledger's own secret, that outlives its tables, made another's. */
+void ledger_content_key(const struct ledger *l, uint8_t key[CRYPTO_MAC_KEY]);
+
 /* The hints as they are now; changed(arg) in the loop when entries went. */
 void ledger_hints(struct ledger *l, struct ledger_hints *out);
 bool ledger_hint_add(struct ledger *l, uint32_t bit); /* true: it was not set yet */

@@ -38,6 +38,7 @@ struct ledger {
 	uint64_t failed_ms;                      /* the worker's: when the store failed last; 0 never */
 	bool doubt, doubt_now, sent_lost;        /* not all that was sent is in its table: asked for, under way, found by the worker */
 	struct ledger_hints hints;               /* the loop's */
+	uint8_t content_key[CRYPTO_MAC_KEY];     /* of those who ask */
 	uint8_t added_bits[LEDGER_HINT_BYTES];   /* since a pass ended; the loop's */
 	struct loop_timer *clean;
 	/* the worker's: a walk through the tables for what is too old, and the hints as it finds them */

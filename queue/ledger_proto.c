@@ -6,7 +6,7 @@
 #include "queue/queue_proto.h"
 #include "queue/record.h"
 
-enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT, TAG_NOTE, TAG_OWNER };
+enum { TAG_LEAF = 60, TAG_ENTRY, TAG_KEY0, TAG_KEY1, TAG_BITS, TAG_BIT, TAG_NOTE, TAG_OWNER, TAG_CONTENT_KEY };
 enum { MAX_ADDRESS = 1024, MAX_NAME = 512, MAX_PLACE = 32768 };
 
 /* -- hints -------------------------------------------------------------------------------------------------------------------------- */
@@ -64,6 +64,21 @@ int queue_get_hint(struct slice in, struct ledger_hints *into)
 	if (!get_number(&in, TAG_BIT, LEDGER_HINT_BYTES * 8 - 1, &bit) || in.n)
 		return -EPROTO;
 	into->bits[bit / 8] |= (uint8_t)(1u << bit % 8);
+	return 0;
+}
+
+int ledger_put_key(struct buf *out, const uint8_t key[CRYPTO_MAC_KEY])
+{
+	return field_add(out, TAG_CONTENT_KEY, slice((const char *)key, CRYPTO_MAC_KEY));
+}
+
+int ledger_get_key(struct slice in, uint8_t key[CRYPTO_MAC_KEY])
+{
+	struct slice value;
+	uint8_t tag;
+	if (!field_next(&in, &tag, &value) || tag != TAG_CONTENT_KEY || value.n != CRYPTO_MAC_KEY || in.n)
+		return -EPROTO;
+	memcpy(key, value.p, value.n);
 	return 0;
 }
 

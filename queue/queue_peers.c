@@ -248,8 +248,13 @@ static const struct ipc_handler handler = { on_message, on_close };
 
 static void greet(struct peer *p)
 {
-	struct buf state = BUF_INIT(256), hints = BUF_INIT(2 * LEDGER_HINT_BYTES), vacations = BUF_INIT(MAX_RECORD);
+	struct buf key = BUF_INIT(256), state = BUF_INIT(256), hints = BUF_INIT(2 * LEDGER_HINT_BYTES), vacations = BUF_INIT(MAX_RECORD);
+	uint8_t content_key[CRYPTO_MAC_KEY];
 	struct ledger_hints h;
+	ledger_content_key(p->queue->ledger, content_key);
+	ledger_put_key(&key, content_key);
+	mem_wipe(content_key, sizeof content_key);
+	peer_send(p, LEDGER_KEY, 0, &key, -1);
 	queue_put_state(&state, &p->queue->state);
 	peer_send(p, QUEUE_STATE, 0, &state, -1);
 	ledger_hints(p->queue->ledger, &h);

@@ -5,6 +5,7 @@
 #include "base/answer.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/crypto.h"
 #include "base/hash.h"
 #include "base/mail_status.h"
 #include "base/slice.h"
@@ -34,6 +35,7 @@
  *	QUEUE_LETTER          -                   the page's alone: may the mail server of this domain be checked? texts: domain, host, link, the asker's network
  *	QUEUE_FEEDBACK        -                   DMARC was judged for a domain that wants aggregate reports (queue/feedback.h)
  *	QUEUE_OWNER           -                   when a channel comes up: whose slots in queue/flight are the asker's
+ *	-                     LEDGER_KEY          when a channel comes up: under which key contents are digested
  *	-                     QUEUE_STATE         when a channel comes up and once a second while it changes
  *	-                     QUEUE_HINTS         when a channel comes up, and when entries were removed: which (reverse-path, leaf) may have an entry
  *	-                     QUEUE_HINT          one more
@@ -72,7 +74,8 @@ enum queue_message {
 	QUEUE_VACATIONS,
 	QUEUE_LETTER,
 	QUEUE_FEEDBACK,
-	QUEUE_OWNER
+	QUEUE_OWNER,
+	LEDGER_KEY
 };
 
 enum {
@@ -256,6 +259,7 @@ int queue_put_state(struct buf *out, const struct queue_state *m);
 int queue_put_hints(struct buf *out, const struct ledger_hints *m);
 int queue_put_hint(struct buf *out, uint32_t bit);
 int queue_put_owner(struct buf *out, uint32_t owner);
+int ledger_put_key(struct buf *out, const uint8_t key[CRYPTO_MAC_KEY]);
 int ledger_put_look(struct buf *out, const struct ledger_look *m);
 int ledger_put_looked(struct buf *out, const struct ledger_looked *m);
 int ledger_put_decide(struct buf *out, const struct ledger_decide *m);
@@ -278,6 +282,7 @@ int queue_get_state(struct slice payload, struct queue_state *out);
 int queue_get_hints(struct slice payload, struct ledger_hints *into);        /* QUEUE_HINTS: replaces all */
 int queue_get_hint(struct slice payload, struct ledger_hints *into);         /* QUEUE_HINT: sets one */
 int queue_get_owner(struct slice payload, uint32_t *owner);
+int ledger_get_key(struct slice payload, uint8_t key[CRYPTO_MAC_KEY]);
 int ledger_get_look(struct slice payload, struct ledger_look *out);
 int ledger_get_looked(struct slice payload, struct ledger_looked *out);
 int ledger_get_decide(struct slice payload, struct arena *mem, struct ledger_decide *out);

@@ -9,6 +9,7 @@
 #include "smtpd/attack.h"
 #include "smtpd/check.h"
 #include "smtpd/dialog.h"
+#include "smtpd/outcome.h"
 #include "smtpd/received.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
@@ -52,6 +53,7 @@ struct content *content_new(struct session *s, bool chunks)
 	c->limit = limit_of(s->facts.transaction);
 	c->wants_checks = checks_want_content(s->checks);
 	c->message->host = general_settings.hostname;
+	memcpy(c->message->digest_key, outcome_content_key(), CRYPTO_MAC_KEY);
 	if (s->facts.transaction->blind)
 		content_refuse(c, BLIND);
 	received_print(&c->message->front, &s->facts, general_settings.hostname, clock_wall_s());

@@ -23,7 +23,7 @@ void message_free(struct message *m)
 	for (size_t i = 0; i < m->spill_count; i++)
 		spill_free(m->spills[i]);
 	m->spill_count = 0;
-	crypto_hash_drop(m->digest);
+	crypto_mac_free(m->digest);
 	m->digest = NULL;
 	spill_forget_reader(m);
 	buf_free(&m->head);
@@ -103,7 +103,7 @@ int message_add(struct message *m, struct slice s)
 {
 	m->length += s.n;
 	if (m->digest)
-		crypto_hash_add(m->digest, s);
+		crypto_mac_add(m->digest, s);
 	if (m->spill_count)
 		for (size_t i = 0; i < m->spill_count; i++)
 			spill_add(m->spills[i], s);
@@ -233,12 +233,16 @@ void message_read_body(struct message *m, uint64_t cursor, size_t max, void (*do
 	spill_read(m, cursor, max, done, arg);
 }
 
+void message_start_digest(struct message *m)
+{
+	m->digest = crypto_mac_new(m->digest_key);
+	crypto_mac_add(m->digest, buf_slice(&m->head));
+	crypto_mac_add(m->digest, buf_slice(&m->body));
+}
+
 void message_digest(struct message *m, uint8_t out[CRYPTO_SHA256])
 {
-	struct crypto_hash *h = m->digest ? crypto_hash_copy(m->digest) : crypto_sha256_new();
-	if (!m->digest) {
-		crypto_hash_add(h, buf_slice(&m->head));
-		crypto_hash_add(h, buf_slice(&m->body));
-	}
-	crypto_hash_end(h, out);
+	if (!m->digest)
+		message_start_digest(m);
+	crypto_mac_value(m->digest, out);
 }

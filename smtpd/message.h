@@ -35,7 +35,8 @@ struct message {
 	unsigned received_count;    /* Received fields of the client */
 	unsigned own_count;         /* of these, ours */
 	bool ended;
-	struct crypto_hash *digest; /* of what was received, where it had to be made as it came */
+	uint8_t digest_key[CRYPTO_MAC_KEY];
+	struct crypto_mac *digest;  /* of what was received, where it had to be made as it came */
 	struct message_reader *reader;
 	struct message_spill *spills[MESSAGE_MAX_SPILLS];
 	size_t spill_count;
@@ -95,6 +96,6 @@ int message_set_body(struct message *m, struct slice body);
  * memory. n 0: the end. Cancelled by message_free alone: then it isn't called. */
 void message_read_body(struct message *m, uint64_t cursor, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next, int error), void *arg);
 
-/* SHA-256 of the content as received. */
+/* What the content as received is known by: equal to another one's, under the same digest_key, only if the content is. */
 void message_digest(struct message *m, uint8_t out[CRYPTO_SHA256]);
 #endif

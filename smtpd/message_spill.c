@@ -169,11 +169,8 @@ void spill_add(struct message_spill *s, struct slice crlf)
 void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice return_path, size_t room)
 {
 	struct message_spill *s = spill_new(m, fd, lf, start);
-	if (!m->digest) {
-		m->digest = crypto_sha256_new();
-		crypto_hash_add(m->digest, buf_slice(&m->head));
-		crypto_hash_add(m->digest, buf_slice(&m->body));
-	}
+	if (!m->digest)
+		message_start_digest(m); /* what is in the files can't be looked through at the end */
 	message_add_lines(&s->front, return_path, lf);
 	s->return_path = s->front.n;
 	message_add_lines(&s->front, buf_slice(&m->front), lf);

@@ -29,6 +29,9 @@ void spill_free(struct message_spill *s);
 void spill_read(struct message *m, uint64_t cursor, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next, int error), void *arg);
 void spill_forget_reader(struct message *m);
 
+/* smtpd/message.c: the digest begins with what is in memory. */
+void message_start_digest(struct message *m);
+
 /* smtpd/message.c: s appended with LF line ends, or as it is. */
 void message_add_lines(struct buf *out, struct slice s, bool lf);
 #endif

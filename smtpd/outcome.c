@@ -13,6 +13,7 @@
 #define ALONE MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in a transaction of its own")
 
 static struct ledger_hints hints;
+static uint8_t content_key[CRYPTO_MAC_KEY];
 static struct queue_state spool = { .free_bytes = UINT64_MAX, .clock_doubt = true }; /* until it is told */
 
 void outcome_begin(struct outcome *l, struct transaction *t)
@@ -154,6 +155,11 @@ void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct tra
 	look_on(l); /* before the first hints everything is a hit */
 }
 
+const uint8_t *outcome_content_key(void)
+{
+	return content_key;
+}
+
 bool outcome_queue_has_room(uint64_t size)
 {
 	return !spool.read_only && !spool.full && spool.free_bytes > size;
@@ -168,6 +174,8 @@ bool outcome_believes_clock(struct smtpd *d)
 int outcome_from_queue(void *arg, struct ipc_message *m)
 {
 	(void)arg;
+	if (m->type == LEDGER_KEY)
+		return ledger_get_key(m->payload, content_key);
 	if (m->type == QUEUE_HINTS)
 		return queue_get_hints(m->payload, &hints);
 	if (m->type == QUEUE_VACATIONS)

@@ -77,6 +77,9 @@ void outcome_note(struct outcome *l, struct mail_status status, void (*then)(str
 /* A hop's reply was not heard in time; a late one is noted when it comes. */
 void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_t count);
 
+/* The key of content digests (CRYPTO_MAC_KEY bytes), as the ledger's process told it: it was asked for each recipient that was taken before its first hints. */
+const uint8_t *outcome_content_key(void);
+
 /* As the queue last told of its spool: has it room for a message of that size? */
 bool outcome_queue_has_room(uint64_t size);
 

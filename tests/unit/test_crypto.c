@@ -49,6 +49,35 @@ static void a_digest_in_pieces_is_the_same(void **state)
 	assert_memory_equal(whole, copied, 32);
 }
 
+/* AES-256-GCM of nothing under a key and a nonce of zeros (McGrew and Viega, "The Galois/Counter Mode of Operation", test case 13), and SHA-256 of that tag. */
+static void a_keyed_digest_is_gmac(void **state)
+{
+	(void)state;
+	static const uint8_t tag[] = { 0x53, 0x0f, 0x8a, 0xfb, 0xc7, 0x45, 0x36, 0xb9, 0xa9, 0x63, 0xb4, 0xf1, 0xc4, 0xcb, 0x73, 0x8b };
+	uint8_t key[CRYPTO_MAC_KEY] = { 0 }, wanted[CRYPTO_SHA256], got[CRYPTO_SHA256], whole[CRYPTO_SHA256];
+	struct crypto_mac *m = crypto_mac_new(key);
+	crypto_sha256(slice((const char *)tag, sizeof tag), wanted);
+	crypto_mac_value(m, got);
+	assert_memory_equal(got, wanted, sizeof got);
+	crypto_mac_add(m, SLICE("hello "));
+	crypto_mac_value(m, got);               /* in the middle, and it goes on */
+	crypto_mac_add(m, SLICE("world, for more than a block"));
+	crypto_mac_value(m, got);
+	crypto_mac_free(m);
+	m = crypto_mac_new(key);
+	crypto_mac_add(m, SLICE("hello world, for more than a block"));
+	crypto_mac_value(m, whole);
+	assert_memory_equal(got, whole, sizeof got);
+	crypto_mac_free(m);
+	key[31] = 1;
+	m = crypto_mac_new(key);
+	crypto_mac_add(m, SLICE("hello world, for more than a block"));
+	crypto_mac_value(m, got);
+	assert_memory_not_equal(got, whole, sizeof got);
+	crypto_mac_free(m);
+	crypto_mac_free(NULL);
+}
+
 static void both_libraries_digest_alike(void **state)
 {
 	(void)state;
@@ -135,7 +164,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(digests_are_those_of_the_standards),
-		cmocka_unit_test(a_digest_in_pieces_is_the_same), cmocka_unit_test(both_libraries_digest_alike),
+		cmocka_unit_test(a_digest_in_pieces_is_the_same), cmocka_unit_test(a_keyed_digest_is_gmac),
+		cmocka_unit_test(both_libraries_digest_alike),
 		cmocka_unit_test(what_is_signed_verifies_and_a_changed_bit_does_not),
 		cmocka_unit_test(an_exponent_that_makes_verification_slow_is_no_key), cmocka_unit_test(nonsense_is_no_key),
 	};
