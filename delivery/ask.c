@@ -73,11 +73,13 @@ static uint64_t hash_of(const struct ask_cache *c, struct slice place, struct sl
 	return h ? h : 1;
 }
 
+/* What was heard later than now was so before the clock was set back: a refusal of minutes must not be believed for a year. */
 static struct memory *recall(const struct ask_cache *c, uint64_t hash)
 {
 	struct memory *set = c->sets[hash % SETS];
+	int64_t now = clock_wall_s();
 	for (size_t i = 0; set && i < WAYS; i++)
-		if (set[i].hash == hash && set[i].until_s > clock_wall_s())
+		if (set[i].hash == hash && set[i].heard_s <= now && set[i].until_s > now)
 			return &set[i];
 	return NULL;
 }

@@ -43,13 +43,19 @@ static void peer_key(struct attempt *a, const struct hosts_target *t, struct buf
 
 static void dialled(void *arg, int fd, size_t index);
 
+/* What is missing here, descriptors or memory or our own source, is no fault of the hop's. */
+static bool is_our_own(int error)
+{
+	return error == EADDRNOTAVAIL || error == EADDRINUSE || error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EAGAIN;
+}
+
 static void dial_failed(void *arg, size_t index, int error)
 {
 	struct attempt *a = arg;
 	const struct hosts_target *t = &a->targets[a->next + index];
 	struct buf address = BUF_INIT(ATTEMPT_MAX_TEXT);
 	net_address_print(&address, &t->address);
-	if (error != EADDRNOTAVAIL) /* our own source is not there: no fault of the hop's */
+	if (!is_our_own(error))
 		dead_note(a->hops->dead, &t->address);
 	log_event(LOG_INFO, "hop-unreachable", LOG_STR("id", a->envelope.transaction), LOG_STR("host", t->host), LOG_STR("address", buf_slice(&address)),
 		LOG_ERRNO(error), LOG_END);

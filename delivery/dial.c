@@ -131,7 +131,7 @@ static void unix_opened(void *arg, int fd)
 	} else if (fd >= 0) {
 		finish(d, fd, d->next - 1);
 	} else {
-		d->plan.failed(d->plan.arg, d->next - 1, ECONNREFUSED);
+		d->plan.failed(d->plan.arg, d->next - 1, -fd);
 		loop_timer_set(d->step, 0);
 	}
 }

@@ -19,7 +19,7 @@ struct dial_plan {
 	/* Once, from the loop: fd and which, or fd -1 when all have failed. */
 	void (*done)(void *arg, int fd, size_t index);
 	void *arg;
-	/* Opens a Unix socket where the process itself can't reach it (it is in a chroot); NULL: it can. -errno or 0, then opened(arg, fd or -1) comes. */
+	/* Opens a Unix socket where the process itself can't reach it (it is in a chroot); NULL: it can. -errno or 0, then opened(arg, fd or -errno) comes. */
 	int (*open_unix)(void *how, struct slice path, void (*opened)(void *arg, int fd), void *arg);
 	void *how;
 };

@@ -65,6 +65,20 @@ static void a_refusal_is_believed_for_ten_minutes_and_is_old_in_the_last_of_them
 	ask_cache_free(c);
 }
 
+static void a_clock_that_is_set_back_makes_no_refusal_last(void **state)
+{
+	struct ask_cache *c = ask_cache_new(&hop);
+	bool old;
+	(void)state;
+	learn(c, "u@a.test", heard(550, 1, 1));
+	clock_test_turn_wall(-DAY);
+	assert_int_equal(known(c, "u@a.test", &old), 0);
+	learn(c, "u@a.test", heard(550, 1, 1));
+	assert_int_equal(known(c, "u@a.test", &old), 550);
+	clock_test_turn_wall(DAY);
+	ask_cache_free(c);
+}
+
 static void only_a_word_about_the_recipient_is_remembered(void **state)
 {
 	static const unsigned others[][3] = { { 550, 7, 1 }, { 550, 0, 0 }, { 552, 2, 2 }, { 450, 1, 1 }, { 451, 4, 1 }, { 550, 1, 7 }, { 550, 1, 8 }, { 550, 1, 0 } };
@@ -107,6 +121,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_good_word_is_believed_for_seven_days), cmocka_unit_test(a_refusal_is_believed_for_ten_minutes_and_is_old_in_the_last_of_them),
+		cmocka_unit_test(a_clock_that_is_set_back_makes_no_refusal_last),
 		cmocka_unit_test(only_a_word_about_the_recipient_is_remembered), cmocka_unit_test(a_million_unknown_recipients_cost_a_fixed_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
