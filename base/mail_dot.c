@@ -1,6 +1,8 @@
 /* A machine of five states over bytes. Clean blocks are found many bytes at a time and handed on as one run; the machine sees only the others. */
 #include "base/mail_dot.h"
 
+#include <string.h>
+
 void mail_dot_begin(struct mail_dot *d, bool lenient)
 {
 	*d = (struct mail_dot){ .at = MAIL_DOT_LINE_START, .lenient = lenient };
@@ -27,13 +29,35 @@ static void spoil(struct mail_dot *d, enum mail_dot_spoil how)
 		d->spoil = how;
 }
 
-static void hand(struct mail_dot *d, const struct mail_dot_sink *sink, const char *p, size_t n)
+enum { BLOCK = 64, SHORT = 64 };
+
+/* On its way to the sink: what comes in short pieces is gathered, since the sink's price is for each piece. */
+struct gather {
+	const struct mail_dot_sink *sink;
+	size_t n;
+	char bytes[2048];
+};
+
+static void hand_gathered(struct gather *g)
 {
-	if (n && d->spoil == MAIL_DOT_CLEAN)
-		sink->bytes(sink->arg, slice(p, n));
+	if (g->n)
+		g->sink->bytes(g->sink->arg, slice(g->bytes, g->n));
+	g->n = 0;
 }
 
-enum { BLOCK = 64 };
+static void hand(struct mail_dot *d, struct gather *g, const char *p, size_t n)
+{
+	if (d->spoil != MAIL_DOT_CLEAN)
+		return;
+	if (n > sizeof g->bytes - g->n || n > SHORT)
+		hand_gathered(g);
+	if (n > SHORT) {
+		g->sink->bytes(g->sink->arg, slice(p, n));
+		return;
+	}
+	memcpy(g->bytes + g->n, p, n);
+	g->n += n;
+}
 
 /* No byte of the block ends a clean run, as far as it and the byte behind it tell: CR and LF stand together, no dot begins a line, there is no NUL. One expression without
  * a branch, so that the compiler makes vectors of it. */
@@ -72,31 +96,31 @@ static size_t good_run(const char *p, size_t n)
 	return run ? run : plain_run(p, n);
 }
 
-static void newline(struct mail_dot *d, const struct mail_dot_sink *sink)
+static void newline(struct mail_dot *d, struct gather *g)
 {
-	hand(d, sink, "\r\n", 2);
+	hand(d, g, "\r\n", 2);
 	d->at = MAIL_DOT_LINE_START;
 }
 
 /* One byte that is not plain, or in a state where every byte counts. True: the end. */
-static bool step(struct mail_dot *d, char c, const struct mail_dot_sink *sink)
+static bool step(struct mail_dot *d, char c, struct gather *g)
 {
 	switch (d->at) {
 	case MAIL_DOT_CR:
 		if (c == '\n') {
-			newline(d, sink);
+			newline(d, g);
 			return false;
 		}
 		spoil(d, MAIL_DOT_BARE_CR);
 		d->at = MAIL_DOT_IN_LINE;
-		return step(d, c, sink);
+		return step(d, c, g);
 	case MAIL_DOT_LINE_START:
 		if (c == '.') {
 			d->at = MAIL_DOT_DOT;
 			return false;
 		}
 		d->at = MAIL_DOT_IN_LINE;
-		return step(d, c, sink);
+		return step(d, c, g);
 	case MAIL_DOT_DOT:
 		if (c == '\r') {
 			d->at = MAIL_DOT_DOT_CR;
@@ -105,13 +129,13 @@ static bool step(struct mail_dot *d, char c, const struct mail_dot_sink *sink)
 		if (c == '\n' && d->lenient)
 			return true;
 		d->at = MAIL_DOT_IN_LINE;   /* the dot was stuffing */
-		return step(d, c, sink);
+		return step(d, c, g);
 	case MAIL_DOT_DOT_CR:
 		if (c == '\n')
 			return true;
 		spoil(d, MAIL_DOT_BARE_CR);
 		d->at = MAIL_DOT_IN_LINE;
-		return step(d, c, sink);
+		return step(d, c, g);
 	case MAIL_DOT_IN_LINE:
 		break;
 	}
@@ -121,64 +145,66 @@ static bool step(struct mail_dot *d, char c, const struct mail_dot_sink *sink)
 		if (!d->lenient)
 			spoil(d, MAIL_DOT_BARE_LF);
 		if (d->lenient)
-			newline(d, sink);
+			newline(d, g);
 	} else if (c == '\0') {
 		spoil(d, MAIL_DOT_NUL);
 	} else {
-		hand(d, sink, &c, 1);
+		hand(d, g, &c, 1);
 	}
 	return false;
 }
 
 bool mail_dot_data(struct mail_dot *d, struct slice *in, const struct mail_dot_sink *sink)
 {
+	struct gather g = { .sink = sink, .n = 0 };
 	const char *p = in->p, *end = in->p + in->n;
-	while (p < end) {
+	bool over = false;
+	while (p < end && !over) {
 		if (d->at == MAIL_DOT_IN_LINE || (d->at == MAIL_DOT_LINE_START && *p != '.')) {
 			size_t n = good_run(p, (size_t)(end - p));
 			if (n)
 				d->at = p[n - 1] == '\n' ? MAIL_DOT_LINE_START : MAIL_DOT_IN_LINE;
-			hand(d, sink, p, n);
+			hand(d, &g, p, n);
 			p += n;
 			if (n)
 				continue;
 		}
-		if (step(d, *p++, sink)) {
-			*in = slice(p, (size_t)(end - p));
-			return true;
-		}
+		over = step(d, *p++, &g);
 	}
-	*in = slice(end, 0);
-	return false;
+	hand_gathered(&g);
+	*in = slice(p, (size_t)(end - p));
+	return over;
 }
 
 void mail_dot_chunk(struct mail_dot *d, struct slice s, bool last, const struct mail_dot_sink *sink)
 {
+	struct gather g = { .sink = sink, .n = 0 };
 	const char *p = s.p, *end = s.p + s.n;
 	while (p < end) {
 		if (d->last_cr) {
 			d->last_cr = false;
-			newline(d, sink);
+			newline(d, &g);
 			if (*p == '\n') {
 				p++;
 				continue;
 			}
 		}
 		size_t run = good_run(p, (size_t)(end - p));
-		hand(d, sink, p, run);
+		hand(d, &g, p, run);
 		p += run;
 		if (run)
 			continue;
 		if (*p == '\r')
 			d->last_cr = true;
 		else if (*p == '\n')
-			newline(d, sink);
+			newline(d, &g);
 		else
 			spoil(d, MAIL_DOT_NUL);
 		p++;
 	}
 	if (last && d->last_cr) {
 		d->last_cr = false;
-		newline(d, sink);
+		newline(d, &g);
 	}
+	hand_gathered(&g);
 }
