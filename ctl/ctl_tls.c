@@ -49,8 +49,11 @@ static void fetch_now(void *arg)
 	const struct https h = { arena_cstr(&t->c->mem, tls_policy_settings.sts_connect), arena_cstr(&t->c->mem, tls_settings.roots) };
 	snprintf(url, sizeof url, "https://mta-sts.%s/.well-known/mta-sts.txt", t->domain);
 	buf_clear(&t->text);
-	bool good = https_get_text(&h, url, &t->text);
-	sts_fetched(t->sts, slice_of(t->domain), slice_of(t->id), good ? buf_slice(&t->text) : SLICE_NONE, clock_wall_s());
+	enum https_end end = https_get_text(&h, url, &t->text);
+	if (end == HTTPS_GOOD)
+		sts_fetched(t->sts, slice_of(t->domain), slice_of(t->id), buf_slice(&t->text), clock_wall_s());
+	else
+		sts_lost(t->sts, slice_of(t->domain), slice_of(t->id), end);
 }
 
 static int fetch(void *how, struct slice domain, struct slice id)

@@ -82,17 +82,18 @@ static CURLcode perform(CURL *c, const char *url, long *status)
 	return result;
 }
 
-bool https_get_text(const struct https *h, const char *url, struct buf *out)
+enum https_end https_get_text(const struct https *h, const char *url, struct buf *out)
 {
 	struct curl_slist *to;
 	long status = 0;
 	CURL *c = begin(h, url, out, &to);
 	if (!c)
-		return false;
-	bool good = perform(c, url, &status) == CURLE_OK && status == 200 && is_plain_text(c);
+		return HTTPS_FAILED;
+	CURLcode result = perform(c, url, &status);
+	bool good = result == CURLE_OK && status == 200 && is_plain_text(c);
 	curl.free_list(to);
 	curl.cleanup(c);
-	return good;
+	return good ? HTTPS_GOOD : result == CURLE_PEER_FAILED_VERIFICATION ? HTTPS_UNTRUSTED : HTTPS_FAILED;
 }
 
 bool https_post(const struct https *h, const char *url, const char *type, struct slice body)

@@ -12,8 +12,10 @@ struct https {
 	const char *roots;        /* a PEM file; "" the system's */
 };
 
-/* A text/plain of status 200, at most out's ceiling. False: a line on standard error says why. */
-bool https_get_text(const struct https *h, const char *url, struct buf *out);
+/* HTTPS_UNTRUSTED: its certificate proves nothing. */
+enum https_end { HTTPS_GOOD, HTTPS_UNTRUSTED, HTTPS_FAILED };
+/* A text/plain of status 200, at most out's ceiling. Else a line on standard error says why. */
+enum https_end https_get_text(const struct https *h, const char *url, struct buf *out);
 /* Status 2xx. */
 bool https_post(const struct https *h, const char *url, const char *type, struct slice body);
 #endif

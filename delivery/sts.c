@@ -17,6 +17,7 @@ struct domain {
 	char *id;                     /* of policy */
 	int64_t until_s;              /* policy is believed */
 	int64_t retry_s;              /* no sooner is it fetched again */
+	enum tls_report_result why;   /* none is known, though there is one */
 	bool fetching;
 };
 
@@ -27,7 +28,7 @@ struct sts_query {
 	struct dns_query *txt;
 	struct loop_timer *timer;     /* patience with the fetch, then the end */
 	struct domain *waits;         /* for its fetch */
-	void (*done)(void *arg, enum answer a, const struct sts_policy *p);
+	sts_done done;
 	void *arg;
 	bool announced;              /* the domain says that there is a policy */
 };
@@ -145,19 +146,21 @@ static struct domain *place(struct sts *s, struct slice name)
 	if (*at || s->count == STS_MAX_DOMAINS)
 		return *at;
 	*at = MEM_NEW(struct domain);
-	**at = (struct domain){ .name = mem_copy(name.p, name.n), .mem = ARENA_INIT(STS_MAX_TEXT) };
+	**at = (struct domain){ .name = mem_copy(name.p, name.n), .mem = ARENA_INIT(STS_MAX_TEXT), .why = TLS_REPORT_STS_FETCH };
 	set_id(*at, SLICE_NONE);
 	s->count++;
 	return *at;
 }
 
-static void finish(struct sts_query *q, const struct sts_policy *p)
+/* d: NULL, nothing is known of it. */
+static void finish(struct sts_query *q, const struct domain *d)
 {
-	void (*done)(void *arg, enum answer a, const struct sts_policy *policy) = q->done;
+	const struct sts_policy *p = known(d);
+	sts_done done = q->done;
 	void *arg = q->arg;
 	enum answer a = p ? FOUND : q->announced ? UNSURE : ABSENT;
 	query_free(q);
-	done(arg, a, p);
+	done(arg, a, p, a != UNSURE ? TLS_REPORT_SUCCESS : d ? d->why : TLS_REPORT_STS_FETCH);
 }
 
 /* -- fetching --------------------------------------------------------------------------------------------------------------------------------- */
@@ -195,7 +198,7 @@ static void wake(struct sts *s, struct domain *d)
 			q = q->next;
 			continue;
 		}
-		finish(q, known(d));
+		finish(q, d);
 		q = s->queries;
 	}
 }
@@ -204,8 +207,8 @@ static void take_policy(struct domain *d, struct slice id, struct slice text, in
 {
 	struct sts_policy *p = MEM_NEW(struct sts_policy);
 	struct arena mem = ARENA_INIT(STS_MAX_TEXT);
-	if (!sts_parse(text, &mem, p)) {
-		log_event(LOG_INFO, "sts-refused", LOG_STR("domain", slice_of(d->name)), LOG_CSTR("reason", "not a policy"), LOG_END);
+	if (text.n > STS_MAX_TEXT || !sts_parse(text, &mem, p)) {
+		d->why = TLS_REPORT_STS_INVALID;
 		arena_free(&mem);
 		mem_free(p);
 		return;
@@ -218,16 +221,38 @@ static void take_policy(struct domain *d, struct slice id, struct slice text, in
 	set_id(d, id);
 }
 
-void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct slice text, int64_t fetched_s)
+static struct domain *answered(struct sts *s, struct slice domain)
 {
 	struct domain *d = domain.n && domain.n <= MAX_DOMAIN ? place(s, domain) : NULL;
+	if (d)
+		d->fetching = false;
+	return d;
+}
+
+static void go_on(struct sts *s, struct domain *d, struct slice id)
+{
+	const char *failed = known(d) ? NULL : tls_report_result_name(d->why);
+	log_event(LOG_INFO, "sts-policy", LOG_CSTR("domain", d->name), LOG_STR("policy-id", id), LOG_CSTR("known", failed ? "no" : "yes"),
+	          LOG_CSTR("reason", failed ? failed : ""), LOG_END);
+	wake(s, d);
+}
+
+void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct slice text, int64_t fetched_s)
+{
+	struct domain *d = answered(s, domain);
 	if (!d)
 		return;
-	d->fetching = false;
-	if (text.n && text.n <= STS_MAX_TEXT)
-		take_policy(d, id, text, fetched_s);
-	log_event(LOG_INFO, "sts-policy", LOG_STR("domain", domain), LOG_STR("policy-id", id), LOG_CSTR("known", known(d) ? "yes" : "no"), LOG_END);
-	wake(s, d);
+	take_policy(d, id, text, fetched_s);
+	go_on(s, d, id);
+}
+
+void sts_lost(struct sts *s, struct slice domain, struct slice id, enum https_end why)
+{
+	struct domain *d = answered(s, domain);
+	if (!d)
+		return;
+	d->why = why == HTTPS_UNTRUSTED ? TLS_REPORT_WEBPKI : TLS_REPORT_STS_FETCH;
+	go_on(s, d, id);
 }
 
 /* -- questions -------------------------------------------------------------------------------------------------------------------------------- */
@@ -235,7 +260,7 @@ void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct sli
 static void timed_out(void *arg)
 {
 	struct sts_query *q = arg;
-	finish(q, known(*find(q->sts, slice_of(q->name))));
+	finish(q, *find(q->sts, slice_of(q->name)));
 }
 
 /* More than one record is none (3.1). */
@@ -256,7 +281,7 @@ static void got_txt(void *arg, const struct dns_answer *a)
 	q->txt = NULL;
 	struct domain *d = one_record(a, &id) ? place(s, slice_of(q->name)) : NULL;
 	if (!d) {
-		finish(q, known(*find(s, slice_of(q->name))));
+		finish(q, *find(s, slice_of(q->name)));
 		return;
 	}
 	bool same = slice_eq(slice_of(d->id), id);
@@ -264,7 +289,7 @@ static void got_txt(void *arg, const struct dns_answer *a)
 	if (!known(d) || !same || d->until_s - clock_wall_s() < REFRESH_S)
 		fetch(s, d, id);
 	if ((known(d) && same) || !d->fetching) {
-		finish(q, known(d));
+		finish(q, d);
 		return;
 	}
 	q->waits = d;
@@ -292,7 +317,7 @@ void sts_loading(struct sts *s, bool loading)
 			ask(q);
 }
 
-struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void *arg, enum answer a, const struct sts_policy *p), void *arg)
+struct sts_query *sts_find(struct sts *s, struct slice domain, sts_done done, void *arg)
 {
 	struct sts_query *q = MEM_NEW(struct sts_query);
 	*q = (struct sts_query){ .next = s->queries, .link = &s->queries, .sts = s, .name = mem_copy(domain.p, domain.n), .done = done, .arg = arg };

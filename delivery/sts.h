@@ -8,6 +8,8 @@
 #include "base/dns.h"
 #include "base/loop.h"
 #include "base/slice.h"
+#include "delivery/https.h"
+#include "delivery/tls_report.h"
 
 /* MTA-STS (RFC 8461): what a domain says about TLS at its mail hosts. Whether there is a policy is asked by DNS (TXT _mta-sts.DOMAIN); the policy itself is fetched
  * over HTTPS by a short-lived process, kept on disk by it, and in memory here until its max_age is over. A policy that is known is believed although record and
@@ -39,16 +41,19 @@ void sts_free(struct sts *s);
 /* While what lies on disk is being told, by sts_fetched, questions wait, for as long as for a fetch: a young process must not pass by a policy that is known. */
 void sts_loading(struct sts *s, bool loading);
 
-/* From the helper: text "" means that there is none or it can't be had. fetched_s: when. Also for all that lies on disk, at start. */
+/* What was fetched, also if it is no policy; fetched_s: when. Also for all that lies on disk, at start. */
 void sts_fetched(struct sts *s, struct slice domain, struct slice id, struct slice text, int64_t fetched_s);
+void sts_lost(struct sts *s, struct slice domain, struct slice id, enum https_end why); /* it can't be had */
 
 /* Once an hour: policies that end within a day are fetched again, so that they don't end because nobody wrote there on the last day (RFC 8461, 10.2: an attacker would wait for that).
  * True: more are due than can be fetched at once. */
 bool sts_refresh(struct sts *s);
 
-/* FOUND: *p is the domain's policy, valid during the call; ABSENT: it has none; UNSURE: it says that it has one, which can't be had (mail goes on, 5). done is called once, from the loop. */
+/* FOUND: *p is the domain's policy, valid during the call; ABSENT: it has none; UNSURE: it says that it has one, which can't be had (mail goes on, 5); why, in the words of
+ * TLS reports, else TLS_REPORT_SUCCESS. done is called once, from the loop. */
 struct sts_query;
-struct sts_query *sts_find(struct sts *s, struct slice domain, void (*done)(void *arg, enum answer a, const struct sts_policy *p), void *arg);
+typedef void (*sts_done)(void *arg, enum answer a, const struct sts_policy *p, enum tls_report_result why);
+struct sts_query *sts_find(struct sts *s, struct slice domain, sts_done done, void *arg);
 void sts_cancel(struct sts_query *q); /* NULL is fine */
 
 /* The helper's main (ctl/helper_kinds.c, kind "sts"): words: directory, then DOMAIN and ID to fetch; without them, all that lies on disk is told. Records of

@@ -21,12 +21,14 @@
 
 enum { MAX_KEPT = STS_MAX_DOMAINS, MAX_FILE = STS_MAX_TEXT + 1024 };
 
-static int tell(struct slice domain, struct slice id, struct slice text, int64_t fetched_s)
+static int tell(struct slice domain, struct slice id, enum https_end end, struct slice text, int64_t fetched_s)
 {
 	struct buf b = BUF_INIT(STS_MAX_TEXT + 2048);
 	field_add(&b, STS_TAG_DOMAIN, domain);
 	field_add(&b, STS_TAG_ID, id);
 	field_add(&b, STS_TAG_TEXT, text);
+	if (end != HTTPS_GOOD)
+		field_add_uint(&b, STS_TAG_END, end);
 	field_add_uint(&b, STS_TAG_FETCHED, (uint64_t)fetched_s);
 	int error = ipc_send_blocking(STDIN_FILENO, STS_FETCHED, 1, buf_slice(&b), -1);
 	buf_free(&b);
@@ -95,7 +97,7 @@ static bool tell_kept(int folder, const char *name)
 	if (over)
 		file_unlink(folder, name);
 	else if (good)
-		tell(slice_of(name), line, text, (int64_t)fetched);
+		tell(slice_of(name), line, HTTPS_GOOD, text, (int64_t)fetched);
 	buf_free(&b);
 	return good && !over;
 }
@@ -113,7 +115,7 @@ static int tell_all(int folder)
 }
 
 /* RFC 8461, 3.3. connect_to: "HOST:PORT" in place of mta-sts.DOMAIN:443, or "". */
-static bool fetch(const char *domain, const char *connect_to, const char *roots, struct buf *out)
+static enum https_end fetch(const char *domain, const char *connect_to, const char *roots, struct buf *out)
 {
 	const struct https h = { connect_to, roots };
 	char url[400];
@@ -136,10 +138,10 @@ static int fetch_and_tell(int folder, char **argv)
 	struct buf text = BUF_INIT(STS_MAX_TEXT);
 	struct slice domain = slice_of(argv[3]), id = slice_of(argv[4]);
 	int64_t now = clock_wall_s();
-	bool good = is_domain(domain) && fetch(argv[3], argv[1], argv[2], &text) && is_policy(buf_slice(&text));
-	if (good)
+	enum https_end end = is_domain(domain) ? fetch(argv[3], argv[1], argv[2], &text) : HTTPS_FAILED;
+	if (end == HTTPS_GOOD && is_policy(buf_slice(&text)))
 		keep(folder, argv[3], id, buf_slice(&text), now);
-	int code = tell(domain, id, good ? buf_slice(&text) : SLICE_NONE, now) ? 75 : 0;
+	int code = tell(domain, id, end, end == HTTPS_GOOD ? buf_slice(&text) : SLICE_NONE, now) ? 75 : 0;
 	buf_free(&text);
 	return code;
 }

@@ -46,7 +46,7 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 {
 	struct helper *h = arg;
 	struct slice in = m->payload, v, domain = SLICE_NONE, id = SLICE_NONE, text = SLICE_NONE;
-	uint64_t fetched = 0;
+	uint64_t fetched = 0, end = HTTPS_GOOD;
 	uint8_t tag;
 	(void)from;
 	while (field_next(&in, &tag, &v)) {
@@ -56,14 +56,17 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 			id = v;
 		else if (tag == STS_TAG_TEXT)
 			text = v;
-		else if (tag != STS_TAG_FETCHED || !field_uint(v, INT64_MAX, &fetched))
+		else if (!(tag == STS_TAG_FETCHED && field_uint(v, INT64_MAX, &fetched)) && !(tag == STS_TAG_END && field_uint(v, HTTPS_FAILED, &end)))
 			return -EPROTO;
 	}
 	if (m->type != STS_FETCHED || in.n || (h->domain && !slice_eq(domain, slice_of(h->domain))))
 		return -EPROTO;
 	mem_free(h->domain); /* answered */
 	h->domain = NULL;
-	sts_fetched(h->owner->sts, domain, id, text, (int64_t)fetched);
+	if (end == HTTPS_GOOD)
+		sts_fetched(h->owner->sts, domain, id, text, (int64_t)fetched);
+	else
+		sts_lost(h->owner->sts, domain, id, (enum https_end)end);
 	return 0;
 }
 
@@ -80,7 +83,7 @@ static void on_close(void *arg, struct ipc *which)
 	if (loads)
 		sts_loading(sts, false);
 	if (domain)
-		sts_fetched(sts, slice_of(domain), slice_of(id), SLICE_NONE, 0); /* it ended without a word */
+		sts_lost(sts, slice_of(domain), slice_of(id), HTTPS_FAILED); /* it ended without a word */
 	mem_free(domain);
 	mem_free(id);
 }

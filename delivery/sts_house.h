@@ -6,7 +6,7 @@
 
 /* MTA-STS in the delivery process: policies are fetched and kept by helpers of kind "sts", which answer over a channel. */
 enum { STS_FETCHED = 1, STS_MAX_HELPERS = 16 };
-enum { STS_TAG_DOMAIN = 1, STS_TAG_ID, STS_TAG_TEXT, STS_TAG_FETCHED };
+enum { STS_TAG_DOMAIN = 1, STS_TAG_ID, STS_TAG_TEXT, STS_TAG_FETCHED, STS_TAG_END };
 
 struct sts_house;
 /* After house_run began (on the first peer, or before it: the question waits); loads what is kept on disk. Settings: delivery/tls_settings.h's sts-*. */

@@ -40,7 +40,7 @@ struct tls_policy_query {
 	size_t count, waiting;
 	struct sts_query *sts_open;
 	struct sts_policy kept;    /* copy of what sts_find said; mode STS_NONE without */
-	bool sts_lost;             /* the domain has one that can't be had */
+	enum tls_report_result sts_lost; /* the domain has one that can't be had; TLS_REPORT_SUCCESS: not so */
 	struct loop_timer *now;
 	void (*done)(void *arg, const struct tls_policy_answer *a);
 	void *arg;
@@ -179,9 +179,9 @@ static struct tls_choice decide(struct tls_policy_query *q, const struct host *h
 	if (q->kept.mode == STS_ENFORCE)
 		return verified(q, "sts");
 	if (is_word(q, "encrypt"))
-		return encrypted(q, TLS_USE_MUST, "encrypt");
-	if (q->sts_lost)
-		return told(encrypted(q, TLS_USE_MAY, "opportunistic"), TLS_REPORT_STS_FETCH);
+		return told(encrypted(q, TLS_USE_MUST, "encrypt"), q->sts_lost);
+	if (q->sts_lost != TLS_REPORT_SUCCESS)
+		return told(encrypted(q, TLS_USE_MAY, "opportunistic"), q->sts_lost);
 	return q->kept.mode == STS_TESTING ? tested(q) : encrypted(q, TLS_USE_MAY, q->waived ? "waived" : "opportunistic");
 }
 
@@ -205,7 +205,7 @@ static void add_policy(struct tls_policy_query *q, struct host *h)
 		}
 	} else if (is_about_dane(h->choice.failed)) {
 		h->choice.policy = TLS_REPORT_TLSA;
-	} else if (h->choice.failed == TLS_REPORT_STS_FETCH) {
+	} else if (h->choice.failed != TLS_REPORT_SUCCESS && h->choice.failed == q->sts_lost) {
 		h->choice.policy = TLS_REPORT_STS;
 	} else if (q->kept.mode != STS_NONE) {
 		h->choice.policy = TLS_REPORT_STS;
@@ -303,11 +303,11 @@ static void got_alias(void *arg, const struct dns_answer *a)
 	one_answered(h->owner);
 }
 
-static void got_sts(void *arg, enum answer a, const struct sts_policy *p)
+static void got_sts(void *arg, enum answer a, const struct sts_policy *p, enum tls_report_result why)
 {
 	struct tls_policy_query *q = arg;
 	q->sts_open = NULL;
-	q->sts_lost = a == UNSURE;
+	q->sts_lost = why;
 	if (a == FOUND) {
 		q->kept = *p;
 		for (size_t i = 0; i < p->mx_count; i++)

@@ -29,6 +29,8 @@ sts['wrong'] = ca.leaf('elsewhere.plain')
 sts['testing'] = ca.leaf('mx.testing.plain', signed=False)
 sts['redirect'] = ca.leaf('mx.redirect.plain', signed=False)
 sts['opp'] = ca.leaf('mx.opp.plain', signed=False)
+sts['malformed'] = ca.leaf('mx.malformed.plain', signed=False)
+sts['forged'] = ca.leaf('mx.forged.plain', signed=False)
 servers, root, plain = {}, '', ''
 
 
@@ -42,12 +44,13 @@ for name in ('dane', 'danebad', 'danestrip', 'bogus', 'requsage'):
     root += add(name, 'test', own.get(name))
     shown = own['dane' if name in ('danebad', 'danestrip') else name][0]
     root += f'_{port}._tcp.mx.{name}.test. TLSA {dnsworld.tlsa(shown, usage=1 if name == "requsage" else 3)}\n'
-for name in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'opp', 'nothing'):
+for name in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'malformed', 'forged', 'opp', 'nothing'):
     plain += add(name, 'plain', {'strip': None, 'other': sts['self'], 'nothing': None}.get(name, sts.get(name)))
     if name not in ('opp', 'nothing'):
         plain += f'_mta-sts.{name}.plain. TXT "v=STSv1; id=1;"\n'
 root += '_smtp._tls.danebad.test. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n'
-REPORTED = {'bogus.test': ('tlsa', 'dnssec-invalid'), 'requsage.test': ('tlsa', 'tlsa-invalid'), 'other.plain': ('sts', 'validation-failure'), 'redirect.plain': ('sts', 'sts-policy-fetch-error')}
+REPORTED = {'bogus.test': ('tlsa', 'dnssec-invalid'), 'requsage.test': ('tlsa', 'tlsa-invalid'), 'other.plain': ('sts', 'validation-failure'), 'redirect.plain': ('sts', 'sts-policy-fetch-error'),
+            'malformed.plain': ('sts', 'sts-policy-invalid'), 'forged.plain': ('sts', 'sts-webpki-invalid')}
 root += ''.join(f'_smtp._tls.{d}. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n' for d in REPORTED if d.endswith('.test'))
 plain += ''.join(f'_smtp._tls.{d}. TXT "v=TLSRPTv1; rua=mailto:reports@danebad.test"\n' for d in REPORTED if d.endswith('.plain'))
 plain += f'_{port}._tcp.mx.opp.plain. TLSA 3 1 1 {"00" * 32}\n'     # not validated: says nothing
@@ -57,11 +60,13 @@ def spoil(text):
     return re.sub(r'(_\d+\._tcp\.mx\.bogus\.test\.\s.*TLSA\s+3 1 1 )(..)', lambda m: m[1] + f'{int(m[2], 16) ^ 1:02x}', text)
 
 
-web = Https(https_port, {f'mta-sts.{n}.plain': ca.leaf(f'mta-sts.{n}.plain') for n in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect')})
+web = Https(https_port, {f'mta-sts.{n}.plain': ca.leaf(f'mta-sts.{n}.plain') for n in ('sts', 'strip', 'self', 'wrong', 'other', 'testing', 'redirect', 'malformed')} | {'mta-sts.forged.plain': ca.leaf('mta-sts.forged.plain', signed=False)})
 for name in ('sts', 'strip', 'self', 'wrong', 'testing', 'other'):
     web.pages[f'mta-sts.{name}.plain', '/.well-known/mta-sts.txt'] = (200, 'text/plain', policy(
         'mx.good.plain' if name == 'other' else f'mx.{name}.plain', 'testing' if name == 'testing' else 'enforce'))
 web.pages['mta-sts.redirect.plain', '/.well-known/mta-sts.txt'] = (301, 'text/plain', 'https://mta-sts.sts.plain/.well-known/mta-sts.txt')
+web.pages['mta-sts.malformed.plain', '/.well-known/mta-sts.txt'] = (200, 'text/plain', policy('mx.malformed.plain').replace('max_age', 'maxage'))
+web.pages['mta-sts.forged.plain', '/.well-known/mta-sts.txt'] = (200, 'text/plain', policy('mx.elsewhere.plain'))
 
 dns = dnsworld.World(p.dir / 'dns', root, insecure={'plain.': plain}, spoil=spoil)
 p.set({'dns-resolvers': dns.resolver, 'dns-trust-anchor': dns.anchor, 'hop-port': port, 'tls-roots': ca.cert, 'mta-sts-connect': f'127.0.0.1:{https_port}',
@@ -101,6 +106,8 @@ try:
     expect('MTA-STS: an MX that the policy does not name: nothing goes', 'other', 451)
     expect('MTA-STS: mode testing: it goes all the same', 'testing', 250, True, 'sts-testing')
     expect('MTA-STS: a redirect is not followed, no policy is known', 'redirect', 250, True, 'opportunistic')
+    expect('MTA-STS: a policy that is malformed is none', 'malformed', 250, True, 'opportunistic')
+    expect('MTA-STS: one from a host that proves nothing is none', 'forged', 250, True, 'opportunistic')
     kept = lambda: sorted(f.name for f in (p.dir / 'sts').iterdir())       # noqa: E731
     check('policies are kept on disk', p.wait(lambda: kept() == sorted(f'{n}.plain' for n in ('sts', 'strip', 'self', 'wrong', 'testing', 'other'))), kept())
     said = {n: p.ctl('tls', n) for n in ('dane.test', 'other.plain', 'bogus.test', 'sts.plain')}

@@ -62,7 +62,7 @@ static const char zone[] =
 	"alias.a CNAME far.elsewhere.\n_25._tcp.alias.a TLSA 3 1 1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n"
 	"_25._tcp.broken.a CNAME _25._tcp.broken.b\n_25._tcp.broken.b CNAME _25._tcp.broken.a\n"
 	"_mta-sts.sts TXT \"v=STSv1; id=1;\"\n_mta-sts.later TXT \"v=STSv1; id=2;\"\n_mta-sts.two TXT \"v=STSv1; id=1;\"\n  TXT \"v=STSv1; id=2;\"\n"
-	"_mta-sts.down TXT \"v=STSv1; id=1;\"\n";
+	"_mta-sts.down TXT \"v=STSv1; id=1;\"\n_mta-sts.bad TXT \"v=STSv1; id=1;\"\n_mta-sts.forged TXT \"v=STSv1; id=1;\"\n";
 
 struct world {
 	struct loop *loop;
@@ -70,6 +70,7 @@ struct world {
 	struct sts *sts;
 	unsigned fetched;
 	char said[400];
+	enum tls_report_result failed; /* the first host's */
 	struct sts *answering;
 	char domain[100], id[40];
 	struct loop_timer *timer;
@@ -80,8 +81,13 @@ static void answer_fetch(void *arg)
 	struct world *w = arg;
 	static const char enforce[] = "version: STSv1\nmode: enforce\nmx: mx.sts.test\nmx: dane.a.test\nmax_age: 604800\n";
 	static const char testing[] = "version: STSv1\nmode: testing\nmx: other.test\nmax_age: 604800\n";
-	const char *text = strcmp(w->domain, "down.test") == 0 ? "" : strcmp(w->domain, "later.test") == 0 ? testing : enforce;
-	sts_fetched(w->sts, slice_of(w->domain), slice_of(w->id), slice_of(text), clock_wall_s());
+	const char *text = strcmp(w->domain, "bad.test") == 0 ? "version: STSv1\n" : strcmp(w->domain, "later.test") == 0 ? testing : enforce;
+	if (strcmp(w->domain, "down.test") == 0)
+		sts_lost(w->sts, slice_of(w->domain), slice_of(w->id), HTTPS_FAILED);
+	else if (strcmp(w->domain, "forged.test") == 0)
+		sts_lost(w->sts, slice_of(w->domain), slice_of(w->id), HTTPS_UNTRUSTED);
+	else
+		sts_fetched(w->sts, slice_of(w->domain), slice_of(w->id), slice_of(text), clock_wall_s());
 }
 
 static int fetch(void *how, struct slice domain, struct slice id)
@@ -102,6 +108,7 @@ static void decided(void *arg, const struct tls_policy_answer *a)
 	for (size_t i = 0; i < a->count; i++)
 		n += (size_t)snprintf(w->said + n, sizeof w->said - n, "%s%s %s", i ? ", " : "", a->choices[i].how,
 			a->choices[i].usable ? uses[a->choices[i].use] : a->choices[i].status.fate == MAIL_NEVER ? "NEVER" : "LATER");
+	w->failed = a->choices[0].failed;
 	loop_stop(w->loop);
 }
 
@@ -202,6 +209,27 @@ static void each_world_gets_its_policy(void **state)
 	close_world(&w);
 }
 
+static void a_report_says_why_a_policy_is_not_had(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *domain;
+		enum tls_report_result want;
+	} rows[] = { { "plain.test", TLS_REPORT_SUCCESS }, { "sts.test", TLS_REPORT_VALIDATION }, { "down.test", TLS_REPORT_STS_FETCH }, { "bad.test", TLS_REPORT_STS_INVALID }, { "forged.test", TLS_REPORT_WEBPKI } };
+	struct world w;
+	open_world(&w, true);
+	for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) { /* the second time it is known, and not asked again */
+		const char *domain = rows[i / 2].domain;
+		decide(&w, &(struct row){ domain, "mx.any.test", "", "may", false, false, false, "" });
+		if (w.failed != rows[i / 2].want)
+			fail_msg("%s: %s, not %s", domain, tls_report_result_name(w.failed), tls_report_result_name(rows[i / 2].want));
+	}
+	decide(&w, &(struct row){ "down.test", "mx.any.test", "encrypt", "may", false, false, false, "" });
+	assert_int_equal(w.failed, TLS_REPORT_STS_FETCH); /* also where a route demands what the policy could not */
+	assert_int_equal(w.fetched, 4);
+	close_world(&w);
+}
+
 static void what_dnssec_does_not_prove_says_nothing(void **state)
 {
 	(void)state;
@@ -264,7 +292,7 @@ static void a_policy_is_fetched_again_before_its_end(void **state)
 	assert_string_equal(w.id, "7");
 	sts_refresh(w.sts);
 	assert_int_equal(w.fetched, 1); /* it is under way */
-	sts_fetched(w.sts, SLICE("week.test"), SLICE("7"), SLICE(""), clock_wall_s()); /* can't be had */
+	sts_lost(w.sts, SLICE("week.test"), SLICE("7"), HTTPS_FAILED);
 	sts_refresh(w.sts);
 	assert_int_equal(w.fetched, 1); /* not at once again */
 	clock_test_turn_wall(3600);
@@ -287,7 +315,7 @@ static void who_has_no_policy_makes_room_for_who_has(void **state)
 	open_world(&w, true);
 	for (int i = 0; i < STS_MAX_DOMAINS; i++) {
 		snprintf(name, sizeof name, "none%d.test", i);
-		sts_fetched(w.sts, slice_of(name), SLICE("1"), SLICE(""), clock_wall_s());
+		sts_lost(w.sts, slice_of(name), SLICE("1"), HTTPS_FAILED);
 	}
 	static const struct row row = { "late.test", "evil.test", "", "may", false, false, false, "sts LATER" };
 	sts_fetched(w.sts, SLICE("late.test"), SLICE("1"), SLICE("version: STSv1\nmode: enforce\nmx: mx.late.test\nmax_age: 604800\n"), clock_wall_s());
@@ -340,7 +368,7 @@ int main(void)
 		cmocka_unit_test(what_the_recipients_domain_demands_can_be_waived),
 		cmocka_unit_test(policies_are_read_as_the_rfc_says),
 		cmocka_unit_test(records_are_read_as_the_rfc_says),
-		cmocka_unit_test(each_world_gets_its_policy),
+		cmocka_unit_test(each_world_gets_its_policy), cmocka_unit_test(a_report_says_why_a_policy_is_not_had),
 		cmocka_unit_test(what_dnssec_does_not_prove_says_nothing),
 		cmocka_unit_test(a_policy_that_is_known_is_believed_without_its_record), cmocka_unit_test(a_policy_is_fetched_again_before_its_end),
 		cmocka_unit_test(who_has_no_policy_makes_room_for_who_has),
