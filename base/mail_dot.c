@@ -38,6 +38,13 @@ struct gather {
 	char bytes[2048];
 };
 
+/* An initializer would clear the bytes each time. */
+static void gather_begin(struct gather *g, const struct mail_dot_sink *sink)
+{
+	g->sink = sink;
+	g->n = 0;
+}
+
 static void hand_gathered(struct gather *g)
 {
 	if (g->n)
@@ -156,7 +163,8 @@ static bool step(struct mail_dot *d, char c, struct gather *g)
 
 bool mail_dot_data(struct mail_dot *d, struct slice *in, const struct mail_dot_sink *sink)
 {
-	struct gather g = { .sink = sink, .n = 0 };
+	struct gather g;
+	gather_begin(&g, sink);
 	const char *p = in->p, *end = in->p + in->n;
 	bool over = false;
 	while (p < end && !over) {
@@ -178,7 +186,8 @@ bool mail_dot_data(struct mail_dot *d, struct slice *in, const struct mail_dot_s
 
 void mail_dot_chunk(struct mail_dot *d, struct slice s, bool last, const struct mail_dot_sink *sink)
 {
-	struct gather g = { .sink = sink, .n = 0 };
+	struct gather g;
+	gather_begin(&g, sink);
 	const char *p = s.p, *end = s.p + s.n;
 	while (p < end) {
 		if (d->last_cr) {
