@@ -96,6 +96,7 @@ static void dialled(void *arg, int fd, size_t index)
 	struct buf peer;
 	attempt_hold(a);
 	a->dial = NULL;
+	a->unheard |= fd < 0 || !slice_eq(a->targets[a->next].host, a->targets[a->next + index].host);
 	if (fd < 0) {
 		a->next += dial_count(a);
 		a->allowed = false;
@@ -132,6 +133,7 @@ static void keep_targets(struct attempt *a, const struct hosts_answer *found)
 			continue;
 		uint64_t rest = dead_rest_ms(a->hops->dead, &found->targets[i].address);
 		least = rest < least ? rest : least;
+		a->unheard |= rest > 0;
 		if (rest)
 			continue;
 		a->targets[a->target_count] = found->targets[i];
@@ -157,6 +159,7 @@ static void resolved(void *arg, const struct hosts_answer *found)
 	} else {
 		a->resolved = true;
 		a->lmtp = found->lmtp;
+		a->unheard |= found->unsure;
 		keep_targets(a, found);
 		attempt_ask_policy(a, found);
 	}
@@ -210,7 +213,7 @@ void attempt_look(struct attempt *a)
 	else if (!a->resolved)
 		a->query = hosts_find(a->hops->loop, &a->hops->hosts, a->envelope.place, resolved, a);
 	else if (a->next >= a->target_count)
-		attempt_give_up(a, a->last, a->down);
+		attempt_give_up(a, attempt_of_place(a, a->last), a->down);
 	else if (a->handler->on_host && !a->allowed)
 		ask_leave(a);
 	else if (!take_peer(a))
@@ -262,7 +265,7 @@ static void leave_link(struct attempt *a)
 	attempt_drop_link(a);
 }
 
-void attempt_next_host(struct attempt *a, struct mail_status why)
+static void go_to_next(struct attempt *a, struct mail_status why)
 {
 	leave_link(a);
 	a->last = attempt_keep(a, why);
@@ -276,14 +279,29 @@ void attempt_next_host(struct attempt *a, struct mail_status why)
 	attempt_look(a);
 }
 
+void attempt_next_host(struct attempt *a, struct mail_status why)
+{
+	a->unheard |= why.fate == MAIL_LATER;
+	go_to_next(a, why);
+}
+
+struct mail_status attempt_of_place(const struct attempt *a, struct mail_status s)
+{
+	if (s.fate == MAIL_NEVER && a->unheard) {
+		s.fate = MAIL_LATER;
+		s.code = 451;
+	}
+	return s;
+}
+
 /* The same again: for a kept connection that had gone stale, and for a TLS that fails where none need be. */
 void attempt_same_host(struct attempt *a)
 {
 	if (a->next < a->target_count && a->resolved)
-		a->next--; /* attempt_next_host adds one */
+		a->next--; /* go_to_next adds one */
 	else
 		a->next = (size_t)-1;
-	attempt_next_host(a, a->last);
+	go_to_next(a, a->last);
 }
 
 static void log_end(struct attempt *a, enum client_end how, const struct mail_status *s)

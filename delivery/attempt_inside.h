@@ -57,6 +57,7 @@ struct attempt {
 	bool ready;                    /* its client is */
 	struct mail_status last;       /* why no host was good so far */
 	bool down;                     /* and that says nothing about anybody's address */
+	bool unheard;                  /* a host could not be asked */
 	struct loop_timer *budget, *soon;
 	struct loop_timer *share;      /* what a host that was just dialled may have of the budget where others are left */
 	uint64_t budget_ms, budget_end_ms, host_began_ms;
@@ -91,6 +92,7 @@ struct mail_status attempt_keep(struct attempt *a, struct mail_status s); /* a c
 void attempt_look(struct attempt *a);                                   /* a kept connection, else the next target */
 void attempt_out_of_share(void *attempt);                               /* the timer's */
 void attempt_next_host(struct attempt *a, struct mail_status why);      /* this host is no good: hangs up, tries the next or gives up */
+struct mail_status attempt_of_place(const struct attempt *a, struct mail_status s); /* what one host never takes another one may, which can't be asked just now: then not s, but a 451 */
 void attempt_same_host(struct attempt *a);                               /* the connection is of no use, its host may be */
 
 /* attempt_tls.c: how each target is to be protected, asked between its addresses and the dialling */

@@ -82,8 +82,8 @@ bool attempt_may_serve(struct attempt *a)
 		return false;
 	a->over = true;
 	a->down = false;
-	a->last = s;
-	attempt_refuse_all(a, s, SLICE_NONE);
+	a->last = attempt_of_place(a, s);
+	attempt_refuse_all(a, a->last, SLICE_NONE);
 	return false;
 }
 
@@ -265,7 +265,7 @@ static void begin_content(struct attempt *a)
 	} else if (a->broken) {
 		end_content(a, MAIL_STATUS_UNSURE("The next hop changed its mind, try again"), SLICE_NONE);
 	} else if (!content_fits(a, &s)) {
-		end_content(a, s, SLICE_NONE);
+		end_content(a, attempt_of_place(a, s), SLICE_NONE);
 	} else if (by_chunks(a)) {
 		forget_replies(a);
 		a->content = CONTENT_GOES;

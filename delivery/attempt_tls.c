@@ -38,6 +38,7 @@ static void take_choices(struct attempt *a, const struct tls_policy_answer *answ
 				note(a, &a->targets[i], c, c->failed);
 			a->last = attempt_keep(a, c->status);
 			a->down = c->status.fate != MAIL_NEVER;
+			a->unheard |= a->down;
 			continue;
 		}
 		a->targets[kept] = a->targets[i];

@@ -151,7 +151,7 @@ static void add_name(struct hosts_query *q, const struct name *n, uint16_t port)
 }
 
 /* 5321, 5.1: ourselves among the hosts: it and all that is not preferred to it are no way to go. */
-static bool drop_ourselves(struct hosts_query *q)
+static bool drop_ourselves(struct hosts_query *q, uint32_t *preference)
 {
 	uint32_t least = UINT32_MAX;
 	for (size_t i = 0; i < q->answer.count; i++)
@@ -161,24 +161,28 @@ static bool drop_ourselves(struct hosts_query *q)
 	while (keep < q->answer.count && q->answer.targets[keep].preference < least)
 		keep++;
 	q->answer.count = keep;
+	*preference = least;
 	return least != UINT32_MAX;
 }
 
 static void all_answered(struct hosts_query *q)
 {
-	bool unsure = false;
+	uint32_t unsure = UINT32_MAX, ours;
 	uint16_t port = q->place.kind == PLACE_HOST ? q->place.port : q->setup->mx_port;
 	for (size_t i = 0; i < q->count; i++) {
-		unsure |= q->names[i].unsure;
+		const struct name *n = &q->names[i];
+		if (n->unsure && !n->ip_count[0] && !n->ip_count[1] && n->preference < unsure)
+			unsure = n->preference;
 		add_name(q, &q->names[i], port);
 	}
-	bool dropped = drop_ourselves(q);
+	bool dropped = drop_ourselves(q, &ours);
+	q->answer.unsure = unsure < ours; /* a host preferred to us may be there */
 	if (q->answer.count)
 		finish(q, MAIL_STATUS_OK);
+	else if (q->answer.unsure)
+		finish(q, MAIL_STATUS(MAIL_LATER, 451, 4, 3, "The next hop's address could not be looked up, try again later"));
 	else if (dropped)
 		finish(q, MAIL_STATUS(MAIL_NEVER, 550, 4, 6, "Mail for this address loops back to this server"));
-	else if (unsure)
-		finish(q, MAIL_STATUS(MAIL_LATER, 451, 4, 3, "The next hop's address could not be looked up, try again later"));
 	else if (q->answer.by_mx)
 		finish(q, MAIL_STATUS(MAIL_NEVER, 550, 4, 4, "The domain's mail hosts have no address"));
 	else
@@ -313,6 +317,7 @@ static void answer_at_once(void *arg)
 	struct net_ip ip;
 	struct net_address a;
 	const char *why;
+	uint32_t ours;
 	if (q->place.kind == PLACE_UNIX) {
 		struct buf text = BUF_INIT(256);
 		buf_add(&text, SLICE("unix:"));
@@ -324,7 +329,7 @@ static void answer_at_once(void *arg)
 		a = net_address_of_ip(&ip, q->place.kind == PLACE_MX ? q->setup->mx_port : q->place.port);
 		add_target(q, &a, &n);
 	}
-	if (drop_ourselves(q))
+	if (drop_ourselves(q, &ours))
 		finish(q, MAIL_STATUS(MAIL_NEVER, 550, 4, 6, "Mail for this address loops back to this server"));
 	else if (q->answer.count)
 		finish(q, MAIL_STATUS_OK);

@@ -30,6 +30,7 @@ struct hosts_answer {
 	bool lmtp;
 	bool by_mx;                /* host names came from MX records, */
 	bool secure;               /* which were validated by DNSSEC */
+	bool unsure;               /* there may be more of them: an address could not be looked up */
 	struct slice domain;       /* what was asked for: the domain, or the host of the place */
 };
 

@@ -30,6 +30,7 @@ static const char zone[] =
 	"broken MX 10 chain1\nunsure MX 10 chain1\nunsure MX 20 b\n"
 	"behindus MX 10 a\nbehindus MX 20 me\nbehindus MX 20 b\nbehindus MX 30 c\n"
 	"weareup MX 10 me\nweareup MX 20 a\n"
+	"primaryunsure MX 10 chain1\nprimaryunsure MX 20 me\nbackupunsure MX 10 me\nbackupunsure MX 20 chain1\n"
 	"nomx A 127.0.0.2\ntxt TXT x\n"
 	"first MX 10 a\nfirst MX 20 b\nfirst MX 30 c\n";
 
@@ -111,6 +112,8 @@ static void a_domain_leads_to_its_hosts_by_preference_and_never_back_to_us(void 
 		{ "mx:unsure.test", "b.test=127.0.0.3:P" },
 		{ "mx:behindus.test", "a.test=127.0.0.2:P" },          /* 5321, 5.1: what is not preferred to us goes */
 		{ "mx:weareup.test", "550 4.6" },
+		{ "mx:primaryunsure.test", "451 4.3" },                /* we are the backup, and can't look the primary up just now: that is no loop */
+		{ "mx:backupunsure.test", "550 4.6" },
 		{ "me.test:P", "550 4.6" },
 		{ "me.test:26", "me.test=192.0.2.9:26" },              /* another service of this host */
 		{ "[127.0.0.1]:P", "550 4.6" },
@@ -285,6 +288,26 @@ static void all_hosts_away_is_a_451(void **state)
 	assert_true(calls[0] == 1 && calls[1] == 1);
 }
 
+/* What one host lacks, or that it never takes mail (RFC 7504), is no last word while another one of the domain can't be asked. */
+static void a_host_that_can_not_be_asked_may_take_what_another_one_never_will(void **state)
+{
+	(void)state;
+	static const char small[] = "S: 220 x\nC: EHLO\nS: 250-x\nS: 250 SIZE 10\nC: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: RSET\nS: 250 ok", never[] = "S: 521 no mail here";
+	static const char late[] = AFTER_EHLO "S: 450 not now\nC: QUIT\nS: 221 bye";
+	static const struct { const char *scripts[SERVERS]; int code; } rows[] = {
+		{ { never, never, never }, 521 }, { { NULL, never, never }, 451 }, { { never, never, NULL }, 451 }, { { "close", never, never }, 451 },
+		{ { small, NULL, NULL }, 552 }, { { NULL, small, NULL }, 451 }, { { "S: 421 busy", "S: 554 busy", small }, 451 }, { { never, small, NULL }, 552 },
+		{ { late, small, NULL }, 451 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		size_t calls[SERVERS];
+		deliver(rows[i].scripts, calls);
+		if (got.content_code != rows[i].code)
+			print_error("row %zu: %d %d\n", i, got.code, got.content_code);
+		assert_int_equal(got.content_code, rows[i].code);
+	}
+}
+
 static bool is_ours(const char *listener, const char *address)
 {
 	struct net_address at, a;
@@ -372,6 +395,7 @@ int main(void)
 		cmocka_unit_test(the_next_host_is_tried_where_one_says_nothing_about_the_mail),
 		cmocka_unit_test(what_a_host_says_of_the_mail_is_the_answer_and_no_other_is_asked),
 		cmocka_unit_test(all_hosts_away_is_a_451),
+		cmocka_unit_test(a_host_that_can_not_be_asked_may_take_what_another_one_never_will),
 		cmocka_unit_test(an_address_is_ours_where_a_connection_to_it_ends_here),
 		cmocka_unit_test(a_silent_host_leaves_time_for_the_next),
 	};
