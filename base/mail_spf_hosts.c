@@ -194,11 +194,7 @@ static void on_ptr(void *arg, const struct dns_answer *a)
 enum spf_step spf_validate_client(struct spf *s)
 {
 	struct buf name = BUF_INIT(128);
-	for (size_t i = 0; s->client.is_v4 && i < 4; i++)
-		buf_addf(&name, "%u.", s->client.bytes[15 - i]);
-	for (size_t i = 0; !s->client.is_v4 && i < 32; i++)
-		buf_addf(&name, "%x.", s->client.bytes[15 - i / 2] >> (i % 2 ? 4 : 0) & 15);
-	buf_add_cstr(&name, s->client.is_v4 ? "in-addr.arpa" : "ip6.arpa");
+	net_ip_add_reverse_name(&name, &s->client);
 	spf_ask(s, DNS_PTR, buf_slice(&name), on_ptr);
 	buf_free(&name);
 	return STEP_WAIT;

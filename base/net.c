@@ -74,6 +74,20 @@ bool net_ip_is_loopback(const struct net_ip *ip)
 	return ip->is_v4 ? ip->bytes[12] == 127 : memcmp(ip->bytes, six.bytes, 16) == 0;
 }
 
+void net_ip_add_reversed(struct buf *out, const struct net_ip *ip)
+{
+	for (int i = 15; ip->is_v4 && i > 11; i--)
+		buf_addf(out, "%u.", ip->bytes[i]);
+	for (int i = 15; !ip->is_v4 && i >= 0; i--)
+		buf_addf(out, "%x.%x.", ip->bytes[i] & 15u, ip->bytes[i] >> 4u);
+}
+
+void net_ip_add_reverse_name(struct buf *out, const struct net_ip *ip)
+{
+	net_ip_add_reversed(out, ip);
+	buf_add_cstr(out, ip->is_v4 ? "in-addr.arpa" : "ip6.arpa");
+}
+
 static bool host_bits_are_zero(const struct net_ip *ip, unsigned prefix)
 {
 	unsigned bits = prefix + (ip->is_v4 ? 96 : 0);

@@ -31,6 +31,8 @@ int net_ip_print(struct buf *out, const struct net_ip *ip);
 struct net_ip net_ip_of(const struct net_address *a); /* v4-mapped v6 becomes v4; a Unix socket gives :: */
 bool net_ip_in(const struct net_ip *ip, const struct net_ip *network, unsigned prefix); /* prefix in the family's own bits */
 bool net_ip_is_loopback(const struct net_ip *ip);
+void net_ip_add_reversed(struct buf *out, const struct net_ip *ip); /* "1.2.0.192.", or its 32 nibbles, for a name of DNS below any zone */
+void net_ip_add_reverse_name(struct buf *out, const struct net_ip *ip); /* the same in in-addr.arpa or ip6.arpa (RFC 1035, 3.5; RFC 3596, 2.5) */
 
 /* "ADDR", "ADDR/PREFIX": host bits behind the prefix must be zero, else why says so. */
 bool net_range_parse(struct slice s, struct net_ip *network, unsigned *prefix, const char **why);

@@ -25,24 +25,12 @@ struct attack_names {
 	size_t count, open;
 };
 
-/* "1.2.0.192.in-addr.arpa", or the nibbles of ip6.arpa (RFC 1035, 3.5; RFC 3596, 2.5). */
-static void reverse_name(struct buf *out, const struct net_ip *ip)
-{
-	if (ip->is_v4) {
-		buf_addf(out, "%u.%u.%u.%u.in-addr.arpa", ip->bytes[15], ip->bytes[14], ip->bytes[13], ip->bytes[12]);
-		return;
-	}
-	for (int i = 15; i >= 0; i--)
-		buf_addf(out, "%x.%x.", ip->bytes[i] & 15, ip->bytes[i] >> 4);
-	buf_add_cstr(out, "ip6.arpa");
-}
-
 static void on_name(void *arg, const struct dns_answer *a);
 
 static void ask_name(struct question *q, const struct net_ip *ip)
 {
 	struct buf name = BUF_INIT(128);
-	reverse_name(&name, ip);
+	net_ip_add_reverse_name(&name, ip);
 	q->query = dns_ask(q->names->dns, DNS_PTR, buf_slice(&name), on_name, q);
 	buf_free(&name);
 }

@@ -325,10 +325,10 @@ void check_delete_recipient(struct check *c, struct slice address)
 		transaction_drop(transaction_of(c), address);
 }
 
-void check_set_reverse_name(struct check *c, struct slice name)
+struct mail_status check_client_name(struct check *c, struct slice name)
 {
 	struct session *s = c->chain->session;
-	struct slice copy = arena_copy(&s->mem, name);
-	if (copy.p)
-		s->facts.reverse_name = copy;
+	s->facts.nameless = name.n == 0;
+	s->facts.reverse_name = arena_copy(&s->mem, name);
+	return policy_client_name(s);
 }

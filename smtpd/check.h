@@ -54,7 +54,7 @@ void check_change_sender(struct check *c, const struct mail_path *path);
 void check_quarantine(struct check *c, struct slice reason);           /* at the dot: a dead letter instead of delivered */
 const char *check_add_recipient(struct check *c, struct slice address); /* at the dot: NULL, or why not; whether it can be taken is found out behind the checks */
 void check_delete_recipient(struct check *c, struct slice address);
-void check_set_reverse_name(struct check *c, struct slice name);
+struct mail_status check_client_name(struct check *c, struct slice name); /* its confirmed name, "" it has none: what access says of it */
 
 /* The rows, ending with NULL (smtpd/checks.c). */
 extern const struct check_kind *const check_kinds[];

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "smtpd/author.h"
+#include "smtpd/client_name.h"
 #include "smtpd/dnsbl.h"
 #include "smtpd/evidence.h"
 #include "smtpd/fixup.h"
@@ -15,6 +16,7 @@
 #include "smtpd/usage_check.h"
 
 const struct check_kind *const check_kinds[] = {
+	&client_name_check, /* the others may ask for the name, and access by the name spares from others */
 	&evidence_check,
 	&author_check,
 	&fixup_check,       /* before anybody reads or signs what is mended */

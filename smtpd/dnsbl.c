@@ -43,10 +43,7 @@ bool dnsbl_zone_parse(struct slice item, struct dnsbl_zone *out)
 
 bool dnsbl_name(const struct net_ip *ip, struct slice zone, struct buf *out)
 {
-	if (ip->is_v4)
-		buf_addf(out, "%u.%u.%u.%u.", ip->bytes[15], ip->bytes[14], ip->bytes[13], ip->bytes[12]);
-	for (int i = 15; !ip->is_v4 && i >= 0; i--)
-		buf_addf(out, "%x.%x.", ip->bytes[i] & 15u, ip->bytes[i] >> 4u);
+	net_ip_add_reversed(out, ip);
 	buf_add(out, zone);
 	return !buf_full(out) && out->n <= 253;
 }

@@ -44,7 +44,7 @@ static int64_t total(const struct score *s)
 	int64_t sum = 0;
 	for (size_t i = 0; i < zone_count; i++)
 		sum += s->listed[i] ? zones[i].weight : 0;
-	if (!f->reverse_name.n)
+	if (f->nameless)
 		sum += (int64_t)filter_settings.score_no_name;
 	if (dnsbl_helo_is_bad(f->helo, general_settings.hostname))
 		sum += (int64_t)filter_settings.score_bad_helo;

@@ -54,7 +54,8 @@ struct session_facts {
 	struct net_address peer;
 	struct net_ip ip;
 	char ip_text[64];
-	struct slice reverse_name;          /* confirmed reverse DNS; "" unknown */
+	struct slice reverse_name;          /* confirmed reverse DNS; "" unknown (smtpd/client_name) */
+	bool nameless;                      /* it is sure that there is none */
 	bool exempt;                        /* loopback and listed: no limits, no harvesting */
 	struct slice helo;                  /* as said */
 	bool esmtp;

@@ -52,7 +52,7 @@ static const struct setting rows[] = {
 	  "Unix sockets beside those of filters that processes in their own root folders may be connected to (LMTP servers)." },
 	{ "dnsbl-zones", SETTING_LIST, AT(dnsbl_zones), "", 0, 0, NULL, check_zones,
 	  "DNS lists of client addresses, ZONE[=ADDRESS[/PREFIX]][*WEIGHT]: a client's score is the sum of the weights of those that list it, negative ones speak for it." },
-	{ "score-no-name", SETTING_UINT, AT(score_no_name), "0", 0, 1000, NULL, NULL, "Weight of a client address without a confirmed name." },
+	{ "score-no-name", SETTING_UINT, AT(score_no_name), "0", 0, 1000, NULL, NULL, "Weight of a client address without a confirmed name; not while DNS can't tell." },
 	{ "score-bad-helo", SETTING_UINT, AT(score_bad_helo), "0", 0, 1000, NULL, NULL, "Weight of an EHLO name that is no full name and no address literal, or is ours." },
 	{ "score-tag", SETTING_UINT, AT(score_tag), "0", 0, 100000, NULL, NULL, "From this score on mail is tagged `score`; 0 is never." },
 	{ "score-greylist", SETTING_UINT, AT(score_greylist), "0", 0, 100000, NULL, NULL, "From this score on mail is greylisted; 0 is never." },

@@ -104,6 +104,12 @@ static struct mail_status access_of_client(struct session *s)
 	return a ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &s->mem, a), a, false) : MAIL_STATUS_OK;
 }
 
+struct mail_status policy_client_name(struct session *s)
+{
+	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
+	return a ? take_access(s, access_ptr(s->smtpd->maps, s->facts.reverse_name, &s->mem, a), a, false) : MAIL_STATUS_OK;
+}
+
 static struct mail_status access_of_helo(struct session *s)
 {
 	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;

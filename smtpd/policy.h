@@ -11,6 +11,9 @@ bool policy_is_exempt(const struct net_ip *ip);
 /* Does access by-pass this check for the client? */
 bool policy_by_passes(const struct session *s, struct slice check);
 
+/* What access says of the client's confirmed name. */
+struct mail_status policy_client_name(struct session *s);
+
 /* A client was accepted. Ends with the greeting, or with 554 or 421; s may be gone behind it. */
 void policy_connect(struct session *s);
 void policy_hello(struct session *s, policy_done done);
