@@ -311,6 +311,8 @@ static void go(void *arg)
 	}
 	if (a->item->message->held || e->hold_until_s > now) { /* FUTURERELEASE: the clock may have been set back meanwhile */
 		schedule_back(q->schedule, a->item, e->hold_until_s);
+		if (e->hold_until_s > now)
+			schedule_appoint(a->item->message);
 		queue_attempt_free(a);
 		return;
 	}

@@ -44,6 +44,12 @@ static bool withholds_all(const struct envelope *e)
 	return !intake_is_withheld(e) || intake_is_held(e) || e->reverse_path.n == 0;
 }
 
+/* RFC 4865 asks for a bound on what waits for a time. Those on their way to the disk aren't counted yet: who hands in side by side may pass it by as many. */
+static bool has_too_many_appointed(struct queue *q, const struct envelope *e)
+{
+	return queue_settings.user_held && e->hold_until_s > clock_wall_s() && schedule_appointed(q->schedule, queue_sender_of(e)) >= queue_settings.user_held;
+}
+
 struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_down)
 {
 	if (e->report || e->sign || e->evidence.grade == EVIDENCE_OWNER || e->id.n != UNIQUE_LENGTH || unique_time_us(e->id) == 0 || !make_owners(e) ||
@@ -55,6 +61,8 @@ struct mail_status intake_admit(struct queue *q, struct envelope *e, bool hop_do
 	struct mail_status s = envelope_admit(e, hop_down);
 	if (s.fate != MAIL_OK)
 		return s;
+	if (has_too_many_appointed(q, e))
+		return MAIL_STATUS(MAIL_LATER, 452, 7, 1, "Too many messages of yours wait for a time already (HOLDFOR, HOLDUNTIL), please try again later");
 	if (queue_settings.most_messages) {
 		struct schedule_counts c;
 		schedule_count(q->schedule, &c);

@@ -41,9 +41,11 @@ static int status(struct queue *q, struct buf *out)
 	         (unsigned long long)q->counts.reports, (unsigned long long)withheld, (unsigned long long)q->counts.dead, (unsigned long long)q->counts.damaged,
 	         (unsigned long long)q->counts.dropped_in);
 	buf_addf(out,
-	         "\"free_bytes\":%llu,\"read_only\":%s,\"full\":%s,\"clock_doubt_s\":%llu,\"ledger\":{\"outcomes\":%llu,\"sent\":%llu,\"seen\":%llu,\"asked\":%llu,\"begun_anew\":%llu,\"since\":%lld},\"paused\":[",
+	         "\"free_bytes\":%llu,\"read_only\":%s,\"full\":%s,\"clock_doubt_s\":%llu,"
+	         "\"ledger\":{\"outcomes\":%llu,\"sent\":%llu,\"seen\":%llu,\"asked\":%llu,\"begun_anew\":%llu,\"since\":%lld},\"paused\":[",
 	         (unsigned long long)q->state.free_bytes, q->state.read_only ? "true" : "false", q->state.full ? "true" : "false",
-	         queue_believes_clock(q) ? 0 : (unsigned long long)clock_watch_doubt_s(&q->clock), (unsigned long long)l.outcomes, (unsigned long long)l.sent, (unsigned long long)l.seen, (unsigned long long)l.asked, (unsigned long long)l.begun_anew, (long long)l.since_s);
+	         queue_believes_clock(q) ? 0 : (unsigned long long)clock_watch_doubt_s(&q->clock), (unsigned long long)l.outcomes,
+	         (unsigned long long)l.sent, (unsigned long long)l.seen, (unsigned long long)l.asked, (unsigned long long)l.begun_anew, (long long)l.since_s);
 	schedule_each_paused(q->schedule, add_paused, out);
 	buf_add_cstr(out, "]}");
 	return 0;

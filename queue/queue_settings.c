@@ -19,6 +19,9 @@ static const struct setting rows[] = {
 	{ "queue-reserve", SETTING_SIZE, AT(reserve), "64M", 0, UINT64_C(1) << 50, NULL, NULL,
 	  "Free space of the spool's file system that new mail leaves alone: below it senders are answered 452." },
 	{ "queue-messages", SETTING_UINT, AT(most_messages), "0", 0, UINT64_C(1) << 32, NULL, NULL, "The most messages that may wait; 0 is no limit." },
+	{ "user-held-messages", SETTING_UINT, AT(user_held), "0", 0, 100000000, NULL, NULL,
+	  "The most messages of one user (a login, or another proven sender) that may wait for a time that he named (FUTURERELEASE: HOLDFOR, HOLDUNTIL, up to 30 days ahead); a further one is answered 452 at "
+	  "the end of its content. 0 is no limit. They count within user-messages-day and its like, too, on the day they are handed in." },
 	{ "reports", SETTING_WORD, AT(reports), "authenticated", 0, 0, "none authenticated", NULL,
 	  "Who gets reports of failed and delayed mail: proven senders, or nobody. What is not sent is a dead letter. With none a user whose message could not be delivered is never told: he takes it "
 	  "for delivered, until the postmaster reads the dead letters and tells him; delay notices, reports on success, automatic replies and what inner servers report are lost as well. It spares "

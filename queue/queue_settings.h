@@ -9,7 +9,7 @@ struct queue_settings {
 	uint64_t jobs, place_jobs;            /* out at once: in all, of one place */
 	uint64_t lifetime_s, delay_notice_s;
 	uint64_t retry_first_s, retry_most_s;
-	uint64_t reserve, most_messages;
+	uint64_t reserve, most_messages, user_held;
 	struct slice reports;                 /* none | authenticated */
 	uint64_t report_rate;
 	bool digest;

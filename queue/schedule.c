@@ -67,7 +67,7 @@ struct item *schedule_add_item(struct schedule *s, struct message *m, struct sli
 {
 	bool embedded = m->first.message == NULL;
 	struct item *i = embedded ? &m->first : MEM_NEW(struct item);
-	*i = (struct item){ .message = m, .next = m->first.next, .place = schedule_need_place(s, place), .recipients = recipients, .attempts = attempts };
+	*i = (struct item){ .message = m, .next = m->first.next, .place = schedule_need_place(s, place), .recipients = recipients, .attempts = attempts, .appointed = i->appointed };
 	if (!embedded)
 		m->first.next = i;
 	s->items++;
@@ -119,6 +119,24 @@ struct message *schedule_add(struct schedule *s, struct slice id, struct slice s
 	return m;
 }
 
+static void end_appointment(struct message *m)
+{
+	m->sender->appointed -= m->first.appointed;
+	m->first.appointed = false;
+}
+
+void schedule_appoint(struct message *m)
+{
+	m->sender->appointed += !m->first.appointed;
+	m->first.appointed = true;
+}
+
+size_t schedule_appointed(const struct schedule *s, struct slice sender)
+{
+	const struct sender *p = schedule_find_sender(s, sender);
+	return p ? p->appointed : 0;
+}
+
 struct message *schedule_find(struct schedule *s, struct slice id)
 {
 	if (id.n != SCHEDULE_ID)
@@ -132,6 +150,7 @@ void schedule_remove(struct schedule *s, struct message *m)
 	while (message_items(m))
 		schedule_remove_item(s, message_items(m));
 	s->held -= m->held;
+	end_appointment(m);
 	index_remove(&s->messages, &m->by_id, hash_message(&m->by_id, s));
 	schedule_drop_sender(s, m->sender);
 	mem_free(m);
@@ -187,6 +206,7 @@ static struct lane *open_lane(struct schedule *s, struct sender *p)
 
 static void count_out(struct schedule *s, struct item *i)
 {
+	end_appointment(i->message);
 	i->state = ITEM_OUT;
 	i->message->out++;
 	i->message->sender->out++;

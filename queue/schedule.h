@@ -33,7 +33,7 @@ struct item {
 	struct place *place;
 	uint32_t recipients;
 	uint8_t attempts, state;
-	uint16_t spare;
+	uint16_t appointed;          /* of a message's first, in use or not: the message counts among its sender's appointed */
 };
 
 struct message {
@@ -76,6 +76,10 @@ void schedule_shrink(struct schedule *s, struct item *i, uint32_t by);
 void schedule_remove_item(struct schedule *s, struct item *i);
 /* The message with all its items; none may be out. */
 void schedule_remove(struct schedule *s, struct message *m);
+
+/* It waits for a time that its sender named (FUTURERELEASE), until one of its items is taken; and how many of a sender's do. */
+void schedule_appoint(struct message *m);
+size_t schedule_appointed(const struct schedule *s, struct slice sender);
 
 /* An item that is not out is tried at due_s (0: now, before others that are due). Held messages stay where they are until release. */
 void schedule_retry(struct schedule *s, struct item *i, int64_t due_s);

@@ -21,7 +21,7 @@ struct place {
 
 struct sender {
 	struct index_node by_name;   /* first */
-	uint32_t refs, out;
+	uint32_t refs, out, appointed;
 	int64_t deficit;
 	struct lane *lanes;          /* the last of a ring of those that may be taken from */
 	struct sender *next;         /* in the ring */
@@ -64,6 +64,7 @@ struct place *schedule_need_place(struct schedule *s, struct slice name);
 void schedule_drop_place(struct schedule *s, struct place *p);
 struct sender *schedule_need_sender(struct schedule *s, struct slice name);
 void schedule_drop_sender(struct schedule *s, struct sender *p);
+struct sender *schedule_find_sender(const struct schedule *s, struct slice name);
 struct place *schedule_find_place(const struct schedule *s, struct slice name);
 
 /* A place that is full, or paused, parks its lanes. */

@@ -72,6 +72,12 @@ void schedule_drop_place(struct schedule *s, struct place *p)
 	mem_free(p);
 }
 
+struct sender *schedule_find_sender(const struct schedule *s, struct slice name)
+{
+	name = slice_head(name, UINT16_MAX);
+	return (struct sender *)index_find(&s->senders, hash_bytes(&s->key, name), is_sender, &name);
+}
+
 struct sender *schedule_need_sender(struct schedule *s, struct slice name)
 {
 	name = slice_head(name, UINT16_MAX);

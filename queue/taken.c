@@ -1,4 +1,5 @@
 /* From a message on disk to the schedule: its waiting recipients by place. */
+#include "base/clock.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"
 
@@ -111,8 +112,12 @@ void queue_take(struct queue *q, const struct taken *t)
 	queue_look_at(m, t->look_s);
 	if (t->held)
 		schedule_hold(q->schedule, m, true);
-	for (size_t g = 0; g < t->group_count; g++)
+	int64_t now = clock_wall_s();
+	for (size_t g = 0; g < t->group_count; g++) {
 		schedule_add_item(q->schedule, m, t->groups[g].place, t->groups[g].recipients, t->groups[g].attempts, t->groups[g].next_s);
+		if (!t->groups[g].attempts && t->groups[g].next_s > now) /* never tried: it waits for the time that was named */
+			schedule_appoint(m);
+	}
 	m->wants_settling = t->wants_settling;
 	if (m->wants_settling || !message_items(m))
 		settle_check(q, m);

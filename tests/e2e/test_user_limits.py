@@ -110,4 +110,23 @@ with Porter('user-limits', settings={'evidence': 'no', 'user-messages-hour': 3, 
     p.ctl('reload')
     check('without a limit all are taken in, a hundred at a time', p.wait(lambda: not waiting()) and p.wait(lambda: len(p.messages('bob')) == before + 251), (len(waiting()), len(p.messages('bob')) - before))
     check('without a limit nothing is refused', p.wait(lambda: give(login(p, ALICE), ALICE)[1] == 250))
+with Porter('user-held', settings={'evidence': 'no', 'user-held-messages': 2}) as p:
+    def hold(user, seconds=3600):
+        with login(p, user) as t:
+            codes = [t.code(x) for x in (f'MAIL FROM:<{user}>' + (f' HOLDFOR={seconds}' if seconds else ''), 'RCPT TO:<bob@example.test>', 'RCPT TO:<alice@example.test>', 'DATA')]
+            check('a message that is to wait is taken up to its dot', codes == [250, 250, 250, 354], codes)
+            t.raw(b'Subject: x\r\n\r\nx\r\n.\r\n')
+            return t.reply()
+
+    def waiting():
+        return [m['id'] for m in json.loads(p.ctl('queue', 'list', '--json').stdout)]
+    check('two may wait for a time that their user named', [hold(ALICE)[0] for _ in range(2)] == [250, 250])
+    code, lines = hold(ALICE)
+    check('the third is 452 and says why', code == 452 and '4.7.1' in lines[0] and 'wait' in lines[0], lines)
+    check('what needn\'t wait is taken, and another user is not touched', hold(ALICE, 0)[0] == 250 and hold(BOB)[0] == 250)
+    p.stop()
+    p.start()
+    check('a restart forgets none of them', p.wait(lambda: len(waiting()) == 3) and hold(ALICE)[0] == 452, waiting())
+    check('one that is removed makes room', p.ctl('queue', 'remove', min(waiting())).returncode == 0 and p.wait(lambda: len(waiting()) == 2) and hold(ALICE, 2)[0] == 250)
+    check('so does one whose time has come', p.wait(lambda: len(waiting()) == 2) and hold(ALICE)[0] == 250)
 finish()

@@ -283,10 +283,40 @@ static void all_messages_are_told_once_piece_by_piece(void **state)
 	schedule_free(s);
 }
 
+static void those_that_wait_for_a_named_time_count_for_their_sender(void **state)
+{
+	(void)state;
+	struct schedule *s = schedule_new(&(struct schedule_limits){ 10, 10 });
+	struct message *m[3];
+	const char *ids[] = { "000000000000000a", "000000000000000b", "000000000000000c" };
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 0);
+	for (size_t k = 0; k < 3; k++) {
+		m[k] = schedule_add(s, slice_of(ids[k]), SLICE("ann"), 0);
+		schedule_add_item(s, m[k], SLICE("x.test"), 1, 0, 100);
+		schedule_add_item(s, m[k], SLICE("y.test"), 1, 0, 100);
+		schedule_appoint(m[k]);
+		schedule_appoint(m[k]);
+	}
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 3);
+	assert_int_equal(schedule_appointed(s, SLICE("bob")), 0);
+	schedule_remove(s, m[0]);
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 2);
+	schedule_remove_item(s, &m[1]->first); /* by an act, and one comes in its place */
+	schedule_add_item(s, m[1], SLICE("z.test"), 1, 0, 100);
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 2);
+	assert_null(schedule_take(s, 99));
+	assert_non_null(schedule_take(s, 100));
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 1);
+	while (schedule_take(s, 100))
+		;
+	assert_int_equal(schedule_appointed(s, SLICE("ann")), 0);
+	schedule_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_item_is_tried_when_it_is_due_and_not_before),
+		cmocka_unit_test(those_that_wait_for_a_named_time_count_for_their_sender), cmocka_unit_test(an_item_is_tried_when_it_is_due_and_not_before),
 		cmocka_unit_test(the_same_id_is_taken_once),
 		cmocka_unit_test(a_place_has_no_more_jobs_than_its_window),
 		cmocka_unit_test(one_message_does_not_wait_behind_a_hundred_thousand),
