@@ -60,6 +60,13 @@ static uint64_t key_of(const struct greylist *g, struct slice client, struct sli
 	return key ? key : 1;
 }
 
+/* A time that is yet to come is one of a clock that was set back since: it was seen, so now is the latest that it can have been. */
+static void set_right(struct entry *e, uint64_t now)
+{
+	e->first_s = e->first_s > now ? (uint32_t)now : e->first_s;
+	e->passed_s = e->passed_s > now ? (uint32_t)now : e->passed_s;
+}
+
 static bool is_over(const struct greylist *g, const struct entry *e, uint64_t now)
 {
 	return e->passed_s ? now > e->passed_s + g->limits.keep_s : now > e->first_s + g->limits.window_s;
@@ -71,6 +78,7 @@ static struct entry *find(const struct greylist *g, struct set *s, uint64_t key,
 	struct entry *least = &s->entries[0];
 	for (int i = 0; i < WAYS; i++) {
 		struct entry *e = &s->entries[i];
+		set_right(e, now);
 		if (e->key == key && !is_over(g, e, now))
 			return e;
 		if (e->key == key || !e->key || is_over(g, e, now))

@@ -91,6 +91,8 @@ static void refresh(const struct harvest *h, struct entry *e, int64_t now_s)
 	e->unknown = decayed(e->unknown, age, h->limits.half_life_s);
 	e->good = decayed(e->good, age, h->limits.half_life_s * GOOD_LASTS);
 	e->at_s = now_s;
+	if (e->refused_until_s > now_s + (int64_t)h->limits.refuse_s) /* the clock was set back, or refusals are shorter now */
+		e->refused_until_s = now_s + (int64_t)h->limits.refuse_s;
 }
 
 /* -- finding entries ------------------------------------------------------------------------------------------------------ */
@@ -124,10 +126,10 @@ static int64_t seen_s(const struct entry *e)
 	return is_bucket(e) ? e->at_s / 1000 : e->at_s;
 }
 
-/* What would be lost with it now. What stands in it is as old as its time stamp: old numbers must not keep new ones out. */
+/* What would be lost with it now. What stands in it is as old as its time stamp: old numbers must not keep new ones out, nor those of a clock that went ahead. */
 static uint64_t worth(const struct harvest *h, const struct entry *e, int64_t now_s)
 {
-	int64_t age = now_s - seen_s(e);
+	int64_t age = now_s > seen_s(e) ? now_s - seen_s(e) : seen_s(e) - now_s;
 	if (is_bucket(e))
 		return age < BUCKET_S ? e->unknown * (ONE / TOKEN) : 0;
 	uint64_t unknown = decayed(e->unknown, age, h->limits.half_life_s), good = decayed(e->good, age, h->limits.half_life_s * GOOD_LASTS);
@@ -334,7 +336,9 @@ bool harvest_take(struct harvest *h, enum harvest_rate kind, struct slice key_te
 	struct entry *e = find(s, key);
 	if (!e)
 		e = make(h, s, key, SLICE_NONE, now_ms);
-	uint64_t age = now_ms > e->at_s ? (uint64_t)(now_ms - e->at_s) : 0;
+	if (e->at_s > now_ms) /* the clock was set back: they come back from now on, not from then */
+		e->at_s = now_ms;
+	uint64_t age = (uint64_t)(now_ms - e->at_s);
 	uint64_t back = age > 86400000 ? e->unknown : age * per_hour * TOKEN / 3600000;
 	if (back) { /* the rest below one unit stays with the old time */
 		e->unknown -= back < e->unknown ? back : e->unknown;

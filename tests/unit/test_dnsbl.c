@@ -101,6 +101,28 @@ static void who_comes_again_after_a_while_passes_and_stays_known(void **state)
 	free(memory);
 }
 
+static void a_clock_that_is_set_back_costs_one_delay_and_not_the_time_that_it_was_ahead(void **state)
+{
+	const struct greylist_limits limits = { 300, 7200, 86400 };
+	enum { YEAR = 31536000, NOW = 1000000 };
+	size_t size = greylist_size(8);
+	void *memory = calloc(1, size);
+	struct greylist *g = greylist_attach(memory, size, &limits);
+	struct slice c = SLICE("192.0.2.0"), s = SLICE("a@b");
+	uint64_t wait = 0;
+	(void)state;
+	assert_int_equal(greylist_look(g, c, s, SLICE("new@d"), NOW + YEAR, &wait), GREYLIST_WAIT);
+	assert_int_equal(greylist_look(g, c, s, SLICE("known@d"), NOW + YEAR - 300, &wait), GREYLIST_WAIT);
+	assert_int_equal(greylist_look(g, c, s, SLICE("known@d"), NOW + YEAR, &wait), GREYLIST_PASS);
+	assert_int_equal(greylist_look(g, c, s, SLICE("new@d"), NOW, &wait), GREYLIST_WAIT);
+	assert_int_equal(wait, 300);
+	assert_int_equal(greylist_look(g, c, s, SLICE("known@d"), NOW, &wait), GREYLIST_PASS);
+	assert_int_equal(greylist_look(g, c, s, SLICE("new@d"), NOW + 300, &wait), GREYLIST_PASS);
+	assert_int_equal(greylist_look(g, c, s, SLICE("known@d"), NOW + 2 * 86400, &wait), GREYLIST_WAIT);
+	greylist_detach(g);
+	free(memory);
+}
+
 static void a_flood_of_strangers_stays_in_its_table(void **state)
 {
 	const struct greylist_limits limits = { 300, 7200, 86400 };
@@ -127,6 +149,7 @@ int main(void)
 		cmocka_unit_test(a_list_that_lies_has_no_say),
 		cmocka_unit_test(names_that_no_server_says),
 		cmocka_unit_test(who_comes_again_after_a_while_passes_and_stays_known),
+		cmocka_unit_test(a_clock_that_is_set_back_costs_one_delay_and_not_the_time_that_it_was_ahead),
 		cmocka_unit_test(a_flood_of_strangers_stays_in_its_table),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,6 +219,20 @@ static void a_bucket_gives_its_burst_and_fills_again(void **state)
 	assert_true(harvest_take(of(state), HARVEST_RATE_RECIPIENT, SLICE("192.0.2.1"), 3600, 4, NOW));
 }
 
+static void a_clock_that_is_set_back_holds_nobody_longer_than_the_limits_say(void **state)
+{
+	enum { YEAR = 31536000 };
+	struct harvest *h = of(state);
+	struct harvest_who who = client("192.0.2.1");
+	assert_int_equal(guess(h, &who, 20, NOW + YEAR), HARVEST_REFUSE);
+	assert_int_equal(harvest_level(h, &who, NOW), HARVEST_REFUSE);
+	assert_int_equal(harvest_level(h, &who, NOW + 601 + 4 * 3600), HARVEST_OPEN);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(harvest_take(h, HARVEST_RATE_CLIENT, SLICE("x"), 60, 5, ((int64_t)NOW + YEAR) * 1000), i < 5);
+	assert_false(harvest_take(h, HARVEST_RATE_CLIENT, SLICE("x"), 60, 5, (int64_t)NOW * 1000));
+	assert_true(harvest_take(h, HARVEST_RATE_CLIENT, SLICE("x"), 60, 5, (int64_t)(NOW + 61) * 1000));
+}
+
 static void one_flood(void **state, int *blind, int *slow)
 {
 	struct harvest_who provider = client("203.0.113.5"), fresh = client("2001:db8:ffff::1");
@@ -255,6 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_guesser_is_slowed_then_blind_then_refused, begin, end),
 		cmocka_unit_test_setup_teardown(who_goes_on_though_blind_is_refused_and_who_comes_again_now_and_then_sees_again, begin, end),
+		cmocka_unit_test_setup_teardown(a_clock_that_is_set_back_holds_nobody_longer_than_the_limits_say, begin, end),
 		cmocka_unit_test_teardown(old_numbers_give_way_and_a_good_name_does_not, end),
 		cmocka_unit_test_setup_teardown(what_was_guessed_is_forgotten_with_time, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_looked_at_every_second_is_forgotten_as_fast, begin, end),
