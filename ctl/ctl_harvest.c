@@ -63,7 +63,7 @@ static int run_usage(struct ctl *c, int argc, char **argv)
 const struct ctl_command ctl_harvest_commands[] = {
 	{ "user usage", "[--json] [LOGIN]", "What users have handed in within the last hour and day: messages, recipients, and the limits of user-messages-hour and its like.", run_usage },
 	{ "harvest list", "[--json]", "Who has named unknown recipients lately, and how they are answered for it.", run_list },
-	{ "harvest forgive", "ADDRESS | domain NAME", "Forgets what an address and its network, or a domain, has done.", run_forgive },
-	{ "harvest test", "[--json] ADDRESS | domain NAME", "How that client would be answered if it named an unknown recipient now.", run_test },
+	{ "harvest forgive", "[--json] ADDRESS | NETWORK | domain NAME", "Forgets what an address and its network, or a domain, has done.", run_forgive },
+	{ "harvest test", "[--json] ADDRESS | NETWORK | domain NAME", "How that client would be answered if it named an unknown recipient now.", run_test },
 	{ 0 }
 };

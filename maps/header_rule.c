@@ -11,7 +11,7 @@
 #include "base/scan.h"
 #include "maps/map.h"
 
-enum { MAX_SUBJECT = 64 << 10, MAX_RULES = 10000, PLACES = 256 /* where a match may begin, between two looks at the clock: PCRE2's limits count anew at each */ };
+enum { MAX_SUBJECT = (1 << 20) + 2000 /* a whole header section as one field: what is behind a padding is looked at */, MAX_RULES = 10000, PLACES = 256 /* where a match may begin, between two looks at the clock: PCRE2's limits count anew at each */ };
 
 struct header_rule {
 	struct slice name;           /* "*": all */

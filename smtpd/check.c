@@ -37,6 +37,12 @@ void checks_start(struct smtpd *d)
 			(*k)->start(d);
 }
 
+struct slice checks_organisation(struct slice domain)
+{
+	struct slice organisation = suffixes ? suffix_organisation(suffixes, domain) : SLICE_NONE;
+	return organisation.n ? organisation : domain;
+}
+
 struct checks *checks_new(struct session *s)
 {
 	if (!check_kinds[0])
@@ -271,8 +277,7 @@ void check_evidence(struct check *c, const struct evidence *e)
 void check_proven_domain(struct check *c, struct slice domain)
 {
 	struct session *s = c->chain->session;
-	struct slice organisation = suffixes ? suffix_organisation(suffixes, domain) : SLICE_NONE;
-	domain = organisation.n ? organisation : domain;
+	domain = checks_organisation(domain);
 	if (slice_eq(s->proven_domain, domain))
 		return;
 	struct slice copy = arena_copy(&s->mem, domain);

@@ -74,4 +74,7 @@ void checks_body(struct checks *c, struct slice bytes);
 void checks_reset(struct checks *c);
 void checks_free(struct checks *c);
 void checks_start(struct smtpd *d);
+
+/* The registrable domain above (lower case), for whom harvesting counts; where there is none, the domain itself. */
+struct slice checks_organisation(struct slice domain);
 #endif

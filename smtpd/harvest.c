@@ -197,16 +197,20 @@ static void name_ip(struct name *out, unsigned kind, struct net_ip ip)
 	buf_free(&text);
 }
 
+static size_t names_of_ip(struct net_ip ip, struct name out[2])
+{
+	name_ip(&out[0], KIND_ADDRESS, ip);
+	name_ip(&out[1], KIND_NETWORK, ip);
+	return 2;
+}
+
 /* One name for a proven domain, else two: address and network. */
 static size_t names_of(const struct harvest_who *who, struct name out[2])
 {
-	if (who->domain.n) {
-		name_domain(&out[0], who->domain);
-		return 1;
-	}
-	name_ip(&out[0], KIND_ADDRESS, who->ip);
-	name_ip(&out[1], KIND_NETWORK, who->ip);
-	return 2;
+	if (!who->domain.n)
+		return names_of_ip(who->ip, out);
+	name_domain(&out[0], who->domain);
+	return 1;
 }
 
 /* -- levels --------------------------------------------------------------------------------------------------------------- */
@@ -311,6 +315,10 @@ enum harvest_level harvest_blind(struct harvest *h, const struct harvest_who *wh
 
 void harvest_good(struct harvest *h, const struct harvest_who *who, int64_t now_s)
 {
+	struct name names[2];
+	size_t count = who->exempt || !who->domain.n ? 0 : names_of_ip(who->ip, names);
+	for (size_t i = 0; i < count; i++)
+		visit(h, &names[i], count_good, now_s);
 	look(h, who, count_good, now_s);
 }
 
@@ -364,6 +372,21 @@ static unsigned kind_of(const char *name)
 	return strncmp(name, "domain ", 7) == 0 ? KIND_DOMAIN : strchr(name, '/') ? KIND_NETWORK : KIND_ADDRESS;
 }
 
+/* Who has been good, or whose network has, is never answered worse than slowly. */
+static void soften(struct harvest *h, struct harvest_entry *row, int64_t now_s)
+{
+	struct harvest_who who = { 0 };
+	struct name names[2];
+	uint64_t good = row->good;
+	if (row->level > HARVEST_SLOW && kind_of(row->name) == KIND_ADDRESS && net_ip_parse(slice_of(row->name), &who.ip)) {
+		names_of(&who, names);
+		struct view network = visit(h, &names[1], NULL, now_s);
+		good = network.good / ONE > good ? network.good / ONE : good;
+	}
+	if (row->level > HARVEST_SLOW && good >= h->limits.good_history)
+		row->level = HARVEST_SLOW;
+}
+
 size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, int64_t now_s)
 {
 	size_t count = 0;
@@ -391,6 +414,8 @@ size_t harvest_list(struct harvest *h, struct harvest_entry *out, size_t max, in
 		shared_unlock(&h->sets[i].lock);
 	}
 	qsort(out, count, sizeof *out, most_first);
+	for (size_t i = 0; i < count; i++)
+		soften(h, &out[i], now_s);
 	return count;
 }
 

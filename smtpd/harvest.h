@@ -9,7 +9,7 @@
 /* Both horns (rule.md, "harvesting"): refusing unknown recipients at RCPT tells a stranger which addresses exist, so unknown
  * recipients draw on a budget with decay. Past it the client is slowed, then blind (every RCPT 250, the dot 451), then refused for a while.
  * A sender with a proven domain (SPF or DKIM pass) has its own budget; everyone else is counted by address and by network (/24, /48).
- * A network with a history of good recipients (of messages that were delivered) is slowed, never blinded: a big provider's real user shares its addresses with a spammer.
+ * A network with a history of good recipients (of messages that were delivered, proven or not) is slowed, never blinded: a big provider's real user shares its addresses with a spammer.
  *
  * The same table holds token buckets for rates. It is a piece of memory of fixed size that all smtpd processes share; each of its
  * sets has a lock (base/shared). When a set is full the entry goes that is worth least by now. */

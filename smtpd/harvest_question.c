@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "smtpd/check.h"
 #include "smtpd/harvest.h"
 #include "smtpd/policy.h"
 
@@ -38,15 +39,17 @@ static int list(struct smtpd *d, bool json, struct buf *out)
 	return 0;
 }
 
-/* "192.0.2.1", "2001:db8::1", "domain example.org". */
-static bool read_who(struct slice text, struct harvest_who *out)
+/* "192.0.2.1", "2001:db8::1", a network as the list shows it, "domain example.org" or one below it. */
+static bool read_who(struct slice text, struct arena *mem, struct harvest_who *out)
 {
 	*out = (struct harvest_who){ .domain = SLICE("") };
 	if (slice_starts(text, SLICE("domain "))) {
-		out->domain = slice_trim(slice_skip(text, 7));
+		struct slice lower = text_lower(mem, slice_trim(slice_skip(text, 7)));
+		out->domain = checks_organisation(lower);
 		return out->domain.n > 0;
 	}
-	return net_ip_parse(text, &out->ip);
+	struct slice prefix, address = slice_cut(text, '/', &prefix);
+	return net_ip_parse(address, &out->ip) && (!prefix.p || slice_eq(prefix, out->ip.is_v4 ? SLICE("24") : SLICE("48")));
 }
 
 static int forgive(struct smtpd *d, const struct harvest_who *who, bool json, struct buf *out)
@@ -84,9 +87,12 @@ int harvest_question(struct smtpd *d, const struct slice *words, size_t count, s
 	count -= json;
 	if (count == 2 && slice_eq(words[1], SLICE("list")))
 		return list(d, json, answer);
-	if (count != 3 || !read_who(words[2], &who)) {
-		buf_add_cstr(answer, "an address, or \"domain NAME\", is wanted\n");
-		return USAGE;
-	}
-	return slice_eq(words[1], SLICE("forgive")) ? forgive(d, &who, json, answer) : test(d, &who, json, answer);
+	struct arena mem = ARENA_INIT(1024);
+	int code = USAGE;
+	if (count != 3 || !read_who(words[2], &mem, &who))
+		buf_add_cstr(answer, "an address, its network (/24, /48), or \"domain NAME\", is wanted\n");
+	else
+		code = slice_eq(words[1], SLICE("forgive")) ? forgive(d, &who, json, answer) : test(d, &who, json, answer);
+	arena_free(&mem);
+	return code;
 }

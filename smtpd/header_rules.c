@@ -9,8 +9,6 @@
 #include "smtpd/filter_settings.h"
 #include "smtpd/smtpd.h"
 
-enum { MAX_VALUE = 64 << 10 };
-
 static struct header_rules *rules;
 static enum answer rules_answer = ABSENT;
 static uint64_t rules_generation;
@@ -97,7 +95,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 		return CHECK_GO_ON;
 	header_rules_begin(rules, filter_settings.header_time_limit_ms);
 	struct slice in = buf_slice(&check_message(c)->head);
-	struct buf value = BUF_INIT(MAX_VALUE);
+	struct buf value = BUF_INIT(MESSAGE_MAX_HEAD);
 	struct mail_field f;
 	enum mail_field_kind kind;
 	enum check_step step = CHECK_GO_ON;
@@ -105,7 +103,7 @@ static enum check_step run(void *state, struct check *c, enum check_stage stage)
 		if (kind == MAIL_FIELD_BAD)
 			continue;
 		buf_clear(&value);
-		mail_unfold(&value, slice_head(f.value, MAX_VALUE));
+		mail_unfold(&value, f.value);
 		step = look(c, f.name, buf_slice(&value));
 	}
 	buf_free(&value);

@@ -15,16 +15,16 @@
 #include "smtpd/harvest.h"
 #include "smtpd/judge.h"
 #include "smtpd/listener.h"
+#include "smtpd/policy_harvest.h"
 #include "smtpd/returns.h"
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
 #define NO_MAPS MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Not ready yet, try again later")
 #define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
-#define TOO_MANY MAIL_STATUS(MAIL_LATER, 421, 7, 1, "Too many unknown recipients, try again later")
 #define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
 
-enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48, MAX_GOOD = 32 /* recipients of one message that speak for a network */ };
+enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48 };
 
 /* -- exemption ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -138,13 +138,6 @@ bool policy_by_passes(const struct session *s, struct slice check)
 
 /* -- connect --------------------------------------------------------------------------------------------------------------------------------- */
 
-static struct harvest_who who_of(const struct session *s)
-{
-	const struct transaction_facts *t = s->facts.transaction;
-	bool known = s->facts.login.n || (t && t->evidence.grade >= EVIDENCE_CLIENT);
-	return (struct harvest_who){ s->facts.ip, s->proven_domain, s->facts.exempt || known || policy_by_passes(s, SLICE("harvest")) };
-}
-
 static void send_away(struct session *s, struct mail_status status)
 {
 	s->state = SESSION_GREETED;
@@ -180,7 +173,7 @@ static void connection_judged(struct session *s, const struct mail_status *refus
 
 void policy_connect(struct session *s)
 {
-	struct harvest_who who = who_of(s);
+	struct harvest_who who = policy_who(s);
 	s->waiting = true;
 	if (s->smtpd->stopping || s->smtpd->draining) {
 		send_away(s, MAIL_STATUS(MAIL_LATER, 421, 3, 2, "This server is closing, try again later"));
@@ -188,7 +181,7 @@ void policy_connect(struct session *s)
 	}
 	struct mail_status status = access_of_client(s);
 	if (status.fate == MAIL_OK && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_REFUSE) {
-		status = TOO_MANY;
+		status = POLICY_TOO_MANY;
 		attack_note(s, ATTACK_HARVEST, &status);
 	}
 	if (status.fate != MAIL_OK) {
@@ -239,33 +232,60 @@ static struct mail_status find_evidence(struct session *s)
 	return judge_evidence(s->smtpd->maps, &client, &t->reverse_path, mem, &t->evidence);
 }
 
-static bool take_rate(struct session *s, enum harvest_rate kind, struct slice key, uint64_t per_hour)
+struct rate {
+	enum harvest_rate kind;
+	const char *limit;           /* the setting, for the log */
+	uint64_t per_hour;
+};
+
+static bool take_rate(struct session *s, const struct rate *r, struct slice key)
 {
-	uint64_t burst = per_hour / 10 > 5 ? per_hour / 10 : 5;
-	if (!per_hour || harvest_take(s->smtpd->harvest, kind, key, per_hour, burst < per_hour ? burst : per_hour, clock_wall_us() / 1000))
+	uint64_t burst = r->per_hour / 10 > 5 ? r->per_hour / 10 : 5;
+	if (!r->per_hour || harvest_take(s->smtpd->harvest, r->kind, key, r->per_hour, burst < r->per_hour ? burst : r->per_hour, clock_wall_us() / 1000))
 		return true;
-	log_event(LOG_INFO, "rate", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("key", key), LOG_END);
+	log_event(LOG_INFO, "rate", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("id", unique_slice(&s->facts.transaction->id)),
+	          LOG_STR("client", slice_of(s->facts.ip_text)), LOG_CSTR("limit", r->limit), LOG_STR("key", key), LOG_END);
 	return false;
 }
 
-static struct slice network_key(const struct net_ip *ip)
+/* A path as often as it is written otherwise: who may choose capitals, or what stands behind the delimiter, has a rate of his own for none of them. */
+static bool take_rate_of_path(struct session *s, const struct rate *r, struct slice path)
 {
-	static uint8_t bytes[17];
-	size_t keep = ip->is_v4 ? 12 + V4_NETWORK / 8 : V6_NETWORK / 8;
-	memset(bytes, 0, sizeof bytes);
-	memcpy(bytes, ip->bytes, keep);
-	bytes[16] = 1; /* no address has this length */
-	return slice((const char *)bytes, sizeof bytes);
+	struct slice key = r->per_hour ? text_lower(transaction_arena(s->transaction), path) : SLICE("");
+	return take_rate(s, r, key.p ? key : path);
+}
+
+static bool take_rate_of_network(struct session *s, const struct rate *r)
+{
+	struct net_ip network = s->facts.ip;
+	size_t keep = network.is_v4 ? 12 + V4_NETWORK / 8 : V6_NETWORK / 8;
+	struct buf key = BUF_INIT(64);
+	memset(network.bytes + keep, 0, sizeof network.bytes - keep);
+	net_ip_print(&key, &network);
+	buf_addf(&key, "/%u", network.is_v4 ? V4_NETWORK : V6_NETWORK);
+	bool within = take_rate(s, r, buf_slice(&key));
+	buf_free(&key);
+	return within;
+}
+
+static bool has_no_rate(const struct session *s)
+{
+	return s->facts.exempt || policy_by_passes(s, SLICE("rate"));
 }
 
 static bool within_rates(struct session *s)
 {
 	const struct transaction_facts *t = s->facts.transaction;
-	if (s->facts.exempt || policy_by_passes(s, SLICE("rate")))
-		return true;
-	return take_rate(s, HARVEST_RATE_CLIENT, slice((const char *)s->facts.ip.bytes, 16), smtpd_settings.rate_client) &&
-	       take_rate(s, HARVEST_RATE_NETWORK, network_key(&s->facts.ip), smtpd_settings.rate_network) &&
-	       (!t->sender.n || take_rate(s, HARVEST_RATE_REVERSE_PATH, t->sender, smtpd_settings.rate_reverse_path));
+	const struct rate client = { HARVEST_RATE_CLIENT, "rate-client", smtpd_settings.rate_client }, network = { HARVEST_RATE_NETWORK, "rate-network", smtpd_settings.rate_network },
+	                  path = { HARVEST_RATE_REVERSE_PATH, "rate-reverse-path", smtpd_settings.rate_reverse_path };
+	return has_no_rate(s) || (take_rate(s, &client, slice_of(s->facts.ip_text)) && take_rate_of_network(s, &network) && (!t->sender.n || take_rate_of_path(s, &path, t->sender)));
+}
+
+/* Of the one leaf, where there is one: "alice+x" is alice. */
+static bool within_rate_of(struct session *s, const struct recipient *r)
+{
+	const struct rate rate = { HARVEST_RATE_RECIPIENT, "rate-recipient", smtpd_settings.rate_recipient };
+	return has_no_rate(s) || take_rate_of_path(s, &rate, r->resolved.count == 1 ? r->resolved.leaves[0].address : r->address);
 }
 
 static struct mail_status judge_mail(struct session *s)
@@ -295,6 +315,7 @@ static void add_tags_of_session(struct session *s)
 void policy_mail(struct session *s, policy_done done)
 {
 	s->policy_done = done;
+	policy_whose_budget(s);
 	struct mail_status status = judge_mail(s);
 	add_tags_of_session(s);
 	if (status.fate != MAIL_OK)
@@ -304,77 +325,6 @@ void policy_mail(struct session *s, policy_done done)
 }
 
 /* -- RCPT ------------------------------------------------------------------------------------------------------------------------------------- */
-
-static void answer_slowly(void *arg)
-{
-	struct session *s = arg;
-	policy_done done = s->policy_done;
-	done(s, s->slow_status);
-}
-
-/* Both horns (rule.md): an unknown recipient draws on a budget; past it the refusal comes slowly, then the client is blind. */
-static void count_unknown(struct session *s, const struct mail_status *ignored)
-{
-	struct harvest_who who = who_of(s);
-	enum harvest_level level = harvest_unknown(s->smtpd->harvest, &who, clock_wall_s());
-	(void)ignored;
-	if (level == HARVEST_BLIND || level == HARVEST_REFUSE)
-		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
-	else
-		attack_note_rcpt(s, s->candidate, false, &s->slow_status);
-	switch (level) {
-	case HARVEST_OPEN:
-		s->policy_done(s, s->slow_status);
-		return;
-	case HARVEST_SLOW:
-		session_after(s, harvest_delay_ms(s->smtpd->harvest, &who, clock_wall_s()), answer_slowly);
-		return;
-	case HARVEST_BLIND:
-		transaction_facts_of(s->transaction)->blind = true;
-		s->policy_done(s, MAIL_STATUS_OK);
-		return;
-	case HARVEST_REFUSE:
-		s->policy_done(s, TOO_MANY);
-		return;
-	}
-}
-
-/* Whose budget it is has to be known first: a domain's, where SPF proves one. */
-static void refuse_unknown(struct session *s, struct mail_status status)
-{
-	s->unknown++;
-	s->smtpd->counts.unknown_recipients++;
-	s->slow_status = status;
-	if (who_of(s).exempt)
-		count_unknown(s, NULL);
-	else
-		checks_run(s->checks, CHECK_ASKER, NULL, count_unknown, s);
-}
-
-/* Blind: every recipient is answered 250, and the dot 451; past the last limit every one is answered 421. In constant time, whoever it is: nothing is looked up.
- * True: it was answered. */
-static bool answer_blindly(struct session *s, policy_done done)
-{
-	struct transaction_facts *t = transaction_facts_of(s->transaction);
-	struct harvest_who who = who_of(s);
-	enum harvest_level level = who.exempt ? HARVEST_OPEN : harvest_level(s->smtpd->harvest, &who, clock_wall_s());
-	if (level == HARVEST_BLIND)
-		level = harvest_blind(s->smtpd->harvest, &who, clock_wall_s());
-	t->blind |= level == HARVEST_BLIND;
-	if (level == HARVEST_REFUSE) {
-		attack_note(s, ATTACK_HARVEST, &TOO_MANY);
-		done(s, TOO_MANY);
-	} else if (t->blind) {
-		s->judged_at = transaction_arena(s->transaction)->used; /* it leaves nothing behind */
-		done(s, MAIL_STATUS_OK);
-	}
-	return level == HARVEST_REFUSE || t->blind;
-}
-
-static bool is_unknown(const struct mail_status *s)
-{
-	return s->fate == MAIL_NEVER && s->enhanced[0] == 1 && s->enhanced[1] == 1;
-}
 
 static void log_refused(const struct session *s, const struct recipient *r, const struct mail_status *status)
 {
@@ -388,8 +338,8 @@ static void added(struct session *s, struct mail_status status)
 {
 	if (status.fate != MAIL_OK)
 		log_refused(s, s->candidate, &status);
-	if (is_unknown(&status)) {
-		refuse_unknown(s, status);
+	if (policy_is_unknown(s->candidate, &status)) {
+		policy_refuse_unknown(s, status);
 		return;
 	}
 	if (status.fate != MAIL_OK)
@@ -427,18 +377,13 @@ static struct mail_status judge_rcpt(struct session *s, struct recipient *r)
 	status = access_of_path(s, access_to, &r->path);
 	if (status.fate != MAIL_OK)
 		return status;
-	bool free = s->facts.exempt || policy_by_passes(s, SLICE("rate"));
-	return free || take_rate(s, HARVEST_RATE_RECIPIENT, r->address, smtpd_settings.rate_recipient) ? MAIL_STATUS_OK : TOO_FAST;
+	return within_rate_of(s, r) ? MAIL_STATUS_OK : TOO_FAST;
 }
 
-void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
+static void rcpt_seen(struct session *s)
 {
-	s->policy_done = done;
-	s->candidate = r;
-	struct transaction_facts *t = transaction_facts_of(s->transaction);
-	t->bypass_count = s->by_passed_for_sender; /* what one recipient is spared, the next one isn't */
-	if (answer_blindly(s, done))
-		return;
+	struct recipient *r = s->candidate;
+	const struct transaction_facts *t = s->facts.transaction;
 	size_t words = t->tag_count + t->bypass_count;
 	struct mail_status status = judge_rcpt(s, r);
 	if (status.fate == MAIL_OK) {
@@ -447,31 +392,20 @@ void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 	}
 	s->judged_at = words == t->tag_count + t->bypass_count ? transaction_arena(s->transaction)->used : 0;
 	log_refused(s, r, &status);
-	if (is_unknown(&status)) {
-		refuse_unknown(s, status);
+	if (policy_is_unknown(s->candidate, &status)) {
+		policy_refuse_unknown(s, status);
 		return;
 	}
 	attack_note_rcpt(s, r, true, &status);
-	done(s, status);
+	s->policy_done(s, status);
 }
 
-/* A name that everybody knows, or one named before in this message, is no sign of somebody whose users write to ours. */
-static bool speaks_for_it(const struct transaction_facts *t, size_t at)
+void policy_rcpt(struct session *s, struct recipient *r, policy_done done)
 {
-	const struct recipient *r = t->recipients[at];
-	bool known = slice_eq_nocase(r->path.local_part, SLICE("postmaster")) || slice_eq_nocase(r->path.local_part, SLICE("abuse"));
-	for (size_t i = 0; i < at && !known; i++)
-		known = slice_eq_nocase(t->recipients[i]->address, r->address);
-	return !known && r->status.fate == MAIL_OK;
-}
-
-void policy_delivered(struct session *s)
-{
-	const struct transaction_facts *t = s->facts.transaction;
-	struct harvest_who who = who_of(s);
-	for (size_t i = 0; !who.exempt && !t->quarantine.n && i < t->recipient_count && i < MAX_GOOD; i++)
-		if (speaks_for_it(t, i))
-			harvest_good(s->smtpd->harvest, &who, clock_wall_s());
+	s->policy_done = done;
+	s->candidate = r;
+	transaction_facts_of(s->transaction)->bypass_count = s->by_passed_for_sender; /* what one recipient is spared, the next one isn't */
+	policy_unless_blind(s, rcpt_seen);
 }
 
 /* -- DATA --------------------------------------------------------------------------------------------------------------------------------------- */
@@ -489,10 +423,16 @@ void policy_data(struct session *s, policy_done done)
 
 /* -- a command that nobody knows --------------------------------------------------------------------------------------------------------------- */
 
+static void unknown_judged(struct session *s, const struct mail_status *refusal)
+{
+	s->facts.unknown_command = SLICE_NONE;
+	judged(s, refusal);
+}
+
+/* A copy: the second filter hears of it when the first one has answered, and other clients have said other lines by then. There are three at most in a session. */
 void policy_unknown(struct session *s, struct slice line, policy_done done)
 {
 	s->policy_done = done;
-	s->facts.unknown_command = line;
-	checks_run(s->checks, CHECK_UNKNOWN, NULL, judged, s);
-	s->facts.unknown_command = SLICE_NONE;
+	s->facts.unknown_command = arena_copy(&s->mem, line);
+	checks_run(s->checks, CHECK_UNKNOWN, NULL, unknown_judged, s);
 }

@@ -72,6 +72,7 @@ struct session {
 	struct content *content;            /* while content comes */
 	struct promise *promises;           /* 250s that the client may not have heard yet (smtpd/heard) */
 	void (*policy_done)(struct session *s, struct mail_status status); /* whom policy answers */
+	void (*sees)(struct session *s);    /* and who goes on with RCPT once the client is known not to be blind */
 	struct recipient *candidate;        /* the one that RCPT is about */
 	struct arena_mark before_candidate; /* the transaction's arena before it */
 	size_t judged_at;                   /* and what was used of it when the maps alone had refused it: nobody else knows of it; 0 not so */

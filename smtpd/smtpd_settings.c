@@ -62,7 +62,7 @@ static const struct setting rows[] = {
 	{ "rate-client", SETTING_UINT, AT(rate_client), "0", 0, 100000000, NULL, NULL, "Messages an hour from one client address; 0 is no limit." },
 	{ "rate-network", SETTING_UINT, AT(rate_network), "0", 0, 100000000, NULL, NULL, "Messages an hour from one network (/24, /48)." },
 	{ "rate-reverse-path", SETTING_UINT, AT(rate_reverse_path), "0", 0, 100000000, NULL, NULL, "Messages an hour with one reverse-path." },
-	{ "rate-recipient", SETTING_UINT, AT(rate_recipient), "0", 0, 100000000, NULL, NULL, "Messages an hour to one forward-path." },
+	{ "rate-recipient", SETTING_UINT, AT(rate_recipient), "0", 0, 100000000, NULL, NULL, "Messages an hour to one recipient: to the place that a forward-path leads to, whatever it is written like; where there are several, to that forward-path." },
 	{ "hop-patience", SETTING_SPAN, AT(hop_patience_s), "60s", 1, 270, NULL, NULL,
 	  "How long a client may wait at RCPT for a next hop: names, all its hosts, connecting, TLS, MAIL and RCPT together; then 451. RFC 5321 4.5.3.2.3 has it wait five minutes." },
 	{ "hop-dot-patience", SETTING_SPAN, AT(hop_dot_patience_s), "4m", 1, 570, NULL, NULL,

@@ -178,6 +178,7 @@ def header_rules():
         check('header rules refuse by pattern, over folds, and defer', codes == [554, 250, 450], codes)
         check('and tag', [m for m in p.messages().values() if re.search(rb'X-Porter-Tags?: bulk\n', m)], p.messages())
         check('a rule for all fields sees their names', p.send(b'x-worm: 1\r\n\r\nx\r\n') == 250 and p.send(b'X-Worm: 1\r\n\r\nx\r\n') == 550)
+        check('and what stands behind a padding', p.send(b'Subject: ' + b'p' * 200000 + b' cheap watches\r\n\r\nx\r\n') == 554, p.log_text()[-500:])
         began = time.monotonic()
         check('a pattern without end is 451 in bounded time', p.send(b'X-Slow: ' + b'a' * 60 + b'b\r\n\r\nx\r\n') == 451 and time.monotonic() - began < PATIENCE * SLOW)
         before = p.log_text().count('header-limit')

@@ -10,6 +10,9 @@ from porter import BUILD, SLOW, Porter, Talk, check, finish  # noqa: E402
 from sink import Sink  # noqa: E402
 
 
+INSIDE = {'a': '550 Unknown user', 'b': '550 5.1.10 RESOLVER.ADR.RecipientNotFound', 'c': '550 5.4.1 Recipient address rejected: Access denied'}
+
+
 def guess(t, n, first=0):
     """Codes of n unknown recipients, up to a 421."""
     codes = []
@@ -174,6 +177,46 @@ def proven():
         check('and, once a signature was seen to be good, of the domain that DKIM proves', code == 250 and counted().get('domain dk.test') in (2, 3), (code, counted()))
 
 
+def giant():
+    """All that a giant's users send is proven; beside them somebody guesses from the same address, for domains that prove nothing."""
+    zone = {'giant.test': {'TXT': ['v=spf1 ip4:127.0.16.0/24 -all']}}
+    mail = b'From: u@giant.test\r\nSubject: x\r\n\r\nx\r\n'
+    with Dns(zone) as d, Porter('giant', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'evidence': 'yes', 'dns-resolvers': d.resolver, 'harvest-slow': '3', 'harvest-blind': '6',
+                                                   'harvest-refuse': '300', 'harvest-good': '5'}) as p:
+        def row(who):
+            return next((r for r in json.loads(p.ctl('harvest', 'list', '--json').stdout) if r['who'] == who), {})
+        with begin(p, '127.0.16.9') as t:
+            codes = guess(t, 12)
+            check('an address that proves nothing is blinded', codes[-1] == 250, codes)
+        with Talk(p, source='127.0.16.9') as t:
+            codes = [t.deliver(mail, ['alice@example.test'], 'u@giant.test') for _ in range(7)]
+            check('a proven domain\'s users who share it are not: the budget is the domain\'s', codes == [250] * 7, codes)
+            t.say('MAIL FROM:<a@giant.test>')
+            guess(t, 2)
+            t.say('RSET'), t.say('MAIL FROM:<a@outside.test>')
+            before = row('domain giant.test')['unknown'], row('127.0.16.0/24')['unknown']
+            codes = guess(t, 3)
+            after = row('domain giant.test')['unknown'], row('127.0.16.0/24')['unknown']
+            check('what is named for another domain in the same session is not on its budget', after[0] <= before[0] and after[1] >= before[1] + 2, (before, after))
+            check('and proven mail speaks for its network as any other does', codes == [550] * 3, codes)
+        check('which the list shows', row('127.0.16.9')['level'] == 'slow', row('127.0.16.9'))
+        check('a domain is forgiven by any name below it, in capitals, too', p.ctl('harvest', 'forgive', 'domain', 'Mail.GIANT.test').returncode == 0 and not row('domain giant.test'))
+        check('a network by the name that the list has for it', p.ctl('harvest', 'forgive', '127.0.16.0/24').returncode == 0 and not row('127.0.16.0/24') and
+              p.ctl('harvest', 'forgive', '127.0.16.0/25').returncode == 64)
+
+
+def unknown_inside(porter, hop):
+    """What an inner server says of a name that it doesn't know is as many kinds as there are servers."""
+    for n, (who, said) in enumerate(INSIDE.items()):
+        source = f'127.0.{20 + n}.1'
+        with begin(porter, source) as t:
+            codes = [t.code(f'RCPT TO:<{who}{i}@inside.test>') for i in range(10)]
+        check(f'who guesses behind a hop that says {said!r} is blinded', codes[-1] == 250 and 550 in codes, codes)
+    with begin(porter, '127.0.19.1') as t:
+        codes = [t.code(f'RCPT TO:<p{i}@inside.test>') for i in range(10)]
+    check('a refusal by its policy is none for the name', codes == [550] * 10, codes)
+
+
 def sessions(porter):
     held = [Talk(porter, source='127.0.2.40') for _ in range(5)]
     greetings = [t.greeting[0] for t in held]
@@ -249,19 +292,23 @@ def rates(porter):
     for what, burst, said in (('client', 6, lambda n: ('127.0.3.50', f'a{n}@outside.test', f'{"ab"[n % 2]}l@example.test')),
                               ('network', 20, lambda n: (f'127.0.4.{n + 1}', f'b{n}@outside.test', f'n{n}@example.test')),
                               ('reverse-path', 10, lambda n: (f'127.1.{n}.1', 'same@outside.test', f'p{n}@example.test')),
-                              ('recipient', 8, lambda n: (f'127.2.{n}.1', f'c{n}@outside.test', 'alice@example.test'))):
+                              ('recipient', 8, lambda n: (f'127.2.{n}.1', f'c{n}@outside.test', 'alice@example.test')),
+                              ('recipient, however it is written,', 8, lambda n: (f'127.3.{n}.1', f'd{n}@outside.test', f'{"bB"[n % 2]}o{"bB"[n // 2 % 2]}+{n}@example.test')),
+                              ('reverse-path in capitals and not', 10, lambda n: (f'127.4.{n}.1', f'{"sS"[n % 2]}al{"lL"[n // 2 % 2]}y@outside.test', f'q{n}@example.test'))):
         got = spend(porter, said)
         check(f'messages of one {what} are limited by the hour with 450', got is not None and burst <= got <= burst + 4, got)
+    limits = {l.split('limit=')[1].split()[0]: l.split('key=')[1].split()[0] for l in porter.log_text().splitlines() if ' rate ' in l}
+    check('the log says which limit it was, and whose', limits == {'rate-client': '127.0.3.50', 'rate-network': '127.0.4.0/24', 'rate-reverse-path': 'sally@outside.test', 'rate-recipient': 'bob@example.test'}, limits)
 
 
 def main():
-    hop = Sink()
+    hop, inside = Sink(), Sink(rcpt=lambda a: INSIDE.get(a.strip('<>')[0], '550 5.7.1 Not from you'))
     with Porter('limits', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'harvest-slow': '5', 'harvest-blind': '8', 'harvest-refuse': '30',
                                     'harvest-good': '5', 'smtpd-processes': '1', 'max-sessions-address': '3', 'max-sessions-network': '6', 'evidence': 'no'},
-                maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask', 'clients': '127.0.10.0/24 partner.test', '=header': 'subject /cheap/ refuse 554 5.7.1 No'}) as porter:
+                maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\ninside.test relay [127.0.0.1]:{inside.port} recipients=ask', 'clients': '127.0.10.0/24 partner.test', '=header': 'subject /cheap/ refuse 554 5.7.1 No'}) as porter:
         harvest(porter)
         with ThreadPoolExecutor(8) as pool:      # each in networks of its own; most of it is waiting
-            for part in [pool.submit(f, porter) for f in (refused, lambda p: blind(p, hop), named_only, postmaster_only, delivered, known)] + [pool.submit(proven)]:
+            for part in [pool.submit(f, porter) for f in (refused, lambda p: blind(p, hop), lambda p: unknown_inside(p, inside), named_only, postmaster_only, delivered, known)] + [pool.submit(proven), pool.submit(giant)]:
                 part.result()
         sessions(porter)
         crowds(porter)

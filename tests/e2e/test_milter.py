@@ -379,6 +379,10 @@ with Milter() as m, world('milter-pass', [m.address + ',down=accept']) as p:
 with Milter({'E': [add_header('X-A', '1'), CONTINUE]}) as m, Milter(unix=True) as n, world('milter-two', [m.address, 'second=' + n.address]) as p:
     check('a milter behind a Unix socket outside of the process\'s root is asked', p.send(BODY) == 250 and 'E' in n.commands(), p.log_text()[-600:])
     check('the second milter sees what the first one changed', (b'X-A\x001\0') in [d for c, d in n.seen if c == 'L'])
+    n.now(), m.now()
+    with p.talk() as t:
+        t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>'), t.say('FROB two')
+        check('each of two milters hears of a command that nobody knows', [d for c, d in m.seen + n.seen if c == 'U'] == [b'FROB two\0'] * 2, (m.seen, n.seen))
 LISTS = b''.join(place.to_bytes(4, 'big') + names + b'\0' for place, names in ((0, b'{client_port} {no_such}'), (3, b'i {rcpt_addr} {mail_addr}'), (4, b'')))
 with Milter(macros=LISTS) as m, world('milter-macros', [m.address]) as p:
     asked_macros(p, m)
