@@ -58,12 +58,6 @@ void heap_remove(struct heap *h, struct heap_node *n)
 	sink(h, last->at - 1);
 }
 
-void heap_move(struct heap *h, struct heap_node *n, uint64_t key)
-{
-	heap_remove(h, n);
-	heap_add(h, n, key);
-}
-
 struct heap_node *heap_first(const struct heap *h)
 {
 	return h->count ? h->nodes[0] : NULL;

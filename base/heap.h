@@ -17,7 +17,6 @@ struct heap {
 };
 
 void heap_add(struct heap *h, struct heap_node *n, uint64_t key); /* n is in no heap */
-void heap_move(struct heap *h, struct heap_node *n, uint64_t key); /* adds it where it is in none */
 void heap_remove(struct heap *h, struct heap_node *n);             /* none: nothing happens */
 struct heap_node *heap_first(const struct heap *h);                /* NULL when empty */
 void heap_free(struct heap *h);                                    /* nodes are forgotten, not freed */

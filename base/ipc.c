@@ -363,11 +363,6 @@ int ipc_send(struct ipc *c, uint16_t type, uint64_t id, struct slice payload, in
 	return ipc_send2(c, type, id, payload, SLICE_NONE, fd);
 }
 
-size_t ipc_pending(const struct ipc *c)
-{
-	return c->pending;
-}
-
 int ipc_pair(int fds[2])
 {
 	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0 ? -errno : 0;

@@ -34,8 +34,6 @@ void ipc_free(struct ipc *c);
 int ipc_send(struct ipc *c, uint16_t type, uint64_t id, struct slice payload, int fd);
 /* Two parts without a copy into one payload. */
 int ipc_send2(struct ipc *c, uint16_t type, uint64_t id, struct slice head, struct slice body, int fd);
-/* Bytes that wait to be sent. */
-size_t ipc_pending(const struct ipc *c);
 
 /* A socket pair, close-on-exec, non-blocking. 0 or -errno. */
 int ipc_pair(int fds[2]);

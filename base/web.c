@@ -45,8 +45,8 @@ struct web_request {
 	struct evhttp_request *raw;
 	char *path;
 	size_t path_n;
-	struct evkeyvalq query, form;
-	bool query_read, form_read, answered;
+	struct evkeyvalq form;
+	bool form_read, answered;
 };
 
 struct web_stream {
@@ -136,8 +136,6 @@ size_t web_connections(const struct web *w)
 
 static void forget(struct web_request *r)
 {
-	if (r->query_read)
-		evhttp_clear_headers(&r->query);
 	if (r->form_read)
 		evhttp_clear_headers(&r->form);
 	free(r->path);
@@ -181,17 +179,6 @@ static struct slice value_of(const struct evkeyvalq *pairs, const char *name)
 	return value ? slice_of(value) : SLICE("");
 }
 
-struct slice web_query(struct web_request *r, const char *name)
-{
-	if (!r->query_read) {
-		const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(r->raw));
-		if (evhttp_parse_query_str(query ? query : "", &r->query) != 0)
-			return SLICE("");
-		r->query_read = true;
-	}
-	return value_of(&r->query, name);
-}
-
 struct slice web_form(struct web_request *r, const char *name)
 {
 	if (!r->form_read) {
@@ -205,11 +192,6 @@ struct slice web_form(struct web_request *r, const char *name)
 		r->form_read = true;
 	}
 	return value_of(&r->form, name);
-}
-
-struct slice web_header(const struct web_request *r, const char *name)
-{
-	return value_of(evhttp_request_get_input_headers(r->raw), name);
 }
 
 /* 0.0.0.0: "::" would be in one network with ::1. */

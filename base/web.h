@@ -25,9 +25,7 @@ size_t web_connections(const struct web *w);
 
 enum web_method web_method(const struct web_request *r);
 struct slice web_path(const struct web_request *r);           /* decoded, begins with "/", without the query */
-struct slice web_query(struct web_request *r, const char *name); /* of the query; "" if absent */
 struct slice web_form(struct web_request *r, const char *name);  /* of an urlencoded body; "" if absent */
-struct slice web_header(const struct web_request *r, const char *name);
 /* Who asks. A proxy on this machine speaks for others: then the address that it has put last into X-Forwarded-For, and 0.0.0.0 where that can't be
  * read. Without the field a client on this machine speaks for itself. */
 struct net_ip web_client(const struct web_request *r);

@@ -163,11 +163,6 @@ size_t attempt_rcpt(struct attempt *a, const struct hop_recipient *r)
 	return a->count++;
 }
 
-size_t attempt_rcpt_count(const struct attempt *a)
-{
-	return a->count;
-}
-
 void attempt_content(struct attempt *a, struct body *b, uint64_t budget_ms)
 {
 	a->body = b;

@@ -30,7 +30,6 @@ void attempt_free(struct attempt *a);
 
 /* Returns the recipient's index, counted from 0. */
 size_t attempt_rcpt(struct attempt *a, const struct hop_recipient *r);
-size_t attempt_rcpt_count(const struct attempt *a);
 /* No recipient comes any more; the body becomes the attempt's. budget_ms: to the end of it all; 0 the usual. */
 void attempt_content(struct attempt *a, struct body *b, uint64_t budget_ms);
 

@@ -375,17 +375,7 @@ bool client_utf8_said(const struct client *c)
 	return c->utf8_said;
 }
 
-size_t client_accepted(const struct client *c)
-{
-	return c->accepted;
-}
-
 unsigned client_served(const struct client *c)
 {
 	return c->served;
-}
-
-int client_fd(const struct client *c)
-{
-	return c->conn ? conn_fd(c->conn) : -1;
 }

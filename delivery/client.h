@@ -86,7 +86,5 @@ bool client_is_lmtp(const struct client *c);
 bool client_is_idle(const struct client *c);           /* ready, nothing open */
 bool client_may_settle(const struct client *c);        /* ready, and what is open is replies alone: no content is under way */
 bool client_dot_sent(const struct client *c);          /* of the transaction under way: the end of content was sent */
-size_t client_accepted(const struct client *c);        /* recipients that it took since MAIL */
 unsigned client_served(const struct client *c);        /* transactions so far */
-int client_fd(const struct client *c);
 #endif

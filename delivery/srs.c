@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "base/crypto.h"
 #include "base/scan.h"
 #include "base/text.h"
 
@@ -194,40 +193,6 @@ bool srs_matches(const struct srs_found *f, const uint8_t mac[32])
 	return slice_eq_secret(slice(want, SRS_HASH), slice(got, SRS_HASH));
 }
 
-int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, bool proven, int64_t now_s, struct buf *out)
-{
-	struct srs_plan p;
-	uint8_t mac[CRYPTO_SHA256];
-	int failed = keys->count ? srs_plan_forward(local, domain, proven, now_s, &p) : -EINVAL;
-	if (failed)
-		return failed;
-	crypto_hmac_sha256(keys->keys[0], slice(p.data, p.data_n), mac);
-	return srs_print(&p, mac, out);
-}
-
-enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain,
-                            bool *proven)
-{
-	struct srs_found f;
-	struct srs_plan p;
-	uint8_t mac[CRYPTO_SHA256];
-	enum srs_answer a = srs_read(local, now_s, mem, &f);
-	if (a != SRS_GOOD)
-		return a;
-	for (size_t i = 0; i < keys->count * 2; i++) {
-		if (srs_plan_check(&f, i % 2 == 0, &p))
-			return SRS_FORGED;
-		crypto_hmac_sha256(keys->keys[i / 2], slice(p.data, p.data_n), mac);
-		if (!srs_matches(&f, mac))
-			continue;
-		*to_local = f.local;
-		*to_domain = f.domain;
-		*proven = i % 2 == 0;
-		return f.age;
-	}
-	return SRS_FORGED;
-}
-
 /* -- BATV ----------------------------------------------------------------------------------------------------------------- */
 
 /* S: first three bytes of HMAC-SHA1(key, K DDD address). */
@@ -264,17 +229,6 @@ int batv_print(const uint8_t mac[3], const char *data, struct slice local, struc
 	return -EMSGSIZE;
 }
 
-int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out)
-{
-	uint8_t mac[CRYPTO_SHA1];
-	char data[BATV_MAX_DATA];
-	size_t n = number <= 9 ? batv_data(number, local, domain, now_s, data) : 0;
-	if (!n)
-		return -EINVAL;
-	crypto_hmac_sha1(key, slice(data, n), mac);
-	return batv_print(mac, data, local, out);
-}
-
 enum srs_answer batv_read(struct slice local, struct slice domain, int64_t now_s, unsigned *number, struct slice *hash, struct slice *plain, char data[BATV_MAX_DATA], size_t *n)
 {
 	struct slice in = local;
@@ -302,35 +256,4 @@ bool batv_matches(struct slice hash, const uint8_t mac[3])
 	buf_free(&want);
 	buf_free(&got);
 	return good;
-}
-
-enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain)
-{
-	uint8_t mac[CRYPTO_SHA1];
-	char data[BATV_MAX_DATA];
-	struct slice hash, inner;
-	unsigned number;
-	size_t n;
-	enum srs_answer a = batv_read(local, domain, now_s, &number, &hash, &inner, data, &n);
-	if (a == SRS_NOT || a == SRS_FORGED)
-		return a;
-	if (!keys[number].n)
-		return SRS_FORGED;
-	crypto_hmac_sha1(keys[number], slice(data, n), mac);
-	if (!batv_matches(hash, mac))
-		return SRS_FORGED;
-	*plain = inner;
-	return a;
-}
-
-const char *srs_answer_name(enum srs_answer a)
-{
-	switch (a) {
-	case SRS_GOOD: return "good";
-	case SRS_NOT: return "no tag";
-	case SRS_FORGED: return "forged";
-	case SRS_OLD: return "too old";
-	case SRS_EARLY: return "made later than now";
-	}
-	return "";
 }

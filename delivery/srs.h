@@ -6,20 +6,15 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
-/* The Sender Rewriting Scheme: reverse-paths of forwards, so that SPF passes and reports come back here; and BATV's prvs tags on our own. Pure
- * functions on keys given; the hash is a truncated HMAC-SHA256 in the length that everybody uses, in letters that survive case folding.
+/* The Sender Rewriting Scheme: reverse-paths of forwards, so that SPF passes and reports come back here; and BATV's prvs tags on our own. What
+ * is hashed here the keeper's keys hash (base/keeper_proto.h); the hash is a truncated HMAC-SHA256 in the length that everybody uses, in letters that survive case folding.
  * A tag is no evidence when used as a reverse-path (rule.md): tags can be read and replayed.
  *
  *	SRS0=HHHH=TT=host=user@ours            a forward of user@host
  *	SRS1=HHHH=first=rest@ours              a forward of SRS0 rest@first: the report goes to first, which made the SRS0
  *	prvs=KDDDSSSSSS=user@ours              K number of the key, DDD the day it ends, modulo 1000, S HMAC-SHA1 (the draft's form)
  */
-enum { SRS_MAX_KEYS = 4, SRS_HASH = 4, SRS_VALID_DAYS = 21, BATV_VALID_DAYS = 7 };
-
-struct srs_keys {
-	struct slice keys[SRS_MAX_KEYS];  /* the newest, which signs, first; older ones are taken still */
-	size_t count;
-};
+enum { SRS_HASH = 4, SRS_VALID_DAYS = 21, BATV_VALID_DAYS = 7 };
 
 /* NOT: no tag of this kind; FORGED: no key of ours made it; OLD: made by us, but too long ago. */
 enum srs_answer { SRS_GOOD, SRS_NOT, SRS_FORGED, SRS_OLD, SRS_EARLY }; /* early: made later than now, so one of the clocks was wrong */
@@ -46,24 +41,11 @@ enum srs_answer srs_read(struct slice local, int64_t now_s, struct arena *mem, s
 int srs_plan_check(const struct srs_found *f, bool proven, struct srs_plan *out);
 bool srs_matches(const struct srs_found *f, const uint8_t mac[32]);
 
-/* The same in one, for keys in hand. */
-int srs_forward(const struct srs_keys *keys, struct slice local, struct slice domain, bool proven, int64_t now_s, struct buf *out);
-enum srs_answer srs_reverse(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain,
-                            bool *proven);
-
-/* The address local@domain with a prvs tag, as local-part; key's place in the list is not its number: number 0..9. */
-int batv_tag(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out);
-
-/* The same taken apart, for a key that the keeper holds: number and address give the bytes to hash (HMAC-SHA1), the first three bytes of the hash the tag. */
+/* BATV: number of the key and address give the bytes to hash (HMAC-SHA1), the first three bytes of the hash the tag. */
 enum { BATV_MAX_DATA = 600 };
 size_t batv_data(unsigned number, struct slice local, struct slice domain, int64_t now_s, char out[BATV_MAX_DATA]); /* 0: too long */
 int batv_print(const uint8_t mac[3], const char *data, struct slice local, struct buf *out);
 /* SRS_GOOD: *number, *hash (6 hexadecimal digits) and *plain are set, and the hash of the data is to be compared. */
 enum srs_answer batv_read(struct slice local, struct slice domain, int64_t now_s, unsigned *number, struct slice *hash, struct slice *plain, char data[BATV_MAX_DATA], size_t *n);
 bool batv_matches(struct slice hash, const uint8_t mac[3]);
-
-/* The tagged address' own local-part. number picks the key: keys[number] of ten, empty where there is none. */
-enum srs_answer batv_check(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain);
-
-const char *srs_answer_name(enum srs_answer a);
 #endif

@@ -180,14 +180,6 @@ void tls_report_drop(struct tls_report *r, size_t at)
 	memset(&r->days[at], 0, sizeof r->days[at]);
 }
 
-size_t tls_report_waiting(const struct tls_report *r, int64_t now_s)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < r->head->used; i++)
-		n += r->days[i].day && r->days[i].day < now_s / DAY_S;
-	return n;
-}
-
 struct tls_report_telling *tls_report_tellings(struct tls_report *r, size_t *count)
 {
 	*count = r->head->tellings;

@@ -56,7 +56,6 @@ void tls_report_note(struct tls_report *r, const struct tls_report_event *e, int
 /* The next day that is over, from place *at on, which is set to its own. It stays until it is dropped. False: there is none further on. */
 bool tls_report_over(const struct tls_report *r, size_t *at, int64_t now_s, struct tls_report_day *out);
 void tls_report_drop(struct tls_report *r, size_t at);
-size_t tls_report_waiting(const struct tls_report *r, int64_t now_s); /* domains whose day is over */
 
 /* One report on its way to one place. Two processes may look at them while the house is reloaded: who tells it moves again_s on first, by more than telling takes. */
 struct tls_report_telling {

@@ -173,11 +173,3 @@ enum answer access_to(struct map_set *s, const struct mail_path *p, struct arena
 {
 	return by_path(s, "to:", p, mem, out);
 }
-
-bool access_passes(const struct access *a, struct slice check)
-{
-	for (size_t i = 0; i < a->by_pass_count; i++)
-		if (slice_eq(a->by_pass[i], check))
-			return true;
-	return false;
-}

@@ -41,7 +41,5 @@ enum answer access_helo(struct map_set *s, struct slice name, struct arena *mem,
 enum answer access_from(struct map_set *s, const struct mail_path *p, struct arena *mem, struct access *out); /* address, @domain, @.parents, "<>" */
 enum answer access_to(struct map_set *s, const struct mail_path *p, struct arena *mem, struct access *out);
 
-bool access_passes(const struct access *a, struct slice check);
-
 const char *access_parse(struct slice value, struct access *out);
 #endif

@@ -241,17 +241,6 @@ static struct slice network_key(struct slice kind, const struct net_ip *network,
 	return copy;
 }
 
-const char *map_key_network(struct slice kind, struct slice network, struct arena *mem, struct slice *out)
-{
-	struct net_ip ip;
-	unsigned prefix;
-	const char *why = "this is no network";
-	if (!net_range_parse(network, &ip, &prefix, &why))
-		return why;
-	*out = network_key(kind, &ip, prefix, mem);
-	return out->p ? NULL : "too much at once";
-}
-
 enum answer map_find_ip(struct map_set *s, unsigned id, struct slice kind, const struct net_ip *ip, struct arena *mem, struct map_entry *out)
 {
 	const struct map_net *n = net_of(s, id, kind, mem);

@@ -134,14 +134,6 @@ const char *map_key_address_folded(struct slice s, bool exact, struct arena *mem
 	return out->p ? NULL : "too much at once";
 }
 
-struct slice map_key_of_path(const struct mail_path *p, bool exact_case, struct arena *mem)
-{
-	struct slice domain, local = map_key_local(p->local_part, exact_case, mem);
-	if (!local.p || map_key_domain(p->domain, mem, &domain))
-		return SLICE_NONE;
-	return map_key_join(local, domain, mem);
-}
-
 const char *map_key_address(struct slice s, struct arena *mem, struct slice *out)
 {
 	struct slice local, domain;

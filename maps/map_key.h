@@ -19,7 +19,6 @@ struct slice map_key_local(struct slice local, bool exact, struct arena *mem);
 const char *map_key_address_folded(struct slice s, bool exact, struct arena *mem, struct slice *out);
 
 /* local@domain as a key, for look-ups; SLICE_NONE if mem is full or the domain is none. */
-struct slice map_key_of_path(const struct mail_path *p, bool exact_case, struct arena *mem);
 struct slice map_key_join(struct slice local, struct slice domain, struct arena *mem);
 
 /* Cuts "local@domain" at its last @; false without one. */

@@ -43,7 +43,4 @@ struct map_set {
 
 bool map_is_note(struct slice key);
 struct map_one *map_set_add(struct map_set *s, struct slice name); /* NULL: too many, or a bad name */
-
-/* "client:192.0.2.0/24": the canonical key of a network. */
-const char *map_key_network(struct slice kind, struct slice network, struct arena *mem, struct slice *out);
 #endif

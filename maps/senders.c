@@ -85,16 +85,3 @@ enum answer senders_may_use(struct map_set *s, struct slice who, const struct ma
 		a = matches(&q, item);
 	return a;
 }
-
-enum answer senders_first(struct map_set *s, struct slice who, struct arena *mem, struct slice *address)
-{
-	struct map_entry e;
-	struct slice item;
-	enum answer a = find_line(s, who, mem, &e);
-	while (a == FOUND && map_item(&e.value, ',', &item))
-		if (item.p[0] != '@' && item.p[0] != '*') {
-			*address = item;
-			return FOUND;
-		}
-	return a == FOUND ? ABSENT : a;
-}

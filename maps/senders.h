@@ -19,8 +19,5 @@
 /* who: the login as authenticated, or "unix:NAME". FOUND: may use it. The null path is everybody's: the caller decides what it is worth. */
 enum answer senders_may_use(struct map_set *s, struct slice who, const struct mail_path *address, struct arena *mem);
 
-/* The first full address of the line, for a submission without one. ABSENT: none is named. */
-enum answer senders_first(struct map_set *s, struct slice who, struct arena *mem, struct slice *address);
-
 const char *senders_parse(struct slice value, struct arena *mem);
 #endif

@@ -40,15 +40,6 @@ struct slice value_name(struct slice item, struct slice *value)
 	return slice_cut(item, '=', value);
 }
 
-const char *value_size(struct slice s, uint64_t *out)
-{
-	if (slice_eq(s, SLICE("none"))) {
-		*out = 0;
-		return NULL;
-	}
-	return scan_size_all(s, UINT64_C(1) << 50, out) ? NULL : "wants a size like 64k, 10M, 2G, or none";
-}
-
 struct slice value_unquote(struct slice s, struct arena *mem)
 {
 	if (s.n < 2 || s.p[0] != '"' || s.p[s.n - 1] != '"')

@@ -10,9 +10,6 @@
 /* "[CODE [X.Y.Z]] TEXT" behind refuse or defer. usual is the status where text is empty, and gives the codes that are not named. */
 const char *value_status(struct slice text, const struct mail_status *usual, struct mail_status *out);
 
-/* "10M" or "none" (0). */
-const char *value_size(struct slice s, uint64_t *out);
-
 /* "name=value" cut at its '='; value.p is NULL without one. */
 struct slice value_name(struct slice item, struct slice *value);
 

@@ -11,13 +11,3 @@ struct slice evidence_name(enum evidence_grade grade)
 {
 	return names[grade];
 }
-
-bool evidence_parse(struct slice name, enum evidence_grade *out)
-{
-	for (int i = 0; i < EVIDENCE_GRADES; i++)
-		if (slice_eq(names[i], name)) {
-			*out = (enum evidence_grade)i;
-			return true;
-		}
-	return false;
-}

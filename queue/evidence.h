@@ -24,5 +24,4 @@ struct evidence {
 
 /* "none" "dkim" "spf" "owner" "client" "local" "auth", for records, logs and porterctl. */
 struct slice evidence_name(enum evidence_grade grade);
-bool evidence_parse(struct slice name, enum evidence_grade *out);
 #endif

@@ -312,12 +312,6 @@ void schedule_pause(struct schedule *s, struct slice place, bool paused)
 	schedule_drop_place(s, p);
 }
 
-bool schedule_is_paused(struct schedule *s, struct slice place)
-{
-	const struct place *p = schedule_find_place(s, place);
-	return p && p->paused;
-}
-
 int64_t schedule_next_s(const struct schedule *s)
 {
 	const struct heap_node *n = heap_first(&s->waiting);

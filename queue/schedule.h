@@ -96,7 +96,6 @@ void schedule_back(struct schedule *s, struct item *i, int64_t due_s);
 void schedule_window(struct schedule *s, struct item *i, uint32_t window, int64_t rest_until_s);
 /* By the postmaster: nothing goes to this place until resumed. A place need not have messages. */
 void schedule_pause(struct schedule *s, struct slice place, bool paused);
-bool schedule_is_paused(struct schedule *s, struct slice place);
 
 /* When schedule_take may have something again without anything else happening: wall time; INT64_MAX: never. */
 int64_t schedule_next_s(const struct schedule *s);

@@ -65,7 +65,6 @@ void schedule_drop_place(struct schedule *s, struct place *p);
 struct sender *schedule_need_sender(struct schedule *s, struct slice name);
 void schedule_drop_sender(struct schedule *s, struct sender *p);
 struct sender *schedule_find_sender(const struct schedule *s, struct slice name);
-struct place *schedule_find_place(const struct schedule *s, struct slice name);
 
 /* A place that is full, or paused, parks its lanes. */
 uint32_t schedule_place_limit(const struct schedule *s, const struct place *p);

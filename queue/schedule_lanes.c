@@ -214,11 +214,6 @@ bool schedule_is_full(const struct schedule *s, const struct place *p)
 	return p->paused || p->out >= schedule_place_limit(s, p);
 }
 
-struct place *schedule_find_place(const struct schedule *s, struct slice name)
-{
-	return (struct place *)index_find(&s->places, hash_bytes(&s->key, name), is_place, &name);
-}
-
 void schedule_init_names(struct schedule *s)
 {
 	s->places = (struct index)INDEX_INIT(hash_place, s);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -276,16 +275,4 @@ int spool_scan(struct spool *s, enum spool_folder where, bool (*found)(void *arg
 {
 	struct walk w = { s, where, found, arg, true };
 	return each_entry(s->folders[where], where == SPOOL_QUEUE ? walk_shard : walk_entry, &w);
-}
-
-int spool_room(struct spool *s, uint64_t reserve, uint64_t size)
-{
-	struct statvfs v;
-	int error = file_stat_store(s->dir, &v);
-	if (error)
-		return error;
-	if (v.f_flag & ST_RDONLY)
-		return -EROFS;
-	uint64_t free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-	return free_bytes < reserve || free_bytes - reserve < size || v.f_favail < 16 ? -ENOSPC : 0;
 }

@@ -123,7 +123,4 @@ int spool_scan_shard(struct spool *s, struct slice shard, bool (*found)(void *ar
 
 /* Walks a folder: found is called for each name, in no order, until it returns false. For a worker. */
 int spool_scan(struct spool *s, enum spool_folder where, bool (*found)(void *arg, struct slice id), void *arg);
-
-/* Free bytes for unprivileged users; whether `size` more would leave `reserve`. 0, -ENOSPC, -EROFS. */
-int spool_room(struct spool *s, uint64_t reserve, uint64_t size);
 #endif

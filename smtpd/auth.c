@@ -154,8 +154,3 @@ struct slice auth_login(const struct auth *a)
 {
 	return a->login;
 }
-
-struct slice auth_mechanism(const struct auth *a)
-{
-	return a->mechanism ? a->mechanism->name : SLICE_NONE;
-}

@@ -35,11 +35,6 @@ enum listener_kind listener_kind(const struct listener *l)
 	return l->kind;
 }
 
-struct slice listener_name(const struct listener *l)
-{
-	return listener_kind_name(l->kind);
-}
-
 struct slice listener_kind_name(enum listener_kind kind)
 {
 	return names[kind];

@@ -10,7 +10,6 @@ struct listener;
 struct listener *listener_new(struct smtpd *d, struct slice name, struct slice address, int fd);
 void listener_free(struct listener *l);
 enum listener_kind listener_kind(const struct listener *l);
-struct slice listener_name(const struct listener *l);
 struct slice listener_kind_name(enum listener_kind kind);
 
 /* A session for a user of this system, whose connection fd is taken. */

@@ -68,7 +68,6 @@ static void what_waits_for_a_peer_that_dies_is_dropped_and_its_end_is_told_once(
 	(void)state;
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(ipc_send(c, 9, i, slice(block, sizeof block), -1), 0); /* more than the socket takes */
-	assert_true(ipc_pending(c) > 0);
 	assert_int_equal(ipc_send_blocking(peer, 7, 1, SLICE("last words"), -1), 0);
 	close(peer);
 	loop_run(loop);

@@ -166,7 +166,7 @@ static void a_heap_gives_the_smallest_first_whatever_moves(void **state)
 	for (size_t i = 0; i < N; i++)
 		heap_add(&h, &nodes[i], (uint64_t)rand() % 1000);
 	for (size_t i = 0; i < N; i += 3)
-		heap_move(&h, &nodes[i], (uint64_t)rand() % 1000);
+		heap_remove(&h, &nodes[i]), heap_add(&h, &nodes[i], (uint64_t)rand() % 1000);
 	for (size_t i = 0; i < N; i += 5)
 		heap_remove(&h, &nodes[i]);
 	heap_remove(&h, &nodes[0]);

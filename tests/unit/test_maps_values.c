@@ -238,7 +238,7 @@ static void the_most_exact_line_of_access_counts(void **state)
 	assert_int_equal(access_client(set, &other, &mem, &a), ABSENT);
 	assert_int_equal(a.verdict, ACCESS_NONE);
 	assert_int_equal(access_client(set, &pass, &mem, &a), FOUND);
-	assert_true(access_passes(&a, SLICE("dnsbl")) && !access_passes(&a, SLICE("dmarc")));
+	assert_true(a.by_pass_count == 2 && slice_eq(a.by_pass[1], SLICE("dnsbl")));
 	assert_int_equal(access_ptr(set, SLICE("x.dyn.test"), &mem, &a), FOUND);
 	assert_int_equal(a.tag_count, 1);
 	assert_int_equal(access_ptr(set, SLICE("A.DYN.test."), &mem, &a), FOUND);
@@ -302,10 +302,6 @@ static void logins_use_what_senders_grants_and_their_own_address(void **state)
 	assert_int_equal(may("root", "root@example.test"), ABSENT);
 	assert_int_equal(may("unix:ROOT", "root@example.test"), ABSENT);
 	assert_int_equal(may("nobody", ""), FOUND);
-	struct slice first;
-	assert_int_equal(senders_first(set, SLICE("alice"), &mem, &first), FOUND);
-	assert_true(slice_eq(first, SLICE("alice@example.test")));
-	assert_int_equal(senders_first(set, SLICE("robot"), &mem, &first), ABSENT);
 }
 
 /* RFC 6532, 3.1; only ASCII is folded. */

@@ -7,7 +7,82 @@
 #include <errno.h>
 #include <cmocka.h>
 
+#include "base/crypto.h"
 #include "delivery/srs.h"
+
+/* -- the keeper's part, for keys in hand ---------------------------------------------------------------------------------------------------- */
+
+struct srs_keys {
+	struct slice keys[4];             /* the newest, which signs, first; older ones are taken still */
+	size_t count;
+};
+
+static int forward_with(const struct srs_keys *keys, struct slice local, struct slice domain, bool proven, int64_t now_s, struct buf *out)
+{
+	struct srs_plan p;
+	uint8_t mac[CRYPTO_SHA256];
+	int failed = keys->count ? srs_plan_forward(local, domain, proven, now_s, &p) : -EINVAL;
+	if (failed)
+		return failed;
+	crypto_hmac_sha256(keys->keys[0], slice(p.data, p.data_n), mac);
+	return srs_print(&p, mac, out);
+}
+
+static enum srs_answer reverse_with(const struct srs_keys *keys, struct slice local, int64_t now_s, struct arena *mem, struct slice *to_local, struct slice *to_domain,
+                                    bool *from_proven)
+{
+	struct srs_found f;
+	struct srs_plan p;
+	uint8_t mac[CRYPTO_SHA256];
+	enum srs_answer a = srs_read(local, now_s, mem, &f);
+	if (a != SRS_GOOD)
+		return a;
+	for (size_t i = 0; i < keys->count * 2; i++) {
+		if (srs_plan_check(&f, i % 2 == 0, &p))
+			return SRS_FORGED;
+		crypto_hmac_sha256(keys->keys[i / 2], slice(p.data, p.data_n), mac);
+		if (!srs_matches(&f, mac))
+			continue;
+		*to_local = f.local;
+		*to_domain = f.domain;
+		*from_proven = i % 2 == 0;
+		return f.age;
+	}
+	return SRS_FORGED;
+}
+
+static int tag_with(struct slice key, unsigned number, struct slice local, struct slice domain, int64_t now_s, struct buf *out)
+{
+	uint8_t mac[CRYPTO_SHA1];
+	char data[BATV_MAX_DATA];
+	size_t n = batv_data(number, local, domain, now_s, data);
+	if (!n)
+		return -EINVAL;
+	crypto_hmac_sha1(key, slice(data, n), mac);
+	return batv_print(mac, data, local, out);
+}
+
+/* number picks the key: keys[number] of ten, empty where there is none. */
+static enum srs_answer check_with(const struct slice keys[10], struct slice local, struct slice domain, int64_t now_s, struct slice *plain)
+{
+	uint8_t mac[CRYPTO_SHA1];
+	char data[BATV_MAX_DATA];
+	struct slice hash, inner;
+	unsigned number;
+	size_t n;
+	enum srs_answer a = batv_read(local, domain, now_s, &number, &hash, &inner, data, &n);
+	if (a == SRS_NOT || a == SRS_FORGED)
+		return a;
+	if (!keys[number].n)
+		return SRS_FORGED;
+	crypto_hmac_sha1(keys[number], slice(data, n), mac);
+	if (!batv_matches(hash, mac))
+		return SRS_FORGED;
+	*plain = inner;
+	return a;
+}
+
+/* -- the tests --------------------------------------------------------------------------------------------------------------------------- */
 
 enum { NOW = 20780 * 86400 + 3600 };
 static const struct srs_keys keys = { { SLICE_INIT("new key"), SLICE_INIT("old key") }, 2 };
@@ -31,18 +106,18 @@ static void a_forward_comes_back(void **state)
 			struct arena mem = ARENA_INIT(4096);
 			struct buf b = BUF_INIT(400);
 			struct slice local, domain;
-			assert_int_equal(srs_forward(&keys, slice_of(rows[i].local), slice_of(rows[i].domain), true, NOW, &b), 0);
+			assert_int_equal(forward_with(&keys, slice_of(rows[i].local), slice_of(rows[i].domain), true, NOW, &b), 0);
 			for (size_t k = 0; fold && k < 12; k++)
 				b.p[k] = b.p[k] >= 'A' && b.p[k] <= 'Z' ? (char)(b.p[k] | 32) : b.p[k];
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 86400, &mem, &local, &domain, &proven), SRS_GOOD);
+			assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW + 86400, &mem, &local, &domain, &proven), SRS_GOOD);
 			same(local, rows[i].local);
 			same(domain, rows[i].domain);
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 30 * 86400, &mem, &local, &domain, &proven), SRS_OLD);
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW + 365 * 86400, &mem, &local, &domain, &proven), SRS_OLD); /* a clock that is wrong by a year */
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW - 365 * 86400, &mem, &local, &domain, &proven), SRS_EARLY);
-			assert_int_equal(srs_reverse(&old_keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
+			assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW + 30 * 86400, &mem, &local, &domain, &proven), SRS_OLD);
+			assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW + 365 * 86400, &mem, &local, &domain, &proven), SRS_OLD); /* a clock that is wrong by a year */
+			assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW - 365 * 86400, &mem, &local, &domain, &proven), SRS_EARLY);
+			assert_int_equal(reverse_with(&old_keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
 			b.p[b.n - 1] ^= 1;
-			assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
+			assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_FORGED);
 			buf_free(&b);
 			arena_free(&mem);
 		}
@@ -54,18 +129,18 @@ static void a_forward_of_a_forward_goes_back_to_the_first(void **state)
 	struct arena mem = ARENA_INIT(4096);
 	struct buf b = BUF_INIT(400), c = BUF_INIT(400);
 	struct slice local, domain;
-	assert_int_equal(srs_forward(&old_keys, SLICE("SRS0+abcd+EF=plus.example=carl"), SLICE("one.example"), true, NOW, &b), 0);
-	assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
+	assert_int_equal(forward_with(&old_keys, SLICE("SRS0+abcd+EF=plus.example=carl"), SLICE("one.example"), true, NOW, &b), 0);
+	assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
 	same(local, "SRS0+abcd+EF=plus.example=carl");
 	same(domain, "one.example");
-	assert_int_equal(srs_forward(&keys, buf_slice(&b), SLICE("two.example"), true, NOW, &c), 0);
-	assert_int_equal(srs_reverse(&keys, buf_slice(&c), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
+	assert_int_equal(forward_with(&keys, buf_slice(&b), SLICE("two.example"), true, NOW, &c), 0);
+	assert_int_equal(reverse_with(&keys, buf_slice(&c), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
 	same(domain, "one.example");
 	buf_clear(&b);
-	assert_int_equal(srs_forward(&keys, SLICE("ann"), SLICE("x.test"), false, NOW, &b), 0);
-	assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
+	assert_int_equal(forward_with(&keys, SLICE("ann"), SLICE("x.test"), false, NOW, &b), 0);
+	assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW, &mem, &local, &domain, &proven), SRS_GOOD);
 	assert_false(proven);
-	assert_int_equal(srs_forward(&keys, SLICE(""), SLICE(""), true, NOW, &b), -EINVAL);
+	assert_int_equal(forward_with(&keys, SLICE(""), SLICE(""), true, NOW, &b), -EINVAL);
 	buf_free(&b);
 	buf_free(&c);
 	arena_free(&mem);
@@ -82,7 +157,7 @@ static void what_is_no_tag_or_a_broken_one_is_told(void **state)
 	struct arena mem = ARENA_INIT(4096);
 	struct slice local, domain;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		assert_int_equal(srs_reverse(&keys, slice_of(rows[i].local), NOW, &mem, &local, &domain, &proven), rows[i].want);
+		assert_int_equal(reverse_with(&keys, slice_of(rows[i].local), NOW, &mem, &local, &domain, &proven), rows[i].want);
 	arena_free(&mem);
 }
 
@@ -91,17 +166,17 @@ static void a_batv_tag_is_checked_and_ends(void **state)
 	(void)state;
 	struct slice ten[10] = { [3] = SLICE("k2") }, plain;
 	struct buf b = BUF_INIT(200);
-	assert_int_equal(batv_tag(SLICE("k2"), 3, SLICE("User.Name+tag"), SLICE("Example.COM"), NOW, &b), 0);
+	assert_int_equal(tag_with(SLICE("k2"), 3, SLICE("User.Name+tag"), SLICE("Example.COM"), NOW, &b), 0);
 	same(buf_slice(&b), "prvs=3787e2e3c2=User.Name+tag");
-	assert_int_equal(batv_check(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 6 * 86400, &plain), SRS_GOOD);
+	assert_int_equal(check_with(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 6 * 86400, &plain), SRS_GOOD);
 	same(plain, "User.Name+tag");
-	assert_int_equal(batv_check(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 9 * 86400, &plain), SRS_OLD);
-	assert_int_equal(batv_check(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 365 * 86400, &plain), SRS_OLD); /* a clock that is wrong by a year */
-	assert_int_equal(batv_check(ten, buf_slice(&b), SLICE("Example.COM"), NOW - 365 * 86400, &plain), SRS_EARLY);
-	assert_int_equal(batv_check(ten, buf_slice(&b), SLICE("other.example"), NOW, &plain), SRS_FORGED);
-	assert_int_equal(batv_check(ten, SLICE("prvs=0787fec123=user"), SLICE("example.com"), NOW, &plain), SRS_FORGED);
-	assert_int_equal(batv_check(ten, SLICE("prvs=user"), SLICE("example.com"), NOW, &plain), SRS_NOT);
-	assert_int_equal(batv_check(ten, SLICE("prvs=xxxxxxxxxx=user"), SLICE("example.com"), NOW, &plain), SRS_FORGED);
+	assert_int_equal(check_with(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 9 * 86400, &plain), SRS_OLD);
+	assert_int_equal(check_with(ten, buf_slice(&b), SLICE("Example.COM"), NOW + 365 * 86400, &plain), SRS_OLD); /* a clock that is wrong by a year */
+	assert_int_equal(check_with(ten, buf_slice(&b), SLICE("Example.COM"), NOW - 365 * 86400, &plain), SRS_EARLY);
+	assert_int_equal(check_with(ten, buf_slice(&b), SLICE("other.example"), NOW, &plain), SRS_FORGED);
+	assert_int_equal(check_with(ten, SLICE("prvs=0787fec123=user"), SLICE("example.com"), NOW, &plain), SRS_FORGED);
+	assert_int_equal(check_with(ten, SLICE("prvs=user"), SLICE("example.com"), NOW, &plain), SRS_NOT);
+	assert_int_equal(check_with(ten, SLICE("prvs=xxxxxxxxxx=user"), SLICE("example.com"), NOW, &plain), SRS_FORGED);
 	buf_free(&b);
 }
 
@@ -152,7 +227,7 @@ static void exims_prvs_tags_are_ours(void **state)
 		assert_true(next_value(&at, "key", key, sizeof key) && next_value(&at, "keynum", number, sizeof number) && next_value(&at, "exim", want, sizeof want));
 		struct slice domain, local = slice_cut(slice_of(address), '@', &domain);
 		struct buf b = BUF_INIT(300);
-		assert_int_equal(batv_tag(slice_of(key), (unsigned)atoi(number), local, domain, NOW, &b), 0);
+		assert_int_equal(tag_with(slice_of(key), (unsigned)atoi(number), local, domain, NOW, &b), 0);
 		buf_addf(&b, "@%.*s", SLICE_FMT(domain));
 		same(buf_slice(&b), want);
 		buf_free(&b);
@@ -175,12 +250,12 @@ static void mail_srs_addresses_have_our_form(void **state)
 		size_t place = slice_rfind(slice_of(in), '@');
 		struct slice local = slice_head(slice_of(in), place), domain = slice_skip(slice_of(in), place + 1);
 		struct buf b = BUF_INIT(300), back = BUF_INIT(300);
-		assert_int_equal(srs_forward(&keys, local, domain, true, NOW, &b), 0);
+		assert_int_equal(forward_with(&keys, local, domain, true, NOW, &b), 0);
 		struct slice theirs = slice_head(slice_of(forward), slice_rfind(slice_of(forward), '@')), to_local, to_domain;
 		assert_int_equal(b.n, theirs.n);
 		assert_true(slice_eq(slice_head(buf_slice(&b), 5), slice_head(theirs, 5)));
 		assert_true(slice_eq(slice_skip(buf_slice(&b), 9), slice_skip(theirs, 9)));
-		assert_int_equal(srs_reverse(&keys, buf_slice(&b), NOW, &mem, &to_local, &to_domain, &proven), SRS_GOOD);
+		assert_int_equal(reverse_with(&keys, buf_slice(&b), NOW, &mem, &to_local, &to_domain, &proven), SRS_GOOD);
 		buf_addf(&back, "%.*s@%.*s", SLICE_FMT(to_local), SLICE_FMT(to_domain));
 		same(buf_slice(&back), reverse);
 		buf_free(&b);

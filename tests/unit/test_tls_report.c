@@ -44,7 +44,6 @@ static void a_day_is_told_when_it_is_over(void **state)
 	assert_false(tls_report_over(r, &at, noon + 3600, d));
 	tls_report_free(r);
 	r = tls_report_attach(memory, tls_report_size()); /* a restart */
-	assert_int_equal(tls_report_waiting(r, noon + 86400), 1);
 	assert_true(tls_report_over(r, &at, noon + 86400, d));
 	assert_true(tls_report_over(r, &at, noon + 86400, d));
 	tls_report_drop(r, at);
@@ -72,7 +71,12 @@ static void more_than_there_is_room_for_is_left_out(void **state)
 		snprintf(name, sizeof name, "d%d.test", i);
 		note(r, name, TLS_REPORT_VALIDATION, noon);
 	}
-	assert_int_equal(tls_report_waiting(r, noon + 86400), TLS_REPORT_DOMAINS);
+	struct tls_report_day *d = MEM_NEW(struct tls_report_day);
+	size_t count = 0;
+	for (size_t at = 0; tls_report_over(r, &at, noon + 86400, d); count++)
+		tls_report_drop(r, at);
+	assert_int_equal(count, TLS_REPORT_DOMAINS);
+	mem_free(d);
 	tls_report_free(r);
 }
 
