@@ -16,7 +16,7 @@ enum tag {
 	TAG_FREE_BYTES, TAG_FREE_INODES, TAG_READ_ONLY, TAG_FIND, TAG_FOUND
 };
 
-enum { MAX_RECORD = 8192, MAX_HEAD = 2 << 20 };
+enum { MAX_RECORD = 8192, MAX_HEAD = 3 << 20 /* and content: below IPC_MAX_PAYLOAD */ };
 
 /* One record inside another: *inner is written, wrapped and freed. */
 static int put_nested(struct buf *out, uint8_t tag, struct buf *inner)
@@ -264,7 +264,7 @@ static int get_deliver_head(struct slice in, struct arena *mem, struct mailbox_d
 	size_t leaves = count_tag(in, TAG_LEAF);
 	struct slice value;
 	uint8_t tag;
-	bool ok = leaves > 0 && leaves <= RESOLVE_MAX_LEAVES && (m->leaves = ARENA_ARRAY(mem, struct mailbox_leaf, leaves)) != NULL;
+	bool ok = leaves > 0 && leaves <= MAILBOX_MAX_LEAVES && (m->leaves = ARENA_ARRAY(mem, struct mailbox_leaf, leaves)) != NULL;
 	while (ok && field_next(&in, &tag, &value)) {
 		switch (tag) {
 		case TAG_TRANSACTION: m->transaction = value; break;
@@ -332,7 +332,7 @@ int mailbox_get_delivered(struct slice in, struct arena *mem, struct mailbox_del
 	size_t leaves = count_tag(in, TAG_LEAF);
 	struct slice value;
 	uint8_t tag;
-	bool status = false, ok = leaves <= RESOLVE_MAX_LEAVES && (m.leaves = ARENA_ARRAY(mem, struct mailbox_leaf_result, leaves)) != NULL;
+	bool status = false, ok = leaves <= MAILBOX_MAX_LEAVES && (m.leaves = ARENA_ARRAY(mem, struct mailbox_leaf_result, leaves)) != NULL;
 	while (ok && field_next(&in, &tag, &value)) {
 		if (tag == TAG_STATUS)
 			ok = status = mailbox_get_status(value, &m.status) == 0;

@@ -42,6 +42,7 @@ enum mailbox_message {
 enum {
 	MAILBOX_MAX_INLINE = 64 << 10,      /* content in the question itself; more goes to a pen */
 	MAILBOX_MAX_TRANSACTION = 32,       /* bytes of a transaction id: letters, digits, '-', '_', it becomes part of file names */
+	MAILBOX_MAX_LEAVES = 2 * RESOLVE_MAX_LEAVES, /* those that a client names in one transaction, and as many that filters add */
 	MAILBOX_MAX_FORWARD = 50            /* addresses of one ~/.forward */
 };
 
@@ -87,7 +88,7 @@ struct mailbox_deliver {
 	uint64_t pen_length;
 	struct slice content;
 	struct mailbox_leaf *leaves;
-	size_t leaf_count;                  /* 1..RESOLVE_MAX_LEAVES */
+	size_t leaf_count;                  /* 1..MAILBOX_MAX_LEAVES */
 };
 
 struct mailbox_leaf_result {

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "base/net.h"
+#include "maps/resolve.h"
 
 struct smtpd_settings smtpd_settings;
 
@@ -43,7 +44,7 @@ static const struct setting rows[] = {
 	{ "max-sessions-address", SETTING_UINT, AT(max_sessions_address), "50", 1, 1000000, NULL, NULL,
 	  "Sessions of one client address, in all smtpd processes." },
 	{ "max-sessions-network", SETTING_UINT, AT(max_sessions_network), "200", 1, 1000000, NULL, NULL, "Sessions of one network (/24, /48), in all smtpd processes." },
-	{ "max-recipients", SETTING_UINT, AT(max_recipients), "1000", 100, 20000, NULL, NULL, "Recipients of one transaction (RFC 5321 4.5.3.1.8: at least 100); further ones are answered 452." },
+	{ "max-recipients", SETTING_UINT, AT(max_recipients), "1000", 100, RESOLVE_MAX_LEAVES, NULL, NULL, "Recipients of one transaction (RFC 5321 4.5.3.1.8: at least 100); further ones are answered 452, as is an alias that would make it more than 1,000 mailboxes and addresses elsewhere together." },
 	{ "max-commands", SETTING_UINT, AT(max_commands), "5000", 100, 10000000, NULL, NULL, "Commands of one session beside RCPT; then 421." },
 	{ "max-errors", SETTING_UINT, AT(max_errors), "20", 1, 100000, NULL, NULL, "Refused commands of one session, unknown recipients not counted; then 421." },
 	{ "max-received", SETTING_UINT, AT(max_received), "100", 10, 1000, NULL, NULL, "Received fields of a message (RFC 5321 6.3: at least 100 hops); more are a loop." },

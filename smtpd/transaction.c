@@ -117,8 +117,21 @@ static bool ask_leaf(struct transaction *t, const struct leaf *leaf)
 	return t->answered;
 }
 
+/* All leaves of one kind go in one record to those who take them, so there is an end of them. Filters may add beyond what a client may name. */
+static bool has_room(const struct transaction *t)
+{
+	size_t leaves = t->adding->resolved.count;
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		leaves += t->facts.recipients[i]->resolved.count;
+	return leaves <= (t->state == COLLECTING ? RESOLVE_MAX_LEAVES : MAILBOX_MAX_LEAVES);
+}
+
 static void ask_leaves(struct transaction *t)
 {
+	if (!has_room(t)) {
+		end_adding(t, TOO_MUCH);
+		return;
+	}
 	while (t->leaf_at < t->adding->resolved.count) {
 		if (!ask_leaf(t, &t->adding->resolved.leaves[t->leaf_at]))
 			return;

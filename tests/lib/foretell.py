@@ -3,7 +3,7 @@ import json
 from porter import BUILD, check
 
 
-def rcpt_all(p, s, some, mail, each=900):
+def rcpt_all(p, s, some, mail, each=200):
     """What the live server says to each; addresses that are passed on have a transaction of their own, since one holds one next hop."""
     live = []
     for i, a in enumerate(some):

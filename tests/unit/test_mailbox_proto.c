@@ -139,11 +139,11 @@ static void too_many_leaves_and_too_much_content_are_refused(void **state)
 {
 	struct buf b = BUF_INIT(4 << 20);
 	struct arena mem = ARENA_INIT(0);
-	static struct mailbox_leaf leaves[RESOLVE_MAX_LEAVES + 1];
+	static struct mailbox_leaf leaves[MAILBOX_MAX_LEAVES + 1];
 	static char content[MAILBOX_MAX_INLINE + 1];
-	struct mailbox_deliver m = { .transaction = SLICE("t"), .leaves = leaves, .leaf_count = RESOLVE_MAX_LEAVES + 1 };
+	struct mailbox_deliver m = { .transaction = SLICE("t"), .leaves = leaves, .leaf_count = MAILBOX_MAX_LEAVES + 1 };
 	(void)state;
-	for (size_t i = 0; i <= RESOLVE_MAX_LEAVES; i++)
+	for (size_t i = 0; i <= MAILBOX_MAX_LEAVES; i++)
 		leaves[i] = leaf;
 	mailbox_put_deliver(&b, &m);
 	assert_int_equal(mailbox_get_deliver(buf_slice(&b), &mem, &m), -EPROTO);
