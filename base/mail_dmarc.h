@@ -10,7 +10,7 @@
 /* DMARC (RFC 9989) by events. Discovery starts when the author's domain is known, the verdict comes when the authenticated identifiers are. The
  * organizational domain is found by the tree walk of 4.10; with a suffix list by that list, as RFC 7489 had it. */
 enum dmarc_result { DMARC_NONE, DMARC_PASS, DMARC_FAIL, DMARC_TEMPERROR, DMARC_PERMERROR };
-enum { DMARC_MAX_IDENTIFIERS = 8, DMARC_MAX_WALK = 8 };
+enum { DMARC_MAX_IDENTIFIERS = 8 };
 
 struct dmarc_identifiers {
 	struct slice spf;                          /* MAIL FROM domain that passed SPF; "" none */

@@ -21,7 +21,7 @@
  *	ctl/connect.c     connections to Unix sockets for others
  *	ctl/submit.c      the socket of the sendmail command
  *	ctl/helpers.c     short-lived processes; a foreign program has a guard (ctl/helper_guard.c) */
-enum { PARENT_MAX_CHILDREN = 256, PARENT_MAX_ALERTS = 50, PARENT_MAX_ROLES = 16 };
+enum { PARENT_MAX_ALERTS = 50, PARENT_MAX_ROLES = 16 };
 
 struct parent;
 struct child {
@@ -70,7 +70,7 @@ struct parent {
 	struct submit *submit;
 	struct helper *helpers;
 	pid_t verifier;
-	uint64_t generation, verifying, good_before;
+	uint64_t generation, verifying;
 	int log_level;               /* -1: as set */
 	bool json;                   /* porterd --json */
 	int own_stderr;              /* what porterd was started with */

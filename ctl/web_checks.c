@@ -17,7 +17,7 @@
 #include "ctl/web_store.h"
 #include "maps/map_key.h"
 
-enum { MAX_WATCHERS = WEB_MAX_STREAMS, DAY_S = 86400, WAIT_MS = 60000, OWN_WAIT_MS = 3000, PAUSE_MS = 1000, OWN_PAUSE_MS = 50, AGAIN_MS = 90000, MAX_EVENT = 32 << 10 };
+enum { DAY_S = 86400, WAIT_MS = 60000, OWN_WAIT_MS = 3000, PAUSE_MS = 1000, OWN_PAUSE_MS = 50, AGAIN_MS = 90000, MAX_EVENT = 32 << 10 };
 
 struct watcher {
 	struct web_checks *checks;

@@ -51,8 +51,8 @@ static void on_head(void *state, struct check *c, struct slice head)
 	struct arena mem = ARENA_INIT(8 << 20);
 	struct mail_header h;
 	struct slice domain;
-	bool ours = check_facts(c)->transaction->evidence.grade >= EVIDENCE_CLIENT;
-	if (ours && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_author_written(&h, &mem, &domain) == 0 &&
+	bool wanted = evidence_settings.dkim_sign && check_facts(c)->transaction->evidence.grade >= EVIDENCE_CLIENT;
+	if (wanted && !s->body && d->maps && d->keeper && mail_header_parse(head, SIZE_MAX, &mem, &h) == 0 && mail_author_written(&h, &mem, &domain) == 0 &&
 	    signers_find(d->maps, domain, &s->mem, &s->keys) == FOUND && author_may_be_signed(c, &h)) {
 		s->body = mail_body_new();
 		s->number = mail_body_want(s->body, CANON_RELAXED, false, MAIL_BODY_WHOLE);

@@ -2,7 +2,6 @@
 #include "smtpd/verbs.h"
 
 #define ANYWHERE (SESSION_GREETED | SESSION_READY | SESSION_MAIL | SESSION_RCPT | SESSION_CHUNKS)
-#define SAID_HELLO (SESSION_READY | SESSION_MAIL | SESSION_RCPT | SESSION_CHUNKS)
 
 static const struct verb verbs[] = {
 	{ SLICE_INIT("RCPT"), SESSION_MAIL | SESSION_RCPT, verb_rcpt, "RFC 5321 4.1.1.3", true },

@@ -109,6 +109,13 @@ def keys_vouch_for_nobody_else(p, zone):
 
 
 me = getpass.getuser() if os.geteuid() else 'root'
+def signing_can_be_switched_off(p, zone):
+    p.stop()
+    p.set({'dkim-sign': 'no'})
+    p.start()
+    check('with dkim-sign no nothing that is handed in is signed', submit(p, 'bare') == 250 and delivered(p, 'bare') and verdicts(p, delivered(p, 'bare'), zone) == [], delivered(p, 'bare')[:800])
+
+
 def shown(p, domain=DOMAIN):
     return {k['selector']: k for k in json.loads(p.ctl('dkim', 'show', domain, '--json').stdout)['keys']}
 
@@ -226,4 +233,5 @@ with Porter('dkim', maps={'senders': f'unix:{me} {me}@example.test\n', 'clients'
     reports_are_signed(p, zone, hop)
     keys_are_rotated(p, zone, old)
     keys_vouch_for_nobody_else(p, zone)
+    signing_can_be_switched_off(p, zone)
 finish()
