@@ -170,15 +170,16 @@ static void on_content(void *arg, const struct hop_content_done *d, struct slice
 		passing_free(t);
 }
 
+/* d NULL: it will never be known. */
 static void on_late(void *arg, const struct hop_content_done *d)
 {
 	struct passing *t = arg;
+	struct hop_content_done never = { .status = MAIL_STATUS_UNSURE("The next hop's reply was lost") };
 	struct buf b = BUF_INIT(ANSWER_MAX);
-	if (d) {
+	if (d)
 		log_event(LOG_INFO, "hop-late", LOG_STR("id", t->transaction), LOG_STR("host", d->facts.host), LOG_UINT("code", d->status.code), LOG_END);
-		hop_put_late(&b, &(struct hop_late){ t->transaction, done_as_ours(d) });
-		hop_answer(t->peer, HOP_LATE, 0, &b);
-	}
+	hop_put_late(&b, &(struct hop_late){ t->transaction, d ? done_as_ours(d) : never });
+	hop_answer(t->peer, HOP_LATE, 0, &b);
 	passing_free(t);
 }
 

@@ -15,7 +15,7 @@
  *	HOP_RCPT       HOP_RCPT_DONE      at RCPT: what the next hop says to it (connect, EHLO, STARTTLS and MAIL are part of the first one)
  *	HOP_CONTENT    HOP_CONTENT_DONE   the dot; ends the transaction here (its id is free again), save that HOP_LATE may follow
  *	HOP_ABORT      -                  the transaction is over without content; unknown ones are fine. Open questions are answered 451 first
- *	-              HOP_LATE           a reply that was heard after HOP_CONTENT_DONE said `unknown`: for the ledger. Comes once or, when the connection died, never
+ *	-              HOP_LATE           a reply that was heard after HOP_CONTENT_DONE said `unknown`: for the ledger. Comes once; when the connection died with no word about anybody
  *
  * Every question is answered once. Channel lost: what that peer has open is aborted (before the dot) or goes on unheard (behind it).
  * A transaction id names one transaction of one peer from HOP_BEGIN to HOP_CONTENT or HOP_ABORT.

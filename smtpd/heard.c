@@ -244,6 +244,7 @@ void heard_queue_is_up(void *arg)
 	peer_tell(d->queue, QUEUE_OWNER, 0, buf_slice(&b));
 	buf_free(&b);
 	tell_unsent(d);
+	outcome_queue_is_up();
 }
 
 static size_t count_leaves(const struct transaction_facts *f)

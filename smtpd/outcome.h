@@ -76,6 +76,8 @@ void outcome_note(struct outcome *l, struct mail_status status, void (*then)(str
 
 /* A hop's reply was not heard in time; a late one is noted when it comes. */
 void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_t count);
+bool outcome_awaits_late(const struct smtpd *d);
+void outcome_queue_is_up(void);
 
 /* The key of content digests (CRYPTO_MAC_KEY bytes), as the ledger's process told it: it was asked for each recipient that was taken before its first hints. */
 const uint8_t *outcome_content_key(void);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "delivery/hop_proto.h"
@@ -11,14 +12,20 @@
 #include "smtpd/peer.h"
 #include "smtpd/smtpd.h"
 
+enum { LATE_MS = 660000 /* delivery gives its connection up before */ };
+
 /* A transaction that is over and whose hop may still answer. */
 struct late {
 	struct late *next;
 	struct unique id;
+	uint64_t since_ms;
 	struct arena mem;
 	struct ledger_source source;
 	struct slice *addresses;
 	size_t count;
+	struct smtpd *smtpd;
+	struct slice note;                 /* what the ledger is to be told; "" not known yet */
+	struct peer_question *question;    /* it is being told */
 };
 
 static struct late *lates;
@@ -156,6 +163,7 @@ static void late_free(struct late **at)
 	struct late *x = *at;
 	*at = x->next;
 	late_count--;
+	peer_cancel(x->question);
 	arena_free(&x->mem);
 	mem_free(x);
 }
@@ -165,6 +173,8 @@ void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_
 	struct late *x = MEM_NEW(struct late), **last = &lates;
 	x->next = lates;
 	x->id = transaction_facts(l->transaction)->id;
+	x->since_ms = clock_mono_ms();
+	x->smtpd = transaction_smtpd(l->transaction);
 	x->source = outcome_copy_source(&x->mem, outcome_source(l));
 	x->addresses = ARENA_ARRAY(&x->mem, struct slice, count);
 	for (x->count = 0; x->count < count; x->count++)
@@ -177,7 +187,61 @@ void outcome_expect_late(struct outcome *l, const struct slice *addresses, size_
 	late_free(last);
 }
 
-static void note_late(struct smtpd *d, const struct late *x, const struct hop_content_done *done)
+/* What would have come goes with the process that asked. */
+static bool is_awaited(const struct smtpd *d, const struct late *x)
+{
+	return clock_mono_ms() - x->since_ms < LATE_MS && (x->note.n || peer_is_up(d->delivery));
+}
+
+bool outcome_awaits_late(const struct smtpd *d)
+{
+	for (struct late **at = &lates; *at;) {
+		if (is_awaited(d, *at))
+			at = &(*at)->next;
+		else
+			late_free(at);
+	}
+	return lates != NULL;
+}
+
+static void forget_late(struct late *x)
+{
+	struct smtpd *d = x->smtpd;
+	struct late **at = &lates;
+	while (*at != x)
+		at = &(*at)->next;
+	late_free(at);
+	smtpd_session_ended(d); /* it may be what the end of this process waits for */
+}
+
+static int on_late_noted(void *arg, struct ipc_message *m);
+
+/* A queue process that is not there, or goes before it has answered, as one does at a reload, is followed by another one. */
+static void tell_late(struct late *x)
+{
+	if (!x->question)
+		x->question = peer_ask(x->smtpd->queue, LEDGER_NOTE, x->note, -1, LEDGER_ASK_MS, on_late_noted, x);
+}
+
+static int on_late_noted(void *arg, struct ipc_message *m)
+{
+	struct late *x = arg;
+	x->question = NULL;
+	if (m)
+		forget_late(x);
+	else
+		tell_late(x);
+	return 0;
+}
+
+void outcome_queue_is_up(void)
+{
+	for (struct late *x = lates; x; x = x->next)
+		if (x->note.n)
+			tell_late(x);
+}
+
+static void note_late(struct late *x, const struct hop_content_done *done)
 {
 	struct arena mem = ARENA_INIT(0);
 	struct ledger_entry *entries = ARENA_ARRAY(&mem, struct ledger_entry, x->count + 1);
@@ -190,20 +254,24 @@ static void note_late(struct smtpd *d, const struct late *x, const struct hop_co
 				s->fate == MAIL_OK ? MAIL_STATUS_OK : *s, SLICE("") };
 	}
 	if (note.count && ledger_put_note(&b, &note) == 0)
-		peer_tell(d->queue, LEDGER_NOTE, 0, buf_slice(&b));
+		x->note = arena_copy(&x->mem, buf_slice(&b));
 	buf_free(&b);
 	arena_free(&mem);
+	if (x->note.n)
+		tell_late(x);
+	else
+		forget_late(x);
 }
 
 int outcome_from_delivery(void *arg, struct ipc_message *m)
 {
+	(void)arg;
 	struct arena mem = ARENA_INIT(0);
 	struct hop_late late;
 	int error = m->type != HOP_LATE ? 0 : hop_get_late(m->payload, &mem, &late);
-	for (struct late **at = &lates; m->type == HOP_LATE && !error && *at; at = &(*at)->next)
-		if (slice_eq(unique_slice(&(*at)->id), late.transaction)) {
-			note_late(arg, *at, &late.done);
-			late_free(at);
+	for (struct late *x = lates; m->type == HOP_LATE && !error && x; x = x->next)
+		if (!x->note.n && slice_eq(unique_slice(&x->id), late.transaction)) {
+			note_late(x, &late.done);
 			break;
 		}
 	arena_free(&mem);

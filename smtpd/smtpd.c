@@ -92,14 +92,18 @@ static void give_back(void *arg)
 	if (!d->session_count)
 		mem_trim();
 	d->large_ended = false;
+	if (d->draining)
+		smtpd_session_ended(d);
 }
 
 void smtpd_session_ended(struct smtpd *d)
 {
 	if (d->session_count)
 		return;
-	if (d->draining || d->stopping)
+	if (d->stopping || (d->draining && !outcome_awaits_late(d)))
 		loop_later(d->loop, end_now, d);
+	else if (d->draining)
+		loop_timer_set(d->idle, IDLE_MS); /* a reply that comes late must not be delivered once more by its retry */
 	else if (d->large_ended)
 		give_back(d); /* a megabyte for a thousand recipients */
 	else if (!loop_timer_is_set(d->idle))
