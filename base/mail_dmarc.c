@@ -373,7 +373,6 @@ struct dmarc *dmarc_start(struct mail_dns *dns, struct slice author, const struc
 	struct dmarc *d = MEM_NEW(struct dmarc);
 	*d = (struct dmarc){ .dns = dns, .suffixes = suffixes, .mem = ARENA_INIT(1 << 20) };
 	d->timer = loop_timer_new(mail_dns_loop(dns), on_timer, d);
-	d->verdict.record.failure_options = SLICE("");
 	if (idn_to_ascii(author, &d->mem, &d->verdict.author) || author.p[0] == '[')
 		finish(d, DMARC_PERMERROR, "no domain name in From");
 	else if (suffixes)

@@ -96,15 +96,13 @@ static void read_tag(struct reading *d, struct slice name, struct slice value)
 		r->strict_spf = slice_eq_nocase(value, SLICE("s"));
 	else if (slice_eq_nocase(name, SLICE("t")))
 		r->testing = slice_eq_nocase(value, SLICE("y"));
-	else if (slice_eq_nocase(name, SLICE("fo")))
-		r->failure_options = value;
 	else if (slice_eq_nocase(name, SLICE("rua")))
 		read_uris(value, r);
 }
 
 int dmarc_record_parse(struct slice text, struct dmarc_record *out)
 {
-	struct reading d = { .r = { .failure_options = SLICE("") } };
+	struct reading d = { 0 };
 	struct slice seen[32], name, value;
 	size_t count = 0;
 	if (!dmarc_record_is(text))

@@ -20,7 +20,6 @@ struct dmarc_record {
 	bool testing;                      /* t=y */
 	struct slice rua[DMARC_MAX_URIS];  /* URIs as written, the obsolete "!10m" removed */
 	size_t rua_count;
-	struct slice failure_options;      /* fo=, as written, for reports */
 };
 
 /* "v=DMARC1" is the first tag: the mark of a policy record among a name's TXT records. */

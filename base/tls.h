@@ -75,9 +75,8 @@ struct tls_info {
 	enum tls_check check;         /* clients: what was asked for */
 	bool verified;                /* clients: and it held */
 	const char *why;              /* clients: why not; "" */
-	bool has_peer;                /* the peer showed a certificate: */
+	bool has_peer;                /* the peer showed a certificate */
 	uint8_t peer_sha256[32];      /* of the certificate as DER */
-	struct slice peer_subject;    /* one line, RFC 2253; foreign bytes */
 };
 
 /* Channel bindings (RFC 9266, RFC 5929). False: this connection has none of the kind. end_point: the server's certificate, whichever end we are. */

@@ -10,7 +10,7 @@
 #include "base/net.h"
 #include "base/tls_inside.h"
 
-enum { MAX_SIGNATURE = 2048, MAX_SUBJECT = 512, MAX_HOST = 255 };
+enum { MAX_SIGNATURE = 2048, MAX_HOST = 255 };
 
 struct tls_transport {
 	struct transport base;
@@ -21,7 +21,6 @@ struct tls_transport {
 	struct tls_wait *wait;          /* servers, during the handshake */
 	struct keeper_question *question;
 	int bell;                       /* eventfd: the keeper has answered */
-	char *subject;
 	struct tls_info info;
 };
 
@@ -134,14 +133,6 @@ static void describe_peer(struct tls_transport *t)
 	if (!peer)
 		return;
 	t->info.has_peer = X509_digest(peer, EVP_sha256(), t->info.peer_sha256, &n) == 1;
-	BIO *out = BIO_new(BIO_s_mem());
-	char *text;
-	if (out && X509_NAME_print_ex(out, X509_get_subject_name(peer), 0, XN_FLAG_RFC2253) >= 0) {
-		long length = BIO_get_mem_data(out, &text);
-		t->subject = mem_copy(text, length < MAX_SUBJECT ? (size_t)length : MAX_SUBJECT);
-		t->info.peer_subject = slice_of(t->subject);
-	}
-	BIO_free(out);
 	X509_free(peer);
 }
 
@@ -236,7 +227,6 @@ static void tls_transport_free(struct transport *base)
 	end_wait(t);
 	SSL_free(t->ssl);
 	tls_set_drop(t->set);
-	mem_free(t->subject);
 	mem_free(t);
 	ERR_clear_error();
 }

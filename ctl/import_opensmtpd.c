@@ -19,7 +19,6 @@ struct action {
 	struct slice users, aliases, virtual_users; /* tables' names */
 	struct slice host;                          /* relay host */
 	struct slice auth;
-	bool backup;
 };
 
 struct opensmtpd {
@@ -144,8 +143,6 @@ static void read_action(struct opensmtpd *o, struct slice rest, struct import_at
 		}
 		bool flag = k == 4 || k == 7 || k == 13 || k == 14 || k == 15;
 		more = next_word(&rest, &value);
-		if (k == 4)
-			a->backup = true;
 		if (flag) {
 			word = value;
 			continue;

@@ -27,7 +27,7 @@ struct passing {
 	struct asked_about *rcpts;
 	size_t count, room;
 	uint64_t content_id;
-	bool content_asked, content_done;
+	bool content_asked;
 };
 
 /* -- peers ------------------------------------------------------------------------------------------------------------------------ */
@@ -161,7 +161,6 @@ static void count_fate(struct hop *h, const struct hop_content_done *d)
 static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
 {
 	struct passing *t = arg;
-	t->content_done = true;
 	count_fate(t->peer->hop, d);
 	log_event(LOG_INFO, "hop", LOG_STR("id", t->transaction), LOG_STR("place", t->place), LOG_STR("host", d->facts.host), LOG_STR("address", d->facts.address),
 		LOG_STR("tls", d->facts.tls), LOG_UINT("code", d->status.code), LOG_STR("reply", reply.n ? reply : d->status.text), LOG_END);
