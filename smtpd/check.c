@@ -195,10 +195,15 @@ void checks_body(struct checks *c, struct slice bytes)
 
 /* -- for kinds ------------------------------------------------------------------------------------------------------------------------------ */
 
+static struct transaction *transaction_of(const struct check *c)
+{
+	return c->chain->session->transaction;
+}
+
 void check_refuse(struct check *c, struct mail_status status)
 {
 	c->chain->refused = true;
-	c->chain->refusal = mail_status_copy(check_arena(c), status);
+	c->chain->refusal = transaction_of(c) ? mail_status_copy(check_arena(c), status) : session_keep(c->chain->session, status);
 }
 
 const struct session_facts *check_facts(const struct check *c)
@@ -214,11 +219,6 @@ const struct recipient *check_recipient(const struct check *c)
 struct recipient *check_candidate(struct check *c)
 {
 	return c->chain->session->candidate;
-}
-
-static struct transaction *transaction_of(const struct check *c)
-{
-	return c->chain->session->transaction;
 }
 
 struct message *check_message(struct check *c)

@@ -65,10 +65,21 @@ bool dnsbl_lists(const struct dnsbl_zone *z, const struct dns_answer *a)
 	return listed;
 }
 
+/* "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321, 4.1.3). */
+static bool is_literal(struct slice s)
+{
+	struct net_ip ip;
+	if (s.n < 2 || s.p[0] != '[' || s.p[s.n - 1] != ']')
+		return false;
+	s = slice(s.p + 1, s.n - 2);
+	bool v6 = slice_starts_nocase(s, SLICE("IPv6:"));
+	return net_ip_parse(slice_skip(s, v6 ? 5 : 0), &ip) && ip.is_v4 != v6;
+}
+
 bool dnsbl_helo_is_bad(struct slice helo, struct slice hostname)
 {
 	if (slice_starts(helo, SLICE("[")))
-		return !slice_ends(helo, SLICE("]"));
+		return !is_literal(helo);
 	size_t dot = slice_rfind(helo, '.');
 	return dot == helo.n || dot == 0 || dot + 1 == helo.n || slice_eq_nocase(helo, hostname) || (helo.p[dot + 1] >= '0' && helo.p[dot + 1] <= '9');
 }

@@ -24,7 +24,7 @@
 #define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
 #define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
 
-enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48 };
+enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48, ACCESS_MEM = 64 << 10 };
 
 /* -- exemption ---------------------------------------------------------------------------------------------------------------------------- */
 
@@ -64,73 +64,95 @@ static bool has_access(const struct smtpd *d)
 	return d->maps && map_size(d->maps, MAP_ACCESS) > 0;
 }
 
-/* Words about a client or its name are the session's, those about a path the transaction's: the next one has other paths. */
-static void take_words(struct session *s, const struct access *a, bool of_path)
+/* Words about a client or its reverse name are the session's, those about an EHLO name last as long as that, those about a path are the transaction's: the next one has other paths. */
+enum whose { OF_CLIENT, OF_HELO, OF_PATH };
+
+static void add_words(struct words *to, struct arena *mem, const struct slice *words, size_t count)
 {
-	struct transaction_facts *t = of_path ? transaction_facts_of(s->transaction) : NULL;
-	struct words tags = t ? (struct words){ t->tags, t->tag_count } : s->tags, by_pass = t ? (struct words){ t->bypass, t->bypass_count } : s->by_pass;
+	for (size_t i = 0; i < count; i++)
+		words_add(to, mem, words[i]);
+}
+
+static void take_words(struct session *s, const struct access *a, enum whose whose)
+{
+	struct transaction_facts *t = whose == OF_PATH ? transaction_facts_of(s->transaction) : NULL;
+	struct words tags = t ? (struct words){ t->tags, t->tag_count } : (struct words){ NULL, 0 }, by_pass = t ? (struct words){ t->bypass, t->bypass_count } : (struct words){ NULL, 0 };
 	struct arena *mem = t ? transaction_arena(s->transaction) : &s->mem;
-	for (size_t i = 0; i < a->tag_count; i++)
-		words_add(&tags, mem, a->tags[i]);
-	for (size_t i = 0; i < a->by_pass_count; i++)
-		words_add(&by_pass, mem, a->by_pass[i]);
+	add_words(t ? &tags : whose == OF_HELO ? &s->helo_tags : &s->tags, mem, a->tags, a->tag_count);
+	add_words(t ? &by_pass : whose == OF_HELO ? &s->helo_by_pass : &s->by_pass, mem, a->by_pass, a->by_pass_count);
 	if (t) {
 		t->tag_count = tags.count;
 		t->bypass_count = by_pass.count;
-	} else {
-		s->tags = tags;
-		s->by_pass = by_pass;
 	}
 }
 
 /* What one line of access wants: words are noted, a refusal is returned. */
-static struct mail_status take_access(struct session *s, enum answer answer, const struct access *a, bool of_path)
+static struct mail_status take_access(struct session *s, enum answer answer, const struct access *a, enum whose whose)
 {
 	if (answer == ABSENT)
 		return MAIL_STATUS_OK;
 	if (answer == UNSURE)
 		return UNSURE_MAP;
-	take_words(s, a, of_path);
+	take_words(s, a, whose);
 	if (a->verdict == ACCESS_NONE || a->verdict == ACCESS_ACCEPT)
 		return MAIL_STATUS_OK;
 	log_event(LOG_INFO, "access", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("key", a->key),
 	          LOG_UINT("code", a->status.code), LOG_END);
-	return a->status;
+	return session_keep(s, a->status);
 }
 
+/* Each look-up has its own memory: a client that says EHLO or MAIL without end has the same answer each time. */
 static struct mail_status access_of_client(struct session *s)
 {
-	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
-	return a ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &s->mem, a), a, false) : MAIL_STATUS_OK;
+	struct arena mem = ARENA_INIT(ACCESS_MEM);
+	struct access a;
+	struct mail_status status = has_access(s->smtpd) ? take_access(s, access_client(s->smtpd->maps, &s->facts.ip, &mem, &a), &a, OF_CLIENT) : MAIL_STATUS_OK;
+	arena_free(&mem);
+	return status;
 }
 
 struct mail_status policy_client_name(struct session *s)
 {
-	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
-	return a ? take_access(s, access_ptr(s->smtpd->maps, s->facts.reverse_name, &s->mem, a), a, false) : MAIL_STATUS_OK;
+	struct arena mem = ARENA_INIT(ACCESS_MEM);
+	struct access a;
+	struct mail_status status = has_access(s->smtpd) ? take_access(s, access_ptr(s->smtpd->maps, s->facts.reverse_name, &mem, &a), &a, OF_CLIENT) : MAIL_STATUS_OK;
+	arena_free(&mem);
+	return status;
 }
 
 static struct mail_status access_of_helo(struct session *s)
 {
-	struct access *a = has_access(s->smtpd) ? ARENA_NEW(&s->mem, struct access) : NULL;
-	return a ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &s->mem, a), a, false) : MAIL_STATUS_OK;
+	struct arena mem = ARENA_INIT(ACCESS_MEM);
+	struct access a;
+	s->helo_tags.count = s->helo_by_pass.count = 0;
+	struct mail_status status = has_access(s->smtpd) ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &mem, &a), &a, OF_HELO) : MAIL_STATUS_OK;
+	arena_free(&mem);
+	return status;
 }
 
 typedef enum answer (*access_by_path)(struct map_set *maps, const struct mail_path *p, struct arena *mem, struct access *out);
 
 static struct mail_status access_of_path(struct session *s, access_by_path look, const struct mail_path *p)
 {
-	struct arena *mem = transaction_arena(s->transaction);
-	struct access *a = has_access(s->smtpd) ? ARENA_NEW(mem, struct access) : NULL;
-	return a ? take_access(s, look(s->smtpd->maps, p, mem, a), a, true) : MAIL_STATUS_OK;
+	struct arena mem = ARENA_INIT(ACCESS_MEM);
+	struct access a;
+	struct mail_status status = has_access(s->smtpd) ? take_access(s, look(s->smtpd->maps, p, &mem, &a), &a, OF_PATH) : MAIL_STATUS_OK;
+	arena_free(&mem);
+	return status;
+}
+
+static bool holds(const struct words *w, struct slice word)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (slice_eq(w->at[i], word))
+			return true;
+	return false;
 }
 
 bool policy_by_passes(const struct session *s, struct slice check)
 {
 	const struct transaction_facts *t = s->facts.transaction;
-	bool found = false;
-	for (size_t i = 0; i < s->by_pass.count && !found; i++)
-		found = slice_eq(s->by_pass.at[i], check);
+	bool found = holds(&s->by_pass, check) || holds(&s->helo_by_pass, check);
 	for (size_t i = 0; t && i < t->bypass_count && !found; i++)
 		found = slice_eq(t->bypass[i], check);
 	return found;
@@ -307,8 +329,8 @@ static void add_tags_of_session(struct session *s)
 {
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	struct words tags = { t->tags, t->tag_count };
-	for (size_t i = 0; i < s->tags.count; i++)
-		words_add(&tags, transaction_arena(s->transaction), s->tags.at[i]);
+	add_words(&tags, transaction_arena(s->transaction), s->tags.at, s->tags.count);
+	add_words(&tags, transaction_arena(s->transaction), s->helo_tags.at, s->helo_tags.count);
 	t->tag_count = tags.count;
 }
 

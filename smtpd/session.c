@@ -94,6 +94,16 @@ void session_answer(struct session *s, struct step step)
 		dialog_run(s);
 }
 
+struct mail_status session_keep(struct session *s, struct mail_status status)
+{
+	if (s->reply.n && status.text.p == s->reply.p)
+		return status;
+	buf_clear(&s->reply);
+	buf_add(&s->reply, slice_head(status.text, s->reply.max));
+	status.text = buf_slice(&s->reply);
+	return status;
+}
+
 void session_reset(struct session *s)
 {
 	content_free(s->content);
@@ -116,6 +126,7 @@ void session_forget(struct session *s)
 	session_reset(s);
 	s->state = SESSION_GREETED;
 	s->facts.helo = SLICE("");
+	s->helo_tags.count = s->helo_by_pass.count = 0;
 	s->facts.esmtp = false;
 	s->facts.login = SLICE("");
 }

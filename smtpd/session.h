@@ -80,6 +80,7 @@ struct session {
 	struct buf before;                  /* whole replies that are said in front of it (PRDR) */
 	struct mail_status slow_status;     /* an answer that waits for the timer */
 	struct words tags, by_pass;         /* from access, of client and EHLO name; those of paths are in the transaction's facts */
+	struct words helo_tags, helo_by_pass; /* of the EHLO name alone: another name, or TLS, and they are forgotten */
 	size_t by_passed_for_sender;        /* how many of facts.transaction->bypass are the reverse-path's */
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */
 	struct auth *auth;                  /* the SASL exchange; NULL outside of one */
@@ -107,6 +108,9 @@ void session_free(struct session *s);
 
 /* The answer of an open question; or, from inside a handler, its step. */
 void session_answer(struct session *s, struct step step);
+
+/* A status whose text outlives the transaction and whoever made it, until the next one is kept. */
+struct mail_status session_keep(struct session *s, struct mail_status status);
 
 /* Back to the state behind EHLO: the transaction, if any, is given up. */
 void session_reset(struct session *s);

@@ -84,9 +84,7 @@ void transaction_reply(struct transaction *t, struct mail_status status)
 		heard_expect(s, t);
 		told_taken(s->smtpd->queue, &s->facts, &t->message, outcome_message_id(&t->outcome));
 	}
-	s->reply.n = 0;
-	buf_add(&s->reply, status.text);
-	status.text = buf_slice(&s->reply);
+	status = session_keep(s, status);
 	buf_free(&text);
 	t->state = OVER;
 	session_reset(s);

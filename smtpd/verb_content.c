@@ -8,7 +8,7 @@
 static void data_judged(struct session *s, struct mail_status status)
 {
 	if (status.fate != MAIL_OK) {
-		status.text = arena_copy(&s->mem, status.text);
+		status = session_keep(s, status);
 		session_reset(s);
 		session_answer(s, status.code == 421 ? step_close(status) : step_reply(status));
 		return;

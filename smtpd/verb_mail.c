@@ -169,10 +169,9 @@ static void mail_judged(struct session *s, struct mail_status status)
 		session_answer(s, REPLY(MAIL_OK, 250, 1, 0, "Ok"));
 		return;
 	}
-	struct step step = status.code == 421 ? step_close(status) : step_reply(status);
-	step.status = mail_status_copy(&s->mem, status);
+	status = session_keep(s, status);
 	session_reset(s);
-	session_answer(s, step);
+	session_answer(s, status.code == 421 ? step_close(status) : step_reply(status));
 }
 
 static struct step refuse(struct session *s, struct mail_status status)
@@ -196,7 +195,7 @@ static struct mail_status read_mail(struct session *s, struct slice rest)
 	struct arena *mem = transaction_arena(s->transaction);
 	const char *why = "";
 	if (mail_path_parse(&rest, mem, &t->reverse_path, &why))
-		return mail_status_copy(&s->mem, bad_path(mem, why));
+		return session_keep(s, bad_path(mem, why));
 	if (t->reverse_path.local_part.n && !t->reverse_path.domain.n)
 		return MAIL_STATUS(MAIL_NEVER, 501, 1, 7, "A reverse-path has a domain");
 	struct mail_status status = read_parameters(&(struct reading){ s, t, mem }, rest);

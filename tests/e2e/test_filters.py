@@ -85,7 +85,7 @@ def policy():
             lines, grown = p.log_text().count('policy-down') - lines, p.peak_kib('smtpd') - rest
             check(f'{what} without end: 451, one line of the log, bounded in time and memory', (got, lines) == (451, 1) and time.monotonic() - began < PATIENCE * SLOW and grown < 4096, (got, lines, grown))
         service.says = 'REJECT go away'
-        p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free')
+        p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free\nhelo:free.test by-pass test\nfrom:later@outside.test defer 450 4.7.1 ' + 'x' * 150)
         p.compile()
 
         def named():
@@ -96,6 +96,18 @@ def policy():
         with p.talk() as t:
             codes = [t.deliver(MAIL % b'free', sender=s) for s in ('free@outside.test', 'other@outside.test')]
         check('or a reverse-path, and no other transaction of that session', codes == [250, 554], codes)
+        with p.talk() as t:
+            codes = []
+            for name in ('x.test', 'free.test', 'x.test', 'free.test'):
+                t.say(f'EHLO {name}'), t.say('MAIL FROM:<a@b.test>')
+                codes.append(t.code('RCPT TO:<alice@example.test>'))
+            t.say('RSET'), t.starttls(), t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
+            codes.append(t.code('RCPT TO:<alice@example.test>'))
+        check('or an EHLO name, until there is another one, or TLS', codes == [554, 250, 554, 250, 554], codes)
+        with p.talk() as t:
+            t.say('EHLO x.test'), t.raw(b'MAIL FROM:<later@outside.test>\r\n' * 2000)
+            answers = {str(t.reply()) for _ in range(2000)}
+            check('who is put off two thousand times in a session hears the same each time, and may give another name then', len(answers) == 1 and 'xxx' in str(answers) and t.code('EHLO y.test') == 250, answers)
         service.says = 'DUNNO'
         p.clean()
         with p.talk() as t:
