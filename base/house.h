@@ -36,7 +36,6 @@ enum house_message {
 	HOUSE_HELPER_DONE, /* down: wait status as waitpid gives it, or -errno */
 	HOUSE_ALERT,       /* up: text */
 	HOUSE_LOG_LEVEL,   /* down: number */
-	HOUSE_NOTE,        /* up: a text for the parent alone ("maps" asks for the newest generation) */
 	HOUSE_CONNECT,     /* up: name of a Unix socket that the settings name */
 	HOUSE_CONNECTED,   /* down: errno; fd with 0. The same id */
 	HOUSE_LOCAL        /* down: name of a user of this system; fd of the connection that it made to run-directory/submit */

@@ -191,10 +191,6 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	case HOUSE_CONNECT:
 		connect_for(c, m->id, h.text);
 		return 0;
-	case HOUSE_NOTE:
-		if (slice_eq(h.text, SLICE("maps")))
-			generation_switch(c->parent, NULL);
-		return 0;
 	}
 	return -EPROTO;
 }

@@ -11,7 +11,7 @@
 #include "base/slice.h"
 #include "queue/envelope.h"
 
-/* What smtpd (and delivery) ask the queue process, over base/ipc. The id of base/ipc is the asker's, the answer carries the same. Jobs that the queue
+/* What smtpd and web ask the queue process, over base/ipc. The id of base/ipc is the asker's, the answer carries the same. Jobs that the queue
  * hands out are in queue/job_proto.h.
  *
  *	question              answer              when

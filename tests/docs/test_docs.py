@@ -95,6 +95,21 @@ roles = re.findall(r'^\t\{ "(\w+)", (?:true|false)', (TOP / 'ctl/roles.c').read_
 page = (TOP / 'etc/man/porterd.8').read_text()
 check('porterd(8) names every process, and each has its program', len(roles) >= 8 and all(f'.B {r}\n' in page and (BUILD / f'porterd-{r}').exists() for r in roles), roles)
 
+# -- architecture.md ------------------------------------------------------------------------------------------------------------------
+text = (TOP / 'etc/doc/architecture.md').read_text()
+messages = set(re.findall(r'^\t(HOUSE_\w+)', re.search(r'enum house_message \{(.*?)\}', (TOP / 'base/house.h').read_text(), re.S)[1], re.M))
+told = set(re.findall(r'\bHOUSE_[A-Z_]+', text))
+check('architecture.md has every message between parent and child, and no other', messages == told, messages ^ told)
+links = {frozenset(pair) for pair in re.findall(r'\{ "(\w+)", "(\w+)" \}', (TOP / 'ctl/roles.c').read_text())}
+line = re.search(r'^Who has a channel to whom .*?: (.*?)\.', text, re.M)[1]
+told = {frozenset((one, other)) for part in line.split('; ') for one, others in [part.split(' \u2013 ')] for other in others.split(', ')}
+check('and every channel', links and links == told, links ^ told)
+for card in ('etc/doc/architecture.md', 'HACKING.md', *(f'{room}/README.md' for room in ('base', 'maps', 'queue', 'delivery', 'smtpd', 'ctl', 'tests'))):
+    text, room = (TOP / card).read_text(), (TOP / card).parent
+    named = [n for n in re.findall(r'`([\w/-]+\.(?:c|h|py|md))`', text) if 'NAME' not in n]
+    lost = [n for n in named if not (TOP / n).exists() and not (room / n).exists()]
+    check(f'{card}: each file that it names is there', not lost, lost)
+
 # -- memory ---------------------------------------------------------------------------------------------------------------------------
 segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd-smtpd'], capture_output=True, text=True).stdout
 local = re.search(r'^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x[0-9a-f]+)', segments, re.M)
