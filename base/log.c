@@ -15,7 +15,7 @@
 #include "base/log_syslog.h"
 #include "base/text.h"
 
-enum { LINE_MAX_BYTES = 4000, FIELDS_MAX = 32 };
+enum { LINE_MAX_BYTES = 4000, FIELDS_MAX = 32, VALUE_LONG = 1000, VALUE_SHORT = 150 /* of a value that is cut, before what is odd in it is escaped */ };
 
 static struct {
 	int fd;
@@ -170,16 +170,32 @@ static struct buf *line_of_thread(void)
 	return &line;
 }
 
+/* The first `most` bytes of a value, no character torn, and a sign that there was more. */
+static bool add_cut(struct buf *line, const struct log_field *f, size_t most, bool json)
+{
+	size_t mark = line->n;
+	char head[VALUE_LONG + 3];
+	struct log_field cut = *f;
+	if (f->kind == LOG_KIND_STR && f->str.n > most) {
+		while (most && ((unsigned char)f->str.p[most] & 0xc0) == 0x80)
+			most--;
+		memcpy(mempcpy(head, f->str.p, most), "...", 3);
+		cut.str = slice(head, most + 3);
+	}
+	add_field(line, &cut, json);
+	if (!buf_full(line))
+		return true;
+	buf_truncate(line, mark);
+	line->full = false;
+	return false;
+}
+
+/* Who may choose a value, however long, hides no other one behind it; one for which there is no room at all is left out, and the line stays well-formed. */
 static void add_fields(struct buf *line, const struct log_field *fields, bool json)
 {
-	for (const struct log_field *f = fields; f->kind != LOG_KIND_END; f++) {
-		size_t mark = line->n;
-		add_field(line, f, json);
-		if (buf_full(line)) { /* a field that does not fit is left out whole, the line stays well-formed */
-			buf_truncate(line, mark);
-			line->full = false;
-		}
-	}
+	for (const struct log_field *f = fields; f->kind != LOG_KIND_END; f++)
+		if (!add_cut(line, f, VALUE_LONG, json))
+			add_cut(line, f, VALUE_SHORT, json);
 }
 
 void log_fields(enum log_level level, const char *word, const struct log_field *fields)

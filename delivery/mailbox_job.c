@@ -194,12 +194,21 @@ static const struct transaction_owner owner = { on_pen_ready, on_delivered, on_o
 
 /* One recipient after the other ------------------------------------------------------------------------------------------------------------ */
 
+/* The next recipient's leaves stand together. */
+static size_t count_leaves(const struct run *r)
+{
+	size_t i = r->next;
+	while (i < r->job.recipient_count && r->job.recipients[i].index == r->job.recipients[r->next].index)
+		i++;
+	return i - r->next;
+}
+
 static bool make_leaves(struct run *r)
 {
-	uint32_t index = r->job.recipients[r->next].index;
-	r->leaves = ARENA_ARRAY(&r->mem, struct mailbox_leaf, r->job.recipient_count);
+	size_t count = count_leaves(r);
+	r->leaves = ARENA_ARRAY(&r->mem, struct mailbox_leaf, count);
 	r->leaf_count = 0;
-	for (size_t i = r->next; r->leaves && i < r->job.recipient_count && r->job.recipients[i].index == index; i++) {
+	for (size_t i = r->next; r->leaves && i < r->next + count; i++) {
 		const struct job_recipient *from = &r->job.recipients[i];
 		if (from->leaf_kind == LEAF_HOP || from->leaf_kind == LEAF_LMTP || from->leaf_kind > LEAF_HOP)
 			return false;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Transactions of very many: all mailboxes of one go to their process in one record, so what would make them too many is for another transaction. Two aliases of 600 members each, in
 one transaction, made that process hang up, with everybody's transactions, and the message was 451 for ever."""
-import sys
+import json, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
-from milter import CONTINUE, Milter, add_rcpt
+from milter import CONTINUE, Milter, add_rcpt, quarantine
 from porter import Porter, check, finish
 
 MEMBERS = 600
@@ -47,6 +47,13 @@ def main():
         m.says = {'E': [add_rcpt('<those@example.test>'), CONTINUE]}
         check('a filter may add to a full one', all(code == 250 for code, _ in began(s, [user(i) for i in range(1000)])) and taken(s))
         check('and each is served', has(p, 2 * MEMBERS)[1] == 2000 + 200 + 2 * MEMBERS, has(p, 2 * MEMBERS))
+        m.says = {'E': [quarantine('odd'), CONTINUE]}
+        before = has(p, MEMBERS)[1]
+        check('so many can be quarantined', all(code == 250 for code, _ in began(s, [user(i) for i in range(MEMBERS)])) and taken(s))
+        check('the line in the log says why, as far as it goes', p.wait_log(r'quarantine .*text="odd; for u0@example\.test u1@') is not None, p.log_text()[-1000:])
+        letter = json.loads(p.ctl('dead', 'list', '--json').stdout)[0]['id']
+        check('and released', p.ctl('dead', 'release', letter).returncode == 0)
+        check('to each at the first attempt', p.wait(lambda: has(p, MEMBERS)[1] == before + MEMBERS, 60) and not any(' deferred process=queue' in l for l in p.log_text().splitlines()), (before, has(p, MEMBERS)))
         check('nobody hung up meanwhile', 'peer-gone' not in p.log_text())
     finish()
 

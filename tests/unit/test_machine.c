@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/heap.h"
 #include "base/idn.h"
+#include "base/log.h"
 #include "base/login_proto.h"
 #include "base/mail_status.h"
 #include "base/net.h"
@@ -233,6 +234,28 @@ static void what_a_pen_wrote_appears_whole_or_not_at_all(void **state)
 	close(tmp_fd);
 }
 
+/* -- the log -- */
+
+static void a_long_value_is_cut_and_hides_no_other(void **state)
+{
+	static char odd[5000], line[8192];
+	int both[2];
+	(void)state;
+	assert_int_equal(pipe(both), 0);
+	memset(odd, 0xe4, sizeof odd); /* each byte is escaped: four times as long */
+	log_open(both[1], LOG_FORM_TEXT, "unit");
+	log_event(LOG_ERROR, "word", LOG_STR("helo", slice(odd, sizeof odd)), LOG_STR("text", slice(odd, sizeof odd)), LOG_STR("from", SLICE("a@b.test")), LOG_UINT("code", 550), LOG_END);
+	log_open(STDERR_FILENO, LOG_FORM_TEXT, "unit");
+	ssize_t n = read(both[0], line, sizeof line - 1);
+	close(both[0]);
+	close(both[1]);
+	assert_true(n > 0 && n <= 4002 && line[n - 1] == '\n');
+	line[n] = '\0';
+	assert_non_null(strstr(line, " helo=\"\\xe4"));
+	assert_non_null(strstr(line, "\\xe4...\" text=\"\\xe4"));
+	assert_non_null(strstr(line, "\\xe4...\" from=a@b.test code=550\n"));
+}
+
 /* -- the login process's records -- */
 
 static void login_records_come_back_as_they_were_and_junk_does_not(void **state)
@@ -339,6 +362,7 @@ int main(void)
 		cmocka_unit_test(an_organisation_is_one_label_below_a_public_suffix),
 		cmocka_unit_test(a_heap_gives_the_smallest_first_whatever_moves),
 		cmocka_unit_test_setup_teardown(what_a_pen_wrote_appears_whole_or_not_at_all, make_folder, drop_folder),
+		cmocka_unit_test(a_long_value_is_cut_and_hides_no_other),
 		cmocka_unit_test(login_records_come_back_as_they_were_and_junk_does_not),
 		cmocka_unit_test(a_remote_reply_becomes_one_clean_line),
 		cmocka_unit_test(a_restricted_process_opens_no_socket_and_no_program),
