@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/house.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -12,7 +13,7 @@
 #include "queue/queue_inside.h"
 #include "queue/report_gate.h"
 
-enum { MAX_ACTS = 20000 /* being written: whoever asks for more waits */ };
+enum { MAX_ACTS = 20000 /* being written: whoever asks for more waits */, MAX_ANSWER = 200 };
 
 /* Status -------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -55,9 +56,32 @@ static int status(struct queue *q, struct buf *out)
 
 enum act { ACT_RETRY, ACT_HOLD, ACT_RELEASE, ACT_REMOVE, ACT_BOUNCE, ACT_REROUTE };
 
-struct acting {
+/* One question. */
+struct acts {
 	struct queue *queue;
-	enum act act;
+	uint64_t question;
+	size_t done, left, open;
+};
+
+static void print_acts(struct buf *out, const struct acts *all, bool busy)
+{
+	buf_addf(out, "{\"done\":%zu,\"left\":%zu,\"busy\":%s}\n", all->done, all->left, busy ? "true" : "false");
+}
+
+static void act_over(struct acts *all, bool good)
+{
+	struct buf text = BUF_INIT(MAX_ANSWER);
+	*(good ? &all->done : &all->left) += 1;
+	if (--all->open)
+		return;
+	print_acts(&text, all, false);
+	queue_answer(all->queue, all->question, 0, buf_slice(&text));
+	buf_free(&text);
+	mem_free(all);
+}
+
+struct acting {
+	struct acts *whole;
 	char id[SPOOL_ID_MAX + 1];
 	struct spool_append append;
 };
@@ -65,21 +89,23 @@ struct acting {
 static void on_written(struct spool_append *s)
 {
 	struct acting *a = (struct acting *)((char *)s - offsetof(struct acting, append));
-	struct queue *q = a->queue;
+	struct queue *q = a->whole->queue;
 	if (s->job.error)
 		queue_alert(q, "an act on the message %s can't be written: %s", a->id, strerror(-s->job.error));
 	q->acts--;
 	queue_take_anew(q, a->id); /* also then: it may stand there all the same */
+	act_over(a->whole, !s->job.error);
 	buf_free(&s->records);
 	mem_free(a);
 	queue_end(q);
 }
 
-static void write_event(struct queue *q, enum act act, struct slice id, const struct event *e)
+static void write_event(struct acts *all, struct slice id, const struct event *e)
 {
 	struct acting *a = MEM_NEW(struct acting);
-	a->queue = q;
-	a->act = act;
+	struct queue *q = all->queue;
+	a->whole = all;
+	all->open++;
 	memcpy(a->id, id.p, id.n);
 	memcpy(a->append.id, id.p, id.n);
 	a->append.done = on_written;
@@ -100,7 +126,7 @@ void queue_retry(struct queue *q, struct message *m)
 }
 
 struct removing {
-	struct queue *queue;
+	struct acts *whole;
 	struct message *message;
 	struct spool_gone gone;
 };
@@ -108,7 +134,7 @@ struct removing {
 static void on_removed(struct spool_gone *g)
 {
 	struct removing *r = (struct removing *)((char *)g - offsetof(struct removing, gone));
-	struct queue *q = r->queue;
+	struct queue *q = r->whole->queue;
 	if (g->job.error) {
 		queue_alert(q, "the message %s can't be removed: %s", g->id, strerror(-g->job.error));
 		r->message->gone = false;
@@ -118,15 +144,18 @@ static void on_removed(struct spool_gone *g)
 		scan_forget(q, r->message);
 	}
 	q->acts--;
+	act_over(r->whole, !g->job.error);
 	mem_free(r);
 	queue_end(q);
 }
 
 /* Nobody tries it from here on; its name goes with the next sync, so that a power cut doesn't bring it back. */
-static void remove_now(struct queue *q, struct message *m, struct slice id)
+static void remove_now(struct acts *all, struct message *m, struct slice id)
 {
 	struct removing *r = MEM_NEW(struct removing);
-	r->queue = q;
+	struct queue *q = all->queue;
+	r->whole = all;
+	all->open++;
 	r->message = m;
 	memcpy(r->gone.id, id.p, id.n);
 	r->gone.done = on_removed;
@@ -138,22 +167,24 @@ static void remove_now(struct queue *q, struct message *m, struct slice id)
 	spool_forget(q->spool, &r->gone, SPOOL_QUEUE);
 }
 
-/* False: not there, or out just now. */
-static bool act_on(struct queue *q, enum act act, struct slice id, struct slice place)
+/* False: not there, or out just now. True: it is done, or counts as open. */
+static bool act_on(struct acts *all, enum act act, struct slice id, struct slice place)
 {
+	struct queue *q = all->queue;
 	struct message *m = id.n == SCHEDULE_ID ? schedule_find(q->schedule, id) : NULL;
 	struct event e = { .at_s = clock_wall_s(), .recipient = EVENT_ALL_RECIPIENTS, .status = MAIL_STATUS_OK };
 	if (!m || m->gone || m->settling)
 		return false;
 	if (act == ACT_RETRY) {
 		queue_retry(q, m);
+		all->done++;
 		return true;
 	}
 	if (m->out)
 		return false;
 	switch (act) {
 	case ACT_REMOVE:
-		remove_now(q, m, id);
+		remove_now(all, m, id);
 		return true;
 	case ACT_HOLD:
 	case ACT_RELEASE:
@@ -171,24 +202,25 @@ static bool act_on(struct queue *q, enum act act, struct slice id, struct slice 
 		return false;
 	}
 	if (act == ACT_HOLD)
-		schedule_hold(q->schedule, m, true); /* from the answer on nothing is tried, also while it is being written */
-	write_event(q, act, id, &e);
+		schedule_hold(q->schedule, m, true); /* nothing is tried while it is being written */
+	write_event(all, id, &e);
 	return true;
 }
 
-/* A word holds many ids, with spaces between them. */
-static int acts(struct queue *q, enum act act, const struct slice *words, size_t count, struct buf *answer)
+/* A word holds many ids, with spaces between them. Answered when what was done is on disk. */
+static int acts(struct queue *q, uint64_t question, enum act act, const struct slice *words, size_t count, struct buf *answer)
 {
 	struct slice place = act == ACT_REROUTE && count ? words[0] : SLICE("");
-	size_t done = 0, left = 0;
+	struct acts *all = MEM_NEW(struct acts);
 	bool busy = act != ACT_RETRY && q->acts >= MAX_ACTS;
+	*all = (struct acts){ .queue = q, .question = question };
 	for (size_t i = act == ACT_REROUTE; i < count && !busy; i++)
-		for (struct slice rest = words[i]; rest.n;) {
-			bool did = act_on(q, act, slice_cut(rest, ' ', &rest), place);
-			done += did;
-			left += !did;
-		}
-	buf_addf(answer, "{\"done\":%zu,\"left\":%zu,\"busy\":%s}\n", done, left, busy ? "true" : "false");
+		for (struct slice rest = words[i]; rest.n;)
+			all->left += !act_on(all, act, slice_cut(rest, ' ', &rest), place);
+	if (all->open)
+		return HOUSE_LATER;
+	print_acts(answer, all, busy);
+	mem_free(all);
 	return 0;
 }
 
@@ -203,7 +235,7 @@ int queue_question(struct queue *q, uint64_t question, const struct slice *words
 		return status(q, answer);
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (slice_eq(words[0], all[i].word))
-			return acts(q, all[i].act, words + 1, count - 1, answer);
+			return acts(q, question, all[i].act, words + 1, count - 1, answer);
 	if (slice_eq(words[0], SLICE("dead-release")) || slice_eq(words[0], SLICE("dead-drop")))
 		return dead_act(q, question, slice_eq(words[0], SLICE("dead-release")), words + 1, count - 1, answer);
 	if (count == 2 && (slice_eq(words[0], SLICE("pause")) || slice_eq(words[0], SLICE("resume"))))
