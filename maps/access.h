@@ -29,7 +29,7 @@ struct access {
 	struct mail_status status;          /* for ACCESS_REFUSE and ACCESS_DEFER */
 	struct slice tags[ACCESS_MAX_ACTIONS];
 	size_t tag_count;
-	struct slice by_pass[ACCESS_MAX_ACTIONS]; /* names of checks: spf dkim dmarc dnsbl greylist harvest pre-greeting rate filter ... */
+	struct slice by_pass[ACCESS_MAX_ACTIONS]; /* names of checks (porter-maps(5)) */
 	size_t by_pass_count;
 	struct slice key;                   /* the key that matched, for the log */
 };
