@@ -1,6 +1,7 @@
 /* Memory that processes share. */
 #include "base/shared.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -30,6 +31,18 @@ void *shared_own(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return memory == MAP_FAILED ? NULL : memory;
+}
+
+int shared_mend(int fd, uint32_t form)
+{
+	struct shared_head head;
+	ssize_t n = pread(fd, &head, sizeof head, 0);
+	if (n < 0)
+		return -errno;
+	unsigned state = atomic_load(&head.state);
+	if ((size_t)n < sizeof head || state == NEW || (state == READY && head.form == form))
+		return 0;
+	return ftruncate(fd, 0) < 0 ? -errno : 1;
 }
 
 bool shared_begin(struct shared_head *head, uint32_t form)

@@ -23,6 +23,9 @@ struct shared_head {
 	struct hash_key key;          /* made by the first who comes */
 };
 
+/* A file of such a table before anybody maps it: one that is damaged at its head, was never finished, or is of another form is emptied, and 1 returned. 0: it is well, or new. -errno. */
+int shared_mend(int fd, uint32_t form);
+
 /* What is zeroed is new, and gets its form and its key. False: it is of another form, or whoever made it died over it. */
 bool shared_begin(struct shared_head *head, uint32_t form);
 

@@ -13,6 +13,7 @@
 #include "base/general_settings.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "ctl/parent.h"
 #include "delivery/tls_report.h"
 #include "queue/attacks.h"
@@ -37,8 +38,10 @@ struct file_set {
 
 static int add_shared(struct file_set *set, const char *name, int fd)
 {
-	if (fd < 0)
+	if (fd < 0) {
+		log_event(LOG_ERROR, "shared-memory", LOG_CSTR("name", name), LOG_ERRNO(fd), LOG_END);
 		return fd;
+	}
 	set->shared[set->count++] = (struct shared){ name, fd };
 	return 0;
 }
@@ -84,8 +87,8 @@ static int make_crowd(struct parent *p)
 	return fd;
 }
 
-/* The same for those who were told to come again, and for what users have handed in; of another size it begins anew. */
-static int open_table(const char *name, size_t size)
+/* The same for those who were told to come again, and for what users have handed in; of another size or form, or damaged at its head, it begins anew. */
+static int open_table(const char *name, size_t size, uint32_t form)
 {
 	char path[4200];
 	struct stat st;
@@ -93,7 +96,10 @@ static int open_table(const char *name, size_t size)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	int error = fstat(fd, &st) < 0 || (st.st_size != (off_t)size && ftruncate(fd, 0) < 0) ? -errno : -posix_fallocate(fd, 0, (off_t)size);
+	int mended = shared_mend(fd, form);
+	if (mended > 0)
+		log_event(LOG_WARN, "table-begun-anew", LOG_CSTR("file", path), LOG_END);
+	int error = mended < 0 ? mended : fstat(fd, &st) < 0 || (st.st_size != (off_t)size && ftruncate(fd, 0) < 0) ? -errno : -posix_fallocate(fd, 0, (off_t)size);
 	if (!error)
 		return fd;
 	close(fd);
@@ -150,10 +156,8 @@ int files_open(struct parent *p)
 	error = error ? error : add_shared(p->files, "shared:tls-report", open_tls_report());
 	error = error ? error : add_shared(p->files, "shared:crowd", make_crowd(p));
 	error = error ? error : add_shared(p->files, "shared:flight", make_memory("flight", flight_size()));
-	error = error ? error : add_shared(p->files, "shared:greylist", open_table("greylist", greylist_size(filter_settings.greylist_entries)));
-	error = error ? error : add_shared(p->files, "shared:usage", open_table("usage", usage_size()));
-	if (error)
-		log_event(LOG_ERROR, "shared-memory", LOG_ERRNO(error), LOG_END);
+	error = error ? error : add_shared(p->files, "shared:greylist", open_table("greylist", greylist_size(filter_settings.greylist_entries), GREYLIST_FORM));
+	error = error ? error : add_shared(p->files, "shared:usage", open_table("usage", usage_size(), USAGE_FORM));
 	return error;
 }
 

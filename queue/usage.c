@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/shared.h"
 
-enum { WAYS = 8, FORM = 1 };
+enum { WAYS = 8 };
 static const int64_t lengths[USAGE_WINDOWS] = { 3600, 86400 };
 
 struct window {
@@ -44,7 +44,7 @@ size_t usage_size(void)
 struct usage *usage_attach(void *memory, size_t size)
 {
 	struct shared_head *head = memory;
-	if (size != usage_size() || !shared_begin(head, FORM))
+	if (size != usage_size() || !shared_begin(head, USAGE_FORM))
 		return NULL;
 	struct usage *u = MEM_NEW(struct usage);
 	*u = (struct usage){ head, (struct set *)(head + 1), USAGE_ENTRIES / WAYS };
@@ -56,14 +56,16 @@ void usage_detach(struct usage *u)
 	mem_free(u);
 }
 
-/* A clock that was set back stays in the window where it was. */
+/* What was counted under a clock that has been set back since is this window's: nothing is opened by it, nor shut until that time comes again. */
 static void refresh(struct entry *e, int64_t now_s)
 {
 	for (int w = 0; w < USAGE_WINDOWS; w++) {
 		struct window *v = &e->windows[w];
 		uint32_t index = (uint32_t)(now_s / lengths[w]);
-		if (index <= v->index)
+		if (index <= v->index) {
+			v->index = index;
 			continue;
+		}
 		for (int k = 0; k < USAGE_WHATS; k++) {
 			v->before[k] = index == v->index + 1 ? v->now[k] : 0;
 			v->now[k] = 0;

@@ -16,7 +16,7 @@
  * allows in one step; the queue (drop_in.c) when it takes a file in. */
 enum usage_what { USAGE_MESSAGES, USAGE_RECIPIENTS, USAGE_WHATS };
 enum usage_window { USAGE_HOUR, USAGE_DAY, USAGE_WINDOWS };
-enum { USAGE_MAX_NAME = 96, USAGE_ENTRIES = 8192 };
+enum { USAGE_MAX_NAME = 96, USAGE_ENTRIES = 8192, USAGE_FORM = 1 };
 
 struct usage_counts {
 	uint64_t of[USAGE_WINDOWS][USAGE_WHATS];

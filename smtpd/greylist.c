@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/shared.h"
 
-enum { WAYS = 8, FORM = 1 };
+enum { WAYS = 8 };
 
 struct entry {
 	uint64_t key;                   /* 0: free */
@@ -35,7 +35,7 @@ size_t greylist_size(size_t entries)
 struct greylist *greylist_attach(void *memory, size_t size, const struct greylist_limits *limits)
 {
 	struct shared_head *head = memory;
-	if (size < greylist_size(1) || !shared_begin(head, FORM))
+	if (size < greylist_size(1) || !shared_begin(head, GREYLIST_FORM))
 		return NULL;
 	struct greylist *g = MEM_NEW(struct greylist);
 	*g = (struct greylist){ head, (struct set *)(head + 1), (size - sizeof *head) / sizeof(struct set), *limits };

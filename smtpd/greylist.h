@@ -13,6 +13,7 @@ struct greylist_limits {
 	uint64_t delay_s, window_s, keep_s;
 };
 
+enum { GREYLIST_FORM = 1 };
 enum greylist_verdict { GREYLIST_PASS, GREYLIST_WAIT };
 
 struct greylist;

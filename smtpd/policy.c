@@ -24,15 +24,15 @@
 #define UNSURE_MAP MAIL_STATUS(MAIL_LATER, 451, 3, 0, "Could not look this up, try again later")
 #define TOO_FAST MAIL_STATUS(MAIL_LATER, 450, 7, 1, "Too many messages, try again later")
 
-enum { MAX_RANGES = 256, V4_NETWORK = 24, V6_NETWORK = 48, ACCESS_MEM = 64 << 10 };
+enum { V4_NETWORK = 24, V6_NETWORK = 48, ACCESS_MEM = 64 << 10 };
 
 /* -- exemption ---------------------------------------------------------------------------------------------------------------------------- */
 
 static struct {
 	bool read;
 	size_t count;
-	struct net_ip ip[MAX_RANGES];
-	unsigned prefix[MAX_RANGES];
+	struct net_ip ip[SMTPD_MAX_EXEMPT];
+	unsigned prefix[SMTPD_MAX_EXEMPT];
 } exempt;
 
 static void read_exempt(void)
@@ -40,7 +40,7 @@ static void read_exempt(void)
 	struct slice rest = smtpd_settings.limit_exempt;
 	const char *why;
 	exempt.read = true;
-	while (rest.n && exempt.count < MAX_RANGES) {
+	while (rest.n && exempt.count < SMTPD_MAX_EXEMPT) {
 		struct slice item = slice_cut(rest, ' ', &rest);
 		if (item.n && net_range_parse(item, &exempt.ip[exempt.count], &exempt.prefix[exempt.count], &why))
 			exempt.count++;

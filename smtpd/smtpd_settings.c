@@ -10,6 +10,7 @@ struct smtpd_settings smtpd_settings;
 
 static const char *check_ranges(struct slice value)
 {
+	size_t count = 0;
 	while (value.n) {
 		struct slice item = slice_cut(value, ' ', &value);
 		struct net_ip ip;
@@ -17,8 +18,9 @@ static const char *check_ranges(struct slice value)
 		const char *why;
 		if (item.n && !net_range_parse(item, &ip, &prefix, &why))
 			return "holds something that is no network (192.0.2.0/24, 2001:db8::/32)";
+		count += item.n > 0;
 	}
-	return NULL;
+	return count > SMTPD_MAX_EXEMPT ? "names more than 256 networks" : NULL;
 }
 
 static const char *check_addresses(struct slice value)

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include "base/setting.h"
 
+enum { SMTPD_MAX_EXEMPT = 256 };
 struct smtpd_settings {
 	struct slice listen_mx, listen_submission, listen_submissions;
 	uint64_t processes;

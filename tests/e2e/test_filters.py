@@ -181,6 +181,11 @@ def greylist():
         check('a restart forgets nobody', p.send(sender='new@outside.test') == 250)
     with Porter('greylist-all', settings=dict(settings, greylist='yes')) as p:
         check('all strangers, where so set', p.send() == 451)
+        p.stop()
+        with open(p.spool / 'greylist', 'r+b') as f:
+            f.write(b'\xff' * 4096)
+        p.start()
+        check('also when the table was damaged: it begins anew, and is told', p.send() == 451 and p.wait_log('table-begun-anew .*/greylist'), p.log_text()[-500:])
 
 
 def header_rules():

@@ -319,6 +319,9 @@ def main():
         with begin(porter, '127.0.0.20') as t:
             codes = guess(t, 300)
             check('loopback is exempt as it is shipped', set(codes) == {550}, set(codes))
+        porter.set({'limit-exempt': ' '.join(f'10.0.{n}.0/24' for n in range(256)) + ' 127.0.0.0/8'})
+        told = porter.ctl('check')
+        check('more networks than are exempted are no good configuration', told.returncode and 'more than 256' in told.stdout + told.stderr, told.stdout + told.stderr)
     takes_the_same_time()
     over_processes()
     with Porter('full', settings={'max-sessions': '6', 'smtpd-processes': '1'}) as porter:

@@ -51,6 +51,26 @@ static void another_form_and_one_that_was_never_finished_are_not_used(void **sta
 	munmap(t, sizeof *t);
 }
 
+static void a_file_that_is_damaged_at_its_head_or_of_another_form_begins_anew(void **state)
+{
+	struct table t = { 0 };
+	int fd = memfd_create("table", 0);
+	(void)state;
+	assert_int_equal(shared_mend(fd, 3), 0);
+	assert_true(shared_begin(&t.head, 3));
+	assert_int_equal(pwrite(fd, &t, sizeof t, 0), sizeof t);
+	assert_int_equal(shared_mend(fd, 3), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), sizeof t);
+	assert_int_equal(shared_mend(fd, 4), 1);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+	for (unsigned damage = 1; damage < 256; damage += 127) {
+		memset(&t, (int)damage, sizeof t);
+		assert_int_equal(pwrite(fd, &t, sizeof t, 0), sizeof t);
+		assert_int_equal(shared_mend(fd, 3), 1);
+	}
+	close(fd);
+}
+
 static void a_lock_keeps_processes_apart(void **state)
 {
 	struct table *t = new_table();
@@ -116,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_makes_the_key_and_others_find_it),
 		cmocka_unit_test(another_form_and_one_that_was_never_finished_are_not_used),
+		cmocka_unit_test(a_file_that_is_damaged_at_its_head_or_of_another_form_begins_anew),
 		cmocka_unit_test(a_lock_keeps_processes_apart),
 		cmocka_unit_test(a_dead_holder_holds_nobody),
 		cmocka_unit_test(a_file_is_mapped_once_and_only_when_it_is_long_enough),

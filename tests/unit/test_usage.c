@@ -127,6 +127,10 @@ static void a_clock_that_was_set_back_opens_nothing(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(takes(u, "ann", 1, noon));
 	assert_false(takes(u, "ann", 1, noon - 7200));
+	for (int i = 0; i < 3; i++)
+		assert_true(takes(u, "bob", 1, noon + 365 * 86400));
+	assert_false(takes(u, "bob", 1, noon));
+	assert_true(takes(u, "bob", 1, noon + 2 * 86400));   /* and shuts nothing for a year */
 	usage_detach(u);
 	mem_free(memory);
 }
