@@ -238,6 +238,14 @@ static void hand_over(struct house *h, struct ipc_message *m, const struct said 
 		to->on_local(h->arg, s->name, take(m));
 }
 
+static void switch_maps(struct house *h, uint64_t generation)
+{
+	h->maps_generation = generation;
+	if (h->handler->on_maps)
+		h->handler->on_maps(h->arg, generation);
+	mem_trim();
+}
+
 static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 {
 	struct house *h = arg;
@@ -252,10 +260,7 @@ static int from_parent(void *arg, struct ipc *from, struct ipc_message *m)
 		hand_over(h, m, &s);
 		return 0;
 	case HOUSE_MAPS:
-		h->maps_generation = s.number;
-		if (h->handler->on_maps)
-			h->handler->on_maps(h->arg, s.number);
-		mem_trim();
+		switch_maps(h, s.number);
 		return 0;
 	case HOUSE_DRAIN:
 		if (h->handler->on_drain)

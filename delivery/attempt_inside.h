@@ -102,14 +102,14 @@ const struct tls_choice *attempt_choice(const struct attempt *a);      /* of the
 bool attempt_may_go_plain(const struct attempt *a);                    /* TLS failed there, and none need be */
 void attempt_note_tls(struct attempt *a, const struct tls_info *tls);  /* it is up (or, NULL, was not wanted): log and report */
 void attempt_note_tls_failed(struct attempt *a, const struct mail_status *s);
+bool attempt_requires_tls(const struct attempt *a);                     /* or it does not go */
+bool attempt_waives_tls(const struct attempt *a);
 
 /* attempt_talk.c */
 void attempt_talk(struct attempt *a);                                   /* says what may be said to a client that is ready */
 void attempt_on_reply(void *arg, struct client *c, enum client_step step, size_t index, const struct mail_reply *r);
 bool attempt_may_serve(struct attempt *a);                              /* the host offers what the message needs; else all are answered */
 void attempt_refuse_all(struct attempt *a, struct mail_status s, struct slice reply);
-bool attempt_requires_tls(const struct attempt *a);                     /* or it does not go */
-bool attempt_waives_tls(const struct attempt *a);
 void attempt_tell_rcpt(struct attempt *a, size_t index, struct mail_status s, struct slice reply);
 void attempt_content_lost(struct attempt *a, struct mail_status s);     /* the connection is gone while content is asked for or under way */
 void attempt_content_late(struct attempt *a);                           /* the budget is over and the dot was sent */

@@ -14,7 +14,6 @@
  *
  * A field's name, or * for all of them (then the pattern sees "Name: value"); a pattern between two equal marks, with the flags i (case) and u (UTF-8); an action as in
  * `access` (accept ends the list). Values are unfolded before they are looked at. */
-struct header_rule;
 struct header_rules;
 
 /* NULL, or what is wrong with a line. */

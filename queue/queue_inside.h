@@ -19,6 +19,7 @@
  *
  *	queue.c         the house, what is due, maps
  *	queue_peers.c   peers and their questions
+ *	queue_ask.c     what porterctl asks
  *	queue_watch.c   once a second: disk, clock, the gate's memory
  *	hints.c         what askers must know of the ledger
  *	reclaim.c       what the dead had in queue/flight
@@ -33,7 +34,13 @@
  *	attempt.c       an item is due: read, resolve, hand out; what came back
  *	lookout.c       who waits too long and isn't tried is looked at, and told of
  *	settle.c        what came of an attempt is written down
- *	settling.c      a message of which none is out: reports that are due, its end */
+ *	settling.c      a message of which none is out: reports that are due, its end
+ *	told.c          reports on what was delivered at once; automatic replies
+ *	dead_letter.c   what nobody may be told
+ *	dead_act.c      what the postmaster does about it
+ *	post.c          messages of our own, and those of the drop folder
+ *	drop_in.c       the drop folder
+ *	paused.c        which destinations are paused */
 
 struct peer {
 	struct peer *next;
@@ -99,42 +106,40 @@ struct queue {
 void queue_alert(struct queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void queue_answer(struct queue *q, uint64_t question, int code, struct slice text); /* to a question that was left open */
 void queue_set_aside(struct queue *q, const char *id, const char *why); /* a damaged message: out of the queue, and told; why stands for ever */
-void queue_wake(struct queue *q);                    /* something may be due */
-void queue_begin(struct queue *q);                   /* one more thing under way */
+void queue_wake(struct queue *q);                         /* something may be due */
+void queue_begin(struct queue *q);                        /* one more thing under way */
 void queue_end(struct queue *q);
+void queue_look_idle(struct queue *q);                    /* somebody may wait for the end */
+int64_t queue_expiry(int64_t from_s);
+void queue_find_postmaster(struct queue *q);
+
+/* queue_peers.c */
 struct ipc *queue_channel(struct queue *q, bool mailbox, struct slice place);
-void peer_release(struct peer *p);                       /* one thing less that is open of it; the last one frees it, if its channel is gone */
-void queue_peer_free(struct peer *p);                       /* with its channel */
+void queue_peer_free(struct peer *p);                     /* with its channel */
+void queue_tell_vacations(struct queue *q);
+void peer_release(struct peer *p);                        /* one thing less that is open of it; the last one frees it, if its channel is gone */
 void peer_send(struct peer *p, uint16_t type, uint64_t id, struct buf *record, int fd); /* frees record */
 void peer_send_status(struct peer *p, uint16_t type, uint64_t id, struct mail_status s);
-int64_t queue_expiry(int64_t from_s);
-void queue_read_clock(struct queue *q);                   /* at start: was it set while no queue ran? */
-bool queue_believes_clock(struct queue *q);               /* asked before anything is over by it */
-void queue_find_postmaster(struct queue *q);
-struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 
 /* hints.c: what askers must know of the ledger */
 int hints_noted(struct peer *p, struct slice payload, enum ledger_note_kind *kind); /* before it is passed on; -EPROTO */
 void hints_cleared(struct peer *p);
 void hints_peer_gone(struct peer *p);
-void hints_tell(struct queue *q);                    /* if they have changed */
-void hints_spread(struct queue *q, uint32_t bit);    /* one more, for all */
+void hints_tell(struct queue *q);                         /* if they have changed */
+void hints_spread(struct queue *q, uint32_t bit);         /* one more, for all */
 
 /* reclaim.c: what askers that died, or left it, had in queue/flight, into the ledger */
-void reclaim_begin(struct queue *q);                 /* at start, before anything comes in or leaves */
+void reclaim_begin(struct queue *q);                      /* at start, before anything comes in or leaves */
 void reclaim_greet(struct peer *p);
-void reclaim_of(struct queue *q, uint32_t owner);    /* FLIGHT_LEFT: what anybody has left; 0: what those had that are not there */
+void reclaim_of(struct queue *q, uint32_t owner);         /* FLIGHT_LEFT: what anybody has left; 0: what those had that are not there */
 void reclaim_on_second(struct queue *q);
-void reclaim_arrived(struct peer *p, uint64_t ticket); /* a PUT has ended */
-
-void queue_look_idle(struct queue *q);               /* somebody may wait for the end */
-
-/* queue_peers.c */
-void queue_tell_hints(struct queue *q);
+void reclaim_arrived(struct peer *p, uint64_t ticket);    /* a PUT has ended */
 
 /* queue_watch.c */
-void queue_look_at_disk(void *arg);                  /* in a worker; once at start */
+void queue_look_at_disk(void *arg);                       /* in a worker; once at start */
 void queue_on_second(void *arg);
+void queue_read_clock(struct queue *q);                   /* at start: was it set while no queue ran? */
+bool queue_believes_clock(struct queue *q);               /* asked before anything is over by it */
 void queue_load_gate(struct queue *q);
 void queue_save_gate(struct queue *q);                    /* at the end, when no worker is left */
 
@@ -152,6 +157,7 @@ bool intake_is_held(const struct envelope *e);            /* what a filter held 
 /* What the schedule knows of a message, as if its file had been read: views of it; an item that is ready, or held, is due. False: of none that waits. */
 bool taken_known(struct message *m, struct arena *mem, struct taken *out);
 void queue_look_at(struct message *m, int64_t at_s);      /* enough until 2106 */
+struct slice queue_sender_of(const struct envelope *e);   /* who turns go by */
 /* The message is ours, its file stands: into the schedule, if it isn't there. */
 void queue_take(struct queue *q, const struct taken *t);
 void queue_take_in(struct queue *q, const struct envelope *e);
@@ -193,13 +199,16 @@ int told_message(struct peer *p, struct ipc_message *m);
 void vacation_look(struct queue *q);
 void vacation_put_list(struct queue *q, struct buf *out);
 void vacation_free(struct queue *q);
-void queue_tell_vacations(struct queue *q);
 
 /* dead_letter.c */
 void dead_letter_daily(struct queue *q);
 void dead_letter_digest(struct queue *q);
-int dead_act(struct queue *q, uint64_t question, bool released, const struct slice *words, size_t count, struct buf *answer); /* dead_act.c; 0 or HOUSE_LATER */
 void dead_letter_held(struct queue *q, const struct envelope *e); /* a filter held this one back: the postmaster is told */
+
+/* dead_act.c */
+int dead_act(struct queue *q, uint64_t question, bool released, const struct slice *words, size_t count, struct buf *answer); /* 0 or HOUSE_LATER */
+
+/* post.c */
 /* A message of ours (a report, a notice, a digest): stored and scheduled. content is taken. */
 void queue_post(struct queue *q, const struct envelope *e, struct buf *content, void (*done)(void *arg, int error), void *arg);
 /* Where an address of any kind leads: a local place, or the hop. Strings live in mem. */

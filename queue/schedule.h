@@ -21,7 +21,6 @@ enum { SCHEDULE_ID = 16 };
 
 struct place;
 struct sender;
-struct lane;
 struct message;
 
 enum item_state { ITEM_IDLE, ITEM_WAITING, ITEM_READY, ITEM_OUT };

@@ -18,8 +18,9 @@ const struct verb *verb_find(struct slice name); /* NULL: unknown */
 /* smtpd/verb_hello.c */
 struct step verb_ehlo(struct session *s, struct slice rest);
 struct step verb_helo(struct session *s, struct slice rest);
-/* smtpd/verb_mail.c, verb_rcpt.c */
+/* smtpd/verb_mail.c */
 struct step verb_mail(struct session *s, struct slice rest);
+/* smtpd/verb_rcpt.c */
 struct step verb_rcpt(struct session *s, struct slice rest);
 /* smtpd/verb_content.c */
 struct step verb_data(struct session *s, struct slice rest);
@@ -32,6 +33,7 @@ struct step verb_vrfy(struct session *s, struct slice rest);
 struct step verb_expn(struct session *s, struct slice rest);
 struct step verb_help(struct session *s, struct slice rest);
 struct step verb_starttls(struct session *s, struct slice rest);
-struct step verb_auth(struct session *s, struct slice rest);   /* smtpd/verb_auth.c */
+/* smtpd/verb_auth.c */
+struct step verb_auth(struct session *s, struct slice rest);
 void verb_auth_mechanisms(const struct session *s, struct buf *out); /* for EHLO: " PLAIN ...", "" where AUTH is not offered */
 #endif

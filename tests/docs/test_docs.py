@@ -110,6 +110,18 @@ for card in ('etc/doc/architecture.md', 'HACKING.md', *(f'{room}/README.md' for 
     lost = [n for n in named if not (TOP / n).exists() and not (room / n).exists()]
     check(f'{card}: each file that it names is there', not lost, lost)
 
+# -- headers whose functions stand under the name of a file --------------------------------------------------------------------------
+homes = {m[1]: c.name for c in TOP.glob('*/*.c') for m in re.finditer(r'^(?!static)[a-z][^\n;=]*?\b(\w+)\([^;{]*\)\s*\n\{', c.read_text(), re.M)}
+strays = []
+for header in sorted(TOP.glob('*/*.h')):
+    file = None
+    for row in header.read_text().splitlines():
+        file = (re.match(r'/\* (?:[a-z_]+/)?([a-z_]+\.c)\b', row) or [0, file])[1]
+        m = file and re.match(r'(?!static|typedef|struct \w+ \{)[a-z][\w *]*?\b(\w+)\(', row)
+        if m and homes.get(m[1], file) != file:
+            strays.append(f'{header.name}: {m[1]} is in {homes[m[1]]}')
+check('a function that a header puts under the name of a file is in that file', len(homes) > 1000 and not strays, strays)
+
 # -- memory ---------------------------------------------------------------------------------------------------------------------------
 segments = subprocess.run(['readelf', '-lW', BUILD / 'porterd-smtpd'], capture_output=True, text=True).stdout
 local = re.search(r'^ +TLS +\S+ +\S+ +\S+ +\S+ +(0x[0-9a-f]+)', segments, re.M)
