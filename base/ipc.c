@@ -3,7 +3,6 @@
  * announces one takes the oldest. */
 #include "base/ipc.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

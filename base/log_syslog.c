@@ -2,7 +2,6 @@
 #include "base/log_syslog.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>

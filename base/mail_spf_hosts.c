@@ -1,7 +1,6 @@
 /* The terms of SPF that ask for hosts: a, mx, exists, ptr; macros' names, and the client's validated ones for ptr and %{p}. Each answer goes on with the walk by spf_run. */
 #include "base/mail_spf_inside.h"
 
-#include "base/mem.h"
 #include "base/text.h"
 
 /* -- targets -------------------------------------------------------------------------------------------------------------- */

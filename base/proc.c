@@ -1,7 +1,6 @@
 /* Privileges, in one place: the order of steps matters, and each is checked. */
 #include "base/proc.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>

@@ -1,7 +1,6 @@
 /* The control socket: porterctl's questions, answered here or passed on to a child. Who asks must be root or the user that the house runs as; nonsense is cut off and
  * costs nobody else anything (security-kit S11). */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

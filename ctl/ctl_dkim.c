@@ -2,7 +2,6 @@
  * record stays while mail that it signed is under way). */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"

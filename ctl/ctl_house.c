@@ -4,11 +4,9 @@
 #include <string.h>
 
 #include "ctl/ctl_maps.h"
-#include "ctl/settings_all.h"
 #include "ctl/settings_man.h"
 #include "ctl/tables.h"
 #include "maps/compile.h"
-#include "maps/maps_settings.h"
 
 static int usage_error(const char *option)
 {

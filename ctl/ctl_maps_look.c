@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "ctl/ctl_maps.h"

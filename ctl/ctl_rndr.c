@@ -1,5 +1,4 @@
 /* porterctl rndr-check: the check as a command. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

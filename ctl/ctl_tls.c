@@ -1,5 +1,4 @@
 /* Commands about TLS: how a domain's hosts would be protected, by the code that decides it; and the keys for tags. */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

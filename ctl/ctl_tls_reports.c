@@ -1,5 +1,4 @@
 /* `porterctl tls-reports`: reports about TLS that others sent (RFC 8460), out of mails or files, one line for each policy and each kind of failure. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -11,15 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/general_settings.h"
 #include "base/net.h"
 #include "base/proc.h"
 #include "ctl/demo_more.h"
 #include "ctl/settings_all.h"
-#include "delivery/mailbox_settings.h"
 #include "maps/compile.h"
 #include "maps/maps_settings.h"
-#include "smtpd/smtpd_settings.h"
 
 enum { PORT_MX = 2525, PORT_SUBMISSION = 2587, PORT_SUBMISSIONS = 2465, PORT_HTTP = 8025 };
 

@@ -2,7 +2,6 @@
  * recipients take a second), and telling everybody. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 /* The mains of our own short-lived processes. */
 #include "ctl/helper_mains.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>

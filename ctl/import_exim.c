@@ -1,6 +1,5 @@
 /* Exim: the lists of its main section, routers that redirect by a file or name their hosts, Debian's update-exim4.conf.conf. Exim's configuration is a language; what is
  * computed there is told as lost. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/net.h"

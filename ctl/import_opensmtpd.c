@@ -1,5 +1,4 @@
 /* OpenSMTPD: smtpd.conf's tables, actions and matches. Each `match ... for domain <X> action "y"` joins domains with what is done for them. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/net.h"

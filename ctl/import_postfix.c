@@ -1,5 +1,4 @@
 /* Postfix: main.cf, and the tables it names. Lookup tables of the types hash, btree, cdb, lmdb, dbm and texthash have text beside them, which is read. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/net.h"

@@ -1,6 +1,5 @@
 /* sendmail: the folder /etc/mail with its text tables (those that makemap reads), and qmail: its control files. */
 #include <dirent.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/net.h"

@@ -2,7 +2,6 @@
 #define CTL_ROLES_H
 #include <stdbool.h>
 #include <stddef.h>
-#include "base/house.h"
 
 /* The processes of the house: one row for each; its program is porterd-NAME. The parent starts them in this order and stops them in the reverse. */
 struct role {

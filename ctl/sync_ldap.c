@@ -10,7 +10,6 @@
 #include <sys/time.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/scan.h"
 
 enum { PAGE = 500, MAX_ATTRIBUTES = 16 };

@@ -2,7 +2,6 @@
 #define CTL_SYNC_LDAP_H
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/slice.h"
 
 /* An LDAP directory as the source of a map (libldap behind this file). All entries below base that match filter are read, page by page; each value of each
  * attribute that is an address becomes a line "ADDRESS VALUE". Active Directory's proxyAddresses ("SMTP:ann@example.org", "smtp:...", "X500:...") give their

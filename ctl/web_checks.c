@@ -1,7 +1,6 @@
 /* Checks of the page, one running at a time; the others wait in the order in which consent was shown. */
 #include "ctl/web_checks.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 #ifndef CTL_WEB_GUESTS_H
 #define CTL_WEB_GUESTS_H
 #include "base/buf.h"
-#include "base/loop.h"
 #include "base/slice.h"
 #include "ctl/rndr.h"
 #include "ctl/rndr_catch.h"

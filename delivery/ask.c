@@ -1,8 +1,6 @@
 /* What next hops said about recipients (rule.md, "Relayed domains"): a fixed table, positive answers believed for days, negative ones for minutes and only
  * when they were the hop's own 5.1.x. A question of our own goes to a hop behind the client's back in two cases: a refusal whose time is nearly over is asked about
  * again while it still serves, and a domain that only its hop knows gets a made-up recipient once a day: a hop that takes it takes everybody, its word is worth nothing. */
-#include <errno.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/hash.h"

@@ -1,7 +1,6 @@
 /* The process's common things, and what routes choose. */
 #include "delivery/hops.h"
 
-#include "base/mem.h"
 #include "delivery/pool.h"
 #include "delivery/tls_policy.h"
 #include "maps/map_value.h"

@@ -3,7 +3,6 @@
 #include "delivery/maildir_parcel.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 

@@ -2,7 +2,6 @@
  * write. A body is pumped while its row is under the send cursor: as fast as the connection takes it, never more than a piece ahead. */
 #include "delivery/script.h"
 
-#include <assert.h>
 #include <errno.h>
 
 #include "base/mem.h"

@@ -3,10 +3,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "base/slice.h"
 #include "delivery/mailbox_proto.h"
 #include "base/pen.h"
-#include "base/syncer.h"
 
 /* A file system that holds mailboxes: what works on it (tried, not guessed from its name), what it costs, how full it is. */
 struct store {

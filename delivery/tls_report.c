@@ -1,7 +1,6 @@
 /* The counts, and the report as JSON. */
 #include "delivery/tls_report.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mail_date.h"

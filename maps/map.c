@@ -2,8 +2,6 @@
 #include "maps/map.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/mem.h"

@@ -2,8 +2,6 @@
  * `check` and `prove` look at, and what the compiler writes out. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,7 +1,6 @@
 #ifndef MAPS_PASSWORD_MODELS_H
 #define MAPS_PASSWORD_MODELS_H
 #include <stdint.h>
-#include "base/slice.h"
 #include "maps/map.h"
 
 /* What a login that doesn't exist is checked against, so that neither its time nor its answer tells it from those that do: a hash that somebody has. Logins that

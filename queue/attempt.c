@@ -3,7 +3,6 @@
 #include "queue/attempt.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

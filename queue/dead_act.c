@@ -1,6 +1,5 @@
 /* Dead letters, by the postmaster's word: released into the queue, where their failed recipients are tried once more as if they had only been deferred (of a report that was
  * withheld, all for the first time); or dropped. Answered when it is done. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"

@@ -2,7 +2,6 @@
  * the attacks that were fended off, and those past their time go. */
 #include "queue/dead_letter.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -4,7 +4,6 @@
 
 #include <db.h>
 #include <errno.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/crypto.h"

@@ -1,7 +1,6 @@
 /* The queue process: what connects the parts. */
 #include "queue/queue.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 #define QUEUE_QUEUE_INSIDE_H
 #include <stdatomic.h>
 #include "base/clock.h"
-#include "base/heap.h"
 #include "base/ipc.h"
 #include "maps/map.h"
 #include "queue/index.h"

@@ -1,5 +1,4 @@
 /* The role `queue`. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/file.h"

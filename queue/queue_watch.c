@@ -1,5 +1,4 @@
 /* What the queue looks at once a second: the disk, the clock, the gate's memory, folders that others put something into. */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/mem.h"
 #include "queue/feedback.h"
 #include "queue/queue_inside.h"
 #include "queue/queue_settings.h"

@@ -1,7 +1,6 @@
 /* What is written of a message once it is ours: events behind its envelope, its end, and that its message knows of a report. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/file.h"

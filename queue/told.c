@@ -1,7 +1,6 @@
 /* What smtpd tells of messages that were delivered inside the transaction: success reports that were asked for, and automatic replies (vacation, RFC 3834). Both pass
  * the gate. What a vacation text is, and what its reply looks like, stands in vacation.h. */
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,6 @@
  * pipelines gets its replies together, and a client that doesn't gets each at once. */
 #include "smtpd/dialog.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <sys/socket.h>
 

@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/mail_header.h"
-#include "base/mem.h"
 #include "maps/header_rule.h"
 #include "maps/map.h"
 #include "smtpd/filter_settings.h"

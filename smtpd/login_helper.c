@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <security/pam_appl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -1,7 +1,6 @@
 /* The check `milter`: all filters of the settings, one after the other at each stage. */
 #include <assert.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "smtpd/filter_settings.h"
 #include "smtpd/milter.h"

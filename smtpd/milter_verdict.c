@@ -2,8 +2,6 @@
  * milter is lost for this message. */
 #include "smtpd/milter_inside.h"
 
-#include <errno.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "smtpd/milter_apply.h"

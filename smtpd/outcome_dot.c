@@ -8,7 +8,6 @@
 #include "smtpd/destination.h"
 #include "smtpd/outcome_inside.h"
 #include "smtpd/peer.h"
-#include "smtpd/smtpd.h"
 #include "smtpd/transaction.h"
 
 enum { FIND_MS = 30000 };

@@ -1,5 +1,4 @@
 /* What is told to the ledger: outcomes that can't be one answer, promises that must outlive our own end, late replies. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"

@@ -1,7 +1,6 @@
 /* Policy at each step, as one straight line of questions: what the maps say is found out at once, what checks and destinations say may come later. */
 #include "smtpd/policy.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"

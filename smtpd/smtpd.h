@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/house.h"
 #include "base/loop.h"
-#include "base/slice.h"
 #include "delivery/mailbox_proto.h"
 
 /* The process that speaks SMTP: what its sessions share. One for each processor; none of them holds anything that must survive. */

@@ -1,7 +1,6 @@
 /* One set of maps at a time: look-ups never outlive a callback, so nobody holds the old one when a new one is opened. */
 #include "smtpd/smtpd_maps.h"
 
-#include <errno.h>
 #include <fcntl.h>
 
 #include "base/file.h"

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "maps/map.h"
-#include "smtpd/crowd.h"
 #include "smtpd/harvest_question.h"
 #include "smtpd/usage_check.h"
 #include "smtpd/peer.h"
