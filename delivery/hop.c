@@ -27,7 +27,8 @@ struct passing {
 	struct asked_about *rcpts;
 	size_t count, room;
 	uint64_t content_id;
-	bool content_asked;
+	bool content_asked, late;      /* late: its asker has heard 451, and the hop still thinks */
+	struct slice digest;           /* of its content */
 };
 
 /* -- peers ------------------------------------------------------------------------------------------------------------------------ */
@@ -161,6 +162,7 @@ static void count_fate(struct hop *h, const struct hop_content_done *d)
 static void on_content(void *arg, const struct hop_content_done *d, struct slice reply)
 {
 	struct passing *t = arg;
+	t->late = d->facts.unknown;
 	count_fate(t->peer->hop, d);
 	log_event(LOG_INFO, "hop", LOG_STR("id", t->transaction), LOG_STR("place", t->place), LOG_STR("host", d->facts.host), LOG_STR("address", d->facts.address),
 		LOG_STR("tls", d->facts.tls), LOG_UINT("code", d->status.code), LOG_STR("reply", reply.n ? reply : d->status.text), LOG_END);
@@ -249,6 +251,25 @@ static int rcpt(struct hop_peer *p, struct ipc_message *m)
 	return 0;
 }
 
+static bool share_recipient(const struct passing *a, const struct passing *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t k = 0; k < b->count; k++)
+			if (slice_eq(a->rcpts[i].address, b->rcpts[k].address))
+				return true;
+	return false;
+}
+
+/* A hop thinks about this very message: whoever sends it again, since he was put off or did not wait, hears what became of it when it is known. */
+static bool is_thought_about(const struct passing *t, const struct hop_content *c)
+{
+	for (const struct passing *x = t->peer->hop->passings; x; x = x->next)
+		if (x->content_asked && (x->late || c->named) && c->digest.n && slice_eq(x->digest, c->digest) && slice_eq(x->place, t->place) &&
+		    slice_eq(x->envelope.reverse_path, t->envelope.reverse_path) && share_recipient(x, t))
+			return true;
+	return false;
+}
+
 static int content(struct hop_peer *p, struct ipc_message *m)
 {
 	struct hop_content c;
@@ -259,6 +280,13 @@ static int content(struct hop_peer *p, struct ipc_message *m)
 		answer_content(p, m->id, &(struct hop_content_done){ .status = MAIL_STATUS_UNSURE("The transaction is gone") });
 		return 0;
 	}
+	if (is_thought_about(t, &c)) {
+		log_event(LOG_INFO, "hop-asked-already", LOG_STR("id", t->transaction), LOG_STR("place", t->place), LOG_END);
+		answer_content(p, m->id, &(struct hop_content_done){ .status = MAIL_STATUS(MAIL_LATER, 451, 4, 2, "The next hop has not answered to this message yet, try again later") });
+		passing_free(t);
+		return 0;
+	}
+	t->digest = arena_copy(&t->mem, c.digest);
 	struct body_plan plan = { .content = c.content, .fd = c.from_file ? m->fd : -1, .offset = c.offset, .length = c.length, .lf_ends = c.lf_ends,
 		.eight_bit = c.eight_bit };
 	if (c.from_file)

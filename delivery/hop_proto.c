@@ -90,6 +90,8 @@ static const struct part content_parts[] = {
 	{ 5, PART_BOOL, false, AT(hop_content, lf_ends) },
 	{ 6, PART_NUMBER, false, AT(hop_content, offset), INT64_MAX },
 	{ 7, PART_NUMBER, false, AT(hop_content, length), INT64_MAX },
+	{ 8, PART_TEXT, false, AT(hop_content, digest), HOP_MAX_DIGEST },
+	{ 9, PART_BOOL, false, AT(hop_content, named) },
 };
 static const struct record content_record = RECORD(hop_content, content_parts);
 

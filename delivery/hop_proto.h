@@ -35,6 +35,7 @@ enum hop_message {
 
 enum {
 	HOP_MAX_INLINE = 64 << 10,     /* content in the question itself; more comes as a descriptor */
+	HOP_MAX_DIGEST = 32,
 	HOP_MAX_TRANSACTION = 32,      /* bytes of a transaction id: letters, digits, '-', '_' */
 	HOP_MAX_RECIPIENTS = 1000,     /* of one transaction */
 	HOP_BUDGET_MS = 60000          /* the usual budget for everything up to RCPT's reply, where its asker names none */
@@ -106,6 +107,8 @@ struct hop_content {
 	bool from_file, lf_ends;
 	uint64_t offset, length;      /* of from_file */
 	struct slice content;         /* else */
+	struct slice digest;          /* what a repeat of it is known by, "" nothing: while a hop thinks about it, it gets no second one for a recipient of both; the repeat is a 451 */
+	bool named;                   /* it has a Message-ID: also one that comes before the first has had its 451 is no other message that says the same */
 };
 
 /* each: for every recipient that HOP_RCPT_DONE said MAIL_OK to, in that order. SMTP gives all the same. status: what they have in common, or, when

@@ -351,7 +351,9 @@ static void send_content(struct hop *h)
 {
 	struct transaction *t = h->base.transaction;
 	struct message *message = transaction_message(t);
-	struct hop_content question = { .transaction = transaction_id(t), .budget_ms = smtpd_settings.hop_dot_patience_s * 1000 };
+	const struct ledger_source *source = outcome_source(transaction_outcome(t));
+	struct hop_content question = { .transaction = transaction_id(t), .budget_ms = smtpd_settings.hop_dot_patience_s * 1000, .digest = source->digest,
+		                        .named = source->message_id.n > 0 };
 	struct buf content = BUF_INIT(HOP_MAX_INLINE);
 	int fd = -1;
 	question.from_file = message_spill_file(message, false, &fd, &question.offset, &question.length);

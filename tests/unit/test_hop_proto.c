@@ -54,7 +54,7 @@ static void the_questions_of_a_transaction_come_back(void **state)
 	struct buf b = BUF_INIT(100000);
 	struct hop_envelope e;
 	struct hop_rcpt r = { SLICE("T"), recipient, true };
-	struct hop_content c = { .transaction = SLICE("T"), .budget_ms = 5, .eight_bit = true, .from_file = true, .lf_ends = true, .offset = 7, .length = 9 };
+	struct hop_content c = { .transaction = SLICE("T"), .budget_ms = 5, .eight_bit = true, .from_file = true, .lf_ends = true, .offset = 7, .length = 9, .digest = SLICE("digest"), .named = true };
 	(void)state;
 	assert_int_equal(hop_put_envelope(&b, &envelope), 0);
 	assert_int_equal(hop_get_envelope(buf_slice(&b), &e), 0);
@@ -67,7 +67,7 @@ static void the_questions_of_a_transaction_come_back(void **state)
 	buf_clear(&b);
 	assert_int_equal(hop_put_content(&b, &c), 0);
 	assert_int_equal(hop_get_content(buf_slice(&b), &c), 0);
-	assert_true(c.from_file && c.lf_ends && c.eight_bit && c.offset == 7 && c.length == 9 && c.budget_ms == 5);
+	assert_true(c.from_file && c.lf_ends && c.eight_bit && c.offset == 7 && c.length == 9 && c.budget_ms == 5 && slice_eq(c.digest, SLICE("digest")) && c.named);
 	buf_add_byte(&b, 'x'); /* content beside a file */
 	assert_int_equal(hop_get_content(buf_slice(&b), &c), -EPROTO);
 	buf_free(&b);
