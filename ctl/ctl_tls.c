@@ -69,16 +69,20 @@ static void print_target(struct tls_tool *t, size_t i, const struct tls_choice *
 	static const char *const uses[] = { "never", "may", "must" };
 	const struct hosts_target *h = &t->found.targets[i];
 	struct buf b = BUF_INIT(4096), address = BUF_INIT(256);
+	const char *failed = c->failed == TLS_REPORT_SUCCESS ? "" : tls_report_result_name(c->failed);
 	net_address_print(&address, &h->address);
 	if (t->c->json) {
 		buf_addf(&b, "{\"preference\":%u,\"host\":", h->preference);
 		text_add_json(&b, h->host);
-		buf_addf(&b, ",\"address\":\"%.*s\",\"policy\":\"%s\",\"tls\":\"%s\",\"why\":", SLICE_FMT(buf_slice(&address)), c->how, c->usable ? uses[c->use] : "unusable");
+		buf_addf(&b, ",\"address\":\"%.*s\",\"policy\":\"%s\",\"tls\":\"%s\",\"failed\":\"%s\",\"why\":", SLICE_FMT(buf_slice(&address)), c->how,
+		         c->usable ? uses[c->use] : "unusable", failed);
 		text_add_json(&b, c->usable ? SLICE("") : c->status.text);
 		buf_add_cstr(&b, last ? "}" : "},");
 	} else {
 		buf_addf(&b, "%5u  %.*s %.*s  %s: TLS %s%s%.*s\n", h->preference, SLICE_FMT(h->host), SLICE_FMT(buf_slice(&address)), c->how,
 		         c->usable ? uses[c->use] : "unusable", c->usable ? "" : ", ", SLICE_FMT(c->usable ? SLICE_NONE : c->status.text));
+		if (*failed)
+			buf_addf(&b, "         its TLS report: %s\n", failed);
 		for (struct slice rest = i && slice_eq(t->found.targets[i - 1].host, h->host) ? SLICE_NONE : c->policy_text, line; rest.n;) {
 			line = slice_cut(rest, '\n', &rest);
 			buf_addf(&b, "         %.*s\n", SLICE_FMT(line));
@@ -238,7 +242,7 @@ static int run_keys_rotate(struct ctl *c, int argc, char **argv)
 }
 
 const struct ctl_command ctl_tls_commands[] = {
-	{ "tls", "DOMAIN [--route WORD] [--require-tls] [--json]", "How connections to a domain's mail hosts would be protected: DANE, MTA-STS, routes.", run_tls },
+	{ "tls", "DOMAIN [--route WORD] [--require-tls] [--json]", "How connections to a domain's mail hosts would be protected: DANE, MTA-STS, routes; and what is wrong with a policy itself, in the words of TLS reports (failed in JSON).", run_tls },
 	{ "keys list", "", "The keys for SRS and BATV tags by number; never the keys themselves.", run_keys_list },
 	{ "keys rotate", "srs|batv", "A new key for tags; the older ones are taken until three more came.", run_keys_rotate },
 	{ NULL, NULL, NULL, NULL }

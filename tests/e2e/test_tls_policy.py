@@ -110,10 +110,12 @@ try:
     expect('MTA-STS: one from a host that proves nothing is none', 'forged', 250, True, 'opportunistic')
     kept = lambda: sorted(f.name for f in (p.dir / 'sts').iterdir())       # noqa: E731
     check('policies are kept on disk', p.wait(lambda: kept() == sorted(f'{n}.plain' for n in ('sts', 'strip', 'self', 'wrong', 'testing', 'other'))), kept())
-    said = {n: p.ctl('tls', n) for n in ('dane.test', 'other.plain', 'bogus.test', 'sts.plain')}
+    said = {n: p.ctl('tls', n) for n in ('dane.test', 'other.plain', 'bogus.test', 'sts.plain', 'malformed.plain', 'forged.plain')}
     check('porterctl tls tells what the process decides', said['dane.test'].returncode == 0 and 'dane: TLS must' in said['dane.test'].stdout and
           said['other.plain'].returncode == 1 and 'sts: TLS unusable' in said['other.plain'].stdout and said['bogus.test'].returncode == 1 and
           'mx: mx.sts.plain' in said['sts.plain'].stdout, {k: v.stdout + v.stderr for k, v in said.items()})
+    check('and what a report would say of the policy itself', 'sts-policy-invalid' in said['malformed.plain'].stdout and 'sts-webpki-invalid' in said['forged.plain'].stdout and
+          'sts-' not in said['sts.plain'].stdout and '"failed":"sts-policy-invalid"' in p.ctl('tls', 'malformed.plain', '--json').stdout, {k: v.stdout for k, v in said.items()})
     asked = len(web.asked)
     expect('a policy is fetched once', 'sts', 250, True)
     check('and not again', len(web.asked) == asked)
