@@ -58,8 +58,6 @@ struct report_verdict report_gate_judge(const struct report_facts *f)
 		return withhold("null reverse-path: a report never answers a report");
 	if (f->mode_none)
 		return withhold("reports are switched off (reports none)");
-	if (f->notify_never)
-		return withhold("the sender asked for no such report (NOTIFY)");
 	switch (f->kind) {
 	case REPORT_INNER:
 		if (f->to_ours)
@@ -106,17 +104,10 @@ static bool take_hour(struct report_gate *g, struct slice path, uint32_t hour)
 
 static struct report_verdict with_rates(struct report_gate *g, const struct report_facts *f, struct report_verdict v, int64_t now_s)
 {
-	uint32_t today = (uint32_t)(now_s / DAY_S);
 	if (!v.allowed)
 		return v;
-	if (f->evidence.grade == EVIDENCE_SPF && f->kind != REPORT_INNER) {
-		if (f->host.n && *day_slot(g, g->host_day, f->host) == today)
-			return withhold("this destination host had its report of the day (evidence spf)");
-		if (!take_day(g, g->organisation_day, f->organisation, today))
-			return withhold("this organisation had its report of the day (evidence spf)");
-		if (f->host.n && !take_day(g, g->host_day, f->host, today))
-			return withhold("this destination host had its report of the day (evidence spf)");
-	}
+	if (f->evidence.grade == EVIDENCE_SPF && f->kind != REPORT_INNER && !take_day(g, g->organisation_day, f->organisation, (uint32_t)(now_s / DAY_S)))
+		return withhold("this organisation had its report of the day (evidence spf)");
 	if (!take_hour(g, f->to, (uint32_t)(now_s / HOUR_S)))
 		return withhold("this reverse-path had its reports of the hour");
 	return v;

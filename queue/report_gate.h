@@ -26,9 +26,7 @@ struct report_facts {
 	struct evidence evidence;         /* of the message that is reported on; for REPORT_INNER: of the last mail seen from `to` */
 	struct slice to;                  /* the reverse-path that would get the report, "local@domain", lower-case domain; "" is null */
 	struct slice organisation;        /* organisational domain of `to` */
-	struct slice host;                /* where the report would be delivered: MX host group; "" unknown yet */
 	bool to_ours;                     /* `to` is in a domain of ours */
-	bool notify_never;                /* NOTIFY=NEVER, or the wanted kind is not among NOTIFY's */
 	bool automatic;                   /* the message is auto-submitted (RFC 3834), or bulk, or from a list, or from a -request or owner- address */
 	bool mode_none;                   /* setting `reports none` */
 };
@@ -43,7 +41,7 @@ struct slice report_organisation(const struct evidence *evidence, struct slice t
 
 struct report_verdict report_gate_judge(const struct report_facts *f);
 
-/* The gate with its memory of what went to whom: bounded tables, kept over restarts by gate_save/gate_load.
+/* The gate with its memory of what went to whom: bounded tables, kept over restarts by report_gate_save and report_gate_load.
  * Rates: to one reverse-path at most `per_path` an hour; with EVIDENCE_SPF at most one a day for each organisational domain and one a day
  * for each destination host, so that a domain whose MX points at a victim gains nothing. */
 struct report_gate;
@@ -57,7 +55,7 @@ void report_gate_account(struct report_gate *g, struct attacks *attacks);
 /* Decides and, when allowed, counts. now_s is wall time. */
 struct report_verdict may_report(struct report_gate *g, const struct report_facts *f, int64_t now_s);
 
-/* Before the destination host of an allowed report is dialled, once it is known (EVIDENCE_SPF only): false if it had its one today. */
+/* Before a destination host (a group of MX hosts) of an allowed report is dialled (EVIDENCE_SPF only): false if it had its one today. */
 bool report_gate_host(struct report_gate *g, const struct evidence *evidence, struct slice host, int64_t now_s);
 
 /* Counters since the start: allowed and withheld by kind. */
