@@ -41,6 +41,8 @@ static struct slice sanitised(struct arena *mem, struct slice text)
 		unsigned char c = (unsigned char)p[i];
 		if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
 			p[i] = c >= 0x80 ? '?' : ' ';
+		for (size_t n = utf8 ? text_acting_length(slice_skip(s, i)) : 0; n; n--)
+			p[i + n - 1] = '?';
 	}
 	return slice_trim(s);
 }

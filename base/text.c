@@ -225,6 +225,15 @@ static int add_plain(struct buf *out, struct slice *s)
 	return failed;
 }
 
+size_t text_acting_length(struct slice s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	if (s.n > 1 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+		return 2;
+	bool marks = s.n > 2 && p[0] == 0xe2 && p[1] == 0x80 && ((p[2] >= 0xa8 && p[2] <= 0xae) || p[2] == 0x8e || p[2] == 0x8f); /* U+2028 to 202E, 200E, 200F */
+	return marks || (s.n > 2 && p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9) ? 3 : 0;                      /* U+2066 to 2069 */
+}
+
 int text_add_escaped(struct buf *out, struct slice s)
 {
 	int failed = add_plain(out, &s);
@@ -235,7 +244,7 @@ int text_add_escaped(struct buf *out, struct slice s)
 			failed = buf_addf(out, "\\%c", c);
 		else if (c == '\n' || c == '\r' || c == '\t')
 			failed = buf_add_cstr(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
-		else if (n == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s.p[1] < 0xa0)) /* C1 controls too */
+		else if (n == 0 || c < 0x20 || c == 0x7f || text_acting_length(s))
 			failed = buf_addf(out, "\\x%02x", c), n = 1;
 		else
 			failed = buf_add(out, slice_head(s, n));
@@ -258,6 +267,8 @@ int text_add_json(struct buf *out, struct slice s)
 			failed = buf_addf(out, "\\%c", c);
 		else if (c < 0x20 || c == 0x7f)
 			failed = buf_addf(out, "\\u%04x", c);
+		else if (text_acting_length(s))
+			failed = buf_addf(out, "\\u%04x", n == 2 ? (unsigned char)s.p[1] : 0x2000u | (s.p[1] & 1u) << 6 | (s.p[2] & 0x3fu));
 		else
 			failed = buf_add(out, slice_head(s, n));
 		s = slice_skip(s, n);

@@ -36,6 +36,10 @@ bool text_xtext_decode(struct slice s, struct buf *out);
  * safe in one line of a log and inside double quotes. */
 int text_add_escaped(struct buf *out, struct slice s);
 
+/* The length of a character at the front of s (well-formed UTF-8) that is not shown but acts: C1 controls, line and paragraph separators, marks that turn the direction of what
+ * follows. 0: it is none. */
+size_t text_acting_length(struct slice s);
+
 /* The same for JSON strings (RFC 8259), quotes around it included; bytes that are not UTF-8 become U+FFFD. */
 int text_add_json(struct buf *out, struct slice s);
 #endif

@@ -32,19 +32,18 @@ static void read_content(const struct spool_message *m, uint64_t max, struct buf
 	*end = found < out->n ? found + 2 : out->n;
 }
 
-static bool is_c1(const char *p, size_t left)
-{
-	return left > 1 && (unsigned char)p[0] == 0xc2 && (unsigned char)p[1] < 0xa0;
-}
-
 static void print_line(struct slice line)
 {
 	bool utf8 = text_is_utf8(line);
+	size_t acting = 0;
 	struct buf out = BUF_INIT(4 * line.n + 8);
 	for (size_t i = 0; i < line.n; i++) {
 		unsigned char c = (unsigned char)line.p[i];
 		bool ends = c == '\r' && i + 1 == line.n;
-		if (text_is_print(c) || c == '\t' || (c > 0x7f && utf8 && !is_c1(line.p + i, line.n - i)))
+		acting = acting || !utf8 ? acting : text_acting_length(slice_skip(line, i));
+		bool acts = acting > 0;
+		acting -= acts;
+		if (text_is_print(c) || c == '\t' || (c > 0x7f && utf8 && !acts))
 			buf_add_byte(&out, (char)c);
 		else if (!ends)
 			buf_addf(&out, "\\x%02x", c);
@@ -153,15 +152,29 @@ static void print_history(struct slice journal)
 	}
 }
 
+static void print_origin(const struct queue_row *row)
+{
+	const struct spool_message *m = row->message;
+	const struct envelope *e = &m->envelope;
+	struct buf b = BUF_INIT(16 << 10);
+	buf_addf(&b, "id %.*s%s\nfrom <", SLICE_FMT(row->id), m->state.held ? ", held" : "");
+	text_add_escaped(&b, e->reverse_path);
+	buf_addf(&b, ">, evidence %.*s: ", SLICE_FMT(evidence_name(e->evidence.grade)));
+	text_add_escaped(&b, e->evidence.who);
+	buf_add_cstr(&b, " (");
+	text_add_escaped(&b, e->evidence.reason);
+	buf_addf(&b, ")\nclient %.*s, transaction %.*s\nsize %llu\n", SLICE_FMT(e->client), SLICE_FMT(e->transaction), (unsigned long long)m->content_length);
+	ctl_print(buf_slice(&b));
+	buf_free(&b);
+}
+
 static void show_text(const struct showing *s, const struct queue_row *row)
 {
 	const struct spool_message *m = row->message;
 	const struct envelope *e = &m->envelope;
 	struct buf text = BUF_INIT(MAX_JSON);
 	size_t end;
-	printf("id %.*s%s\nfrom <%.*s>, evidence %.*s: %.*s (%.*s)\nclient %.*s, transaction %.*s\nsize %llu\n", SLICE_FMT(row->id), m->state.held ? ", held" : "", SLICE_FMT(e->reverse_path),
-	       SLICE_FMT(evidence_name(e->evidence.grade)), SLICE_FMT(e->evidence.who), SLICE_FMT(e->evidence.reason), SLICE_FMT(e->client), SLICE_FMT(e->transaction),
-	       (unsigned long long)m->content_length);
+	print_origin(row);
 	print_wishes(e);
 	print_time("arrived", e->arrived_s);
 	print_time("expires", e->expires_s);

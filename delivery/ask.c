@@ -128,8 +128,8 @@ void ask_learn(struct ask_cache *c, struct slice place, struct slice address, co
 
 static struct mail_status as_status(const struct memory *m, struct arena *mem)
 {
-	return (struct mail_status){ m->code / 100 == 2 ? MAIL_OK : MAIL_NEVER, m->code, { m->enhanced[0], m->enhanced[1] },
-		arena_copy(mem, slice(m->text, m->length)) };
+	struct slice text = m->length ? arena_copy(mem, slice(m->text, m->length)) : SLICE("The next hop knows no such recipient");
+	return (struct mail_status){ m->code / 100 == 2 ? MAIL_OK : MAIL_NEVER, m->code, { m->enhanced[0], m->enhanced[1] }, text };
 }
 
 bool ask_recall(struct ask_cache *c, struct slice place, struct slice address, struct arena *mem, struct mail_status *s, bool *old)

@@ -19,7 +19,7 @@
 #include "smtpd/transaction.h"
 #include "smtpd/verbs.h"
 
-enum { MAX_UNREAD_REPLIES = 16 << 10, MAX_SYNTAX_ERRORS = 3, MAX_SKIPPED = 1 << 20, FINISH_MS = 10000, OUT_MAX = DIALOG_MAX_OUTPUT };
+enum { MAX_UNREAD_REPLIES = 16 << 10, MAX_SYNTAX_ERRORS = 3, MAX_SKIPPED = 1 << 20, FINISH_MS = 10000, OUT_MAX = DIALOG_MAX_OUTPUT, TEXT_MAX = 1000 };
 
 /* The replies of the run that is at work; the process has one thread and one run at a time. */
 static struct buf out = BUF_INIT(OUT_MAX);
@@ -34,10 +34,25 @@ static void log_reply(const struct session *s, const struct mail_status *status)
 	log_event(LOG_DEBUG, "reply", LOG_STR("session", unique_slice(&s->facts.id)), LOG_UINT("code", status->code), LOG_STR("text", status->text), LOG_END);
 }
 
+/* RFC 6531, 3.7.4: who didn't say SMTPUTF8 gets no UTF-8, though a next hop or a filter says it. The log has it as it was. */
+static void add_reply(const struct session *s, const struct mail_status *status)
+{
+	static char text[TEXT_MAX];
+	struct mail_status tame = *status;
+	log_reply(s, status);
+	size_t n = 0;
+	for (size_t i = 0; status->code >= 400 && !s->hears_utf8 && i < status->text.n && n < TEXT_MAX; i++) {
+		unsigned char c = (unsigned char)status->text.p[i];
+		if ((c & 0xc0) != 0x80)         /* one for each character */
+			text[n++] = c < 0x80 ? (char)c : '?';
+		tame.text = slice(text, n);
+	}
+	mail_reply_add(&out, &tame);
+}
+
 static void close_session(struct session *s, struct mail_status status)
 {
-	mail_reply_add(&out, &status);
-	log_reply(s, &status);
+	add_reply(s, &status);
 	s->closed = true;
 }
 
@@ -67,8 +82,7 @@ static void apply(struct session *s, const struct step *step)
 	buf_free(&s->before);
 	switch (step->kind) {
 	case STEP_REPLY:
-		mail_reply_add(&out, &step->status);
-		log_reply(s, &step->status);
+		add_reply(s, &step->status);
 		count_error(s, step->status.code);
 		break;
 	case STEP_LINES:

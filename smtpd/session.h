@@ -100,6 +100,7 @@ struct session {
 	bool waiting_tls, tls_pending;      /* a handshake comes first; is under way */
 	bool talked_early;                  /* before the greeting */
 	bool in_rcpt;                       /* the command at work is RCPT: its refusals are no errors */
+	bool hears_utf8;                    /* its last MAIL said SMTPUTF8 */
 	bool half_closed;                   /* the client has said its last word, and may still listen */
 };
 

@@ -44,7 +44,7 @@ static bool read_body(struct reading *r, const struct mail_param *p)
 
 static bool read_utf8(struct reading *r, const struct mail_param *p)
 {
-	r->facts->utf8 = true;
+	r->facts->utf8 = r->session->hears_utf8 = !p->has_value;
 	return !p->has_value;
 }
 
@@ -225,6 +225,7 @@ struct step verb_mail(struct session *s, struct slice rest)
 	scan_blanks(&rest);
 	s->transaction = transaction_new(s);
 	s->facts.transaction = transaction_facts_of(s->transaction);
+	s->hears_utf8 = false;
 	struct mail_status status = read_mail(s, rest);
 	if (status.fate != MAIL_OK)
 		return refuse(s, status);

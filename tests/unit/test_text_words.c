@@ -175,6 +175,8 @@ static void what_a_stranger_wrote_is_shown_without_its_power(void **state)
 	is_written(text_add_escaped, SLICE("a\\b\"c\r\n\td"), "a\\\\b\\\"c\\r\\n\\td");
 	is_written(text_add_escaped, SLICE("\x1b[2J\x7f!"), "\\x1b[2J\\x7f!");
 	is_written(text_add_escaped, SLICE("\xc3\xa4 \xc2\x9b \xff\xc3"), "\xc3\xa4 \\xc2\\x9b \\xff\\xc3");
+	is_written(text_add_escaped, SLICE("\xe2\x80\xae\xe2\x80\x93\xe2\x81\xa6\xe2\x80\xa8"), "\\xe2\\x80\\xae\xe2\x80\x93\\xe2\\x81\\xa6\\xe2\\x80\\xa8");
+	is_written(text_add_json, SLICE("\xe2\x80\xae\xe2\x80\x93\xe2\x81\xa6\xc2\x9b"), "\"\\u202e\xe2\x80\x93\\u2066\\u009b\"");
 	is_written(text_add_json, SLICE("plain ~"), "\"plain ~\"");
 	is_written(text_add_json, SLICE("a\\b\"c\n\x1b\x7f"), "\"a\\\\b\\\"c\\u000a\\u001b\\u007f\"");
 	is_written(text_add_json, SLICE("\xc3\xa4\xffz"), "\"\xc3\xa4\\ufffdz\"");
