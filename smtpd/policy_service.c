@@ -122,11 +122,18 @@ static void lose(struct asker *a, const char *why)
 	settle(a, down(a, why));
 }
 
-static void add_field(struct asker *a, struct slice text)
+/* Before MAIL there is no message that a field or a hold could be for; nor is anything a field. False: it can't be done. */
+static bool change(struct asker *a, const struct policy_answer *answer)
 {
-	struct slice value, name = slice_cut(text, ':', &value);
-	if (value.p && mail_field_name_is_good(name))
+	struct slice value, name = slice_cut(answer->text, ':', &value);
+	bool hold = answer->action == POLICY_HOLD;
+	if (!check_facts(a->check)->transaction || (!hold && (!value.p || !mail_field_name_is_good(name))))
+		return false;
+	if (hold)
+		check_quarantine(a->check, answer->text.n ? answer->text : SLICE("held by policy"));
+	else
 		check_add_field(a->check, name, slice_trim(value));
+	return true;
 }
 
 static enum check_step do_action(struct asker *a, const struct policy_answer *answer)
@@ -136,11 +143,10 @@ static enum check_step do_action(struct asker *a, const struct policy_answer *an
 	case POLICY_PASS:
 		return CHECK_GO_ON;
 	case POLICY_ADD_FIELD:
-		add_field(a, answer->text);
-		return CHECK_GO_ON;
 	case POLICY_HOLD:
-		check_quarantine(a->check, answer->text.n ? answer->text : SLICE("held by policy"));
-		return CHECK_GO_ON;
+		if (change(a, answer))
+			return CHECK_GO_ON;
+		break;
 	case POLICY_REFUSE:
 		log_event(LOG_INFO, "policy-refuses", LOG_STR("session", unique_slice(&check_facts(a->check)->id)), LOG_STR("service", s->name),
 		          LOG_UINT("code", answer->status.code), LOG_STR("text", answer->status.text), LOG_END);
@@ -148,8 +154,8 @@ static enum check_step do_action(struct asker *a, const struct policy_answer *an
 	case POLICY_UNKNOWN:
 		break;
 	}
-	log_event(LOG_ERROR, "policy-unknown-action", LOG_STR("session", unique_slice(&check_facts(a->check)->id)), LOG_STR("service", s->name),
-	          LOG_STR("action", answer->text), LOG_END);
+	log_event(LOG_ERROR, "policy-unknown-action", LOG_STR("session", unique_slice(&check_facts(a->check)->id)), LOG_STR("service", s->name), LOG_CSTR("at", states[a->stage]),
+	          LOG_CSTR("wants", answer->action == POLICY_HOLD ? "HOLD" : answer->action == POLICY_ADD_FIELD ? "PREPEND" : ""), LOG_STR("action", answer->text), LOG_END);
 	return refuse(a, MAIL_STATUS(MAIL_LATER, 451, 3, 5, "A policy service wants what this server can't do; its postmaster has been told"));
 }
 

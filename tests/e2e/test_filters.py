@@ -122,6 +122,8 @@ def policy():
         p.clean()
         p.send()
         check('PREPEND adds a field', all(m.count(b'X-Policy: seen\n') == 1 for m in p.messages().values()) and p.messages())
+        service.says = lambda q: 'PREPEND no field' if q['protocol_state'] == 'RCPT' else 'DUNNO'
+        check('what is no field defers the message', p.send() == 451)
         service.says = lambda q: 'HOLD too odd' if q['protocol_state'] == 'RCPT' else 'DUNNO'
         code, rows = p.send(), json.loads(p.ctl('dead', 'list', '--json').stdout)
         told = p.wait(lambda: [m for m in p.messages().values() if b'Subject: A message was held back' in m])
@@ -134,6 +136,14 @@ def policy():
         service.says = None
         p.send()
         check('mail is deferred while a policy service is down', p.send() == 451 and 'policy-down' in p.log_text())
+    service = Policy('DUNNO')
+    with Porter('policy-early', settings={'policy-services': f'early={service.address},at=helo', 'evidence': 'no'}) as p:
+        for says, wants in (('HOLD odd', 'HOLD'), ('PREPEND X-A: b', 'PREPEND')):
+            service.says = says
+            with p.talk() as t:
+                got = t.code('EHLO x.test')
+            check(f'{wants} before there is a message is not passed over: 451, and an error in the log', got == 451 and p.wait_log(f'policy-unknown-action .*at=EHLO wants={wants}'), (got, p.log_text()[-300:]))
+    service.close()
     over = threading.Event()
     service = Policy(lambda q: over.wait() and 'OK')
     with Porter('policy-hangs', settings={'policy-services': f'test={service.address},timeout=1s', 'evidence': 'no'}) as p:
