@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "delivery/forward.h"
@@ -16,7 +17,7 @@
 #include "delivery/program_parcel.h"
 #include "delivery/system_parcel.h"
 
-enum { MAX_FORWARD_BYTES = 256 << 10, FIND_WAIT_MS = 20000 };
+enum { MAX_FORWARD_BYTES = 256 << 10, FIND_WAIT_MS = 20000, FIND_AGAIN_MS = 100 };
 
 struct ask {
 	struct syncer_job job;
@@ -30,12 +31,15 @@ struct ask {
 	void (*answered)(void *arg, uint64_t id, const struct mailbox_asked *a);
 	void *arg;
 	uint64_t id;
+	struct loop_timer *again;     /* NULL, or somebody has the mbox */
+	uint64_t end_ms;
 };
 
 static void finish(struct ask *a, int error)
 {
 	a->answer.status = mailbox_status_of(error);
 	a->answered(a->arg, a->id, &a->answer);
+	loop_timer_free(a->again);
 	arena_free(&a->mem);
 	mem_free(a->place);
 	mem_free(a->find);
@@ -94,7 +98,7 @@ static void work_slowly(void *arg)
 {
 	struct ask *a = arg;
 	if (a->find) {
-		a->job.error = mbox_find(a->house->stores->root, a->leaf.place, slice_of(a->find), FIND_WAIT_MS, &a->answer.found);
+		a->job.error = mbox_find(a->house->stores->root, a->leaf.place, slice_of(a->find), 0, &a->answer.found);
 		return;
 	}
 	a->job.error = store_room(&a->store->store, a->house->reserve, a->size);
@@ -103,10 +107,25 @@ static void work_slowly(void *arg)
 	a->job.error = a->leaf.kind == LEAF_MBOX ? mbox_ask(a->house->stores->root, &a->leaf, a->size) : mailbox_ask_program(a->place); /* its own name ends at the first NUL */
 }
 
+static void done_slowly(void *arg);
+
+static void look_again(void *arg)
+{
+	struct ask *a = arg;
+	worker_add(a->house->slow, work_slowly, done_slowly, a);
+}
+
+/* Who has an mbox needs a worker to let it go: none waits for it. */
 static void done_slowly(void *arg)
 {
 	struct ask *a = arg;
-	finish(a, a->job.error);
+	if (!a->find || a->job.error != -EBUSY || clock_mono_ms() >= a->end_ms) {
+		finish(a, a->job.error);
+		return;
+	}
+	if (!a->again)
+		a->again = loop_timer_new(a->house->loop, look_again, a);
+	loop_timer_set(a->again, FIND_AGAIN_MS);
 }
 
 /* ---- by a process of the user ---- */
@@ -168,5 +187,6 @@ void mailbox_ask_start(struct transaction_house *house, const struct mailbox_ask
 	a->answered = answered;
 	a->arg = arg;
 	a->id = id;
+	a->end_ms = clock_mono_ms() + FIND_WAIT_MS;
 	start(a);
 }

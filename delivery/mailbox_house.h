@@ -12,6 +12,7 @@ struct helper_starter {
 
 struct helper_run;
 struct line;
+struct mbox_parcel;
 
 /* The transactions whose program has said yes lately, for who asks after a crash of his; an own one forgets them. */
 enum { RAN_MAX = 256, RAN_ID = 32 };
@@ -24,7 +25,7 @@ struct ran {
 struct transaction_house {
 	struct loop *loop;
 	struct mailbox_stores *stores;
-	struct worker *slow;          /* what waits for others: locks, copies for programs */
+	struct worker *slow;          /* what may take a while: mbox files, copies for programs */
 	struct slice host;            /* in file names */
 	uint64_t reserve;             /* bytes of a file system that new mail leaves alone */
 	size_t waiting_bytes;         /* inline content in memory */
@@ -32,6 +33,7 @@ struct transaction_house {
 	struct slice program_user;    /* programs run as */
 	struct helper_starter helpers;
 	struct ran ran;               /* program_parcel.c */
+	struct mbox_parcel *boxes;    /* mbox_parcel.c: those that wait for a file or have it, in the order they came */
 	uint64_t last_helper;
 	struct helper_run *running;
 	struct line *resting;         /* system_parcel.c: processes of users that were asked and may be asked again */

@@ -95,7 +95,7 @@ static bool add_leaf(struct sorting *s, size_t i, struct mail_status *why)
 		return set_store(s, i, why);
 	case LEAF_MBOX:
 		if (!is_repeated(in, i))
-			s->parcels[s->count++] = mbox_parcel_new(in->house->stores->root, in->house->slow, in->content, &in->leaves[i], &in->results[i]);
+			s->parcels[s->count++] = mbox_parcel_new(in->house, in->content, &in->leaves[i], &in->results[i]);
 		return true;
 	case LEAF_SYSTEM:
 		return add_system(s, i, why);

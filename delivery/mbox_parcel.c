@@ -1,7 +1,10 @@
-/* A message on its way into one mbox file. Locks are waited for, so each step runs in a worker of the slow ones, never in a syncer. */
+/* A message on its way into one mbox file. Each step runs in a worker of the slow ones, never in a syncer. A lock is waited for in the loop: a worker that waited would be missing to who
+ * has the file and is to let it go. Our own messages have a file one after the other as they came, and one that is for several takes them in the order of their names, so that no two wait for
+ * each other. */
 #include "delivery/mbox_parcel.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -10,12 +13,17 @@
 #include "delivery/mailbox_status.h"
 #include "delivery/mbox.h"
 
-enum { LOCK_WAIT_MS = 25000, PIECE = 65536 };
+enum { LOCK_WAIT_MS = 25000, RETRY_MS = 100, PIECE = 65536 };
+
+enum box_state { BOX_NONE, BOX_WAITS /* for its turn */, BOX_TRIES, BOX_HELD };
 
 struct mbox_parcel {
 	struct parcel base;
-	struct worker *slow;
-	int root;
+	struct transaction_house *house;
+	struct mbox_parcel *next;
+	enum box_state state;
+	struct loop_timer *timer;      /* the end of its patience; while another program has the file, the next try */
+	uint64_t end_ms;
 	enum parcel_step step;
 	int error;
 	bool open;
@@ -64,7 +72,7 @@ static void close_file(struct mbox_parcel *p)
 
 static int prepare(struct mbox_parcel *p)
 {
-	int error = mbox_open(&p->file, p->root, p->leaf->place, LOCK_WAIT_MS);
+	int error = mbox_open(&p->file, p->house->stores->root, p->leaf->place, 0);
 	if (error)
 		return error;
 	p->open = true;
@@ -113,17 +121,106 @@ static void work(void *arg)
 	}
 }
 
+/* -- whose turn it is --------------------------------------------------------------------------------------------------------------- */
+
+static void leave(struct mbox_parcel *p)
+{
+	struct mbox_parcel **at = &p->house->boxes;
+	while (*at && *at != p)
+		at = &(*at)->next;
+	if (*at)
+		*at = p->next;
+	p->state = BOX_NONE;
+}
+
+static bool is_before(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = memcmp(a.p, b.p, n);
+	return order ? order < 0 : a.n < b.n;
+}
+
+static bool may_try(const struct mbox_parcel *p)
+{
+	for (const struct mbox_parcel *q = p->house->boxes; q; q = q->next) {
+		bool same_file = slice_eq(q->leaf->place, p->leaf->place), same_message = q->base.content == p->base.content;
+		if (q != p && ((same_file && q->state != BOX_WAITS) || (same_message && q->state != BOX_HELD && is_before(q->leaf->place, p->leaf->place))))
+			return false;
+	}
+	return true;
+}
+
+static void done(void *arg);
+
+static void try_all(struct transaction_house *house)
+{
+	for (struct mbox_parcel *p = house->boxes; p; p = p->next)
+		if (p->state == BOX_WAITS && may_try(p)) {
+			p->state = BOX_TRIES;
+			loop_timer_stop(p->timer);
+			worker_add(house->slow, work, done, p);
+		}
+}
+
+static void answer(struct mbox_parcel *p)
+{
+	struct transaction_house *house = p->house;
+	if (p->open)
+		p->state = BOX_HELD;
+	else
+		leave(p);
+	parcel_answer(&p->base, mailbox_status_of(p->error)); /* it may be gone */
+	try_all(house);
+}
+
 static void done(void *arg)
 {
 	struct mbox_parcel *p = arg;
-	parcel_answer(&p->base, mailbox_status_of(p->error));
+	if (p->state == BOX_TRIES && p->error == -EBUSY && clock_mono_ms() < p->end_ms)
+		loop_timer_set(p->timer, RETRY_MS);
+	else
+		answer(p);
 }
 
+static void on_timer(void *arg)
+{
+	struct mbox_parcel *p = arg;
+	if (p->state == BOX_TRIES) {
+		worker_add(p->house->slow, work, done, p);
+		return;
+	}
+	p->error = -EBUSY;
+	answer(p);
+}
+
+static void wait_for_turn(struct mbox_parcel *p)
+{
+	struct mbox_parcel **last = &p->house->boxes;
+	while (*last)
+		last = &(*last)->next;
+	*last = p;
+	p->next = NULL;
+	p->state = BOX_WAITS;
+	p->end_ms = clock_mono_ms() + LOCK_WAIT_MS;
+	loop_timer_set(p->timer, LOCK_WAIT_MS);
+}
+
+static void start_waiting(void *arg)
+{
+	try_all(arg);
+}
+
+/* Not tried before all of its message's are here. */
 static void start(struct parcel *base, enum parcel_step step)
 {
 	struct mbox_parcel *p = (struct mbox_parcel *)base;
 	p->step = step;
-	worker_add(p->slow, work, done, p);
+	if (step == PARCEL_COMMIT || step == PARCEL_UNDO) {
+		worker_add(p->house->slow, work, done, p);
+		return;
+	}
+	wait_for_turn(p);
+	loop_later(p->house->loop, start_waiting, p->house);
 }
 
 static void unlock(void *arg)
@@ -134,26 +231,30 @@ static void unlock(void *arg)
 static void unlocked(void *arg)
 {
 	struct mbox_parcel *p = arg;
+	struct transaction_house *house = p->house;
+	leave(p);
+	loop_timer_free(p->timer);
 	mem_free(p->base.leaves);
 	mem_free(p->base.results);
 	mem_free(p);
+	try_all(house);
 }
 
 static void free_parcel(struct parcel *base)
 {
-	worker_add(((struct mbox_parcel *)base)->slow, unlock, unlocked, base);
+	worker_add(((struct mbox_parcel *)base)->house->slow, unlock, unlocked, base);
 }
 
 static const struct parcel_kind mbox_kind = { start, free_parcel, false };
 
-struct parcel *mbox_parcel_new(int root, struct worker *slow, const struct parcel_content *content, const struct mailbox_leaf *leaf,
+struct parcel *mbox_parcel_new(struct transaction_house *house, const struct parcel_content *content, const struct mailbox_leaf *leaf,
                                struct mailbox_leaf_result *result)
 {
 	struct mbox_parcel *p = MEM_NEW(struct mbox_parcel);
 	parcel_init(&p->base, &mbox_kind, content, leaf, result);
 	p->leaf = leaf;
-	p->root = root;
-	p->slow = slow;
+	p->house = house;
+	p->timer = loop_timer_new(house->loop, on_timer, p);
 	return &p->base;
 }
 
