@@ -47,7 +47,6 @@ static int open_file(struct mbox *m)
 {
 	struct stat st;
 	int error = file_open(m->folder, m->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK, MBOX_MODE, &m->fd);
-	m->created = error == 0;
 	if (error == -EEXIST)
 		error = file_open(m->folder, m->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK, MBOX_MODE, &m->fd);
 	if (error == 0)
@@ -314,7 +313,7 @@ int mbox_end(struct mbox *m)
 	buf_free(&tail);
 	if (error == 0)
 		error = file_sync(m->fd);
-	if (error == 0 && m->created)
+	if (error == 0 && m->length == 0) /* new, or left by an attempt that did not come so far */
 		error = file_sync(m->folder);
 	return error;
 }

@@ -15,7 +15,6 @@ struct mbox {
 	int folder, fd;
 	char name[256];       /* of the file in its folder */
 	uint64_t length;      /* before us */
-	bool created;
 	bool stuck;           /* could not be cut back: the lock stays and tells the next one to */
 	bool in_line;         /* the quoter: behind the bytes of a line that decide */
 	unsigned matched;     /* of "From ", held back */
@@ -31,7 +30,7 @@ int mbox_begin(struct mbox *m, struct slice reverse_path, int64_t when_s);
 /* Content with LF line ends, in pieces; a line that looks like "From ", behind any number of '>', gets a '>' (mboxrd). */
 int mbox_write(struct mbox *m, struct slice piece);
 
-/* Ends it with a blank line and syncs file and, if it is new, folder. */
+/* Ends it with a blank line and syncs file and, if it was empty, folder. */
 int mbox_end(struct mbox *m);
 
 /* From now on a crash does not cut the file back. */

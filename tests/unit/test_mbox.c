@@ -326,6 +326,35 @@ static void what_is_found_counts_only_when_it_is_synced(void **state)
 	close(root);
 }
 
+static int count_folder_syncs(void *arg, enum file_call call, int fd, int dir, const char *name)
+{
+	struct stat st;
+	(void)dir, (void)name;
+	if (call == FILE_SYNC && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+		__atomic_add_fetch((int *)arg, 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+/* Whoever made it may not have come so far: a lock that was left behind, an attempt that failed. */
+static void the_name_of_an_empty_file_is_made_durable_with_its_first_message(void **state)
+{
+	struct kit *k = *state;
+	struct mailbox_leaf leaf = mbox_leaf("u"), empty = mbox_leaf("v");
+	int syncs = 0;
+	write_file(k, "u.lock", "1\nporter\n");
+	write_file(k, "v", "");
+	file_test_hook(count_folder_syncs, &syncs);
+	assert_int_equal(kit_deliver(k, "m1", &leaf, 1, SLICE("A: b\n\ntext\n"), false), MAIL_OK);
+	assert_int_equal(__atomic_load_n(&syncs, __ATOMIC_SEQ_CST), 1);
+	assert_int_equal(kit_deliver(k, "m2", &empty, 1, SLICE("A: b\n\ntext\n"), false), MAIL_OK);
+	assert_int_equal(__atomic_load_n(&syncs, __ATOMIC_SEQ_CST), 2);
+	assert_int_equal(kit_deliver(k, "m3", &leaf, 1, SLICE("A: b\n\ntext\n"), false), MAIL_OK);
+	assert_int_equal(__atomic_load_n(&syncs, __ATOMIC_SEQ_CST), 2);
+	kit_wait_idle(k);
+	kit_idle(k, 50);
+	file_test_hook(NULL, NULL);
+}
+
 static void links_and_pipes_are_not_mailboxes(void **state)
 {
 	struct kit *k = *state;
@@ -416,6 +445,7 @@ int main(void)
 		TEST(a_message_is_found_by_its_transaction_wherever_the_pieces_end),
 		TEST(what_was_not_promised_when_it_was_lost_is_not_found),
 		TEST(what_is_found_counts_only_when_it_is_synced),
+		TEST(the_name_of_an_empty_file_is_made_durable_with_its_first_message),
 		TEST(links_and_pipes_are_not_mailboxes),
 		TEST(a_file_whose_folder_is_missing_and_is_not_ours_to_make_is_told_at_rcpt),
 		TEST(a_quota_holds_for_the_files_size),
