@@ -29,7 +29,7 @@ static bool get_outcome(struct slice value, struct outcome *o)
 	while (field_next(&value, &tag, &v)) {
 		bool good = true;
 		switch (tag) {
-		case TAG_FATE: good = field_uint(v, LEDGER_LOST, &o->fate); break;
+		case TAG_FATE: good = field_uint(v, LEDGER_HELD_UP, &o->fate); break;
 		case TAG_CLOSED: good = field_uint(v, 1, &o->closed); break;
 		case TAG_BIT: good = field_uint(v, LEDGER_HINT_BYTES * 8 - 1, &o->bit); break;
 		case TAG_CODE: good = field_uint(v, 599, &o->code); break;
@@ -103,17 +103,21 @@ static bool look_one(void *arg, struct slice key, struct slice value, bool *drop
 {
 	struct looking *k = arg;
 	struct outcome o;
-	(void)drop;
 	if (!slice_starts(key, k->prefix))
 		return false;
 	if (!get_outcome(value, &o) || k->now_s - o.at_s > (int64_t)k->limits->outcome_s)
 		return true;
+	if (o.fate == LEDGER_HELD_UP) { /* once: in the transaction after this one it is asked again */
+		k->found = LEDGER_LEFT_OUT;
+		*drop = true;
+		return false;
+	}
 	bool maybe = o.fate == LEDGER_LOST || o.closed;
 	if (!maybe)
 		k->found = LEDGER_OPEN;
 	else if (k->found == LEDGER_NOTHING)
 		k->found = LEDGER_MAYBE;
-	return k->found != LEDGER_OPEN;
+	return true;
 }
 
 int ledger_do_look(struct ledger *l, struct slice payload, struct buf *answer)
@@ -177,6 +181,8 @@ static int decide_one(struct ledger *l, const struct ledger_decide *m, struct sl
 	int64_t now = clock_wall_s();
 	if (!get_outcome(slice(value, n), &o) || now - o.at_s > (int64_t)l->limits.outcome_s)
 		return 0;
+	if (o.fate == LEDGER_HELD_UP)
+		return 0;
 	if ((o.fate == LEDGER_LOST || o.closed) && !is_repeat(l, &m->source, &o, now))
 		return 0;
 	out->fate = o.fate == LEDGER_LOST ? LEDGER_DONE : (enum ledger_fate)o.fate;
@@ -213,7 +219,7 @@ static int note_one(struct ledger *l, const struct ledger_source *s, const struc
 	char enhanced[2] = { (char)e->status.enhanced[0], (char)e->status.enhanced[1] };
 	size_t n;
 	struct slice k = outcome_key(l, key, s->reverse_path, e->leaf, s->digest);
-	if (e->fate == LEDGER_LOST && ledger_store_get(l->store, TABLE_OUTCOME, k, old, &n) == 0)
+	if ((e->fate == LEDGER_LOST || e->fate == LEDGER_HELD_UP) && ledger_store_get(l->store, TABLE_OUTCOME, k, old, &n) == 0)
 		return 0;               /* what is known for sure stays */
 	struct outcome o = { .at_s = clock_wall_s(), .fate = (uint64_t)e->fate, .bit = ledger_hint_bit(&ledger_store_keys(l->store)->hints, s->reverse_path, e->leaf),
 		             .code = e->status.code, .id = name_of(l, id, s->message_id), .network = name_of(l, network, s->network), .domain = name_of(l, domain, s->domain),

@@ -105,7 +105,7 @@ static const struct record_row look_rows[] = {
 
 static const struct record_row looked_rows[] = {
 	RECORD_ROW_MAX(1, RECORD_ENUM, ledger_looked, answer, UNSURE),
-	RECORD_ROW_MAX(2, RECORD_ENUM, ledger_looked, found, LEDGER_MAYBE),
+	RECORD_ROW_MAX(2, RECORD_ENUM, ledger_looked, found, LEDGER_LEFT_OUT),
 };
 
 static const struct record_row source_rows[] = {
@@ -115,7 +115,7 @@ static const struct record_row source_rows[] = {
 };
 
 static const struct record_row entry_rows[] = {
-	RECORD_ROW_MAX(1, RECORD_BYTES, ledger_entry, leaf, MAX_PLACE), RECORD_ROW_MAX(2, RECORD_ENUM, ledger_entry, fate, LEDGER_LOST),
+	RECORD_ROW_MAX(1, RECORD_BYTES, ledger_entry, leaf, MAX_PLACE), RECORD_ROW_MAX(2, RECORD_ENUM, ledger_entry, fate, LEDGER_HELD_UP),
 	RECORD_ROW(3, RECORD_STATUS, ledger_entry, status),             RECORD_ROW_MAX(4, RECORD_BYTES, ledger_entry, name, MAX_NAME),
 };
 

@@ -152,7 +152,8 @@ struct ledger_look {
 enum ledger_found {
 	LEDGER_NOTHING,
 	LEDGER_OPEN,       /* done, refused or intent: this recipient travels alone, and DECIDE at the dot */
-	LEDGER_MAYBE       /* a lost 250, or what was told since: nothing at RCPT, DECIDE at the dot */
+	LEDGER_MAYBE,      /* a lost 250, or what was told since: nothing at RCPT, DECIDE at the dot */
+	LEDGER_LEFT_OUT    /* it held others up: 4xx this time, and the entry is gone */
 };
 struct ledger_looked {
 	enum answer answer;          /* FOUND: see found. UNSURE: the ledger can't be read just now, 451 */
@@ -179,7 +180,8 @@ enum ledger_fate {
 	LEDGER_DONE,       /* this leaf has it: count it as delivered, don't deliver again. In queue/flight: once the slot is marked, or the spool holds the message `name` */
 	LEDGER_REFUSED,    /* the hop refused this content: status is its reply */
 	LEDGER_INTENT,     /* a mailbox was about to commit it, in a file whose name holds `name`, the transaction's id: look whether it is there */
-	LEDGER_LOST        /* NOTE only: our 250 for it may not have been heard. DECIDE gives it back as LEDGER_DONE, once source matches */
+	LEDGER_LOST,       /* NOTE only: our 250 for it may not have been heard. DECIDE gives it back as LEDGER_DONE, once source matches */
+	LEDGER_HELD_UP     /* NOTE only: it could not take it just then, and others could: the next LOOK leaves it out */
 };
 
 struct ledger_entry {

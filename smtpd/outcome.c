@@ -12,6 +12,8 @@
 
 #define ALONE MAIL_STATUS(MAIL_LATER, 452, 5, 3, "Send this recipient in a transaction of its own")
 
+#define LEFT_OUT MAIL_STATUS(MAIL_LATER, 451, 5, 3, "The other recipients come first, since this one held them up; try it again later")
+
 static struct ledger_hints hints;
 static uint8_t content_key[CRYPTO_MAC_KEY];
 static struct queue_state spool = { .free_bytes = UINT64_MAX, .clock_doubt = true }; /* until it is told */
@@ -58,6 +60,10 @@ static void take_found(struct outcome *l, enum ledger_found what)
 		found(l);
 		return;
 	}
+	if (what == LEDGER_LEFT_OUT) {
+		outcome_finish(l, LEFT_OUT);
+		return;
+	}
 	l->looked->maybe |= what == LEDGER_MAYBE;
 	l->leaf_at++;
 	look_on(l);
@@ -97,7 +103,7 @@ static void look_on(struct outcome *l)
 	while (l->leaf_at < r->count && !ledger_hint_hit(&hints, f->sender, r->leaves[l->leaf_at].address))
 		l->leaf_at++;
 	if (l->leaf_at == r->count) {
-		outcome_finish(l, MAIL_STATUS_OK);
+		outcome_finish(l, l->beside ? ALONE : MAIL_STATUS_OK);
 		return;
 	}
 	struct buf b = BUF_INIT(LEDGER_MAX_RECORD);
@@ -144,11 +150,9 @@ static void await_queue(struct outcome *l)
 void outcome_ask(struct outcome *l, struct recipient *r, void (*then)(struct transaction *t, struct mail_status status))
 {
 	l->then = then;
-	if (l->alone && is_accepted(transaction_facts(l->transaction), l->alone)) {
-		outcome_finish(l, ALONE);
-		return;
-	}
-	l->alone = NULL;
+	l->beside = l->alone && is_accepted(transaction_facts(l->transaction), l->alone);
+	if (!l->beside)
+		l->alone = NULL;
 	l->looked = r;
 	l->leaf_at = 0;
 	l->wait_until_ms = 0;

@@ -25,6 +25,7 @@ struct outcome {
 	struct transaction *transaction;
 	struct peer_question *question;
 	const struct recipient *alone;     /* it has an open entry: no other recipient beside it */
+	bool beside;                       /* which is what the one that is looked for would be */
 	struct recipient *looked;
 	size_t leaf_at;
 	uint64_t wait_until_ms;            /* RCPT: for a queue process that is not there; 0: not yet */
@@ -38,6 +39,7 @@ struct outcome {
 	size_t intent_count, intent_room;
 	size_t promised;                   /* of entries: noted before the 250 */
 	struct mail_status reply;          /* behind the note */
+	bool held_up;                      /* of entries, some only hold others up */
 	bool mixed;                        /* a hop answered for each, and differently */
 	bool uncertain;                    /* a mailbox was asked to commit, and it is not known whether it did */
 	void (*then)(struct transaction *t, struct mail_status status);
@@ -63,6 +65,8 @@ void outcome_decide_at_dot(struct outcome *l, void (*then)(struct transaction *t
 
 /* From a next hop's answer, or the queue's: what one recipient's leaf got. */
 void outcome_add(struct outcome *l, struct slice address, const struct mail_status *status);
+/* Its leaf can't take the message just now, and holds up recipients that could: in the next transaction it is left out at RCPT, once, so that they get theirs. */
+void outcome_add_held_up(struct outcome *l, struct slice address);
 /* From a mailbox that is prepared: its leaf will have the message as file `name`. */
 void outcome_add_intent(struct outcome *l, struct slice address, struct slice name);
 

@@ -60,6 +60,15 @@ void outcome_add(struct outcome *l, struct slice address, const struct mail_stat
 		*e = (struct ledger_entry){ arena_copy(mem, address), s->fate == MAIL_OK ? LEDGER_DONE : LEDGER_REFUSED, s->fate == MAIL_OK ? MAIL_STATUS_OK : mail_status_copy(mem, *s), SLICE("") };
 }
 
+void outcome_add_held_up(struct outcome *l, struct slice address)
+{
+	struct arena *mem = transaction_arena(l->transaction);
+	struct ledger_entry *e = add_to(mem, &l->entries, &l->count, &l->room);
+	if (e)
+		*e = (struct ledger_entry){ arena_copy(mem, address), LEDGER_HELD_UP, MAIL_STATUS_OK, SLICE("") };
+	l->held_up = e != NULL;
+}
+
 void outcome_add_intent(struct outcome *l, struct slice address, struct slice name)
 {
 	struct arena *mem = transaction_arena(l->transaction);

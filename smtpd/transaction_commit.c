@@ -157,9 +157,47 @@ static bool others_take_part(const struct transaction *t)
 	return false;
 }
 
+/* -- who holds others up ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool cannot_now(const struct transaction *t, const struct leaf *leaf)
+{
+	for (size_t i = 0; i < t->destination_count; i++) {
+		const struct mail_status *s = t->destinations[i]->kind->said(t->destinations[i], leaf);
+		if (s)
+			return s->fate == MAIL_LATER;
+	}
+	return false;
+}
+
+/* The first of r's leaves that can't take it just now; NULL: all could. */
+static const struct leaf *hold_up_of(const struct transaction *t, const struct recipient *r)
+{
+	for (size_t k = 0; k < r->resolved.count; k++)
+		if (cannot_now(t, &r->resolved.leaves[k]))
+			return &r->resolved.leaves[k];
+	return NULL;
+}
+
+/* A full mailbox, or a hop that defers, is no reason why the others should wait for as long as it is one: the client's next transaction is theirs. */
+static void note_hold_ups(struct transaction *t)
+{
+	size_t able = 0;
+	if (t->worst.fate != MAIL_LATER || t->outcome.uncertain)
+		return;
+	for (size_t i = 0; i < t->facts.recipient_count; i++)
+		able += !hold_up_of(t, t->facts.recipients[i]);
+	for (size_t i = 0; able && i < t->facts.recipient_count; i++) {
+		const struct leaf *leaf = hold_up_of(t, t->facts.recipients[i]);
+		if (leaf)
+			outcome_add_held_up(&t->outcome, leaf->address);
+	}
+}
+
+/* -- the end of it ----------------------------------------------------------------------------------------------------------------------------------- */
+
 static bool has_open_outcome(const struct transaction *t)
 {
-	return t->outcome.uncertain || (t->outcome.count && (t->outcome.mixed || t->outcome.promised || others_take_part(t)));
+	return t->outcome.uncertain || t->outcome.held_up || (t->outcome.count && (t->outcome.mixed || t->outcome.promised || others_take_part(t)));
 }
 
 /* Each hears what it got: open is only what nobody knows. */
@@ -178,6 +216,7 @@ static void conclude(struct transaction *t)
 		conclude_each(t);
 		return;
 	}
+	note_hold_ups(t);
 	if (t->worst.fate != MAIL_OK && has_open_outcome(t))
 		outcome_note(&t->outcome, t->outcome.mixed || t->worst.fate == MAIL_NEVER ? OUTCOME_AGAIN : t->worst, transaction_reply);
 	else

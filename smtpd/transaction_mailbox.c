@@ -328,6 +328,9 @@ static int on_delivered(void *arg, struct ipc_message *message)
 		return 0;
 	if (d.status.fate == MAIL_OK && m->held && !m->committed)
 		note_intents(m);
+	if (d.status.fate == MAIL_LATER && d.leaf_count == m->count && !transaction_is_each(m->base.transaction))
+		for (size_t i = 0; i < m->count; i++) /* who could take it, and who holds the others up */
+			m->wanted[i].status = mail_status_copy(transaction_arena(m->base.transaction), d.leaves[i].status);
 	remember(m, &d);
 	struct buf places = BUF_INIT(600);
 	if (d.status.fate == MAIL_OK && (m->committed || !m->held))

@@ -187,7 +187,7 @@ with p.start():
         says_once[lost] = reply
         both = [kept, lost] if first else [lost, kept]
         _, end = talk(p, f'{reply[:3]}@out.test', both, mail)
-        r, again = talk(p, f'{reply[:3]}@out.test', [kept], mail)
+        r, again = talk(p, f'{reply[:3]}@out.test', both, mail)
         _, other = talk(p, f'{reply[:3]}@out.test', [lost], mail)
         copies = [a for m in three.messages for a in m.recipients if a in both]
         check(f'LMTP: who was taken before a hop {what} has no second copy, and the other one gets his', (end[0], again[0], other[0]) == (451, 250, 250) and sorted(copies) == sorted(both), (end, r, again, other, copies))

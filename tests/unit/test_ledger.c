@@ -32,6 +32,23 @@ static void what_was_told_counts_only_for_the_same_message_id_and_source(void **
 	assert_int_equal(look("a@x", "w@y"), LEDGER_NOTHING);                                  /* who comes again hears it from the hop */
 }
 
+static void who_held_others_up_is_left_out_once(void **state)
+{
+	(void)state;
+	note(S("a@x", 1), "u@y", LEDGER_HELD_UP, OK, "");
+	assert_string_equal(decide(S("a@x", 1), "u@y"), "unknown");
+	assert_int_equal(look("b@x", "u@y"), LEDGER_NOTHING);
+	assert_int_equal(look("a@x", "u@y"), LEDGER_LEFT_OUT);
+	assert_int_equal(look("a@x", "u@y"), LEDGER_NOTHING);
+	note(S("a@x", 2), "u@y", LEDGER_DONE, OK, "");
+	note(S("a@x", 2), "u@y", LEDGER_HELD_UP, OK, "");           /* what is known for sure stays */
+	assert_int_equal(look("a@x", "u@y"), LEDGER_OPEN);
+	note(S("a@x", 3), "u@y", LEDGER_HELD_UP, OK, "");
+	assert_int_equal(look("a@x", "u@y"), LEDGER_LEFT_OUT);       /* before it travels alone */
+	assert_int_equal(look("a@x", "u@y"), LEDGER_OPEN);
+	assert_string_equal(decide(S("a@x", 2), "u@y"), "done");
+}
+
 static void what_is_cleared_is_forgotten(void **state)
 {
 	struct slice leaves[2] = { SLICE("u@y"), SLICE("never noted") };
@@ -159,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		EACH(an_outcome_is_for_one_sender_one_leaf_and_one_content),
 		EACH(what_was_told_counts_only_for_the_same_message_id_and_source),
+		EACH(who_held_others_up_is_left_out_once),
 		EACH(what_is_cleared_is_forgotten),
 		EACH(refusals_keep_the_hops_words_and_intents_their_names),
 		EACH(a_lost_250_is_swallowed_only_from_the_same_source),
