@@ -378,6 +378,10 @@ static void rcpt_checked(struct session *s, const struct mail_status *refusal)
 	if (!refusal)
 		refusal = &nowhere;
 	log_refused(s, s->candidate, refusal);
+	if (policy_is_unknown(NULL, refusal)) { /* a filter knows the recipients */
+		policy_refuse_unknown(s, *refusal);
+		return;
+	}
 	attack_note_rcpt(s, s->candidate, true, refusal);
 	s->policy_done(s, *refusal);
 }

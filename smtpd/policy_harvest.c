@@ -29,7 +29,7 @@ void policy_whose_budget(struct session *s)
 
 static bool leads_inside(const struct recipient *r)
 {
-	for (size_t i = 0; i < r->resolved.count; i++)
+	for (size_t i = 0; r && i < r->resolved.count; i++)
 		if (r->resolved.leaves[i].kind == LEAF_HOP && r->resolved.leaves[i].relayed)
 			return true;
 	return false;

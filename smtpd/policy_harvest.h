@@ -14,7 +14,7 @@ void policy_whose_budget(struct session *s);
 /* Blind or refused clients have their answer, by s->policy_done; for all others `sees` goes on. */
 void policy_unless_blind(struct session *s, void (*sees)(struct session *s));
 
-/* Does this refusal of a recipient mean that there is none of this name? */
+/* Does this refusal of a recipient mean that there is none of this name? r: whom a next hop refused perhaps, in its own words; NULL: a filter did, which has 5.1.1 alone. */
 bool policy_is_unknown(const struct recipient *r, const struct mail_status *status);
 
 /* Counts it, and answers as the budget says. */

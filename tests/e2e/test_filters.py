@@ -144,6 +144,13 @@ def policy():
                 got = t.code('EHLO x.test')
             check(f'{wants} before there is a message is not passed over: 451, and an error in the log', got == 451 and p.wait_log(f'policy-unknown-action .*at=EHLO wants={wants}'), (got, p.log_text()[-300:]))
     service.close()
+    service = Policy('550 5.1.1 No such user')
+    with Porter('policy-knows', settings={'policy-services': service.address, 'evidence': 'no', 'limit-exempt': '192.0.2.1/32', 'greet-delay': '0', 'harvest-slow': '3', 'harvest-blind': '6'}) as p:
+        with p.talk() as t:
+            t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
+            codes = [t.code('RCPT TO:<alice@example.test>') for _ in range(8)]
+        check('who guesses at names that a policy service alone knows draws on the budget, too', codes[0] == 550 and codes[-1] == 250, codes)
+    service.close()
     over = threading.Event()
     service = Policy(lambda q: over.wait() and 'OK')
     with Porter('policy-hangs', settings={'policy-services': f'test={service.address},timeout=1s', 'evidence': 'no'}) as p:
