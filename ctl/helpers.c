@@ -20,7 +20,7 @@
 #include "ctl/helper_kinds.h"
 #include "ctl/parent.h"
 
-enum { MAX_HELPERS = 200, MAX_WORDS = 64, MAX_STDERR = 400, MAX_MESSAGE = 64 };
+enum { MAX_OF_KIND = 200, MAX_WORDS = 64, MAX_STDERR = 400, MAX_MESSAGE = 64 };
 
 struct helper {
 	struct parent *parent;
@@ -39,12 +39,13 @@ static uint64_t seconds_of(const struct helper_kind *k)
 	return k->limit ? *k->limit : k->seconds;
 }
 
-static size_t count_helpers(const struct parent *p)
+/* Of each kind by itself: slow programs, which strangers can start, must not keep users from logging in. */
+static bool are_too_many(const struct parent *p, const struct helper_kind *k)
 {
 	size_t n = 0;
 	for (const struct helper *h = p->helpers; h; h = h->next)
-		n++;
-	return n;
+		n += h->kind == k;
+	return n >= MAX_OF_KIND;
 }
 
 static void tell(struct child *c, uint64_t id, int status)
@@ -197,7 +198,7 @@ void helper_start_for(struct child *c, uint64_t id, struct slice kind, struct sl
 	}
 	const char *name = good ? (k->any_user ? arena_cstr(&mem, user) : k->user ? k->user : "") : NULL;
 	good = good && name && (!k->any_user || (*name && slice_find(user, '\0') == user.n)) && (k->ours || argv[0][0] == '/');
-	int error = !good ? -EINVAL : count_helpers(c->parent) >= MAX_HELPERS ? -EAGAIN : start(c, id, k, name, message, argv, fd);
+	int error = !good ? -EINVAL : are_too_many(c->parent, k) ? -EAGAIN : start(c, id, k, name, message, argv, fd);
 	if (error) {
 		log_event(LOG_WARN, "helper-not-started", LOG_STR("id", message), LOG_CSTR("role", c->role->name), LOG_STR("kind", kind), LOG_STR("user", user), LOG_ERRNO(error), LOG_END);
 		tell(c, id, error);

@@ -1,11 +1,13 @@
-"""What is missing here (helpers, descriptors) is no fault of a next hop's: it is waited for, or the answer is 451, and nobody is called dead for it."""
+"""What is missing here (helpers, descriptors) is no fault of a next hop's: it is waited for, or the answer is 451, and nobody is called dead for it. Nor do recipients of one kind use up what
+those of another need."""
 import collections, os, shutil, socket, sys, tempfile, threading
+from pathlib import Path
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from crash import failing
 from porter import Porter, check, finish, may_look, skip
 from sink import Sink
 
-MANY = 150
+MANY, PROGRAMS = 150, 210
 
 
 def listen_at(path, backlog):
@@ -44,7 +46,27 @@ def codes(replies):
     return dict(collections.Counter(r[0] for r in replies))
 
 
+def beside_programs(p):
+    """As many programs at once as may run, and some: they all wait for the test."""
+    talks = [p.talk() for _ in range(PROGRAMS)]
+    for t in talks:
+        t.raw(b'EHLO c.test\r\nMAIL FROM:<a@out.test>\r\nRCPT TO:<prog@example.test>\r\nDATA\r\n')
+    for t in talks:
+        while t.reply()[0] not in (354, 0):
+            pass
+        t.raw(b'Subject: x\r\n\r\nx\r\n.\r\n')
+    late = p.wait_log('helper-not-started')
+    code = p.send(to='u@example.test')
+    check('programs that use up their helpers leave a Unix socket its own', late and code == 250, (late, code))
+    Path(folder, 'go').touch()
+    got = codes([t.reply() for t in talks])
+    check('they are taken, what was too many is put off', set(got) == {250, 451} and got[250] >= 200, got)
+    for t in talks:
+        t.close()
+
+
 def run(p, sink):
+    beside_programs(p)
     replies = at_once(p, 'u@example.test', MANY)
     check(f'{MANY} clients at once for one Unix socket: each is asked for', codes(replies) == {250: MANY}, (codes(replies), replies[-1]))
     replies = at_once(p, 'h@example.test', MANY)
@@ -72,8 +94,11 @@ try:
         s.connect_ex(f'{folder}/hung')
     threading.Thread(target=serve, args=(listen_at(f'{folder}/good', 200), Sink(lmtp=True)), daemon=True).start()
     sink = Sink()
+    program = Path(folder, 'program')
+    program.write_text(f'#!/bin/sh\nuntil [ -e {folder}/go ]; do sleep 1; done\n')
+    program.chmod(0o755)
     with Porter('hop-shortage', settings={'evidence': 'no'}, maps={'domains': f'relay.test relay [127.0.0.1]:{sink.port} recipients=ask\n',
-            'recipients': f'u@example.test lmtp:unix:{folder}/good\nh@example.test lmtp:unix:{folder}/hung\n'}) as p:
+            'recipients': f'u@example.test lmtp:unix:{folder}/good\nh@example.test lmtp:unix:{folder}/hung\nprog@example.test program:{folder}/program\n'}) as p:
         run(p, sink)
 finally:
     shutil.rmtree(folder, ignore_errors=True)
