@@ -203,6 +203,7 @@ void policy_connect(struct session *s)
 	struct mail_status status = access_of_client(s);
 	if (status.fate == MAIL_OK && harvest_level(s->smtpd->harvest, &who, clock_wall_s()) == HARVEST_REFUSE) {
 		status = POLICY_TOO_MANY;
+		policy_log_guesser(s, HARVEST_REFUSE);
 		attack_note(s, ATTACK_HARVEST, &status);
 	}
 	if (status.fate != MAIL_OK) {

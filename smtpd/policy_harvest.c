@@ -3,6 +3,8 @@
 #include "smtpd/policy_harvest.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/unique.h"
 #include "smtpd/attack.h"
 #include "smtpd/check.h"
 #include "smtpd/policy.h"
@@ -15,6 +17,14 @@ struct harvest_who policy_who(const struct session *s)
 	const struct transaction_facts *t = s->facts.transaction;
 	bool known = s->facts.login.n || (t && t->evidence.grade >= EVIDENCE_CLIENT);
 	return (struct harvest_who){ s->facts.ip, s->proven_domain, s->facts.exempt || known || policy_by_passes(s, SLICE("harvest")) };
+}
+
+void policy_log_guesser(const struct session *s, enum harvest_level level)
+{
+	const struct transaction_facts *t = s->facts.transaction;
+	log_event(LOG_INFO, "harvest", LOG_STR("session", unique_slice(&s->facts.id)), LOG_STR("id", t ? unique_slice(&t->id) : SLICE_NONE), LOG_STR("client", slice_of(s->facts.ip_text)),
+	          LOG_STR("domain", s->proven_domain), LOG_STR("from", t ? t->sender : SLICE_NONE), LOG_STR("to", t && s->candidate ? s->candidate->address : SLICE_NONE),
+	          LOG_STR("level", harvest_level_name(level)), LOG_END);
 }
 
 void policy_whose_budget(struct session *s)
@@ -63,10 +73,12 @@ static void count_unknown(struct session *s, const struct mail_status *ignored)
 	struct harvest_who who = policy_who(s);
 	enum harvest_level level = harvest_unknown(s->smtpd->harvest, &who, clock_wall_s());
 	(void)ignored;
-	if (level == HARVEST_BLIND || level == HARVEST_REFUSE)
+	if (level == HARVEST_BLIND || level == HARVEST_REFUSE) {
 		attack_note(s, ATTACK_HARVEST, &POLICY_TOO_MANY);
-	else
+		policy_log_guesser(s, level);
+	} else {
 		attack_note_rcpt(s, s->candidate, false, &s->slow_status);
+	}
 	switch (level) {
 	case HARVEST_OPEN:
 		s->policy_done(s, s->slow_status);
@@ -105,6 +117,8 @@ static bool answer_blindly(struct session *s, const struct harvest_who *who, enu
 	struct transaction_facts *t = transaction_facts_of(s->transaction);
 	if (level == HARVEST_BLIND)
 		level = harvest_blind(s->smtpd->harvest, who, clock_wall_s());
+	if (level == HARVEST_REFUSE || (level == HARVEST_BLIND && !t->blind))
+		policy_log_guesser(s, level);
 	t->blind |= level == HARVEST_BLIND;
 	if (level == HARVEST_REFUSE) {
 		attack_note(s, ATTACK_HARVEST, &POLICY_TOO_MANY);

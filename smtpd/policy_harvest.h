@@ -8,6 +8,9 @@
 
 struct harvest_who policy_who(const struct session *s);
 
+/* One line for whoever is blinded in a transaction, or refused: the client hears no reason that a postmaster could look for. */
+void policy_log_guesser(const struct session *s, enum harvest_level level);
+
 /* A transaction begins: a domain that was proven for another reverse-path has no say in it. */
 void policy_whose_budget(struct session *s);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Harvesting (rule.md, "Both horns"): slowed, then blind, then refused; never with 5xx for what is blind, never an accepted message. Limits of sessions and rates."""
-import base64, json, os, signal, subprocess, sys, tempfile, time
+import base64, json, os, re, signal, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +73,9 @@ def refused(porter):
     check('whoever goes on, though blind, is refused with 421 in the end, and never learns a name', 421 in codes and set(codes[:first]) == {550} and set(codes[first:codes.index(421)]) == {250}, codes)
     with Talk(porter, source='127.0.1.30') as t:
         check('its connections are refused', t.greeting[0] == 421, t.greeting)
+    blind_ids = re.findall(r' harvest .*id=(\S+) client=127\.0\.1\.30 .*level=blind', porter.log_text())
+    check('and the log says why: one line for each transaction that is blind, and for each connection that is refused', blind_ids and len(set(blind_ids)) == len(blind_ids) and
+          re.search(r' harvest process=smtpd session=\S+ client=127\.0\.1\.30 level=refuse', porter.log_text()), re.findall(r' harvest .*127\.0\.1\.30.*', porter.log_text())[:9])
     said = [held[0].code('RCPT TO:<alice@example.test>'), held[1].code('RCPT TO:<ghost@example.test>')]
     check('a session of before hears 421 for whomever it names', said == [421, 421], said)
     for t in held:
