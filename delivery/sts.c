@@ -165,9 +165,15 @@ static void finish(struct sts_query *q, const struct domain *d)
 
 /* -- fetching --------------------------------------------------------------------------------------------------------------------------------- */
 
+/* A time that lies further ahead was set before the clock was set back. */
+static bool was_just_fetched(const struct domain *d, int64_t now)
+{
+	return d->fetching || (now < d->retry_s && d->retry_s - now <= RETRY_S);
+}
+
 static void fetch(struct sts *s, struct domain *d, struct slice id)
 {
-	if (d->fetching || clock_wall_s() < d->retry_s)
+	if (was_just_fetched(d, clock_wall_s()))
 		return;
 	d->retry_s = clock_wall_s() + RETRY_S; /* RFC 8461, 3.3 */
 	d->fetching = s->fetch && s->fetch(s->how, slice_of(d->name), id) == 0;
@@ -179,7 +185,7 @@ bool sts_refresh(struct sts *s)
 	int64_t now = clock_wall_s();
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (struct domain *d = s->buckets[i]; d; d = d->next) {
-			if (!known(d) || d->policy->mode == STS_NONE || d->until_s - now >= REFRESH_S || d->fetching || now < d->retry_s)
+			if (!known(d) || d->policy->mode == STS_NONE || d->until_s - now >= REFRESH_S || was_just_fetched(d, now))
 				continue;
 			fetch(s, d, slice_of(d->id));
 			if (d->fetching)

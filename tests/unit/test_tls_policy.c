@@ -307,6 +307,24 @@ static void a_policy_is_fetched_again_before_its_end(void **state)
 	close_world(&w);
 }
 
+static void a_clock_that_is_set_back_keeps_nothing_from_being_fetched(void **state)
+{
+	(void)state;
+	static const struct row row = { "down.test", "mx.any.test", "", "may", false, false, false, "" };
+	struct world w;
+	open_world(&w, true);
+	decide(&w, &row);
+	decide(&w, &row);
+	assert_int_equal(w.fetched, 1);
+	clock_test_turn_wall(-86400);
+	decide(&w, &row);
+	assert_int_equal(w.fetched, 2);
+	decide(&w, &row);
+	assert_int_equal(w.fetched, 2);
+	clock_test_turn_wall(86400);
+	close_world(&w);
+}
+
 static void who_has_no_policy_makes_room_for_who_has(void **state)
 {
 	(void)state;
@@ -371,6 +389,7 @@ int main(void)
 		cmocka_unit_test(each_world_gets_its_policy), cmocka_unit_test(a_report_says_why_a_policy_is_not_had),
 		cmocka_unit_test(what_dnssec_does_not_prove_says_nothing),
 		cmocka_unit_test(a_policy_that_is_known_is_believed_without_its_record), cmocka_unit_test(a_policy_is_fetched_again_before_its_end),
+		cmocka_unit_test(a_clock_that_is_set_back_keeps_nothing_from_being_fetched),
 		cmocka_unit_test(who_has_no_policy_makes_room_for_who_has),
 		cmocka_unit_test(a_question_waits_for_what_is_kept_on_disk),
 	};
