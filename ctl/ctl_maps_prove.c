@@ -89,7 +89,7 @@ static bool names_service(struct slice list, struct slice name)
 
 static bool is_check(struct slice name)
 {
-	static const char *const others[] = { "spf", "dmarc", "author", "harvest", "pre-greeting", "rate" };
+	static const char *const others[] = { "spf", "dmarc", "author", "harvest", "pre-greeting", "rate", "tags" };
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (slice_eq(name, slice_of(others[i])))
 			return true;

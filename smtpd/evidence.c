@@ -168,16 +168,25 @@ static void on_body(void *state, struct check *c, struct slice bytes)
 		mail_check_body(s->check, bytes);
 }
 
-/* Results of others that bear our name are no results (RFC 8601, 5); nor is what stands behind more of them than anybody needs. */
-static int remove_false_results(struct message *m)
+/* Results of others that bear our name are no results (RFC 8601, 5); nor is what stands behind more of them than anybody needs. Tags are ours as well, unless access by-passes `tags` for
+ * the client, which is another Porter in front of this one. */
+static bool is_false(struct check *c, const struct mail_field *f, size_t *seen)
 {
-	struct slice in = buf_slice(&m->head), id = evidence_authserv_id();
+	if (slice_eq_nocase(f->name, SLICE("X-Porter-Tags")))
+		return !check_is_passed_by(c, SLICE("tags"));
+	return slice_eq_nocase(f->name, SLICE("Authentication-Results")) && (++*seen > MAX_RESULTS || authres_is_ours(f->value, evidence_authserv_id()));
+}
+
+static int remove_false_results(struct check *c)
+{
+	struct message *m = check_message(c);
+	struct slice in = buf_slice(&m->head);
 	struct buf kept = BUF_INIT(m->head.max);
 	struct mail_field f;
 	enum mail_field_kind kind;
 	size_t removed = 0, seen = 0;
 	while ((kind = mail_field_next(&in, &f)) != MAIL_FIELD_END)
-		if (kind == MAIL_FIELD && slice_eq_nocase(f.name, SLICE("Authentication-Results")) && (++seen > MAX_RESULTS || authres_is_ours(f.value, id)))
+		if (kind == MAIL_FIELD && is_false(c, &f, &seen))
 			removed++;
 		else
 			buf_add(&kept, f.raw);
@@ -235,7 +244,7 @@ static void on_end(void *arg)
 static enum check_step at_dot(struct evidence_state *s)
 {
 	struct message *m = check_message(s->c);
-	if (remove_false_results(m)) {
+	if (remove_false_results(s->c)) {
 		check_refuse(s->c, MAIL_STATUS_UNSURE("The message could not be taken in hand, try again"));
 		return CHECK_REFUSE;
 	}

@@ -114,6 +114,15 @@ def policy():
             codes = [t.deliver(MAIL % b'x', sender=s) for s in ('free@outside.test', 'other@outside.test')]
         tagged = [b'X-Porter-Tags: free\n' in m for m in p.messages().values()]
         check('so it is with tags', codes == [250, 250] and sorted(tagged) == [False, True], (codes, tagged))
+        p.clean()
+        forged = b'X-Porter-Tags: partner\r\nx-porter-tags : free\r\n'
+        codes = p.send(forged + MAIL % b'x'), p.send(forged + MAIL % b'x' + b'y' * 70 + b'\r\n' + (b'z' * 70 + b'\r\n') * 5000)
+        found = [b'x-porter-tags' in m.lower() for m in p.messages().values()]
+        check('tags that a stranger writes are none', codes == (250, 250) and found == [False, False], (codes, found))
+        p.map('access', '127.0.0.1 by-pass tags')
+        p.compile()
+        p.clean()
+        check('but for whom access says so: another Porter in front of this one', p.wait(lambda: p.send(forged + MAIL % b'x') == 250 and any(b'X-Porter-Tags: partner\n' in m for m in p.messages().values())))
         service.says = 'REJECT'
         p.map('access', '')
         p.compile()
