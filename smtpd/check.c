@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/suffix.h"
+#include "smtpd/destination.h"
 #include "smtpd/policy.h"
 #include "smtpd/session.h"
 #include "smtpd/transaction.h"
@@ -299,7 +300,17 @@ void check_made_message_id(struct check *c, struct slice id)
 		transaction_facts_of(transaction_of(c))->made_message_id = copy;
 }
 
-void check_change_sender(struct check *c, const struct mail_path *path)
+static bool hop_has_heard(const struct transaction *t, const struct transaction_facts *f)
+{
+	struct mail_status ignored;
+	for (size_t i = 0; i < f->recipient_count; i++)
+		for (size_t k = 0; k < f->recipients[i]->resolved.count; k++)
+			if (destination_kind_for(t, &f->recipients[i]->resolved.leaves[k], &ignored) == &destination_hop)
+				return true;
+	return false;
+}
+
+bool check_change_sender(struct check *c, const struct mail_path *path)
 {
 	struct transaction_facts *t = transaction_of(c) ? transaction_facts(transaction_of(c)) : NULL;
 	struct buf b = BUF_INIT(1024);
@@ -310,6 +321,7 @@ void check_change_sender(struct check *c, const struct mail_path *path)
 		t->sender = arena_copy(mem, buf_slice(&b));
 	}
 	buf_free(&b);
+	return !t || !hop_has_heard(transaction_of(c), t);
 }
 
 void check_quarantine(struct check *c, struct slice reason)

@@ -50,7 +50,7 @@ void check_evidence(struct check *c, const struct evidence *e);        /* raises
 void check_proven_domain(struct check *c, struct slice domain);        /* SPF or DKIM: harvest's budget is its registrable domain's from now on: names below one are had for nothing */
 void check_set_forward_sender(struct check *c, struct slice path);     /* what a forward of this transaction bears as reverse-path */
 void check_made_message_id(struct check *c, struct slice id);          /* the Message-ID that it leaves with, where its author gave it none */
-void check_change_sender(struct check *c, const struct mail_path *path);
+bool check_change_sender(struct check *c, const struct mail_path *path); /* false: a next hop has heard the old one, and keeps it */
 void check_quarantine(struct check *c, struct slice reason);           /* at the dot: a dead letter instead of delivered */
 const char *check_add_recipient(struct check *c, struct slice address); /* at the dot: NULL, or why not; whether it can be taken is found out behind the checks */
 void check_delete_recipient(struct check *c, struct slice address);

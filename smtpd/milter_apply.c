@@ -8,6 +8,7 @@
 
 struct work {
 	struct check *check;
+	struct slice filter;
 	struct message *message;
 	struct buf head;
 	bool head_changed;
@@ -25,8 +26,9 @@ static const char *change_sender(struct work *w, struct slice text)
 	struct mail_path path = { SLICE_INIT(""), SLICE_INIT(""), false };
 	struct arena mem = ARENA_INIT(8192);
 	const char *why = NULL;
-	if (!address.n || !mail_path_parse_address(address, &mem, &path, &why))
-		check_change_sender(w->check, &path);
+	if ((!address.n || !mail_path_parse_address(address, &mem, &path, &why)) && !check_change_sender(w->check, &path))
+		log_event(LOG_WARN, "milter-change-late", LOG_STR("session", unique_slice(&check_facts(w->check)->id)), LOG_STR("id", unique_slice(&check_facts(w->check)->transaction->id)),
+		          LOG_STR("milter", w->filter), LOG_STR("from", address), LOG_CSTR("why", "the next hop heard the reverse-path at RCPT"), LOG_END);
 	arena_free(&mem);
 	return why;
 }
@@ -88,7 +90,7 @@ static const char *change_body(struct work *w, struct milter_changes *changes)
 
 struct mail_status milter_apply(struct milter_changes *changes, struct check *c, struct slice filter)
 {
-	struct work w = { .check = c, .message = check_message(c), .head = BUF_INIT(MESSAGE_MAX_HEAD) };
+	struct work w = { .check = c, .filter = filter, .message = check_message(c), .head = BUF_INIT(MESSAGE_MAX_HEAD) };
 	struct slice in = buf_slice(&changes->frames);
 	struct milter_reply r;
 	const char *why = NULL, *nonsense;

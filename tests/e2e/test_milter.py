@@ -125,6 +125,8 @@ def other_places(p, m, hop):
     found = list(p.messages('bob').values())
     check('a large message for a next hop, to which a filter adds a mailbox: both have it whole', code == 250 and len(hop.messages) == 3 and len(found) == 1 and found[0].endswith(b'\n\n' + lf) and
           hop.messages[2].content.endswith(b'\r\n\r\n' + crlf) and found[0].startswith(b'Return-Path: <changed@outside.test>\n'), (code, len(hop.messages), [x[:80] for x in found]))
+    check('a reverse-path that is changed when the next hop has heard the old one: the log says so', p.log_text().count('milter-change-late') == 1 and hop.messages[2].mail.startswith('MAIL FROM:<someone@outside.test>'),
+          (p.log_text().count('milter-change-late'), hop.messages[2].mail))
     c = Case(p, m, {'E': [change_from('<changed@outside.test>'), CONTINUE]}, content=BIG)
     check('the reverse-path of a large message is the changed one', c.taken() and c.text.startswith(b'Return-Path: <changed@outside.test>\n'), c.text[:100])
 
