@@ -119,14 +119,13 @@ static bool answer_blindly(struct session *s, const struct harvest_who *who, enu
 		level = harvest_blind(s->smtpd->harvest, who, clock_wall_s());
 	if (level == HARVEST_REFUSE || (level == HARVEST_BLIND && !t->blind))
 		policy_log_guesser(s, level);
-	t->blind |= level == HARVEST_BLIND;
-	if (level == HARVEST_REFUSE) {
+	bool blind = t->blind |= level == HARVEST_BLIND;
+	if (level == HARVEST_REFUSE)
 		attack_note(s, ATTACK_HARVEST, &POLICY_TOO_MANY);
-		s->policy_done(s, POLICY_TOO_MANY);
-	} else if (t->blind) {
-		s->policy_done(s, MAIL_STATUS_OK);
-	}
-	return level == HARVEST_REFUSE || t->blind;
+	/* behind the answer there may be another transaction, or no session */
+	if (level == HARVEST_REFUSE || blind)
+		s->policy_done(s, level == HARVEST_REFUSE ? POLICY_TOO_MANY : MAIL_STATUS_OK);
+	return level == HARVEST_REFUSE || blind;
 }
 
 static enum harvest_level level_of(const struct session *s, const struct harvest_who *who)

@@ -208,6 +208,27 @@ def giant():
               p.ctl('harvest', 'forgive', '127.0.16.0/25').returncode == 64)
 
 
+def blind_and_hasty():
+    """SPF is waited for before a client is answered blindly: what it has written meanwhile, and that it goes away, is nobody's end."""
+    zone = {'slow.test': 'DROP', 'giant.test': {'TXT': ['v=spf1 ip4:127.0.17.0/24 -all']}}
+    with Dns(zone) as d, Porter('hasty', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'evidence': 'yes', 'dns-resolvers': d.resolver, 'dns-timeout': '2', 'harvest-slow': '2', 'harvest-blind': '4',
+                                                   'harvest-refuse': '5000', 'smtpd-processes': '1'}) as p:
+        with begin(p, '127.0.17.1') as t:
+            guess(t, 6)
+        before = p.roles()['smtpd']
+        for _ in range(10):
+            with Talk(p, source='127.0.17.1') as t:
+                t.raw(b'EHLO t\r\nMAIL FROM:<a@slow.test>\r\nRCPT TO:<alice@example.test>\r\n')
+                time.sleep(.02)
+        with Talk(p, source='127.0.17.1') as t:
+            t.raw(b'EHLO t\r\nMAIL FROM:<a@slow.test>\r\nRCPT TO:<alice@example.test>\r\nRSET\r\nMAIL FROM:<u@giant.test>\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<ghost@example.test>\r\nDATA\r\n')
+            codes = [t.reply()[0] for _ in range(8)]
+            t.raw(b'Subject: x\r\n\r\nx\r\n.\r\n')
+            codes.append(t.reply()[0])
+        check('who is blind in one transaction and proven in the next, all in one write, has each answer', codes == [250] * 6 + [550, 354, 250], codes)
+        check('and no process dies over clients that go away meanwhile', p.roles()['smtpd'] == before, p.log_text()[-600:])
+
+
 def unknown_inside(porter, hop):
     """What an inner server says of a name that it doesn't know is as many kinds as there are servers."""
     for n, (who, said) in enumerate(INSIDE.items()):
@@ -311,7 +332,7 @@ def main():
                 maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\ninside.test relay [127.0.0.1]:{inside.port} recipients=ask', 'clients': '127.0.10.0/24 partner.test', '=header': 'subject /cheap/ refuse 554 5.7.1 No'}) as porter:
         harvest(porter)
         with ThreadPoolExecutor(8) as pool:      # each in networks of its own; most of it is waiting
-            for part in [pool.submit(f, porter) for f in (refused, lambda p: blind(p, hop), lambda p: unknown_inside(p, inside), named_only, postmaster_only, delivered, known)] + [pool.submit(proven), pool.submit(giant)]:
+            for part in [pool.submit(f, porter) for f in (refused, lambda p: blind(p, hop), lambda p: unknown_inside(p, inside), named_only, postmaster_only, delivered, known)] + [pool.submit(proven), pool.submit(giant), pool.submit(blind_and_hasty)]:
                 part.result()
         sessions(porter)
         crowds(porter)
