@@ -21,6 +21,10 @@ def said(p, source):
         return t.deliver(MAIL) if code == 220 else code
 
 
+def sessions(p):
+    return sum(r['status']['open_sessions'] for r in p.status()['processes'] if r['role'] == 'smtpd' and r['status'])
+
+
 def by_access(d):
     access = 'ptr:.dialup.test refuse 554 5.7.1 no dialup\nptr:mail.partner.test tag partner\n'
     with Porter('client-name', settings=dict(COMMON, **{'dns-resolvers': d.resolver}), maps={'access': access}) as p:
@@ -34,6 +38,10 @@ def by_access(d):
         began = time.monotonic()
         codes = [said(p, f'127.0.0.{n}') for n in (4, 5, 6, 7)]
         check('who has no name, or none that can be learnt, is served in bounded time', codes == [250] * 4 and time.monotonic() - began < PATIENCE * SLOW, codes)
+        pids = p.roles()['smtpd']
+        for _ in range(5):
+            p.connect(source='127.0.0.6').close()
+        check('who leaves while the name is asked for disturbs nobody', p.wait(lambda: sessions(p) == 0) and said(p, '127.0.0.4') == 250 and p.roles()['smtpd'] == pids, p.log_text()[-500:])
         p.map('access', '')
         check('where nobody wants a name none is asked for', p.ctl('compile').returncode == 0 and p.wait(lambda: not asks_for_name(d, p)))
 
