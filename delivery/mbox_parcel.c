@@ -22,6 +22,7 @@ struct mbox_parcel {
 	struct transaction_house *house;
 	struct mbox_parcel *next;
 	enum box_state state;
+	struct slice place;            /* its own: it has the file for a moment longer than there is a transaction */
 	struct loop_timer *timer;      /* the end of its patience; while another program has the file, the next try */
 	uint64_t end_ms;
 	enum parcel_step step;
@@ -143,8 +144,8 @@ static bool is_before(struct slice a, struct slice b)
 static bool may_try(const struct mbox_parcel *p)
 {
 	for (const struct mbox_parcel *q = p->house->boxes; q; q = q->next) {
-		bool same_file = slice_eq(q->leaf->place, p->leaf->place), same_message = q->base.content == p->base.content;
-		if (q != p && ((same_file && q->state != BOX_WAITS) || (same_message && q->state != BOX_HELD && is_before(q->leaf->place, p->leaf->place))))
+		bool same_file = slice_eq(q->place, p->place), same_message = q->base.content == p->base.content;
+		if (q != p && ((same_file && q->state != BOX_WAITS) || (same_message && q->state != BOX_HELD && is_before(q->place, p->place))))
 			return false;
 	}
 	return true;
@@ -234,6 +235,7 @@ static void unlocked(void *arg)
 	struct transaction_house *house = p->house;
 	leave(p);
 	loop_timer_free(p->timer);
+	mem_free((char *)p->place.p);
 	mem_free(p->base.leaves);
 	mem_free(p->base.results);
 	mem_free(p);
@@ -253,6 +255,7 @@ struct parcel *mbox_parcel_new(struct transaction_house *house, const struct par
 	struct mbox_parcel *p = MEM_NEW(struct mbox_parcel);
 	parcel_init(&p->base, &mbox_kind, content, leaf, result);
 	p->leaf = leaf;
+	p->place = slice(mem_copy(leaf->place.p, leaf->place.n), leaf->place.n);
 	p->house = house;
 	p->timer = loop_timer_new(house->loop, on_timer, p);
 	return &p->base;

@@ -1,6 +1,6 @@
 """A hop's reply that comes when our client has heard 451, or has gone: the process that asked outlives a reload until it is there, so that the retry brings no second copy, and no longer;
 and a retry that comes before is not given to the hop beside the first."""
-import os, sys, threading
+import os, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from porter import PATIENCE, SLOW, Porter, check, finish
 from sink import Sink
@@ -39,7 +39,7 @@ def meanwhile(p):
     """Retries and others' messages while a hop thinks about one."""
     def message(name):
         return b'Message-ID: <%s@out.test>\r\nSubject: x\r\n\r\n%s\r\n' % (name, name.rjust(18))
-    for sentence, mark, patient in (('who was put off', b'late', True), ('who did not wait', b'gone', False)):
+    for sentence, mark, patient, word in (('who was put off', b'late', True, ' hop-late '), ('who did not wait', b'gone', False, ' reply-lost ')):
         speak.clear()
         what['reply'], before = None, len(hop.messages)
         t = begin(p, message(mark))
@@ -50,7 +50,10 @@ def meanwhile(p):
         check(f'while a hop thinks a retry of one {sentence} is put off', codes == [451] * 3, codes)
         code = retry(p, message(mark), 'other@relay.test')
         check('another recipient\'s is not', code == 250, code)
+        known = p.log_text().count(word)
         speak.set()
+        p.wait(lambda: p.log_text().count(word) > known)
+        time.sleep(SLOW)        # it is on its way to the ledger
         taken = p.wait(lambda: retry(p, message(mark)) == 250)
         copies = [m.recipients for m in hop.messages[before:]].count(['u@relay.test'])
         check('when it has spoken the retry is a 250, and there is one copy', taken and copies == 1, (taken, copies, p.log_text()[-1500:]))
