@@ -1,10 +1,10 @@
 """Many messages at once for one mbox: each waits for its turn and none for another file's; a mail program that holds a lock holds up that file alone."""
-import collections, fcntl, os, sys, threading
+import collections, fcntl, itertools, os, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))
 from porter import Porter, check, finish
 from sink import Sink
 
-MANY = 40
+MANY, serial = 40, itertools.count()
 
 
 def at_once(jobs):
@@ -31,7 +31,9 @@ with Porter('mbox-crowd', settings={'evidence': 'no'}, maps={'recipients': ''.jo
     one, two, hopped = 'one@example.test', 'two@example.test', 'u@relay.test'
 
     def mail(mark, *to):
-        return lambda: p.send(b'Subject: %s\r\n\r\nFrom here on\r\n' % mark, to)
+        """Of a sender of its own: none is another one's repeat."""
+        sender = f's{next(serial)}@outside.test'
+        return lambda: p.send(b'Subject: %s\r\n\r\nFrom here on\r\n' % mark, to, sender)
 
     def held(box, mark):
         return (p.mail / box).read_bytes().count(b'\nSubject: %s\n' % mark)
