@@ -154,3 +154,8 @@ struct slice auth_login(const struct auth *a)
 {
 	return a->login;
 }
+
+struct slice auth_mechanism(const struct auth *a)
+{
+	return a->mechanism->name;
+}

@@ -38,6 +38,7 @@ enum auth_step auth_input(struct auth *a, struct slice line);
 
 struct slice auth_text(const struct auth *a);       /* AUTH_CHALLENGE: base64 */
 struct slice auth_login(const struct auth *a);      /* AUTH_GOOD */
+struct slice auth_mechanism(const struct auth *a);   /* AUTH_GOOD: by which */
 
 /* The parameter of the EHLO keyword AUTH: " PLAIN LOGIN ..." by what this session can do. */
 struct buf;

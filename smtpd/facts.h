@@ -62,6 +62,7 @@ struct session_facts {
 	bool tls;
 	const char *tls_protocol, *tls_cipher; /* NULL without TLS */
 	struct slice login;                 /* authenticated; "" */
+	struct slice login_mechanism;       /* SASL's; "" */
 	struct slice user;                  /* LISTENER_LOCAL: the system user, by SO_PEERCRED; "" elsewhere */
 	bool client_certificate;
 	uint8_t certificate_sha256[32];

@@ -63,6 +63,7 @@ static void know_macros(const struct milter *m, struct macros *all)
 	know(all, "{client_port}", buf_slice(&all->port));
 	know(all, "{tls_version}", slice_of(f->tls_protocol));
 	know(all, "{cipher}", slice_of(f->tls_cipher));
+	know(all, "{auth_type}", f->login_mechanism);
 	know(all, "{auth_authen}", f->login);
 	know(all, "i", t ? unique_slice(&t->id) : SLICE_NONE);
 	know(all, "{mail_addr}", t ? t->sender : SLICE_NONE);
@@ -73,7 +74,7 @@ static void know_macros(const struct milter *m, struct macros *all)
 static const struct slice usual[MILTER_MACRO_PLACES] = {
 	[MILTER_AT_CONNECT] = SLICE_INIT("j {daemon_name} v {client_addr} {client_name} {client_port} _"),
 	[MILTER_AT_HELO] = SLICE_INIT("{tls_version} {cipher}"),
-	[MILTER_AT_MAIL] = SLICE_INIT("i {auth_authen} {mail_addr}"),
+	[MILTER_AT_MAIL] = SLICE_INIT("i {auth_type} {auth_authen} {mail_addr}"),
 	[MILTER_AT_RCPT] = SLICE_INIT("{rcpt_addr}"),
 	[MILTER_AT_DATA] = SLICE_INIT("i"),
 	[MILTER_AT_END_OF_HEADER] = SLICE_INIT("i"),

@@ -42,7 +42,7 @@ void policy_question(struct buf *out, const struct session_facts *f, const char 
 	if (f->transaction)
 		add_transaction(out, f->transaction, r);
 	add_number(out, "size", size);
-	add(out, "sasl_method", SLICE(""));
+	add(out, "sasl_method", f->login_mechanism);
 	add(out, "sasl_username", f->login);
 	add(out, "sasl_sender", SLICE(""));
 	add(out, "encryption_protocol", slice_of(f->tls_protocol));

@@ -129,6 +129,7 @@ void session_forget(struct session *s)
 	s->helo_tags.count = s->helo_by_pass.count = 0;
 	s->facts.esmtp = false;
 	s->facts.login = SLICE("");
+	s->facts.login_mechanism = SLICE("");
 }
 
 void session_end(struct session *s, struct mail_status status)

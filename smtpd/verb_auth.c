@@ -21,6 +21,7 @@ static struct step good(struct session *s)
 	s->facts.login = arena_copy(&s->mem, auth_login(s->auth));
 	if (!s->facts.login.n)
 		return REPLY(MAIL_LATER, 454, 7, 0, "Temporary authentication failure");
+	s->facts.login_mechanism = auth_mechanism(s->auth);
 	auth_free(s->auth);
 	s->auth = NULL;
 	return REPLY(MAIL_OK, 235, 7, 0, "Welcome");

@@ -65,6 +65,9 @@ def policy():
         check('a policy service is asked at each RCPT and at the dot', good and [a['protocol_state'] for a in q] == ['RCPT', 'RCPT', 'END-OF-MESSAGE'], q)
         check('it is told client, EHLO name, sender, recipient, size', q[0]['client_address'] == '127.0.0.1' and q[0]['helo_name'] == 'client.test' and q[0]['recipient'] == 'alice@example.test'
               and q[0]['sender'] == 'someone@outside.test' and int(q[2]['size']) == len(MAIL % b'x') and q[2]['recipient_count'] == '2' and q[0]['instance'] == q[2]['instance'], q)
+        with p.talk(port=p.submission) as t:
+            good = t.login() == 235 and t.deliver(b'From: alice@example.test\r\n' + MAIL % b'x', ['bob@example.test'], 'alice@example.test') == 250
+        check('and who is logged in, and how', good and (q[-1]['sasl_method'], q[-1]['sasl_username']) == ('PLAIN', 'alice@example.test') and not q[0]['sasl_method'], q[-1])
         for _ in range(5):
             p.send()
         check('connections are kept over sessions', service.connections <= 2, service.connections)

@@ -354,6 +354,11 @@ def usual_macros(p, m):
           and set(told['M']) == {b'i', b'{mail_addr}'} and set(told['E']) == {b'i'}, told)
 
 
+    with p.talk(port=p.submission) as t:
+        code = t.login() == 235 and t.deliver(b'From: alice@example.test\r\nSubject: x\r\n\r\nx\r\n', ['bob@example.test'], 'alice@example.test')
+    check('and who is logged in, and how', code == 250 and (m.told['M'].get(b'{auth_type}'), m.told['M'].get(b'{auth_authen}')) == (b'PLAIN', b'alice@example.test'), (code, m.told))
+
+
 def asked_macros(p, m):
     c, told = Case(p, m), m.told
     check('one that asks for some gets those at each place, without what is unknown there', c.taken() and set(told['C']) == {b'{client_port}'}
