@@ -164,7 +164,7 @@ static struct step refuse_all(struct session *s, struct mail_status refusal, boo
 	          LOG_STR("client", slice_of(s->facts.ip_text)), LOG_STR("from", t->sender), LOG_UINT("code", refusal.code), LOG_STR("text", refusal.text), LOG_END);
 	s->smtpd->counts.refused++;
 	attack_note_dot(s, t->announced, true, &refusal);
-	refusal.text = arena_copy(&s->mem, refusal.text);
+	refusal = session_keep(s, refusal);
 	session_reset(s);
 	return close ? step_close(refusal) : step_reply(refusal);
 }

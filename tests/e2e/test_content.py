@@ -204,6 +204,19 @@ def slow(porter):
         check('one byte at a time is a message, too', t.reply()[0] == 250)
 
 
+def refused_often():
+    """All in one session: whatever is kept for a reply is kept for that one alone."""
+    with Porter('content-often', settings={'size-limit': '1k', 'max-commands': '1000000', 'max-errors': '100000'}) as porter, porter.talk() as t:
+        t.say('EHLO t')
+        replies = collections.Counter()
+        for _ in range(30):
+            t.raw((b'MAIL FROM:<a@outside.test>\r\nRCPT TO:<alice@example.test>\r\nBDAT 2000 LAST\r\n' + b'x' * 2000) * 100)
+            for _ in range(100):
+                t.reply(), t.reply()
+                replies[str(t.reply())] += 1
+        check('the three thousandth refusal in a session says what the first says', len(replies) == 1 and 'larger than what is taken' in next(iter(replies)), replies)
+
+
 def main():
     with Porter('content', settings={'size-limit': '20M'}) as porter:
         bad = None
@@ -225,6 +238,7 @@ def main():
         check('twenty thousand from a client that reads late, too', good, codes)
         slow(porter)
         aborted(porter)
+        refused_often()
         check('no process has died', 'child-died' not in porter.log_text())
     finish()
 
