@@ -52,6 +52,34 @@ static bool is_own_trace(const struct message *m, struct slice value)
 	return m->host.n && at < value.n && slice_starts_nocase(rest, m->host) && slice_starts(slice_skip(rest, m->host.n), SLICE(" (Porter)"));
 }
 
+/* "From " is what an mbox has in front of its fields. */
+static bool is_field(struct slice line)
+{
+	struct mail_field f;
+	struct slice in = line;
+	return mail_field_next(&in, &f) != MAIL_FIELD_BAD || slice_starts(line, SLICE("From ")) || slice_starts(line, SLICE(">From "));
+}
+
+static bool is_headless(struct slice head)
+{
+	return head.n && !is_field(slice_head(head, slice_find(head, '\n') + 1));
+}
+
+static void look_at_first_line(struct message *m)
+{
+	struct slice head = buf_slice(&m->head);
+	if (slice_find(head, '\n') == head.n && !m->head_done)
+		return;
+	m->begun = true;
+	m->headless = is_headless(head);
+	m->changed |= m->headless && m->spill_count; /* its files have no room for the line */
+}
+
+struct slice message_gap(const struct message *m)
+{
+	return m->headless ? SLICE("\r\n") : SLICE("");
+}
+
 /* The fields are counted, and what of them tells the way. */
 static int count_fields(struct message *m)
 {
@@ -77,6 +105,8 @@ static int end_head(struct message *m)
 	m->received_head_lf = m->head.n;
 	for (size_t i = 0; i < m->head.n; i++)
 		m->received_head_lf -= m->head.p[i] == '\r';
+	if (!m->begun)
+		look_at_first_line(m);
 	return count_fields(m);
 }
 
@@ -88,6 +118,8 @@ static int add_to_head(struct message *m, struct slice s, size_t *taken)
 		s = slice_head(s, MESSAGE_MAX_HEAD + 4);
 	size_t room = m->head.max - before;
 	buf_add(&m->head, slice_head(s, room));
+	if (!m->begun)
+		look_at_first_line(m);
 	struct slice head = buf_slice(&m->head);
 	size_t end = slice_starts(head, SLICE("\r\n")) ? 2 : from + slice_find_slice(slice_skip(head, from), SLICE("\r\n\r\n")) + 4;
 	if (end > head.n) {
@@ -147,7 +179,7 @@ void message_add_lines(struct buf *out, struct slice s, bool lf)
 
 size_t message_print_size(const struct message *m, struct slice return_path)
 {
-	return return_path.n + m->added.n + m->front.n + m->head.n + m->body.n;
+	return return_path.n + m->added.n + m->front.n + message_gap(m).n + m->head.n + m->body.n;
 }
 
 void message_print(const struct message *m, bool lf, struct slice return_path, struct buf *out)
@@ -156,6 +188,7 @@ void message_print(const struct message *m, bool lf, struct slice return_path, s
 	message_add_lines(out, return_path, lf);
 	message_add_lines(out, buf_slice(&m->added), lf);
 	message_add_lines(out, buf_slice(&m->front), lf);
+	message_add_lines(out, message_gap(m), lf);
 	message_add_lines(out, buf_slice(&m->head), lf);
 	message_add_lines(out, buf_slice(&m->body), lf);
 }
@@ -209,6 +242,7 @@ int message_set_head(struct message *m, struct slice head)
 	buf_add(&fresh, head);
 	buf_free(&m->head);
 	m->head = fresh;
+	m->headless = is_headless(head);
 	m->changed = true;
 	return 0;
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'lib'))
 from porter import PATIENCE, SLOW, Porter, Talk, check, finish, may_look  # noqa: E402
+from sink import Sink  # noqa: E402
 
 SIZES = [0, 1, 500, 40000, 48 << 10, (48 << 10) + 1, 60000, 64 << 10, 100000, 262144, 300000, 1 << 20, 5 << 20]
 
@@ -19,6 +20,8 @@ def make(size, seed=1):
         lines.append(line)
         n += len(line) + 2
     return b'\r\n'.join(lines) + b'\r\n'
+
+hop = Sink(rcpt=lambda address: '550 5.1.1 Who?' if address.startswith('porter-') else None)
 
 
 def begin(porter, to=('alice@example.test',), tls=False):
@@ -77,7 +80,7 @@ def sizes(porter, how, tls=False):
 def lone_pieces(porter):
     """A header section, and nothing else; a body alone; nothing at all."""
     for name, content in (('a header section alone', b'Subject: x\r\n'), ('an empty header section', b'\r\nbody\r\n'), ('nothing', b''),
-                          ('only an empty line', b'\r\n'), ('text that is no header', b'just text\r\nmore\r\n')):
+                          ('only an empty line', b'\r\n')):
         before = porter.messages()
         with begin(porter) as t:
             code = by_data(t, content)
@@ -204,6 +207,29 @@ def slow(porter):
         check('one byte at a time is a message, too', t.reply()[0] == 250)
 
 
+def headless(porter):
+    """What has no fields is no field of ours, either: all of it is body."""
+    sinks, texts = ('alice@example.test', 'x@hop.test'), {
+        'a line': b'hello\r\n', 'lines': b'hello world\r\nSubject: no\r\n\r\nmore\r\n', 'a blank': b' x\r\ny: z\r\n', 'a colon': b': x\r\n', 'many lines': b'hello\r\n' * 9000,
+        'one long line': b'h' * 100000 + b'\r\n', 'a long line, then more': b'h ' * 50000 + b'\r\nX: y\r\n\r\n' + b'more\r\n' * 30000}
+    for to in sinks:
+        for name, text in texts.items():
+            for way in (by_data, lambda t, c: by_bdat(t, c, 1000)):
+                porter.clean()
+                hop.messages.clear()
+                with begin(porter, [to]) as t:
+                    code = way(t, text)
+                got = next(iter(porter.messages().values()), b'').replace(b'\n', b'\r\n') if to == sinks[0] else hop.messages[-1].content if hop.messages else b''
+                head, _, body = got.partition(b'\r\n\r\n')
+                check(f'{name} without a field, to {to}, is body', code == 250 and body == text and b'Received: ' in head and b'hello' not in head.split(b'Received: ')[-1], (code, head[-300:], body[:100], len(body)))
+    porter.clean()
+    with begin(porter) as t:
+        by_data(t, b'From someone Thu Nov 26 10:00:00 2026\r\nSubject: kept\r\n\r\nhello\r\n')
+    got = next(iter(porter.messages().values()), b'')
+    check('the line of an mbox in front of fields ends nothing', b'\nSubject: kept\n\nhello\n' in got and got.index(b'\n\n') > got.index(b'Subject: kept'), got)
+    porter.clean()
+
+
 def refused_often():
     """All in one session: whatever is kept for a reply is kept for that one alone."""
     with Porter('content-often', settings={'size-limit': '1k', 'max-commands': '1000000', 'max-errors': '100000'}) as porter, porter.talk() as t:
@@ -218,7 +244,7 @@ def refused_often():
 
 
 def main():
-    with Porter('content', settings={'size-limit': '20M'}) as porter:
+    with Porter('content', settings={'size-limit': '20M'}, maps={'domains': f'hop.test relay [127.0.0.1]:{hop.port} recipients=ask'}) as porter:
         bad = None
         check('every size by DATA comes through byte by byte', not (bad := sizes(porter, by_data)), bad)
         check('every size by DATA in TLS', not (bad := sizes(porter, by_data, True)), bad)
@@ -227,6 +253,7 @@ def main():
         lone_pieces(porter)
         many(porter)
         headers(porter)
+        headless(porter)
         half_closed(porter)
         for name, parameter, wanted in ((b'\xff\xfe', '', b'??'), ('büro'.encode(), '', b'b??ro'), ('büro'.encode(), ' SMTPUTF8', 'büro'.encode()), (b'b\xfcro', ' SMTPUTF8', b'b?ro')):
             good, got = trace(porter, name, parameter, wanted)
