@@ -295,7 +295,7 @@ static bool is_recipient(const struct hop_recipient *r)
 
 static bool is_envelope(const struct hop_envelope *e)
 {
-	return e->place.n > 0 && is_line(e->place) && is_line(e->route) && is_line(e->reverse_path) && is_line(e->envelope_id);
+	return e->place.n > 0 && is_line(e->place) && is_line(e->reverse_path) && is_line(e->envelope_id); /* a route is for us alone, and may have tabs between its words */
 }
 
 /* -- one pair for each record ---------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@
 #include "maps/map_key.h"
 #include "maps/value.h"
 
-enum { MAX_TARGETS = 100000, MAX_TEXT = 200, MAX_ARGV = 64 };
+enum { MAX_TARGETS = 100000, MAX_TEXT = 200, MAX_ARGV = 64, MAX_ROUTE = 1000 /* records between processes hold no longer one */ };
 
 static const char too_much[] = "too much at once";
 
@@ -136,7 +136,7 @@ static const char *read_sources(struct slice text, struct map_route *r)
 const char *map_route_parse(struct slice value, struct arena *mem, struct map_route *out)
 {
 	struct map_route r = { .place = SLICE(""), .tls = SLICE(""), .credentials = SLICE("") };
-	const char *why = map_place_parse(next_word(&value), mem, &r.place);
+	const char *why = value.n > MAX_ROUTE ? "a route has at most 1000 bytes" : map_place_parse(next_word(&value), mem, &r.place);
 	for (struct slice word = next_word(&value); !why && word.n; word = next_word(&value)) {
 		struct slice source;
 		if (option(word, "tls", &r.tls)) {

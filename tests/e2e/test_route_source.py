@@ -10,6 +10,7 @@ from sink import Sink  # noqa: E402
 hop, six, away = Sink(), None, '192.0.2.77'
 routes = {'one': '127.0.0.21', 'two': '127.0.0.22', 'any': None, 'away': away}
 lines = [f'{name}.test [127.0.0.1]:{hop.port}' + (f' source={source}' if source else '') for name, source in routes.items()]
+lines.append(f'tabs.test\t[127.0.0.1]:{hop.port}\ttls=may\tsource=127.0.0.1')  # as people align columns: delivery hung up on it, with everybody's transactions
 if has_ipv6():
     six = Sink(host='::1', family=socket.AF_INET6)
     lines += [f'six.test [::1]:{six.port} source=::1', f'both.test [::1]:{six.port} source=127.0.0.23,::1', f'four.test [::1]:{six.port} source=127.0.0.24',
@@ -35,7 +36,7 @@ def came_from(sink, mark):
 
 
 with Porter('route-source', settings={'queue-retry-first': '1s', 'queue-retry-most': '2s'},
-            maps={'routes': '\n'.join(lines) + '\n', 'aliases': ''.join(f'{n}@example.test x@{n}.test\n' for n in (*routes, 'six', 'both', 'four', 'also'))}) as p:
+            maps={'routes': '\n'.join(lines) + '\n', 'aliases': ''.join(f'{n}@example.test x@{n}.test\n' for n in (*routes, 'tabs', 'six', 'both', 'four', 'also'))}) as p:
     for turn in (1, 2):
         for name in ('one', 'two', 'any'):
             mark = f'{name} {turn}'
@@ -44,6 +45,9 @@ with Porter('route-source', settings={'queue-retry-first': '1s', 'queue-retry-mo
     for name in ('one', 'two'):
         submit(p, name, f'queued {name}')
         check(f'the queue\'s mail leaves from the route\'s address: {name}', p.wait(lambda: came_from(hop, f'queued {name}')) == [routes[name]], came_from(hop, f'queued {name}'))
+    submit(p, 'tabs', 'queued tabs')
+    check('tabs may stand between the words of a route', (send(p, 'tabs', 'tabs'), came_from(hop, 'tabs')) == (250, ['127.0.0.1']) and p.wait(lambda: came_from(hop, 'queued tabs')) == ['127.0.0.1'],
+          [l for l in p.log_text().splitlines() if 'peer-gone' in l])
     before = len(hop.messages)
     code = send(p, 'away', 'away')
     check('an address that this machine does not have is a 4xx, and nothing goes from another one', code == 451 and len(hop.messages) == before, code)

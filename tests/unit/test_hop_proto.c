@@ -12,7 +12,7 @@
 #include "delivery/hop_proto.h"
 
 static const struct hop_envelope envelope = {
-	.transaction = SLICE_INIT("T_1-x"), .place = SLICE_INIT("mx:far.test"), .route = SLICE_INIT("mx tls=dane"), .reverse_path = SLICE_INIT("a@b"),
+	.transaction = SLICE_INIT("T_1-x"), .place = SLICE_INIT("mx:far.test"), .route = SLICE_INIT("mx\ttls=dane"), .reverse_path = SLICE_INIT("a@b"),
 	.envelope_id = SLICE_INIT("id"), .size = 900, .flags = HOP_8BIT | HOP_RETURN_HEADERS | HOP_BY_TRACE, .budget_ms = 1234,
 	.deliver_by_s = 1500, .priority = 19
 };

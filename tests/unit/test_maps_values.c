@@ -10,6 +10,10 @@
 #include "maps/map_value.h"
 #include "maps/senders.h"
 
+#define MAY10 " tls=may tls=may tls=may tls=may tls=may tls=may tls=may tls=may tls=may tls=may"
+#define MAY120 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10
+#define MAY130 MAY120 MAY10
+
 struct row {
 	const char *map, *line;
 	const char *why;       /* NULL: good; else a piece of the complaint */
@@ -82,6 +86,8 @@ static const struct row rows[] = {
 	{ "aliases", "sales@example.test alice, owner=bob", "address" },
 	{ "routes", "far.test mx", NULL },
 	{ "routes", "far.test mx:other.test tls=dane", NULL },
+	{ "routes", "far.test mx" MAY120, NULL },
+	{ "routes", "far.test mx" MAY130, "1000 bytes" },
 	{ "routes", ".far.test host.test tls=verify source=192.0.2.1 credentials=x", NULL },
 	{ "routes", "* smart.test:587 tls=encrypt", NULL },
 	{ "routes", "a@far.test [192.0.2.1]", NULL },
@@ -138,7 +144,7 @@ static void every_line_is_taken_or_refused_with_its_reason(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct complaints wrong = { BUF_INIT(100000), 0 };
-		char text[1000];
+		char text[2000];
 		snprintf(text, sizeof text, "# first\n%s\n", rows[i].line);
 		kit_begin();
 		kit_put(rows[i].map, slice_of(text));
