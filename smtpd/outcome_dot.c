@@ -207,9 +207,10 @@ static int on_decided(void *arg, struct ipc_message *m)
 		outcome_finish(l, OUTCOME_UNREADABLE);
 		return m ? -EPROTO : 0;
 	}
-	if (l->known.answer == UNSURE || l->known.count != leaves_in_doubt(l, NULL)) {
-		outcome_finish(l, OUTCOME_UNREADABLE);
-		return l->known.answer == UNSURE ? 0 : -EPROTO;
+	bool unsure = l->known.answer == UNSURE;
+	if (unsure || l->known.count != leaves_in_doubt(l, NULL)) {
+		outcome_finish(l, OUTCOME_UNREADABLE); /* and l is gone */
+		return unsure ? 0 : -EPROTO;
 	}
 	for (size_t i = 0; i < l->known.count; i++) /* they outlive the message */
 		l->known.entries[i].name = arena_copy(transaction_arena(l->transaction), l->known.entries[i].name);

@@ -137,6 +137,7 @@ static void asker_known(struct session *s, const struct mail_status *ignored)
 {
 	struct harvest_who who = policy_who(s);
 	(void)ignored;
+	s->before_candidate = arena_mark(transaction_arena(s->transaction)); /* what was proven meanwhile is the transaction's, whatever becomes of this recipient */
 	if (!answer_blindly(s, &who, level_of(s, &who)))
 		s->sees(s);
 }

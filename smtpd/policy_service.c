@@ -115,8 +115,11 @@ static enum check_step down(struct asker *a, const char *why)
 	return refuse(a, MAIL_STATUS(MAIL_LATER, 451, 7, 1, "A policy service can't be asked just now; try again later"));
 }
 
+/* A service that hung up may be dialled again as its time ends. */
 static void lose(struct asker *a, const char *why)
 {
+	filter_dial_cancel(a->dial);
+	a->dial = NULL;
 	if (a->link)
 		drop(a->link);
 	settle(a, down(a, why));

@@ -169,6 +169,33 @@ def policy():
         check('one that hangs is waited for as long as is set', p.send() == 451)
         over.set()
     service.close()
+    service_that_sinks()
+
+
+def service_that_sinks():
+    """It hangs up on a connection that was idle before, and can't be dialled again before its time is over."""
+    service, crowd = Policy('DUNNO'), []
+    with Porter('policy-sinks', settings={'policy-services': f'test={service.address},timeout=2s', 'evidence': 'no', 'smtpd-processes': '1'}) as p:
+        before, host, port = p.roles()['smtpd'], '127.0.0.1', int(service.address.split(':')[1])
+        code = p.send()
+
+        def sink(question):
+            service.server.shutdown(socket.SHUT_RDWR), service.server.close()
+            with socket.socket() as full:
+                full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                full.bind((host, port)), full.listen(0)
+                service.server = full.dup()
+            for _ in range(4):              # what is more than its queue holds is not answered at all
+                crowd.append(socket.socket())
+                crowd[-1].setblocking(False)
+                crowd[-1].connect_ex((host, port))
+            time.sleep(1)
+        service.says = sink
+        with p.talk() as t:
+            check('a policy service that hangs up and is not there again in time defers', (code, t.deliver(MAIL % b'x')) == (250, 451), p.log_text()[-600:])
+            time.sleep(2)
+            check('and the connection that comes too late is nobody\'s end', t.code('NOOP') == 250 and p.roles()['smtpd'] == before, p.log_text()[-600:])
+    service.close()
 
 
 def dns_lists():

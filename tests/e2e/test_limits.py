@@ -212,7 +212,8 @@ def blind_and_hasty():
     """SPF is waited for before a client is answered blindly: what it has written meanwhile, and that it goes away, is nobody's end."""
     zone = {'slow.test': 'DROP', 'giant.test': {'TXT': ['v=spf1 ip4:127.0.17.0/24 -all']}}
     with Dns(zone) as d, Porter('hasty', settings={'limit-exempt': '10.0.0.0/8', 'greet-delay': '0', 'evidence': 'yes', 'dns-resolvers': d.resolver, 'dns-timeout': '2', 'harvest-slow': '2', 'harvest-blind': '4',
-                                                   'harvest-refuse': '5000', 'smtpd-processes': '1'}) as p:
+                                                   'harvest-refuse': '5000', 'smtpd-processes': '1'},
+                                    maps={'domains': 'down.test relay [127.0.0.1]:9 recipients=downs', '=downs': 'known@down.test'}) as p:
         with begin(p, '127.0.17.1') as t:
             guess(t, 6)
         before = p.roles()['smtpd']
@@ -226,6 +227,11 @@ def blind_and_hasty():
             t.raw(b'Subject: x\r\n\r\nx\r\n.\r\n')
             codes.append(t.reply()[0])
         check('who is blind in one transaction and proven in the next, all in one write, has each answer', codes == [250] * 6 + [550, 354, 250], codes)
+        with Talk(p, source='127.0.17.1') as t:
+            codes = [t.say(line)[0] for line in ('EHLO t', 'MAIL FROM:<u@giant.test>', 'RCPT TO:<ghost@example.test>', 'RCPT TO:<known@down.test>', 'DATA')]
+            codes.append(t.say('Subject: x\r\n\r\nx\r\n.')[0])
+        queued = p.wait_log(r' queued .* from=u@giant.test .* evidence=spf who=(\S*)', 5)
+        check('what SPF proved while a recipient waited outlives that recipient\'s refusal', codes == [250, 250, 550, 250, 354, 250] and queued and queued[1] == 'giant.test', (codes, queued))
         check('and no process dies over clients that go away meanwhile', p.roles()['smtpd'] == before, p.log_text()[-600:])
 
 
