@@ -35,7 +35,7 @@ static void log_reply(const struct session *s, const struct mail_status *status)
 }
 
 /* RFC 6531, 3.7.4: who didn't say SMTPUTF8 gets no UTF-8, though a next hop or a filter says it. The log has it as it was. */
-static void add_reply(const struct session *s, const struct mail_status *status)
+void dialog_add_reply(const struct session *s, const struct mail_status *status, struct buf *to)
 {
 	static char text[TEXT_MAX];
 	struct mail_status tame = *status;
@@ -47,7 +47,12 @@ static void add_reply(const struct session *s, const struct mail_status *status)
 			text[n++] = c < 0x80 ? (char)c : '?';
 		tame.text = slice(text, n);
 	}
-	mail_reply_add(&out, &tame);
+	mail_reply_add(to, &tame);
+}
+
+static void add_reply(const struct session *s, const struct mail_status *status)
+{
+	dialog_add_reply(s, status, &out);
 }
 
 static void close_session(struct session *s, struct mail_status status)

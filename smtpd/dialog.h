@@ -9,4 +9,7 @@ enum { DIALOG_MAX_LINE = 12 << 10, DIALOG_MAX_INPUT = 64 << 10, DIALOG_MAX_OUTPU
 
 void dialog_begin(struct session *s);   /* a client was accepted: TLS where it comes first, the connection's checks, the greeting. s may be gone behind it */
 void dialog_run(struct session *s);     /* what lies in the input, until it is used up or a question is open. s may be gone behind it */
+
+/* One reply, as this client may hear it: for where several answer one command. */
+void dialog_add_reply(const struct session *s, const struct mail_status *status, struct buf *to);
 #endif

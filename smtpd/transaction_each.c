@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mail_reply.h"
 #include "smtpd/attack.h"
+#include "smtpd/dialog.h"
 #include "smtpd/smtpd.h"
 #include "smtpd/transaction_inside.h"
 
@@ -85,7 +86,7 @@ struct mail_status transaction_each_reply(struct transaction *t)
 		const struct recipient *r = t->listed[i];
 		struct mail_status status = r->status.fate == MAIL_OK ? MAIL_STATUS(MAIL_OK, 250, 1, 5, "Ok") : r->status;
 		status.text = slice_head(status.text, MAX_TEXT);
-		mail_reply_add(&s->before, &status);
+		dialog_add_reply(s, &status, &s->before);
 		if (r->status.fate == MAIL_OK)
 			continue;
 		log_refusal(t, r);

@@ -17,9 +17,11 @@ def has_power(raw):
     return [c for c in POWER if c in raw]
 
 
+picky = Sink(rcpt=lambda a: '550 5.1.1 Who?' if a.startswith('porter-') else None, dot=lambda m: '550 5.7.1 Größe')
 hop = Sink(rcpt=lambda a: f'550 5.1.1 kein Postfach f\u00fcr {ACTING} dich')
-with Milter({'E': [quarantine('odd' + ACTING), CONTINUE]}) as m, Porter('strange', settings={'evidence': 'no', 'milters': m.address},
-                                                                      maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask'}) as p:
+filters = {'E': [quarantine('odd' + ACTING), CONTINUE]}
+with Milter(filters) as m, Porter('strange', settings={'evidence': 'no', 'milters': m.address},
+                                                                      maps={'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\nwords.test relay [127.0.0.1]:{picky.port} recipients=ask'}) as p:
     with p.talk() as t:
         t.raw(f'EHLO m{ACTING[0]}x.test\r\n'.encode())
         t.reply()
@@ -38,6 +40,15 @@ with Milter({'E': [quarantine('odd' + ACTING), CONTINUE]}) as m, Porter('strange
         t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test>')
         got = t.say('RCPT TO:<two@relay.test>')
         check('who didn\'t say it is answered in ASCII', got[0] == 550 and got[1][0].isascii() and 'kein Postfach f?r' in got[1][0], got)
+    m.says = {}
+    for words, wanted in (('', 'Gr??e'), (' SMTPUTF8', 'Größe')):
+        with p.talk() as t:
+            t.say('EHLO x.test'), t.say('MAIL FROM:<a@b.test> PRDR' + words)
+            for to in ('alice@example.test', 'big@words.test'):
+                t.say(f'RCPT TO:<{to}>')
+            t.say('DATA'), t.raw(b'Subject: x\r\n\r\nhello\r\n.\r\n')
+            got = [t.reply() for _ in range(4)]
+        check(f'with a reply for each recipient{words}, too', [c for c, _ in got] == [353, 250, 550, 250] and wanted in got[2][1][0], got)
     check('the log shows them without their power', p.wait_log(' dead-letter ') and not has_power(p.log.read_bytes()) and '\\xc2\\x9b' in p.log_text(), has_power(p.log.read_bytes()))
     listed = p.run([BUILD / 'porterctl', '-c', p.etc, 'dead', 'list', '--json'], text=False).stdout
     rows = json.loads(listed)
