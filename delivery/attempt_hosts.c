@@ -123,6 +123,14 @@ static void dialled(void *arg, int fd, size_t index)
 	attempt_let_go(a);
 }
 
+static bool keeps_host(const struct attempt *a, struct slice host)
+{
+	for (size_t i = 0; i < a->target_count; i++)
+		if (slice_eq(a->targets[i].host, host))
+			return true;
+	return false;
+}
+
 /* Only addresses that the route's sources can reach, and that were not found dead lately; none is an answer, too. */
 static void keep_targets(struct attempt *a, const struct hosts_answer *found)
 {
@@ -133,13 +141,14 @@ static void keep_targets(struct attempt *a, const struct hosts_answer *found)
 			continue;
 		uint64_t rest = dead_rest_ms(a->hops->dead, &found->targets[i].address);
 		least = rest < least ? rest : least;
-		a->unheard |= rest > 0;
 		if (rest)
 			continue;
 		a->targets[a->target_count] = found->targets[i];
 		a->targets[a->target_count].canonical = arena_copy(&a->mem, found->targets[i].canonical);
 		a->targets[a->target_count++].host = arena_copy(&a->mem, found->targets[i].host);
 	}
+	for (size_t i = 0; i < found->count; i++) /* of one with another address that one is asked */
+		a->unheard |= hops_may_leave_for(&a->choice, &found->targets[i].address) && !keeps_host(a, found->targets[i].host);
 	a->rest_ms = a->target_count || least == UINT64_MAX ? 0 : least;
 	if (a->target_count)
 		return;

@@ -32,7 +32,8 @@ static const char zone[] =
 	"weareup MX 10 me\nweareup MX 20 a\n"
 	"primaryunsure MX 10 chain1\nprimaryunsure MX 20 me\nbackupunsure MX 10 me\nbackupunsure MX 20 chain1\n"
 	"nomx A 127.0.0.2\ntxt TXT x\n"
-	"first MX 10 a\nfirst MX 20 b\nfirst MX 30 c\n";
+	"first MX 10 a\nfirst MX 20 b\nfirst MX 30 c\n"
+	"twice A 127.0.0.2\ntwice A 127.0.0.4\n";
 
 static struct loop *loop;
 static struct hops hops;
@@ -203,18 +204,23 @@ static int choose_port(void)
 	return 0;
 }
 
-/* scripts: of the hosts a, b, c; NULL: nobody listens there. A whole message goes to first.test; how often each was connected to stands in calls. */
+/* scripts: of the hosts a, b, c; NULL: nobody listens there. A whole message goes to the domain; how often each was connected to stands in calls. */
 static uint64_t budget_ms;
+static const char *domain = "mx:first.test", *dead; /* dead: an address that was found to be so lately; NULL none */
 
 static void deliver(const char *const scripts[SERVERS], size_t calls[SERVERS])
 {
 	static const struct attempt_handler handler = { on_rcpt, on_content, on_late, NULL };
 	struct fake servers[SERVERS];
-	struct hop_envelope e = { .transaction = SLICE("T"), .place = SLICE("mx:first.test"), .reverse_path = SLICE("x@out.test"), .budget_ms = budget_ms };
+	struct hop_envelope e = { .transaction = SLICE("T"), .place = slice_of(domain), .reverse_path = SLICE("x@out.test"), .budget_ms = budget_ms };
 	hops.hosts.mx_port = (uint16_t)(port = choose_port());
 	for (unsigned i = 0; i < SERVERS; i++)
 		if (scripts[i])
 			servers[i] = fake_start_on(fake_listen(2 + i, port), scripts[i]);
+	struct net_address away;
+	const char *why;
+	if (dead && net_address_parse(slice_of(dead), (uint16_t)port, &away, &why))
+		dead_note(hops.dead, &away);
 	memset(&got, 0, sizeof got);
 	attempt = attempt_new(&hops, &e, &handler, NULL);
 	attempt_rcpt(attempt, &(struct hop_recipient){ .address = SLICE("u@first.test") });
@@ -308,6 +314,21 @@ static void a_host_that_can_not_be_asked_may_take_what_another_one_never_will(vo
 	}
 }
 
+/* But a host is asked at any of its addresses: one without IPv6 between us and it is asked by IPv4, and has the last word. */
+static void a_host_of_which_one_address_is_dead_was_asked(void **state)
+{
+	(void)state;
+	static const char *const never[SERVERS] = { "S: 521 no mail here", NULL, "S: 521 no mail here" };
+	size_t calls[SERVERS];
+	domain = "mx:twice.test";
+	dead = "127.0.0.4";
+	deliver(never, calls);
+	domain = "mx:first.test";
+	dead = NULL;
+	assert_true(calls[0] == 1 && calls[2] == 0);
+	assert_int_equal(got.code, 521);
+}
+
 static bool is_ours(const char *listener, const char *address)
 {
 	struct net_address at, a;
@@ -396,6 +417,7 @@ int main(void)
 		cmocka_unit_test(what_a_host_says_of_the_mail_is_the_answer_and_no_other_is_asked),
 		cmocka_unit_test(all_hosts_away_is_a_451),
 		cmocka_unit_test(a_host_that_can_not_be_asked_may_take_what_another_one_never_will),
+		cmocka_unit_test(a_host_of_which_one_address_is_dead_was_asked),
 		cmocka_unit_test(an_address_is_ours_where_a_connection_to_it_ends_here),
 		cmocka_unit_test(a_silent_host_leaves_time_for_the_next),
 	};
