@@ -60,12 +60,12 @@ static int take(struct ipc_message *m)
 	return fd;
 }
 
-/* One message of the beginning: 1 go, 0 go on, -EPROTO. */
 static void set_log_level(uint64_t number)
 {
 	log_set_level(number > LOG_DEBUG ? LOG_DEBUG : (enum log_level)number);
 }
 
+/* One message of the beginning: 1 go, 0 go on, -EPROTO. */
 static int begin_message(struct house *h, struct ipc_message *m)
 {
 	struct said s;

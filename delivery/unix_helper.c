@@ -21,6 +21,7 @@ struct request {
 	uint64_t id;
 	char *path;
 	bool begun;                    /* its helper is asked for; those that wait for one stand behind */
+	bool ended;                    /* its helper has, having sent a connection, which comes next */
 	struct ipc *channel;           /* NULL: not begun, or closed: the helper's end is told next */
 	void (*opened)(void *arg, int fd);
 	void *arg;
@@ -97,12 +98,14 @@ static int on_message(void *arg, struct ipc *from, struct ipc_message *m)
 	return 0;
 }
 
-/* Why, unix_helper_done says. */
+/* Why, unix_helper_done says; a connection that was sent and didn't come found no descriptor free here. */
 static void on_close(void *arg, struct ipc *which)
 {
 	struct request *r = arg;
 	ipc_free(which);
 	r->channel = NULL;
+	if (r->ended)
+		finish(r, -EAGAIN);
 }
 
 static int begin(struct request *r)
@@ -170,10 +173,13 @@ void unix_helper_done(struct unix_helper *u, uint64_t id, int status)
 	struct request *r = u ? u->requests : NULL;
 	while (r && r->id != id)
 		r = r->next;
-	if (!r || status == 0)
+	if (!r)
+		return;
+	r->ended = true;
+	if (status == 0 && r->channel)
 		return;
 	char *path = mem_copy(r->path, strlen(r->path));
-	finish(r, status < 0 ? -EAGAIN : -ECONNREFUSED);
+	finish(r, status <= 0 ? -EAGAIN : -ECONNREFUSED);
 	if (status > 0)
 		refuse_waiting(u, path);
 	mem_free(path);
