@@ -76,7 +76,7 @@ static void take_words(struct session *s, const struct access *a, enum whose who
 {
 	struct transaction_facts *t = whose == OF_PATH ? transaction_facts_of(s->transaction) : NULL;
 	struct words tags = t ? (struct words){ t->tags, t->tag_count } : (struct words){ NULL, 0 }, by_pass = t ? (struct words){ t->bypass, t->bypass_count } : (struct words){ NULL, 0 };
-	struct arena *mem = t ? transaction_arena(s->transaction) : &s->mem;
+	struct arena *mem = t ? transaction_arena(s->transaction) : whose == OF_HELO ? &s->helo_mem : &s->mem;
 	add_words(t ? &tags : whose == OF_HELO ? &s->helo_tags : &s->tags, mem, a->tags, a->tag_count);
 	add_words(t ? &by_pass : whose == OF_HELO ? &s->helo_by_pass : &s->by_pass, mem, a->by_pass, a->by_pass_count);
 	if (t) {
@@ -123,7 +123,7 @@ static struct mail_status access_of_helo(struct session *s)
 {
 	struct arena mem = ARENA_INIT(ACCESS_MEM);
 	struct access a;
-	s->helo_tags.count = s->helo_by_pass.count = 0;
+	session_forget_helo_words(s);
 	struct mail_status status = has_access(s->smtpd) ? take_access(s, access_helo(s->smtpd->maps, s->facts.helo, &mem, &a), &a, OF_HELO) : MAIL_STATUS_OK;
 	arena_free(&mem);
 	return status;

@@ -17,7 +17,7 @@
 #include "smtpd/smtpd_settings.h"
 #include "smtpd/transaction.h"
 
-enum { SESSION_MEM = 64 << 10, FINISH_MS = 10000, LARGE_TRANSACTION = 100 };
+enum { SESSION_MEM = 64 << 10, HELO_MEM = 8 << 10, FINISH_MS = 10000, LARGE_TRANSACTION = 100 };
 
 static void link_in(struct session *s)
 {
@@ -52,7 +52,7 @@ struct session *session_new(struct smtpd *d, struct listener *l, int fd, const s
 {
 	static const struct conn_limits limits = { DIALOG_MAX_INPUT, DIALOG_MAX_OUTPUT };
 	struct session *s = MEM_NEW(struct session);
-	*s = (struct session){ .smtpd = d, .listener = l, .mem = ARENA_INIT(SESSION_MEM), .state = SESSION_NEW, .began_ms = clock_mono_ms() };
+	*s = (struct session){ .smtpd = d, .listener = l, .mem = ARENA_INIT(SESSION_MEM), .helo_mem = ARENA_INIT(HELO_MEM), .state = SESSION_NEW, .began_ms = clock_mono_ms() };
 	buf_init(&s->reply, 1000);
 	s->facts.id = unique_new();
 	s->facts.listener = listener_kind(l);
@@ -77,6 +77,7 @@ void session_free(struct session *s)
 	conn_free(s->conn);
 	buf_free(&s->reply);
 	buf_free(&s->before);
+	arena_free(&s->helo_mem);
 	arena_free(&s->mem);
 	link_out(s);
 	struct smtpd *d = s->smtpd;
@@ -121,12 +122,18 @@ void session_reset(struct session *s)
 		s->state = SESSION_READY;
 }
 
+void session_forget_helo_words(struct session *s)
+{
+	s->helo_tags = s->helo_by_pass = (struct words){ 0 };
+	arena_reset(&s->helo_mem);
+}
+
 void session_forget(struct session *s)
 {
 	session_reset(s);
 	s->state = SESSION_GREETED;
 	s->facts.helo = SLICE("");
-	s->helo_tags.count = s->helo_by_pass.count = 0;
+	session_forget_helo_words(s);
 	s->facts.esmtp = false;
 	s->facts.login = SLICE("");
 	s->facts.login_mechanism = SLICE("");

@@ -81,6 +81,7 @@ struct session {
 	struct mail_status slow_status;     /* an answer that waits for the timer */
 	struct words tags, by_pass;         /* from access, of client and EHLO name; those of paths are in the transaction's facts */
 	struct words helo_tags, helo_by_pass; /* of the EHLO name alone: another name, or TLS, and they are forgotten */
+	struct arena helo_mem;              /* theirs: however often a name is said, they are all there */
 	size_t by_passed_for_sender;        /* how many of facts.transaction->bypass are the reverse-path's */
 	struct slice proven_domain;         /* by SPF or DKIM: harvesting goes by it */
 	struct auth *auth;                  /* the SASL exchange; NULL outside of one */
@@ -118,6 +119,7 @@ void session_reset(struct session *s);
 
 /* Forgets all that was said (RFC 3207, 4.2). */
 void session_forget(struct session *s);
+void session_forget_helo_words(struct session *s);
 
 /* 421 and the end, as soon as the question that is open is answered. */
 void session_end(struct session *s, struct mail_status status);

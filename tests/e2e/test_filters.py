@@ -88,7 +88,7 @@ def policy():
             lines, grown = p.log_text().count('policy-down') - lines, p.peak_kib('smtpd') - rest
             check(f'{what} without end: 451, one line of the log, bounded in time and memory', (got, lines) == (451, 1) and time.monotonic() - began < PATIENCE * SLOW and grown < 4096, (got, lines, grown))
         service.says = 'REJECT go away'
-        p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free\nhelo:free.test by-pass test\nfrom:later@outside.test defer 450 4.7.1 ' + 'x' * 150)
+        p.map('access', 'to:bob@example.test by-pass test, by-pass end\nfrom:free@outside.test by-pass test, by-pass end, tag free\nhelo:free.test by-pass test\nhelo:many.test ' + ''.join(f'tag {"x" * 50}-{n}, ' for n in range(12)) + 'by-pass test\nfrom:later@outside.test defer 450 4.7.1 ' + 'x' * 150)
         p.compile()
 
         def named():
@@ -111,6 +111,11 @@ def policy():
             t.say('EHLO x.test'), t.raw(b'MAIL FROM:<later@outside.test>\r\n' * 2000)
             answers = {str(t.reply()) for _ in range(2000)}
             check('who is put off two thousand times in a session hears the same each time, and may give another name then', len(answers) == 1 and 'xxx' in str(answers) and t.code('EHLO y.test') == 250, answers)
+        with p.talk() as t:
+            t.raw(b'EHLO many.test\r\n' * 100)
+            answers = {t.reply()[0] for _ in range(100)}
+            t.say('MAIL FROM:<a@b.test>')
+            check('who says an EHLO name a hundred times is spared from no less, and tagged', answers == {250} and t.code('RCPT TO:<alice@example.test>') == 250, answers)
         service.says = 'DUNNO'
         p.clean()
         with p.talk() as t:
