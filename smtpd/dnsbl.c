@@ -65,7 +65,7 @@ bool dnsbl_lists(const struct dnsbl_zone *z, const struct dns_answer *a)
 	return listed;
 }
 
-/* "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321, 4.1.3). */
+/* "[192.0.2.1]", "[IPv6:2001:db8::1]" (RFC 5321, 4.1.3); an IPv4 address inside of an IPv6 one is one of those. */
 static bool is_literal(struct slice s)
 {
 	struct net_ip ip;
@@ -73,7 +73,8 @@ static bool is_literal(struct slice s)
 		return false;
 	s = slice(s.p + 1, s.n - 2);
 	bool v6 = slice_starts_nocase(s, SLICE("IPv6:"));
-	return net_ip_parse(slice_skip(s, v6 ? 5 : 0), &ip) && ip.is_v4 != v6;
+	s = slice_skip(s, v6 ? 5 : 0);
+	return net_ip_parse(s, &ip) && v6 == (slice_find(s, ':') < s.n);
 }
 
 bool dnsbl_helo_is_bad(struct slice helo, struct slice hostname)

@@ -72,6 +72,8 @@ static void names_that_no_server_says(void **state)
 	assert_false(dnsbl_helo_is_bad(SLICE("mail.example.org"), SLICE("mx.test")));
 	assert_false(dnsbl_helo_is_bad(SLICE("[192.0.2.1]"), SLICE("mx.test")));
 	assert_false(dnsbl_helo_is_bad(SLICE("[IPv6:2001:db8::1]"), SLICE("mx.test")));
+	assert_false(dnsbl_helo_is_bad(SLICE("[IPv6:::ffff:192.0.2.1]"), SLICE("mx.test"))); /* whose socket takes both families */
+	assert_true(dnsbl_helo_is_bad(SLICE("[IPv6:192.0.2.1]"), SLICE("mx.test")));
 	assert_true(dnsbl_helo_is_bad(SLICE("[mail]"), SLICE("mx.test")));
 	assert_true(dnsbl_helo_is_bad(SLICE("[300.2.1.1]"), SLICE("mx.test")));
 	assert_true(dnsbl_helo_is_bad(SLICE("[2001:db8::1]"), SLICE("mx.test")));
