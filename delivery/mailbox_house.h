@@ -34,6 +34,7 @@ struct transaction_house {
 	struct helper_starter helpers;
 	struct ran ran;               /* program_parcel.c */
 	struct mbox_parcel *boxes;    /* mbox_parcel.c: those that wait for a file or have it, in the order they came */
+	bool boxes_due;               /* and they will be looked at */
 	uint64_t last_helper;
 	struct helper_run *running;
 	struct line *resting;         /* system_parcel.c: processes of users that were asked and may be asked again */

@@ -141,13 +141,17 @@ static bool is_before(struct slice a, struct slice b)
 	return order ? order < 0 : a.n < b.n;
 }
 
-static bool may_try(const struct mbox_parcel *p)
+/* Of one message, which stand together in the order of their names. */
+static bool is_due_with(const struct mbox_parcel *q, const struct mbox_parcel *p)
 {
-	for (const struct mbox_parcel *q = p->house->boxes; q; q = q->next) {
-		bool same_file = slice_eq(q->place, p->place), same_message = q->base.content == p->base.content;
-		if (q != p && ((same_file && q->state != BOX_WAITS) || (same_message && q->state != BOX_HELD && is_before(q->place, p->place))))
+	return q->state != BOX_HELD && q->base.content == p->base.content; /* that of one that is held may be over */
+}
+
+static bool is_free(const struct mbox_parcel *p)
+{
+	for (const struct mbox_parcel *q = p->house->boxes; q; q = q->next)
+		if (q != p && q->state != BOX_WAITS && slice_eq(q->place, p->place))
 			return false;
-	}
 	return true;
 }
 
@@ -155,20 +159,36 @@ static void done(void *arg);
 
 static void try_all(struct transaction_house *house)
 {
-	for (struct mbox_parcel *p = house->boxes; p; p = p->next)
-		if (p->state == BOX_WAITS && may_try(p)) {
+	const struct mbox_parcel *before = NULL;
+	for (struct mbox_parcel *p = house->boxes; p; before = p, p = p->next)
+		if (p->state == BOX_WAITS && !(before && is_due_with(before, p)) && is_free(p)) {
 			p->state = BOX_TRIES;
 			loop_timer_stop(p->timer);
 			worker_add(house->slow, work, done, p);
 		}
 }
 
+static void begin_patience(struct mbox_parcel *p)
+{
+	p->end_ms = clock_mono_ms() + LOCK_WAIT_MS;
+	loop_timer_set(p->timer, LOCK_WAIT_MS);
+}
+
+/* What its message's other files took is nobody's fault. */
+static void has_file(struct mbox_parcel *p)
+{
+	for (struct mbox_parcel *q = p->house->boxes; q; q = q->next)
+		if (q->state == BOX_WAITS && is_due_with(q, p))
+			begin_patience(q);
+	p->state = BOX_HELD;
+}
+
 static void answer(struct mbox_parcel *p)
 {
 	struct transaction_house *house = p->house;
-	if (p->open)
-		p->state = BOX_HELD;
-	else
+	if (p->open && p->state != BOX_HELD)
+		has_file(p);
+	else if (!p->open)
 		leave(p);
 	parcel_answer(&p->base, mailbox_status_of(p->error)); /* it may be gone */
 	try_all(house);
@@ -196,19 +216,20 @@ static void on_timer(void *arg)
 
 static void wait_for_turn(struct mbox_parcel *p)
 {
-	struct mbox_parcel **last = &p->house->boxes;
-	while (*last)
-		last = &(*last)->next;
-	*last = p;
-	p->next = NULL;
+	struct mbox_parcel **at = &p->house->boxes;
+	while (*at && !(is_due_with(*at, p) && is_before(p->place, (*at)->place)))
+		at = &(*at)->next;
+	p->next = *at;
+	*at = p;
 	p->state = BOX_WAITS;
-	p->end_ms = clock_mono_ms() + LOCK_WAIT_MS;
-	loop_timer_set(p->timer, LOCK_WAIT_MS);
+	begin_patience(p);
 }
 
 static void start_waiting(void *arg)
 {
-	try_all(arg);
+	struct transaction_house *house = arg;
+	house->boxes_due = false;
+	try_all(house);
 }
 
 /* Not tried before all of its message's are here. */
@@ -221,7 +242,9 @@ static void start(struct parcel *base, enum parcel_step step)
 		return;
 	}
 	wait_for_turn(p);
-	loop_later(p->house->loop, start_waiting, p->house);
+	if (!p->house->boxes_due)
+		loop_later(p->house->loop, start_waiting, p->house);
+	p->house->boxes_due = true;
 }
 
 static void unlock(void *arg)

@@ -26,7 +26,7 @@ def count(results):
 
 
 hop = Sink()
-with Porter('mbox-crowd', settings={'evidence': 'no'}, maps={'recipients': ''.join(f'{b}@example.test mbox:{b}\n' for b in ('one', 'two')) + 'prog@example.test program:/bin/true\n',
+with Porter('mbox-crowd', settings={'evidence': 'no'}, maps={'recipients': ''.join(f'{b}@example.test mbox:{b}\n' for b in ('one', 'two', 'three', 'four')) + 'prog@example.test program:/bin/true\n',
                                                             'domains': f'relay.test relay [127.0.0.1]:{hop.port} recipients=ask\n'}) as p:
     one, two, hopped = 'one@example.test', 'two@example.test', 'u@relay.test'
 
@@ -37,6 +37,14 @@ with Porter('mbox-crowd', settings={'evidence': 'no'}, maps={'recipients': ''.jo
 
     def held(box, mark):
         return (p.mail / box).read_bytes().count(b'\nSubject: %s\n' % mark)
+    # as long as one file may be waited for is for each: what a message waited for its first one is not taken from the second's. Nothing else opens these files meanwhile
+    mail(b'first', 'three@example.test', 'four@example.test')()
+    later, got = [open(p.mail / 'three', 'r+b'), open(p.mail / 'four', 'r+b')], []
+    for f, seconds in zip(later, (30, 15)):
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        threading.Timer(seconds, lambda f=f: fcntl.lockf(f, fcntl.LOCK_UN)).start()
+    patient = threading.Thread(target=lambda: got.append(mail(b'patient', 'four@example.test', 'three@example.test')()))
+    patient.start()
     codes = count(at_once([mail(b'crowd', one) for _ in range(MANY)]))
     check(f'{MANY} messages at once for one mbox: each is in it', (codes, held('one', b'crowd')) == ({250: MANY}, MANY), (codes, held('one', b'crowd')))
     codes = count(at_once([mail(b'both', *((one, two) if i % 2 else (two, one))) for i in range(MANY)]))
@@ -53,5 +61,7 @@ with Porter('mbox-crowd', settings={'evidence': 'no'}, maps={'recipients': ''.jo
     for t in waiting:
         t.join()
     check('and when it lets go those that waited are in it', held('one', b'waits') == 8, held('one', b'waits'))
-    check('no lock is left', not list(p.mail.glob('*.lock')))
+    patient.join()
+    check('a message for two files has as much patience with the second as with the first', (got, held('three', b'patient'), held('four', b'patient')) == ([250], 1, 1), (got, p.log_text()[-500:]))
+    check('no lock is left', p.wait(lambda: not list(p.mail.glob('*.lock'))))
 finish()
