@@ -14,6 +14,7 @@ install: all
 	install -d $(BIN) $(PARTS) $(MAN)/man5 $(MAN)/man8 $(CONF) $(UNIT) $(DESTDIR)$(PREFIX)/share/doc/porter
 	install -m 755 $(BIN_BINARIES) $(BIN)
 	install -m 755 $(PART_BINARIES) $(PARTS)
+	rm -f $(addprefix $(BIN)/,$(notdir $(PART_BINARIES))) # where they lay before: nobody would execute them, nor take them away
 	ln -sf sendmail $(BIN)/newaliases
 	ln -sf sendmail $(BIN)/mailq
 	for page in $(wildcard etc/man/*.5); do install -m 644 $$page $(MAN)/man5; done

@@ -138,13 +138,15 @@ check('and the list of exceptions is no longer than it must be', not INSIDE - se
 
 # -- installation ---------------------------------------------------------------------------------------------------------------------------
 dest = BUILD / 't' / f'dest-{os.getpid()}'
+(dest / 'usr/sbin').mkdir(parents=True)
+(dest / 'usr/sbin/porterd-queue').write_text('of an older installation')
 r = out('make', '-s', '-C', TOP, 'install', f'DESTDIR={dest}', f'BUILD={BUILD}', 'PREFIX=/usr')
 found = {str(f.relative_to(dest)) for f in dest.rglob('*') if f.is_file()} if dest.exists() else set()
 check('make install puts binaries, pages, unit and examples below DESTDIR', r.returncode == 0 and {
     'usr/sbin/porterd', 'usr/sbin/porterctl', 'usr/sbin/sendmail', 'usr/share/man/man8/porterd.8', 'usr/share/man/man8/porterctl.8', 'usr/share/man/man5/porter.conf.5', 'usr/share/man/man5/porter-maps.5',
     'lib/systemd/system/porter.service', 'etc/porter/domains'} <= found, (r.stderr, sorted(found)))
 commands = {f.name for f in (dest / 'usr/sbin').iterdir()} if found else set()
-check('what people call lies in sbin', commands == {'porterd', 'porterctl', 'sendmail', 'newaliases', 'mailq'}, commands)
+check('what people call lies in sbin, and nothing of an older installation', commands == {'porterd', 'porterctl', 'sendmail', 'newaliases', 'mailq'}, commands)
 parts = {f.name for f in (dest / 'usr/libexec/porter').iterdir()} if (dest / 'usr/libexec/porter').exists() else set()
 check('what porterd alone starts lies in libexec/porter', parts == {'porterd-helper', *(f'porterd-{r}' for r in roles)}, parts)
 (dest / 'usr/sbin/porterd-helper').write_text('of an older installation')   # not taken for a part of this one
