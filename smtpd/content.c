@@ -100,6 +100,10 @@ static void tell_checks(struct content *c, struct slice s, uint64_t body_before)
 	if (!c->head_told)
 		checks_head(c->session->checks, buf_slice(&m->head));
 	c->head_told = true;
+	if (m->lead.n)
+		checks_body(c->session->checks, buf_slice(&m->lead));
+	body_before += m->lead.n;
+	buf_free(&m->lead);
 	size_t n = (size_t)(m->body_length - body_before);
 	if (n)
 		checks_body(c->session->checks, slice_skip(s, s.n - n));
@@ -187,12 +191,13 @@ static struct step finish(struct content *c)
 	conn_set_timeout(s->conn, smtpd_settings.command_timeout_s * 1000);
 	if (c->dot.spoil != MAIL_DOT_CLEAN)
 		return spoiled(c);
+	uint64_t body_before = c->message->body_length;
 	if (!c->dropping && message_end(c->message) < 0)
 		content_refuse(c, head_too_long());
 	if (c->dropping)
 		return refuse_all(s, c->refusal, false);
-	if (c->wants_checks && !c->head_told)
-		checks_head(s->checks, buf_slice(&c->message->head));
+	if (c->wants_checks)
+		tell_checks(c, SLICE(""), body_before);
 	content_free(c);
 	s->content = NULL;
 	transaction_decide(s->transaction);

@@ -27,6 +27,7 @@ void message_free(struct message *m)
 	m->digest = NULL;
 	spill_forget_reader(m);
 	buf_free(&m->head);
+	buf_free(&m->lead);
 	buf_free(&m->body);
 	buf_free(&m->front);
 	buf_free(&m->added);
@@ -60,24 +61,24 @@ static bool is_field(struct slice line)
 	return mail_field_next(&in, &f) != MAIL_FIELD_BAD || slice_starts(line, SLICE("From ")) || slice_starts(line, SLICE(">From "));
 }
 
-static bool is_headless(struct slice head)
-{
-	return head.n && !is_field(slice_head(head, slice_find(head, '\n') + 1));
-}
-
+/* The first line of it is there, or all of it is. */
 static void look_at_first_line(struct message *m)
 {
 	struct slice head = buf_slice(&m->head);
-	if (slice_find(head, '\n') == head.n && !m->head_done)
-		return;
 	m->begun = true;
-	m->headless = is_headless(head);
-	m->changed |= m->headless && m->spill_count; /* its files have no room for the line */
+	m->headless = head.n && !is_field(slice_head(head, slice_find(head, '\n') + 1));
 }
 
-struct slice message_gap(const struct message *m)
+/* All of it is body: to filters and signatures as to readers. What has been written to files by now has no room for the empty line. */
+static void take_for_body(struct message *m)
 {
-	return m->headless ? SLICE("\r\n") : SLICE("");
+	m->lead = m->head;
+	m->body_length += m->lead.n;
+	if (!m->spill_count)
+		buf_add(&m->body, buf_slice(&m->lead));
+	m->changed |= m->spill_count > 0;
+	buf_init(&m->head, MESSAGE_MAX_HEAD + 4);
+	buf_add(&m->head, SLICE("\r\n"));
 }
 
 /* The fields are counted, and what of them tells the way. */
@@ -101,12 +102,14 @@ static int count_fields(struct message *m)
 static int end_head(struct message *m)
 {
 	m->head_done = true;
-	m->received_head = m->head.n;
-	m->received_head_lf = m->head.n;
-	for (size_t i = 0; i < m->head.n; i++)
-		m->received_head_lf -= m->head.p[i] == '\r';
 	if (!m->begun)
 		look_at_first_line(m);
+	if (m->headless)
+		take_for_body(m);
+	m->received_head = m->headless && m->spill_count ? 0 : m->head.n;
+	m->received_head_lf = m->received_head;
+	for (size_t i = 0; i < m->received_head; i++)
+		m->received_head_lf -= m->head.p[i] == '\r';
 	return count_fields(m);
 }
 
@@ -118,9 +121,13 @@ static int add_to_head(struct message *m, struct slice s, size_t *taken)
 		s = slice_head(s, MESSAGE_MAX_HEAD + 4);
 	size_t room = m->head.max - before;
 	buf_add(&m->head, slice_head(s, room));
-	if (!m->begun)
+	struct slice head = buf_slice(&m->head), fresh = slice_skip(head, before);
+	if (!m->begun && slice_find(fresh, '\n') < fresh.n)
 		look_at_first_line(m);
-	struct slice head = buf_slice(&m->head);
+	if (m->headless) {
+		*taken = fresh.n;
+		return end_head(m);
+	}
 	size_t end = slice_starts(head, SLICE("\r\n")) ? 2 : from + slice_find_slice(slice_skip(head, from), SLICE("\r\n\r\n")) + 4;
 	if (end > head.n) {
 		*taken = head.n - before;
@@ -179,7 +186,7 @@ void message_add_lines(struct buf *out, struct slice s, bool lf)
 
 size_t message_print_size(const struct message *m, struct slice return_path)
 {
-	return return_path.n + m->added.n + m->front.n + message_gap(m).n + m->head.n + m->body.n;
+	return return_path.n + m->added.n + m->front.n + m->head.n + m->body.n;
 }
 
 void message_print(const struct message *m, bool lf, struct slice return_path, struct buf *out)
@@ -188,7 +195,6 @@ void message_print(const struct message *m, bool lf, struct slice return_path, s
 	message_add_lines(out, return_path, lf);
 	message_add_lines(out, buf_slice(&m->added), lf);
 	message_add_lines(out, buf_slice(&m->front), lf);
-	message_add_lines(out, message_gap(m), lf);
 	message_add_lines(out, buf_slice(&m->head), lf);
 	message_add_lines(out, buf_slice(&m->body), lf);
 }
@@ -242,7 +248,6 @@ int message_set_head(struct message *m, struct slice head)
 	buf_add(&fresh, head);
 	buf_free(&m->head);
 	m->head = fresh;
-	m->headless = is_headless(head);
 	m->changed = true;
 	return 0;
 }
@@ -270,7 +275,8 @@ void message_read_body(struct message *m, uint64_t cursor, size_t max, void (*do
 void message_start_digest(struct message *m)
 {
 	m->digest = crypto_mac_new(m->digest_key);
-	crypto_mac_add(m->digest, buf_slice(&m->head));
+	if (!m->headless) /* whose empty line is ours */
+		crypto_mac_add(m->digest, buf_slice(&m->head));
 	crypto_mac_add(m->digest, buf_slice(&m->body));
 }
 

@@ -27,7 +27,8 @@ struct message {
 	struct buf front;           /* our Received field, CRLF, known before content. Return-Path is not among it (mailboxes get it) */
 	struct buf added;           /* fields put on top at the dot: Authentication-Results, tags; CRLF */
 	bool head_done;
-	bool begun, headless;       /* the first line has come; it is no field: an empty line goes between our fields and it, or all of it would be read as fields */
+	bool begun, headless;       /* the first line has come; it is no field: all that comes is body, and the header section an empty line of ours, or it would be read as fields */
+	struct buf lead;            /* headless: what had come by then, for those who read the body as it comes */
 	bool changed;               /* head or body of a spilled message are others now: its files must be written anew */
 	uint64_t length;            /* of head and body, as received */
 	uint64_t body_length;       /* of the body as it is now */
@@ -82,7 +83,7 @@ struct message_pen {
 };
 void message_rewrite(struct message *m, const struct message_pen *pens, size_t count, struct slice return_path);
 
-/* The whole as one run of bytes, for messages in memory: return_path added front (an empty line, if headless) head body. return_path: "" or a field with CRLF. */
+/* The whole as one run of bytes, for messages in memory: return_path added front head body. return_path: "" or a field with CRLF. */
 void message_print(const struct message *m, bool lf, struct slice return_path, struct buf *out);
 size_t message_print_size(const struct message *m, struct slice return_path); /* no smaller than what is printed */
 

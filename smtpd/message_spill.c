@@ -166,13 +166,6 @@ void spill_add(struct message_spill *s, struct slice crlf)
 		hand_over(s, false);
 }
 
-static void add_gap(struct message_spill *s)
-{
-	size_t before = s->next.n;
-	spill_add(s, message_gap(s->message));
-	s->gap = s->next.n - before;
-}
-
 void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct slice return_path, size_t room)
 {
 	struct message_spill *s = spill_new(m, fd, lf, start);
@@ -184,7 +177,6 @@ void message_spill(struct message *m, int fd, bool lf, uint64_t start, struct sl
 	s->room = s->front.n - s->return_path + room;
 	buf_truncate(&s->front, s->return_path);
 	s->at = start + s->return_path + s->room;
-	add_gap(s);
 	spill_add(s, buf_slice(&m->head));
 	spill_add(s, buf_slice(&m->body));
 }
@@ -310,7 +302,7 @@ bool message_spill_file(const struct message *m, bool lf, int *fd, uint64_t *sta
 static uint64_t body_at(const struct message_spill *s)
 {
 	const struct message *m = s->message;
-	return s->start + s->return_path + s->room + s->gap + (s->lf ? m->received_head_lf : m->received_head);
+	return s->start + s->return_path + s->room + (s->lf ? m->received_head_lf : m->received_head);
 }
 
 static void rewrite(struct message *m, const struct message_spill *old, const struct message_pen *pen, struct slice return_path)
@@ -322,7 +314,6 @@ static void rewrite(struct message *m, const struct message_spill *old, const st
 	s->room = printed_front(m, s->lf);
 	s->at = s->start + s->return_path + s->room;
 	buf_room(&s->next, m->head.n + 1);
-	add_gap(s);
 	message_add_lines(&s->next, buf_slice(&m->head), s->lf);
 	if (m->body_replaced) {
 		message_add_lines(&s->next, buf_slice(&m->body), s->lf);

@@ -14,7 +14,6 @@ struct message_spill {
 	uint64_t at;                /* where the next piece goes */
 	struct buf front;           /* Return-Path in the file's form; at the end followed by the rest of the front */
 	size_t return_path;         /* its length */
-	size_t gap;                 /* of the line between front and head */
 	size_t room;                /* of front without Return-Path: what the fields have at most, padded to it */
 	struct buf next, writing;
 	uint64_t writing_at;
@@ -29,9 +28,6 @@ void spill_add(struct message_spill *s, struct slice crlf);
 void spill_free(struct message_spill *s);
 void spill_read(struct message *m, uint64_t cursor, size_t max, void (*done)(void *arg, struct slice bytes, uint64_t next, int error), void *arg);
 void spill_forget_reader(struct message *m);
-
-/* smtpd/message.c: what stands between our fields and the content. */
-struct slice message_gap(const struct message *m);
 
 /* smtpd/message.c: the digest begins with what is in memory. */
 void message_start_digest(struct message *m);

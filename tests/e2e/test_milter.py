@@ -42,6 +42,13 @@ def sees_everything(p, m):
           and data['R'] == b'<alice@example.test>\0' and b'127.0.0.1\0' in data['C'], data)
     fields = [d for k, d in m.seen if k == 'L']
     check('folds of a field have LF alone, the body CRLF', fields[2] == b'X-Old\x002\n folded\0' and data['B'] == b'hello\r\n.dot\r\n', fields)
+    for text in b'buy my pills\r\nmore: pills\r\n', b'buy my pills\r\n\r\nmore\r\n', b'pills ' * 9000 + b'\r\n' + b'and more\r\n' * 20000, b'pills\r\n' * 20000:
+        for says in None, {'E': [add_header('X-A', '1'), CONTINUE]}:
+            c = Case(p, m, says, content=text)
+            head, _, body = c.text.partition(b'\n\n')
+            seen = b''.join(d for k, d in m.seen if k == 'B')
+            check(f'content of {len(text)} bytes without fields is body for a milter, too' + (', which may add some' if says else ''), c.taken() and seen == text and 'L' not in c.commands
+                  and body == text.replace(b'\r', b'') and b'pills' not in head and (b'\nX-A: 1' in head) == bool(says), (c.commands, seen[:60], c.text[:400]))
     before = m.connections
     with p.talk() as t:
         for _ in range(3):
