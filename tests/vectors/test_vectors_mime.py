@@ -32,6 +32,11 @@ def is_impossible(wire):
     return b'\0' in wire or re.search(rb'\r(?!\n)', wire) is not None
 
 
+def begins_with_a_field(wire):
+    """Or with the empty line, or with an mbox's. What doesn't is body, behind an empty line of ours."""
+    return re.match(rb'[!-9;-~]+[ \t]*:|>?From |\r\n|$', wire) is not None
+
+
 def main():
     rows, wrong, refused = {}, [], []
     with Porter('mime', settings={'evidence': 'no', 'size-limit': '20M'}) as p:
@@ -48,7 +53,7 @@ def main():
             else:
                 good = code == 250 and len(texts) == 1 and texts[0].endswith(wire.replace(b'\r\n', b'\n'))
                 front = texts[0][:len(texts[0]) - len(wire.replace(b'\r\n', b'\n'))] if good else b''
-                good = good and re.fullmatch(rb'Return-Path: <[^>]*>\n(Authentication-Results:[^\n]*\n([ \t][^\n]*\n)*)?Received: from[^\n]*\n([ \t][^\n]*\n)*', front) is not None
+                good = good and re.fullmatch(rb'Return-Path: <[^>]*>\n(Authentication-Results:[^\n]*\n([ \t][^\n]*\n)*)?Received: from[^\n]*\n([ \t][^\n]*\n)*' + (b'' if begins_with_a_field(wire) else b'\n'), front) is not None
             row[0] += good
             if not good:
                 wrong.append(f'{folder}/{name}: {code}')
