@@ -314,6 +314,7 @@ static enum check_step run_now(struct milter *m, enum check_stage stage)
 		break;
 	case CHECK_DOT:
 		m->head = buf_slice(&check_message(m->check)->head);
+		m->stray = SLICE_NONE;
 		m->at = m->lost || m->at > AT_DATA ? m->at : AT_DATA;
 		m->goal = AT_END + 1;
 		break;

@@ -40,6 +40,7 @@ struct milter {
 	struct buf helo;               /* as it was told */
 	bool helo_tls;
 	struct slice head;             /* header fields that it hasn't seen */
+	struct slice stray;            /* what stands behind a line that is no field: it is told in front of the body */
 	struct buf piece;              /* of the body, read and not told */
 	uint64_t cursor;               /* in the body */
 	bool body_over;

@@ -176,14 +176,25 @@ static enum wrote put_data(struct milter *m)
 	return WROTE;
 }
 
-/* The next field, folds with LF alone as libmilter has them. */
+/* An mbox has it in front of its fields. */
+static bool is_from_line(struct slice line)
+{
+	return slice_starts(line, SLICE("From ")) || slice_starts(line, SLICE(">From "));
+}
+
+/* The next field, folds with LF alone as libmilter has them. A line that is none ends them, as it does for readers, who show what follows. */
 static enum wrote put_header(struct milter *m)
 {
 	struct mail_field f;
 	enum mail_field_kind kind;
-	while ((kind = mail_field_next(&m->head, &f)) == MAIL_FIELD_BAD)
-		;
-	if (kind == MAIL_FIELD_END)
+	struct slice before = m->head;
+	while ((kind = mail_field_next(&m->head, &f)) == MAIL_FIELD_BAD && is_from_line(f.raw))
+		before = m->head;
+	if (kind == MAIL_FIELD_BAD) {
+		m->stray = before;
+		m->head = SLICE_NONE;
+	}
+	if (kind != MAIL_FIELD)
 		return NOTHING;
 	struct buf value = BUF_INIT(MESSAGE_MAX_HEAD);
 	struct slice v = f.value;
@@ -220,6 +231,12 @@ static void body_was_read(void *arg, struct slice bytes, uint64_t next, int erro
 static enum wrote put_body(struct milter *m)
 {
 	struct message *msg = check_message(m->check);
+	if (m->stray.n) {
+		struct slice piece = slice_head(m->stray, MILTER_BODY_CHUNK);
+		m->stray = slice_skip(m->stray, piece.n);
+		milter_put_body(&m->out, piece);
+		return WROTE;
+	}
 	if (m->piece.n) {
 		struct slice piece = slice_head(buf_slice(&m->piece), MILTER_BODY_CHUNK);
 		milter_put_body(&m->out, piece);

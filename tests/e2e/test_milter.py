@@ -49,6 +49,12 @@ def sees_everything(p, m):
             seen = b''.join(d for k, d in m.seen if k == 'B')
             check(f'content of {len(text)} bytes without fields is body for a milter, too' + (', which may add some' if says else ''), c.taken() and seen == text and 'L' not in c.commands
                   and body == text.replace(b'\r', b'') and b'pills' not in head and (b'\nX-A: 1' in head) == bool(says), (c.commands, seen[:60], c.text[:400]))
+    stray = b'no field\r\nX-B: 2\r\n' + b'pills\r\n' * 5000 + b'\r\n'
+    for body in b'last\r\n', b'last\r\n' * 40000:
+        c = Case(p, m, {'E': [add_header('X-C', '3'), CONTINUE]}, content=b'From me Thu Nov 26 10:00:00 2026\r\nX-A: 1\r\n' + stray + body)
+        seen = b''.join(d for k, d in m.seen if k == 'B')
+        check('a line that is no field ends the fields that a milter is told: what follows is body', c.taken() and [d for k, d in m.seen if k == 'L'] == [b'X-A\x001\0'] and seen == stray + body
+              and c.text.endswith((stray[:-2] + b'X-C: 3\r\n\r\n' + body).replace(b'\r', b'')), (c.commands, len(seen), len(stray + body), c.text[:300]))
     before = m.connections
     with p.talk() as t:
         for _ in range(3):
