@@ -59,7 +59,7 @@ bool login_answer_read(struct slice in, struct login_answer *a)
 			a->name = v;
 		else if (tag == TAG_SALT && v.n <= MAX_SMALL)
 			a->salt = v;
-		else if (tag == TAG_PROOF && v.n <= MAX_SMALL)
+		else if (tag == TAG_PROOF && v.n <= LOGIN_MAX_SECRET)
 			a->proof = v;
 		else if (tag == TAG_WHY && v.n <= MAX_SMALL)
 			a->why = v;

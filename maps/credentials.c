@@ -2,12 +2,13 @@
 #include "maps/credentials.h"
 
 #include "base/buf.h"
+#include "base/login_proto.h"
 #include "base/scan.h"
 #include "base/text.h"
 #include "maps/map_key.h"
 #include "maps/value.h"
 
-enum { SCRAM_KEY = 32, MAX_SALT = 64, MIN_ROUNDS = 4096, MAX_ROUNDS = 1000000 };
+enum { SCRAM_KEY = 32, MAX_SALT = 64, MIN_ROUNDS = 4096, MAX_ROUNDS = 1000000, MAX_HOP_PASSWORD = 2000 };
 
 static const char *decode(struct slice text, size_t least, size_t most, struct arena *mem, struct slice *out)
 {
@@ -49,6 +50,8 @@ static const char *read_hop(struct slice rest, struct arena *mem, struct credent
 		return "hop wants a user and a password";
 	c->hop_user = value_unquote(user, mem);
 	c->hop_password = value_unquote(password, mem);
+	if (c->hop_user.n > LOGIN_MAX_NAME || c->hop_password.n > MAX_HOP_PASSWORD)
+		return "hop wants a user of at most 320 bytes and a password of at most 2000";
 	return c->hop_user.n && c->hop_password.n ? NULL : "hop wants a user and a password";
 }
 

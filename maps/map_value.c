@@ -2,6 +2,7 @@
 #include "maps/map_value.h"
 
 #include "base/buf.h"
+#include "base/login_proto.h"
 #include "base/net.h"
 #include "base/scan.h"
 #include "base/text.h"
@@ -146,6 +147,8 @@ const char *map_route_parse(struct slice value, struct arena *mem, struct map_ro
 			why = read_sources(source, &r);
 		} else if (!option(word, "credentials", &r.credentials)) {
 			why = "an option of a route is tls=, source= or credentials=";
+		} else if (r.credentials.n > LOGIN_MAX_NAME) {
+			why = "a name in credentials has at most 320 bytes here";
 		}
 	}
 	if (!why)

@@ -14,6 +14,9 @@
 #define MAY120 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10 MAY10
 #define MAY130 MAY120 MAY10
 
+#define A50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A500 A50 A50 A50 A50 A50 A50 A50 A50 A50 A50
+
 struct row {
 	const char *map, *line;
 	const char *why;       /* NULL: good; else a piece of the complaint */
@@ -88,6 +91,7 @@ static const struct row rows[] = {
 	{ "routes", "far.test mx:other.test tls=dane", NULL },
 	{ "routes", "far.test mx" MAY120, NULL },
 	{ "routes", "far.test mx" MAY130, "1000 bytes" },
+	{ "routes", "far.test mx credentials=" A50 A50 A50 A50 A50 A50 A50, "320 bytes" },
 	{ "routes", ".far.test host.test tls=verify source=192.0.2.1 credentials=x", NULL },
 	{ "routes", "* smart.test:587 tls=encrypt", NULL },
 	{ "routes", "a@far.test [192.0.2.1]", NULL },
@@ -133,6 +137,8 @@ static const struct row rows[] = {
 	{ "credentials", "alice $1$abc$def", "no hash" },
 	{ "credentials", "hop1 hop user \"pass word\"", NULL },
 	{ "credentials", "hop1 hop user", "password" },
+	{ "credentials", "hop1 hop " A50 A50 A50 A50 A50 A50 A50 " password", "320 bytes" },
+	{ "credentials", "hop1 hop user " A500 A500 A500 A500 A50, "2000" },
 	{ "credentials", "alice SCRAM-SHA-256$1:x$y:z", "rounds" },
 	{ "credentials", "alice", "missing" },
 	{ "hosters", "198.51.100.0/24", NULL },
@@ -144,7 +150,7 @@ static void every_line_is_taken_or_refused_with_its_reason(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct complaints wrong = { BUF_INIT(100000), 0 };
-		char text[2000];
+		char text[3000];
 		snprintf(text, sizeof text, "# first\n%s\n", rows[i].line);
 		kit_begin();
 		kit_put(rows[i].map, slice_of(text));
