@@ -66,7 +66,7 @@ void outcome_add_held_up(struct outcome *l, struct slice address)
 	struct ledger_entry *e = add_to(mem, &l->entries, &l->count, &l->room);
 	if (e)
 		*e = (struct ledger_entry){ arena_copy(mem, address), LEDGER_HELD_UP, MAIL_STATUS_OK, SLICE("") };
-	l->held_up = e != NULL;
+	l->held_up |= e != NULL;
 }
 
 void outcome_add_intent(struct outcome *l, struct slice address, struct slice name)
