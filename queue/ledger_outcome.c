@@ -212,14 +212,22 @@ int ledger_do_decide(struct ledger *l, struct slice payload, struct buf *answer)
 	return error;
 }
 
+/* Something that counts for more than a lost 250, or than having held others up. */
+static bool is_known(struct ledger *l, struct slice key)
+{
+	char value[LEDGER_MAX_VALUE];
+	size_t n;
+	struct outcome o;
+	return ledger_store_get(l->store, TABLE_OUTCOME, key, value, &n) == 0 && get_outcome(slice(value, n), &o) && o.fate != LEDGER_HELD_UP;
+}
+
 static int note_one(struct ledger *l, const struct ledger_source *s, const struct ledger_entry *e)
 {
-	char key[LEDGER_MAX_KEY], old[LEDGER_MAX_VALUE];
+	char key[LEDGER_MAX_KEY];
 	unsigned char id[LEDGER_NAME], network[LEDGER_NAME], domain[LEDGER_NAME];
 	char enhanced[2] = { (char)e->status.enhanced[0], (char)e->status.enhanced[1] };
-	size_t n;
 	struct slice k = outcome_key(l, key, s->reverse_path, e->leaf, s->digest);
-	if ((e->fate == LEDGER_LOST || e->fate == LEDGER_HELD_UP) && ledger_store_get(l->store, TABLE_OUTCOME, k, old, &n) == 0)
+	if ((e->fate == LEDGER_LOST || e->fate == LEDGER_HELD_UP) && is_known(l, k))
 		return 0;               /* what is known for sure stays */
 	struct outcome o = { .at_s = clock_wall_s(), .fate = (uint64_t)e->fate, .bit = ledger_hint_bit(&ledger_store_keys(l->store)->hints, s->reverse_path, e->leaf),
 		             .code = e->status.code, .id = name_of(l, id, s->message_id), .network = name_of(l, network, s->network), .domain = name_of(l, domain, s->domain),

@@ -85,7 +85,7 @@ enum {
 	QUEUE_MAX_ENTRIES = 1000,           /* leaves of one ledger question */
 	QUEUE_MAX_BATCH = 1000,             /* of SEEN, SENT, SENT_LOOK */
 	QUEUE_MAX_VACATIONS = 10000,
-	QUEUE_DIGEST = 32                   /* SHA-256 of the content without the trace fields that a retry changes (Received, Return-Path, our own) */
+	QUEUE_DIGEST = 32                   /* of the content as it came, keyed by LEDGER_KEY (smtpd/message) */
 };
 
 /* -- putting in ------------------------------------------------------------------------------------------------------------------- */

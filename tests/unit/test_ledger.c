@@ -47,6 +47,9 @@ static void who_held_others_up_is_left_out_once(void **state)
 	assert_int_equal(look("a@x", "u@y"), LEDGER_LEFT_OUT);       /* before it travels alone */
 	assert_int_equal(look("a@x", "u@y"), LEDGER_OPEN);
 	assert_string_equal(decide(S("a@x", 2), "u@y"), "done");
+	note(S("a@x", 4), "v@y", LEDGER_HELD_UP, OK, "");
+	note(S("a@x", 4), "v@y", LEDGER_LOST, OK, "");              /* it has it since: that is known now */
+	assert_string_equal(decide(S("a@x", 4), "v@y"), "done");
 }
 
 static void what_is_cleared_is_forgotten(void **state)
